@@ -1,0 +1,29 @@
+"""The errors a user can cause and mend.
+
+Each is a `ValueError` whose only argument is its message, so it survives pickling between processes (Ray pickles
+whatever a worker raises). A message names the setting, the value and the way out, in one line.
+"""
+
+
+class UserError(ValueError):
+    """Something the user asked for that cannot be done as asked."""
+
+
+class SettingError(UserError):
+    """A setting of a spec, a study or a command line is unknown or out of its range."""
+
+
+class DataError(UserError):
+    """A corpus is missing, malformed, or shares strings between its splits."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing, damaged, or belongs to another spec."""
+
+
+class DivergedError(UserError):
+    """A loss became infinite or not a number."""
+
+
+class TrackingError(UserError):
+    """The tracking server cannot be reached or refuses what was sent."""

@@ -1,0 +1,199 @@
+"""The quantizer contract: what every discrete bottleneck takes, returns and promises.
+
+To add a variant, write one file with a registered config (`name: Literal["mine"] = "mine"`, a `build`) and a
+`Quantizer`, and import it in `quantizers/__init__.py`. The contract tests pick it up from the registry.
+
+The base class removes padding before a variant sees anything and restores it afterwards, so that no variant can
+count padding in its codebook, its losses or its statistics. Learning happens in two calls: `forward` in training mode
+notes what it saw, `update` (after the optimizer's step) applies it, summed over micro-batches and workers.
+
+Letters: B batch, T encoder positions, E model width, C code width (all codebooks together), N unpadded positions of
+the batch, Q codebooks a position, K entries of a codebook, D width of one codebook's entries (C = Q D where the codes
+split the width).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from t5vqvae.config import Variant
+
+
+class QuantizerConfig(Variant):
+    """The settings of one quantizer; `name` picks the variant.
+
+    `space` is the search space that the variant suggests: `{setting: range}` in the words of a study file.
+    """
+
+    space: ClassVar[Mapping[str, Any]] = {}
+
+    def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> Quantizer:
+        """Returns the quantizer for states of `model_width`.
+
+        Args:
+            model_width: E, the width of the states to quantize.
+            num_roles: How many semantic roles the data knows; 0 when it knows none.
+            seed: Drives every random choice of the quantizer, and nothing else does.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class QuantizerOutput:
+    """What a quantizer returns for a batch.
+
+    Attributes:
+        quantized_BTE: What the decoder sees; zero at padding.
+        codes_BTQ: Chosen entries, int64, -1 at padding; None when nothing was discretized.
+        aux_loss: Scalar, the weighted sum of the variant's loss terms, each a mean over the N unpadded positions.
+        terms: The weighted terms by name, detached, for the record.
+        num_positions: N.
+    """
+
+    quantized_BTE: Tensor
+    codes_BTQ: Tensor | None
+    aux_loss: Tensor
+    terms: dict[str, Tensor]
+    num_positions: int
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A variant's answer for N positions without padding.
+
+    Attributes:
+        quantized_NC: The code vectors, with the variant's gradient estimator attached.
+        codes_NQ: Chosen entries, int64; None when nothing was discretized.
+        terms: Weighted loss terms by name, each a mean over the N positions.
+    """
+
+    quantized_NC: Tensor
+    codes_NQ: Tensor | None
+    terms: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Quantizer(nn.Module, ABC):
+    """A discrete bottleneck between encoder states and the decoder's cross-attention.
+
+    A variant implements `quantize_packed` and `lookup_packed`, and where it has them `start`, `update` and
+    `num_start_vectors`. Code width may differ from the model's: a linear map is then put on either side.
+
+    Attributes:
+        code_sizes: K of each of the Q codebooks; empty when nothing is discretized.
+        active: False while the bottleneck is bypassed (warm-up without quantization).
+        hard: For variants whose training output is continuous: True makes evaluation use the discrete choice.
+    """
+
+    discrete: ClassVar[bool] = True
+
+    def __init__(self, model_width: int, code_width: int | None, code_sizes: tuple[int, ...], seed: int = 0) -> None:
+        super().__init__()
+        self.model_width = model_width
+        self.code_width = code_width or model_width
+        self.code_sizes = code_sizes
+        self.seed = seed
+        self.hard = True
+        self.register_buffer("_active", torch.tensor(True))
+        self.register_buffer("_num_updates", torch.tensor(0))
+        narrow = self.code_width != model_width
+        self.project_in = nn.Linear(model_width, self.code_width) if narrow else nn.Identity()
+        self.project_out = nn.Linear(self.code_width, model_width) if narrow else nn.Identity()
+
+    @property
+    def active(self) -> bool:
+        return bool(self._active)
+
+    @active.setter
+    def active(self, value: bool) -> None:
+        self._active.fill_(value)
+
+    @property
+    def num_codebooks(self) -> int:
+        """Q, the codes a position."""
+        return len(self.code_sizes)
+
+    @property
+    def log2_codes(self) -> float | None:
+        """Bits a position if all codes were equally frequent: log2 K, summed over the Q codebooks."""
+        return sum(map(math.log2, self.code_sizes)) if self.code_sizes else None
+
+    @property
+    def num_start_vectors(self) -> int:
+        """How many encoder states `start` wants; 0 when the variant starts by itself."""
+        return 0
+
+    def forward(self, states_BTE: Tensor, mask_BT: Tensor, roles_BT: Tensor | None = None) -> QuantizerOutput:
+        """Quantizes every unpadded position.
+
+        Args:
+            states_BTE: Encoder states, any float type; distances and statistics are computed in float32.
+            mask_BT: True (or 1) at real positions.
+            roles_BT: Semantic role of each position, 0 for none; only `role` reads it.
+        """
+        keep_BT = mask_BT.bool()
+        states_NE = states_BTE[keep_BT]
+        roles_N = None if roles_BT is None else roles_BT[keep_BT]
+        with torch.autocast(states_BTE.device.type, enabled=False):
+            packed = self._quantize(states_NE.float(), roles_N)
+            quantized_NE = self.project_out(packed.quantized_NC).to(states_BTE.dtype)
+        quantized_BTE = torch.zeros_like(states_BTE).masked_scatter(keep_BT.unsqueeze(-1), quantized_NE)
+        aux_loss = sum(packed.terms.values(), states_NE.new_zeros((), dtype=torch.float32))
+        terms = {name: term.detach() for name, term in packed.terms.items()}
+        codes_BTQ = None if packed.codes_NQ is None else _unpack_codes(packed.codes_NQ, keep_BT)
+        return QuantizerOutput(quantized_BTE, codes_BTQ, aux_loss, terms, states_NE.shape[0])
+
+    def _quantize(self, states_NE: Tensor, roles_N: Tensor | None) -> Packed:
+        inputs_NC = self.project_in(states_NE)
+        return self.quantize_packed(inputs_NC, roles_N) if self.active else Packed(inputs_NC, None)
+
+    @abstractmethod
+    def quantize_packed(self, inputs_NC: Tensor, roles_N: Tensor | None = None) -> Packed:
+        """Quantizes N positions in code space (float32); N may be 0. In training mode it notes what it saw."""
+
+    @abstractmethod
+    def lookup_packed(self, codes_NQ: Tensor) -> Tensor:
+        """Returns the code vectors, shape (N, C), of `codes_NQ`: what `quantize_packed` returned with them."""
+
+    def lookup(self, codes_BTQ: Tensor) -> Tensor:
+        """Returns the quantized states, shape (B, T, E), of codes; zero where a code is negative (padding).
+
+        Raises:
+            ValueError: If the variant has no codes.
+        """
+        if not self.discrete:
+            raise ValueError(f"quantizer {type(self).__name__} has no codes to look up")
+        keep_BT = (codes_BTQ >= 0).all(-1)
+        quantized_NE = self.project_out(self.lookup_packed(codes_BTQ[keep_BT]))
+        quantized_BTE = quantized_NE.new_zeros(*keep_BT.shape, self.model_width)
+        return quantized_BTE.masked_scatter(keep_BT.unsqueeze(-1), quantized_NE)
+
+    def start(self, vectors_NC: Tensor) -> None:
+        """Places the codebook by encoder states in code space; the trainer calls it once, equal on all workers."""
+
+    def update(self) -> None:
+        """Applies what training forwards have noted since the last call, summed over all workers.
+
+        To be called by every worker after each optimizer step, also by one that saw no position.
+        """
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """Returns a CPU generator that depends on the seed, the number of updates so far and `purpose` alone.
+
+        Random choices that every worker must make alike (revival, k-means) draw from it; it needs no state of its
+        own in a checkpoint.
+        """
+        salt = sum(ord(letter) * 31**place for place, letter in enumerate(purpose)) % 2**20
+        return torch.Generator().manual_seed((self.seed * 1_000_003 + int(self._num_updates)) * 2**20 + salt)
+
+
+def _unpack_codes(codes_NQ: Tensor, keep_BT: Tensor) -> Tensor:
+    codes_BTQ = codes_NQ.new_full((*keep_BT.shape, codes_NQ.shape[-1]), -1)
+    codes_BTQ[keep_BT] = codes_NQ
+    return codes_BTQ

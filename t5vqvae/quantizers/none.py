@@ -1,0 +1,30 @@
+"""`none`: no bottleneck. The control that shows what the rest of the model can do; it leaks by design."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig
+
+
+class NoneConfig(QuantizerConfig):
+    """No bottleneck: the decoder sees the encoder's states. A control, never the best trial of a search."""
+
+    name: Literal["none"] = "none"
+
+    def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> NoQuantizer:
+        return NoQuantizer(model_width, None, (), seed)
+
+
+class NoQuantizer(Quantizer):
+    """Passes states on unchanged, without codes and without a rate."""
+
+    discrete: ClassVar[bool] = False
+
+    def quantize_packed(self, inputs_NC: Tensor, roles_N: Tensor | None = None) -> Packed:
+        return Packed(inputs_NC, None)
+
+    def lookup_packed(self, codes_NQ: Tensor) -> Tensor:
+        raise ValueError("quantizer none has no codes to look up")

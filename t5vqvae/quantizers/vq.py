@@ -1,0 +1,53 @@
+"""`vq`: the codebook learns by gradient (van den Oord et al. 2017, equation 3).
+
+Loss: codebook term ||sg(h) - e||^2 plus the commitment term ||h - sg(e)||^2 times its weight, both as means.
+
+Letters: Q codebooks, K entries, D width of an entry, N positions, C code width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+from t5vqvae.config import setting
+from t5vqvae.quantizers.codebook import CodebookConfig, CodebookQuantizer, mean_squared
+
+
+class VQConfig(CodebookConfig):
+    """A codebook trained by gradient."""
+
+    name: Literal["vq"] = "vq"
+    codebook_weight: float = setting(1.0, gt=0, description="weight of ||sg(h) - e||^2, which moves the entries")
+
+    space: ClassVar[Mapping[str, Any]] = {
+        "codebook_size": {"type": "int", "low": 256, "high": 22000, "log": True},
+        "commitment_weight": {"type": "float", "low": 0.01, "high": 2.0, "log": True},
+        "codebook_weight": {"type": "float", "low": 0.1, "high": 10.0, "log": True},
+    }
+
+    def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> VQQuantizer:
+        return VQQuantizer(self, model_width, seed)
+
+
+class VQQuantizer(CodebookQuantizer):
+    """Nearest entry; the entries are parameters."""
+
+    config: VQConfig
+
+    def __init__(self, config: VQConfig, model_width: int, seed: int) -> None:
+        super().__init__(config, model_width, seed)
+        self.entries_QKD = nn.Parameter(self.random_tables())
+
+    @property
+    def tables_QKD(self) -> Tensor:  # noqa: N802 (letters)
+        return self.entries_QKD
+
+    def _terms(self, inputs_NC: Tensor, entries_NC: Tensor) -> dict[str, Tensor]:
+        codebook = self.config.codebook_weight * mean_squared(inputs_NC.detach(), entries_NC)
+        return super()._terms(inputs_NC, entries_NC) | {"codebook": codebook}
+
+    def update(self) -> None:
+        self._num_updates += 1
