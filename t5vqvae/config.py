@@ -92,8 +92,10 @@ class Variant(Config):
     @classmethod
     def any(cls) -> Any:
         """Returns the field type that accepts every variant of the family registered so far."""
-        union = Union[tuple(cls.variants.values())]  # noqa: UP007 (built at run time)
-        return SerializeAsAny[Annotated[union, Field(discriminator="name")]]
+        variants = tuple(cls.variants.values())
+        if len(variants) == 1:
+            return SerializeAsAny[variants[0]]
+        return SerializeAsAny[Annotated[Union[variants], Field(discriminator="name")]]  # noqa: UP007 (run time)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
