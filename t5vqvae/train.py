@@ -1,0 +1,342 @@
+"""Training: a generator of milestones. What to do with them (report, save, stop) is the caller's business.
+
+```python
+for milestone in train(spec, cache_dir=Path("var/cache")):
+    print(milestone.step, milestone.metrics["validation/nll"])
+```
+
+With a process group initialised (Ray Train, torchrun) every worker iterates in step. Losses are summed over tokens and
+divided by the global number of tokens, gradients are summed over workers, the quantizer gathers what it saw: so two
+workers equal one, whatever their padding.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from t5vqvae import checkpoint, signatures
+from t5vqvae.data import BatchPlan, PreparedData, prepare
+from t5vqvae.errors import CheckpointError
+from t5vqvae.evaluate import Evaluation, Reconstruction, evaluate
+from t5vqvae.model import build_model
+from t5vqvae.spec import OptimConfig, RunSpec
+
+Status = Literal["running", "completed", "diverged"]
+
+
+@dataclass(frozen=True)
+class Milestone:
+    """What training reports at every evaluation.
+
+    Attributes:
+        step: Optimizer steps done.
+        metrics: `split/name` to value; see `t5vqvae.evaluate` and `Trainer.progress`.
+        tags: Failure signatures with their evidence.
+        status: `completed` or `diverged` on the last milestone.
+        state: Saves a checkpoint of this moment; valid until the next milestone is asked for.
+        samples: About ten reconstructions.
+        code_counts: How often each code was used in the evaluation, one list a codebook.
+    """
+
+    step: int
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    status: Status
+    state: TrainingState
+    samples: list[Reconstruction]
+    code_counts: list[list[int]]
+
+
+class TrainingState:
+    """Everything a run needs to go on from here, bit for bit."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self.milestone: dict[str, Any] = {}
+
+    @property
+    def model(self) -> Any:
+        return self._trainer.model
+
+    def save(self, directory: Path) -> Path:
+        """Writes a checkpoint of this moment into `directory` and returns its folder.
+
+        Raises:
+            CheckpointError: If it could not be written; nothing is left behind then.
+        """
+        trainer = self._trainer
+        path = checkpoint.path_of(directory, trainer.step)
+        return checkpoint.write(path, trainer.spec, self.milestone, trainer.save_into)
+
+
+def train(spec: RunSpec, *, cache_dir: Path, resume_from: Path | None = None) -> Iterator[Milestone]:
+    """Trains a model and yields a milestone every `train.eval_every` steps and at the end.
+
+    Args:
+        spec: The run.
+        cache_dir: Where tokenized corpora are kept, shared by all runs of a node.
+        resume_from: A checkpoint of the same spec to go on from.
+
+    Raises:
+        SettingError, DataError: If the spec cannot be built.
+        CheckpointError: If `resume_from` is damaged or belongs to another spec.
+    """
+    prepared = prepare(spec.data, cache_dir, backbone=getattr(spec.model, "backbone", None))
+    trainer = Trainer(spec, prepared)
+    if resume_from is not None:
+        trainer.load(resume_from)
+    while trainer.step < spec.train.max_steps:
+        finite = trainer.advance()
+        if not finite:
+            yield trainer.milestone("diverged", None)
+            return
+        last = trainer.step == spec.train.max_steps
+        yield trainer.milestone("completed" if last else "running", trainer.evaluate())
+
+
+class Trainer:
+    """One worker's half of a training run; `train` is the way in."""
+
+    def __init__(self, spec: RunSpec, prepared: PreparedData) -> None:
+        self.spec = spec
+        self.prepared = prepared
+        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self.device = choose_device(spec)
+        self.precision = resolve_precision(spec, self.device)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = spec.train.tf32
+        self.model = build_model(spec, prepared.tokenizer, len(prepared.role_names)).to(self.device).train()
+        self.losses = torch.compile(self.model.losses, dynamic=True) if spec.train.compile else self.model.losses
+        self.optimizer = build_optimizer(self.model, spec.optim)
+        config = spec.train
+        self.plan = BatchPlan(
+            prepared.train, config.batch_size, spec.seed, self.rank, self.world, microbatches=config.microbatches
+        )
+        self.step = 0
+        self.num_tokens = 0
+        self.history: list[dict[str, float]] = []
+        self._recent: dict[str, Tensor] = {}
+        self._timing = (0.0, 0)
+        self.model.quantizer.active = False
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Returns the context of the resolved precision."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def advance(self) -> bool:
+        """Trains up to the next evaluation; returns False when a loss was not finite."""
+        config, started, first = self.spec.train, time.perf_counter(), self.step
+        last = min(config.max_steps, (self.step // config.eval_every + 1) * config.eval_every)
+        while self.step < last:
+            if not self.model.quantizer.active and self.step >= config.quantize_from:
+                self.start_quantizer()
+            loss = self.train_step()
+            self.step += 1
+            check_now = self.device.type == "cpu" or self.step % 20 == 0 or self.step == last
+            if check_now and not math.isfinite(float(loss)):
+                return False
+        self._timing = (time.perf_counter() - started, self.step - first)
+        return True
+
+    def train_step(self) -> Tensor:
+        """One optimizer step over all micro-batches and workers; returns the global loss."""
+        batches = [batch.to(self.device) for batch in self.plan.local_batches(self.step)]
+        tokens, positions = self._global_counts(batches)
+        self._set_learning_rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        totals = torch.zeros(2, device=self.device)
+        for batch in batches:
+            with self.autocast():
+                losses = self.losses(batch)
+            nll = losses.nll_sum / tokens
+            aux = losses.aux_loss * (losses.num_positions / positions)
+            (nll + aux).backward()
+            totals += torch.stack([nll.detach().float(), aux.detach().float()])
+        self._sum_gradients()
+        if self.world > 1:
+            dist.all_reduce(totals)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.optim.grad_clip or math.inf)
+        self.optimizer.step()
+        self.model.quantizer.update()
+        self.num_tokens += tokens
+        self._recent = {"nll": totals[0], "aux_loss": totals[1], "grad_norm": norm}
+        return totals.sum()
+
+    def _global_counts(self, batches: list[Any]) -> tuple[int, int]:
+        """Returns target tokens and encoder positions of this step over all workers."""
+        counts = torch.tensor(
+            [sum(b.num_target_tokens for b in batches), sum(b.num_source_tokens for b in batches)], device=self.device
+        )
+        if self.world > 1:
+            dist.all_reduce(counts)
+        tokens, positions = counts.tolist()
+        return max(1, tokens), max(1, positions)
+
+    def _sum_gradients(self) -> None:
+        """Sums gradients over workers, in one message; a parameter that one worker did not use counts as zero there."""
+        if self.world == 1:
+            return
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
+        dist.all_reduce(flat)
+        for parameter, grad in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+            parameter.grad = grad.view_as(parameter)
+
+    def _set_learning_rate(self) -> None:
+        rate = learning_rate_at(self.step, self.spec.optim, self.spec.train.max_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    @torch.no_grad()
+    def start_quantizer(self) -> None:
+        """Places the codebook by encoder states of as many training batches as it wants, and closes the bottleneck.
+
+        Every worker encodes the same (global) batches, so that all start alike and like a single worker would.
+        """
+        quantizer = self.model.quantizer
+        wanted, vectors, step = quantizer.num_start_vectors, [], self.step
+        plan = BatchPlan(self.prepared.train, self.spec.train.batch_size, self.spec.seed)
+        self.model.eval()
+        while sum(map(len, vectors)) < wanted and step - self.step < len(self.prepared.train):
+            for batch in plan.local_batches(step):
+                batch = batch.to(self.device)
+                self.model.encoder(batch.input_ids_BT, batch.mask_BT)
+                states_NE = self.model.encoder.states_BTE[batch.mask_BT].float()
+                vectors.append(quantizer.project_in(states_NE))
+            step += 1
+        if vectors:
+            quantizer.start(torch.cat(vectors)[:wanted])
+        quantizer.active = True
+        self.model.train()
+
+    def evaluate(self) -> Evaluation:
+        """Evaluates on the validation split, in the precision of training."""
+        return evaluate(self.model, self.prepared.validation, self.spec, autocast=self.autocast())
+
+    def milestone(self, status: Status, evaluation: Evaluation | None) -> Milestone:
+        """Puts a milestone together; without an evaluation (diverged) it carries progress alone."""
+        metrics = self.progress() | (evaluation.metrics if evaluation else {})
+        metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        self.history.append(metrics)
+        tags = signatures.find(self.history, status, self.step)
+        state = TrainingState(self)
+        samples = evaluation.samples if evaluation else []
+        state.milestone = {
+            "step": self.step,
+            "status": status,
+            "metrics": metrics,
+            "tags": tags,
+            "samples": [asdict(sample) for sample in samples],
+        }
+        counts = evaluation.code_counts if evaluation else []
+        return Milestone(self.step, metrics, tags, status, state, samples, counts)
+
+    def progress(self) -> dict[str, float]:
+        """Returns training losses of the last step, costs and progress."""
+        nll, aux = float(self._recent["nll"]), float(self._recent["aux_loss"])
+        seconds, steps = self._timing
+        metrics = {
+            "train/loss": nll + aux,
+            "train/nll": nll,
+            "train/aux_loss": aux,
+            "train/grad_norm": float(self._recent["grad_norm"]),
+            "train/learning_rate": learning_rate_at(self.step - 1, self.spec.optim, self.spec.train.max_steps),
+            "cost/peak_memory_mb": peak_memory_mb(self.device),
+            "cost/parameters": float(sum(p.numel() for p in self.model.parameters())),
+            "progress/step": float(self.step),
+            "progress/tokens": float(self.num_tokens),
+            "progress/epoch": float(self.plan.epoch(self.step)),
+            "progress/fraction": self.step / self.spec.train.max_steps,
+        }
+        if steps:
+            metrics["cost/step_seconds"] = seconds / steps
+        return metrics
+
+    def save_into(self, folder: Path) -> None:
+        """Writes weights and training state into a checkpoint folder."""
+        self.model.save_pretrained(folder / "model")
+        state = {
+            "step": self.step,
+            "num_tokens": self.num_tokens,
+            "optimizer": self.optimizer.state_dict(),
+            "history": self.history,
+            "random_cpu": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+        }
+        torch.save(state, folder / "training.pt")
+
+    def load(self, path: Path) -> None:
+        """Goes on from a checkpoint of the same spec.
+
+        Raises:
+            CheckpointError: If it is damaged or belongs to another spec.
+        """
+        checkpoint.verify(path)
+        checkpoint.refuse_other_spec(path, self.spec)
+        weights = load_file(path / "model" / "model.safetensors")
+        missing, unexpected = self.model.load_state_dict(weights, strict=False)
+        tied = set(self.model._tied_weights_keys or {})
+        if unexpected or set(missing) - tied:
+            raise CheckpointError(f"checkpoint {path} does not fit the model: {[*unexpected, *missing][:3]}")
+        state = torch.load(path / "training.pt", map_location=self.device, weights_only=True)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.num_tokens, self.history = state["step"], state["num_tokens"], state["history"]
+        torch.set_rng_state(state["random_cpu"].cpu())
+        if state["random_cuda"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_cuda"].cpu())
+
+
+def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    """Returns AdamW; matrices decay, but not norms, biases, scales or anything of the quantizer."""
+    decayed, plain = [], []
+    for name, parameter in model.named_parameters():
+        (decayed if parameter.ndim >= 2 and ".quantizer." not in name else plain).append(parameter)
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True)
+
+
+def learning_rate_at(step: int, config: OptimConfig, max_steps: int) -> float:
+    """Returns the learning rate of optimizer step `step` (counted from 0): warm-up, then decay to zero at the end."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    if config.schedule == "constant":
+        return config.learning_rate
+    done = (step - config.warmup_steps) / max(1, max_steps - config.warmup_steps)
+    left = 1 - done if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+    return config.learning_rate * left
+
+
+def choose_device(spec: RunSpec) -> torch.device:
+    """Returns the device a run uses: the GPU when there is one, unless the spec says otherwise."""
+    name = spec.train.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def resolve_precision(spec: RunSpec, device: torch.device) -> str:
+    """Returns `float32` or `bfloat16`: what `train.precision=auto` means on a device."""
+    if spec.train.precision != "auto":
+        return spec.train.precision
+    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Returns the peak of allocated GPU memory, or the process's present resident memory on a CPU, in MB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    import psutil
+
+    return psutil.Process().memory_info().rss / 1e6
