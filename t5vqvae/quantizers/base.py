@@ -174,8 +174,13 @@ class Quantizer(nn.Module, ABC):
         quantized_BTE = quantized_NE.new_zeros(*keep_BT.shape, self.model_width)
         return quantized_BTE.masked_scatter(keep_BT.unsqueeze(-1), quantized_NE)
 
-    def start(self, vectors_NC: Tensor) -> None:
-        """Places the codebook by encoder states in code space; the trainer calls it once, equal on all workers."""
+    def start(self, vectors_NC: Tensor, embeddings_VE: Tensor | None = None) -> None:
+        """Places the codebook; the trainer calls it once, with equal arguments on all workers.
+
+        Args:
+            vectors_NC: Encoder states in code space (after `project_in`), about `num_start_vectors` of them.
+            embeddings_VE: The backbone's token embeddings (model width), for `start=embeddings`.
+        """
 
     def update(self) -> None:
         """Applies what training forwards have noted since the last call, summed over all workers.

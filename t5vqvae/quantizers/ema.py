@@ -1,9 +1,9 @@
 """`ema`: the codebook follows its inputs by moving averages (van den Oord et al. 2017, appendix A.1).
 
-With decay g, n_j inputs of mean x_j at entry j: N_j <- g N_j + (1-g) n_j, m_j <- g m_j + (1-g) n_j x_j, e_j = m_j / N_j.
-Kept here as e and N alone, since m = N e: an entry that wins nothing keeps its place exactly (N and m shrink by the same
-factor), so only the touched rows are written. The published code adds Laplace smoothing to N and thereby pulls
-untouched entries to the origin; there is none here, and revival takes care of entries that die.
+With decay g, n_j inputs of mean x_j at entry j: N_j <- g N_j + (1-g) n_j, m_j <- g m_j + (1-g) n_j x_j and
+e_j = m_j / N_j. Kept here as e and N alone, since m = N e: an entry that wins nothing keeps its place exactly (N and m
+shrink by the same factor), so only the touched rows are written. The published code adds Laplace smoothing to N and
+thereby pulls untouched entries to the origin; there is none here, and revival takes care of entries that die.
 
 Letters: Q codebooks, K entries, D width of an entry, U touched entries, M positions of all workers.
 """
@@ -19,7 +19,6 @@ from torch import Tensor
 from t5vqvae.config import setting
 from t5vqvae.quantizers.assignment import mean_by_code
 from t5vqvae.quantizers.codebook import CodebookConfig, CodebookQuantizer
-from t5vqvae.quantizers.starts import sample_rows
 
 
 class EMAConfig(CodebookConfig):
@@ -48,51 +47,30 @@ class EMAQuantizer(CodebookQuantizer):
     """Nearest entry; the entries are buffers, moved by `update`."""
 
     config: EMAConfig
+    entries_QKD: Tensor
+    always_notes: ClassVar[bool] = True
 
     def __init__(self, config: EMAConfig, model_width: int, seed: int) -> None:
         super().__init__(config, model_width, seed)
         self.register_buffer("entries_QKD", self.random_tables())
-        self.register_buffer("counts_QK", torch.ones(self.num_tables, config.codebook_size))
 
     @property
-    def tables_QKD(self) -> Tensor:  # noqa: N802 (letters)
+    def tables_QKD(self) -> Tensor:
         return self.entries_QKD
 
-    def _note(self, inputs_NC: Tensor, codes_NQ: Tensor) -> None:
-        self._seen.append((inputs_NC.detach(), codes_NQ))
+    def _learn(self, table: int, inputs_MD: Tensor, codes_M: Tensor) -> None:
+        """One step of the moving averages, written to the touched rows alone.
 
-    @torch.no_grad()
-    def update(self) -> None:
-        for table, (inputs_MD, codes_M) in enumerate(self._seen_by_all()):
-            if codes_M.numel():
-                self._follow(self.entries_QKD[table], self.counts_QK[table], inputs_MD, codes_M)
-                self._revive(self.entries_QKD[table], self.counts_QK[table], inputs_MD, f"revive{table}")
-        self._num_updates += 1
-
-    def _follow(self, entries_KD: Tensor, counts_K: Tensor, inputs_MD: Tensor, codes_M: Tensor) -> None:
-        """One step of the moving averages, written to the touched rows alone."""
+        A step without positions changes nothing. With affine reparametrisation the averages are taken where the entries
+        live, so that s e + b follows the inputs.
+        """
+        if not codes_M.numel():
+            return
+        entries_KD, counts_K = self.entries_QKD[table], self.counts_QK[table]
         touched_U, new_U, means_UD = mean_by_code(inputs_MD, codes_M)
-        counts_K.mul_(self.config.decay)
-        gain_U = (1 - self.config.decay) * new_U
-        counts_K[touched_U] += gain_U
+        if self.affines:
+            means_UD = self.affines[table].inverse(means_UD)
+        gain_U = (1 - self.config.decay) * new_U / self.samples_per_input
+        counts_K.mul_(self.config.decay).index_add_(0, touched_U, gain_U)
         weight_U1 = (gain_U / counts_K[touched_U]).unsqueeze(-1)
         entries_KD[touched_U] = torch.lerp(entries_KD[touched_U], means_UD, weight_U1)
-
-    def _revive(self, entries_KD: Tensor, counts_K: Tensor, inputs_MD: Tensor, purpose: str) -> None:
-        """Moves dead entries onto random inputs of this batch and gives them an average count.
-
-        Without resetting the count, the stale average would pull a revived entry back at its first hit.
-        """
-        if self.config.revive_below is None:
-            return
-        average = counts_K.mean()
-        dead_K = counts_K < self.config.revive_below * average
-        num_dead = min(int(dead_K.sum()), inputs_MD.shape[0])
-        if num_dead:
-            dead_U = dead_K.nonzero().squeeze(-1)[:num_dead]
-            entries_KD[dead_U] = sample_rows(inputs_MD, num_dead, self.generator(purpose))
-            counts_K[dead_U] = average
-
-    def _place(self, table: int, entries_KD: Tensor) -> None:
-        super()._place(table, entries_KD)
-        self.counts_QK[table].fill_(1.0)

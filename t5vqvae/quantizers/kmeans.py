@@ -41,41 +41,44 @@ class KMeansQuantizer(CodebookQuantizer):
     """Nearest entry; the entries are buffers, replaced by `update` every `recluster_every` steps."""
 
     config: KMeansConfig
+    entries_QKD: Tensor
+    rings_QPD: Tensor
+    num_noted_Q: Tensor
+    always_notes: ClassVar[bool] = True
 
     def __init__(self, config: KMeansConfig, model_width: int, seed: int) -> None:
         super().__init__(config, model_width, seed)
+        size = config.codebook_size * config.vectors_per_code
         self.register_buffer("entries_QKD", self.random_tables())
-        self.register_buffer("ring_PC", torch.zeros(config.codebook_size * config.vectors_per_code, self.code_width))
-        self.register_buffer("num_noted", torch.tensor(0))
+        self.register_buffer("rings_QPD", torch.zeros(self.num_tables, size, self.entry_width))
+        self.register_buffer("num_noted_Q", torch.zeros(self.num_tables, dtype=torch.int64))
 
     @property
-    def tables_QKD(self) -> Tensor:  # noqa: N802 (letters)
+    def tables_QKD(self) -> Tensor:
         return self.entries_QKD
-
-    def _note(self, inputs_NC: Tensor, codes_NQ: Tensor) -> None:
-        self._seen.append((inputs_NC.detach(), codes_NQ))
 
     @torch.no_grad()
     def update(self) -> None:
-        self._num_updates += 1
-        seen = self._seen_by_all()
-        parts = [x for x, _ in seen] if self.num_tables == self.num_codebooks else seen[0][0].chunk(self.num_codebooks)
-        self._remember(torch.cat(list(parts), -1))
-        if int(self._num_updates) % self.config.recluster_every == 0 and int(self.num_noted):
+        super().update()
+        if int(self._num_updates) % self.config.recluster_every == 0 and bool(self.num_kept_Q.any()):
             self._recluster()
 
-    def _remember(self, inputs_MC: Tensor) -> None:
-        size = self.ring_PC.shape[0]
-        inputs_MC = inputs_MC[-size:]
-        places_M = (int(self.num_noted) + torch.arange(inputs_MC.shape[0], device=inputs_MC.device)) % size
-        self.ring_PC[places_M] = inputs_MC
-        self.num_noted += inputs_MC.shape[0]
+    def _learn(self, table: int, inputs_MD: Tensor, codes_M: Tensor) -> None:
+        """Writes the inputs into the table's ring, over the oldest."""
+        super()._learn(table, inputs_MD, codes_M)
+        ring_PD = self.rings_QPD[table]
+        inputs_MD = inputs_MD[:: self.samples_per_input][-ring_PD.shape[0] :]
+        places_M = torch.arange(inputs_MD.shape[0], device=inputs_MD.device) + int(self.num_noted_Q[table])
+        ring_PD[places_M % ring_PD.shape[0]] = inputs_MD
+        self.num_noted_Q[table] += inputs_MD.shape[0]
+
+    @property
+    def num_kept_Q(self) -> Tensor:
+        """How many inputs each ring holds."""
+        return self.num_noted_Q.clamp_max(self.rings_QPD.shape[1])
 
     def _recluster(self) -> None:
-        recent_PC = self.ring_PC[: min(int(self.num_noted), self.ring_PC.shape[0])]
-        parts = self._parts(recent_PC)
-        pools = parts if self.num_tables == self.num_codebooks else [torch.cat(parts)]
-        generator = self.generator("recluster")
-        for table, pool_MD in enumerate(pools):
-            entries_KD = kmeans(pool_MD, self.entries_QKD[table], self.config.recluster_iterations, generator)
-            self._place(table, entries_KD)
+        generator, rounds = self.generator("recluster"), self.config.recluster_iterations
+        for table, num_kept in enumerate(self.num_kept_Q.tolist()):
+            recent_PD = self.rings_QPD[table, :num_kept]
+            self._place(table, kmeans(recent_PD, self.table_KD(table), rounds, generator, self.unit))

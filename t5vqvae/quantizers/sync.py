@@ -8,6 +8,8 @@ Letters: N positions of this worker, M of all workers, D width.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -20,24 +22,58 @@ def num_workers() -> int:
 
 def gather_rows(rows_ND: Tensor) -> Tensor:
     """Returns the rows of all workers in rank order, shape (M, D); N may differ between workers, and be 0."""
-    world = num_workers()
-    if world == 1:
-        return rows_ND
-    lengths = torch.zeros(world, dtype=torch.int64, device=rows_ND.device)
-    lengths[dist.get_rank()] = rows_ND.shape[0]
-    dist.all_reduce(lengths)
-    longest = int(lengths.max())
-    padded = rows_ND.new_zeros(longest, *rows_ND.shape[1:])
-    padded[: rows_ND.shape[0]] = rows_ND
-    gathered = [torch.empty_like(padded) for _ in range(world)]
-    dist.all_gather(gathered, padded)
-    return torch.cat([part[:length] for part, length in zip(gathered, lengths.tolist(), strict=True)])
+    return gather_together(rows_ND)[0]
+
+
+def gather_together(*tensors: Tensor) -> list[Tensor]:
+    """Returns the rows of all workers in rank order, of several tensors that have N rows each.
+
+    N may differ between workers, and be 0; every worker must call, with the same widths and types.
+    """
+    if num_workers() == 1:
+        return list(tensors)
+    lengths = _lengths(tensors[0])
+    return [_gather(tensor, lengths) for tensor in tensors]
 
 
 def sum_over_workers(tensor: Tensor) -> Tensor:
-    """Returns the sum over all workers, with a gradient to each worker's own part."""
+    """Returns the sum over all workers, with a gradient to each worker's own part.
+
+    The backward pass is a collective too: each worker must have a gradient path to its part, even an empty one. It
+    adds up the workers' gradients, so the mean over workers that data-parallel training takes afterwards gives the
+    gradient of the one global value.
+    """
     if num_workers() == 1:
         return tensor
-    import torch.distributed.nn.functional as differentiable
+    return _SumOverWorkers.apply(tensor)
 
-    return differentiable.all_reduce(tensor)
+
+class _SumOverWorkers(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        total = grad.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _lengths(rows_ND: Tensor) -> list[int]:
+    """Returns N of each worker, in rank order."""
+    lengths = torch.zeros(num_workers(), dtype=torch.int64, device=rows_ND.device)
+    lengths[dist.get_rank()] = rows_ND.shape[0]
+    dist.all_reduce(lengths)
+    return lengths.tolist()
+
+
+def _gather(rows_ND: Tensor, lengths: list[int]) -> Tensor:
+    """Gathers rows padded to the longest worker's (collectives want equal shapes) and drops the padding."""
+    padded = rows_ND.new_zeros(max(lengths), *rows_ND.shape[1:])
+    padded[: rows_ND.shape[0]] = rows_ND
+    gathered = [torch.empty_like(padded) for _ in lengths]
+    dist.all_gather(gathered, padded)
+    return torch.cat([part[:length] for part, length in zip(gathered, lengths, strict=True)])

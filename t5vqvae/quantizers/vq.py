@@ -1,6 +1,7 @@
 """`vq`: the codebook learns by gradient (van den Oord et al. 2017, equation 3).
 
-Loss: codebook term ||sg(h) - e||^2 plus the commitment term ||h - sg(e)||^2 times its weight, both as means.
+Loss: codebook term ||sg(h) - e||^2 plus the commitment term ||h - sg(e)||^2 times its weight, both as means. With
+`commitment_on=codebook` the two weights change places (VQGAN's released code, its "legacy" form).
 
 Letters: Q codebooks, K entries, D width of an entry, N positions, C code width.
 """
@@ -13,7 +14,8 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from t5vqvae.config import setting
-from t5vqvae.quantizers.codebook import CodebookConfig, CodebookQuantizer, mean_squared
+from t5vqvae.quantizers.codebook import CodebookConfig, CodebookQuantizer
+from t5vqvae.quantizers.terms import both_ways
 
 
 class VQConfig(CodebookConfig):
@@ -22,6 +24,7 @@ class VQConfig(CodebookConfig):
     name: Literal["vq"] = "vq"
     codebook_weight: float = setting(1.0, gt=0, description="weight of ||sg(h) - e||^2, which moves the entries")
 
+    learns_by_gradient: ClassVar[bool] = True
     space: ClassVar[Mapping[str, Any]] = {
         "codebook_size": {"type": "int", "low": 256, "high": 22000, "log": True},
         "commitment_weight": {"type": "float", "low": 0.01, "high": 2.0, "log": True},
@@ -42,12 +45,9 @@ class VQQuantizer(CodebookQuantizer):
         self.entries_QKD = nn.Parameter(self.random_tables())
 
     @property
-    def tables_QKD(self) -> Tensor:  # noqa: N802 (letters)
+    def tables_QKD(self) -> Tensor:
         return self.entries_QKD
 
     def _terms(self, inputs_NC: Tensor, entries_NC: Tensor) -> dict[str, Tensor]:
-        codebook = self.config.codebook_weight * mean_squared(inputs_NC.detach(), entries_NC)
-        return super()._terms(inputs_NC, entries_NC) | {"codebook": codebook}
-
-    def update(self) -> None:
-        self._num_updates += 1
+        config = self.config
+        return both_ways(inputs_NC, entries_NC, config.commitment_weight, config.codebook_weight, config.commitment_on)
