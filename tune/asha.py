@@ -1,0 +1,87 @@
+"""Asynchronous successive halving over optimizer steps, with rungs that survive a restart.
+
+`Rungs` is the algorithm as plain arithmetic; `StepASHA` is the Ray scheduler around it. Ray's own ASHA keeps its
+rungs under trial ids that are new after every restart of the driver; these are kept under the study's trial numbers
+and rebuilt from the intermediate values that the study's storage holds.
+
+Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning" (arXiv:1810.05934), algorithm 2, in
+the stopping form of Ray's `ASHAScheduler`: a trial is judged once a rung, at its first value there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
+
+
+class Rungs:
+    """The values that trials had when they first reached `grace_steps * reduction_factor**k` steps.
+
+    Args:
+        grace_steps: Optimizer steps that every trial may take.
+        max_steps: Steps of a whole trial; rungs lie strictly below it, since nothing is saved by a stop at the end.
+        reduction_factor: The best `1 / reduction_factor` of a rung go on.
+        direction: `minimize` or `maximize`.
+    """
+
+    def __init__(self, grace_steps: int, max_steps: int, reduction_factor: float, direction: str) -> None:
+        self.reduction_factor = reduction_factor
+        self.sign = 1.0 if direction == "maximize" else -1.0
+        steps = []
+        step = float(grace_steps)
+        while step < max_steps:
+            steps.append(step)
+            step *= reduction_factor
+        self.values: dict[float, dict[int, float]] = {step: {} for step in reversed(steps)}
+
+    def survives(self, number: int, step: int, value: float) -> bool:
+        """Records a trial's value at its highest new rung and says whether the trial may go on.
+
+        A value that is not finite counts as the worst. A trial that was judged at a rung already is not judged
+        there again, so that a resumed trial which repeats a step keeps its verdict.
+        """
+        score = self.sign * value if math.isfinite(value) else -math.inf
+        for rung, scores in self.values.items():
+            if step < rung:
+                continue
+            if number in scores:
+                return True
+            others = list(scores.values())
+            scores[number] = score
+            return not others or score >= self._cutoff(others)
+        return True
+
+    def replay(self, history: Mapping[int, Mapping[int, float]]) -> None:
+        """Fills the rungs from stored values, `{trial number: {step: value}}`, without judging anyone."""
+        for number, values in history.items():
+            for step in sorted(values):
+                self.survives(number, step, values[step])
+
+    def _cutoff(self, scores: list[float]) -> float:
+        finite = [score for score in scores if math.isfinite(score)]
+        if not finite:
+            return -math.inf
+        return float(np.percentile(finite, (1 - 1 / self.reduction_factor) * 100))
+
+
+class StepASHA(FIFOScheduler):
+    """Stops running trials that `Rungs` judges not worth going on; the last step is never cut."""
+
+    def __init__(self, rungs: Rungs, metric: str) -> None:
+        super().__init__()
+        self.rungs = rungs
+        self.metric = metric
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        if result.get("status") != "running" or self.metric not in result:
+            return TrialScheduler.CONTINUE
+        number, step = trial.config["number"], int(result["progress/step"])
+        keep = self.rungs.survives(number, step, float(result[self.metric]))
+        return TrialScheduler.CONTINUE if keep else TrialScheduler.STOP

@@ -1,0 +1,140 @@
+"""How a trial runs: two runners behind one interface, chosen by `SearchSpec.runner`, with the same results.
+
+- `process`: a class Trainable whose actor is kept warm and reused, so that a trial starts without a new process; one
+  worker a trial.
+- `ray_train`: a Tune function that fits a Ray Train `TorchTrainer`; any number of workers.
+
+Both follow `t5vqvae.tracked.follow` and report what it yields. To add a runner, return its trainable from `trainable`.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray.tune
+
+from t5vqvae.spec import RunSpec
+from t5vqvae.tracked import TRAINER, TrackedRun, failure, follow
+from tune.state import StudyPaths
+
+PLAN = "plan"
+"""The key under which every trial's config carries its `TrialPlan`."""
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """What all trials of a study share; small and picklable, it travels in every trial's config.
+
+    Attributes:
+        study: Name of the study.
+        base: The run spec that a trial's overrides apply to.
+        paths: Where the study lives.
+        runner: `process` or `ray_train`.
+        cpus: CPUs a worker.
+        gpus: GPUs a worker; a fraction lets several trials share one.
+        workers: Workers a trial; 1 with `process`.
+        tracker: Where to log; None: nowhere.
+        parent_id: The MLflow run of the study.
+        trainer: See `t5vqvae.tracked.TRAINER`.
+    """
+
+    study: str
+    base: RunSpec
+    paths: StudyPaths
+    runner: str = "process"
+    cpus: float = 1
+    gpus: float = 0
+    workers: int = 1
+    tracker: Any = None
+    parent_id: str | None = None
+    trainer: str = TRAINER
+
+    def run(self, number: int, overrides: Mapping[str, Any]) -> TrackedRun:
+        """Returns what trial `number` trains and where its traces go."""
+        settings = {**overrides, "train.num_workers": self.workers}
+        return TrackedRun(
+            spec=self.base.with_overrides(settings),
+            directory=self.paths.trial(number),
+            cache_dir=self.paths.cache,
+            key=f"{self.study}/{number:05d}",
+            tracker=self.tracker,
+            parent_id=self.parent_id,
+            tags={"t5vqvae.study": self.study, "t5vqvae.number": str(number)},
+            trainer=self.trainer,
+        )
+
+    def resources(self) -> dict[str, float]:
+        """Returns what a whole trial takes of the cluster, its driver excluded."""
+        return {"cpu": self.cpus * self.workers, "gpu": self.gpus * self.workers}
+
+
+def trainable(plan: TrialPlan) -> Any:
+    """Returns what Ray Tune runs for every trial of a study, with its resources."""
+    if plan.runner == "process":
+        return ray.tune.with_resources(ProcessTrial, {"cpu": plan.cpus, "gpu": plan.gpus})
+    return ray.tune.with_resources(ray_train_trial, {"cpu": 0.01})
+
+
+class ProcessTrial(ray.tune.Trainable):
+    """A trial in its actor's own process; `step` trains to the next milestone. Actors are reused."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.cleanup()
+        self._begin(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        """Ends the trial that ran here: what was logged is sent, memory is given back."""
+        self._reports.close()
+        self._last = {}
+        gc.collect()
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available():
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+
+    def step(self) -> dict[str, Any]:
+        try:
+            report = next(self._reports)
+            if report["status"] != "running":
+                next(self._reports, None)  # the journal closes, all is sent before Tune hears of the end
+        except Exception as error:
+            if "CUDA error" in str(error):  # this process is fit for no other trial: Tune starts it again in a new one
+                raise
+            report = failure(self._run.directory, error, self._last)
+        self._last = report
+        return {**report, "done": report["status"] != "running"}
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        plan: TrialPlan = config[PLAN]
+        self._last: dict[str, Any] = {}
+        self._run = plan.run(config["number"], config["overrides"])
+        self._reports = _with_threads(plan.cpus, follow(self._run))
+
+
+def _with_threads(cpus: float, reports: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Passes reports on from a process that keeps to its share of the machine's cores."""
+    import torch
+
+    torch.set_num_threads(max(1, math.floor(cpus)))
+    yield from reports
+
+
+def ray_train_trial(config: dict[str, Any]) -> None:
+    """Tune function of one trial: fits a Ray Train trainer whose workers follow the run in step."""
+    from t5vqvae.ray_train import fit
+
+    plan: TrialPlan = config[PLAN]
+    run = plan.run(config["number"], config["overrides"])
+    try:
+        fit(run, workers=plan.workers, cpus=plan.cpus, gpus=plan.gpus)
+    except Exception as error:
+        ray.tune.report(failure(run.directory, error))
