@@ -1,0 +1,54 @@
+"""A padded batch of tokenized examples.
+
+Letters: B batch, T source positions, S target positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+IGNORED_LABEL = -100
+"""What a label is where the target is padded: PyTorch's cross-entropy leaves it out."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Token ids padded to the longest text of this batch."""
+
+    input_ids_BT: Tensor
+    """int64; 0 at padding."""
+    mask_BT: Tensor
+    """bool; True where there is a token."""
+    labels_BS: Tensor
+    """int64; -100 at padding."""
+    roles_BT: Tensor | None
+    """int64, an index into the role names, 0 for none; None where the corpus has no roles."""
+    num_chars_B: Tensor
+    """int64; characters of each target text, for nats a character."""
+
+    def __len__(self) -> int:
+        return self.input_ids_BT.shape[0]
+
+    @property
+    def num_source_tokens(self) -> int:
+        return int(self.mask_BT.sum())
+
+    @property
+    def num_target_tokens(self) -> int:
+        return int((self.labels_BS != IGNORED_LABEL).sum())
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """Returns the batch on a device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """Returns the batch in page-locked memory, from which copies to a GPU need not wait; needs a GPU."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        tensors = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(self, **{name: function(value) for name, value in tensors.items()})

@@ -1,0 +1,120 @@
+"""Which examples make up which batch: a seeded order without state, so that it can resume at any step.
+
+Letters: B the examples of one optimizer step over all workers (the global batch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from t5vqvae.data.batch import Batch
+from t5vqvae.data.split import TokenizedSplit
+from t5vqvae.errors import SettingError
+
+POOL_BATCHES = 64
+"""Batches whose examples are sorted by length among each other."""
+SUBSET_SEED = 0
+Array = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """The batches of a run: every epoch is a fresh permutation from (seed, epoch), bucketed by length.
+
+    The last examples of an epoch that fill no batch are left out, others in each epoch. A split smaller than a batch
+    is one batch.
+
+    Raises:
+        SettingError: If a batch has not at least one example for every worker and microbatch.
+    """
+
+    split: TokenizedSplit
+    batch_size: int
+    """Examples of one optimizer step, over all workers and microbatches."""
+    seed: int
+    rank: int = 0
+    num_workers: int = 1
+    microbatches: int = 1
+    _orders: dict[int, list[Array]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        size, pieces = min(self.batch_size, len(self.split)), self.num_workers * self.microbatches
+        if size < pieces:
+            raise SettingError(
+                f"train.batch_size={self.batch_size} with {len(self.split)} examples gives batches of {size}, too few "
+                f"for {self.num_workers} workers x {self.microbatches} microbatches; use fewer of them or a larger batch"
+            )
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return max(1, len(self.split) // self.batch_size)
+
+    def epoch(self, step: int) -> int:
+        """Returns the epoch (from 0) that optimizer step `step` (from 0) belongs to."""
+        return step // self.batches_per_epoch
+
+    def batch_indices(self, step: int) -> Array:
+        """Returns the examples of the whole batch of a step, over all workers."""
+        epoch, place = divmod(step, self.batches_per_epoch)
+        return self._order(epoch)[place]
+
+    def local_batches(self, step: int) -> list[Batch]:
+        """Returns this worker's rows of a step's batch, cut into microbatches of about equal size."""
+        mine = self.batch_indices(step)[self.rank :: self.num_workers]
+        return [self.split.batch(piece) for piece in np.array_split(mine, self.microbatches)]
+
+    def iterate(self, start_step: int, num_steps: int) -> Iterator[list[Batch]]:
+        """Yields `local_batches` of steps `start_step` to `start_step + num_steps`, the end excluded."""
+        for step in range(start_step, start_step + num_steps):
+            yield self.local_batches(step)
+
+    def _order(self, epoch: int) -> list[Array]:
+        if epoch not in self._orders:
+            self._orders.clear()
+            self._orders[epoch] = epoch_order(self.split.lengths, self.batch_size, self.seed, epoch)
+        return self._orders[epoch]
+
+
+def epoch_order(lengths_N: Array, batch_size: int, seed: int, epoch: int) -> list[Array]:
+    """Returns the batches of an epoch, as indices.
+
+    Shuffles, cuts into pools, sorts each pool by length (ties in shuffled order), cuts batches and shuffles these.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    pool_size = POOL_BATCHES * batch_size
+    shuffled = rng.permutation(len(lengths_N))[: max(1, len(lengths_N) // batch_size) * batch_size]
+    pools = [shuffled[start : start + pool_size] for start in range(0, len(shuffled), pool_size)]
+    by_length = np.concatenate([pool[np.argsort(lengths_N[pool], kind="stable")] for pool in pools])
+    batches = [by_length[start : start + batch_size] for start in range(0, len(by_length), batch_size)]
+    return [batches[place] for place in rng.permutation(len(batches))]
+
+
+def evaluation_batches(
+    split: TokenizedSplit,
+    batch_size: int,
+    limit: int | None = None,
+    rank: int = 0,
+    num_workers: int = 1,
+) -> Iterator[tuple[Array, Batch]]:
+    """Yields (indices, batch) sorted by length; over all workers every example comes exactly once.
+
+    A worker may have a batch less than another, or none.
+
+    Args:
+        split: What to evaluate on.
+        batch_size: Examples at a time.
+        limit: Evaluate on a fixed random subset of so many examples; None: on all.
+        rank: Which worker this is.
+        num_workers: Of so many.
+    """
+    indices = np.arange(len(split))
+    if limit is not None and limit < len(split):
+        indices = np.sort(np.random.default_rng(SUBSET_SEED).permutation(len(split))[:limit])
+    indices = indices[np.argsort(split.lengths[indices], kind="stable")]
+    for start in range(rank * batch_size, len(indices), num_workers * batch_size):
+        chosen = indices[start : start + batch_size]
+        yield chosen, split.batch(chosen)

@@ -1,0 +1,182 @@
+"""A tokenized split on disk: flat arrays, memory-mapped, so that all processes of a machine share one copy.
+
+Ids, roles and texts of all examples lie end to end; `*_ends.npy` says where each ends. A corpus without targets has
+the source's arrays only.
+
+Letters: N examples, T source positions, S target positions, B batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from t5vqvae.data.batch import IGNORED_LABEL, Batch
+
+Indices = Sequence[int] | npt.NDArray[np.integer[Any]]
+PAD = 0
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """One example as token ids, its end-of-text token included."""
+
+    source: str
+    target: str | None
+    source_ids: Sequence[int]
+    target_ids: Sequence[int]
+    """Not looked at where the target is None."""
+    roles: Sequence[int] | None
+
+
+class TokenizedSplit:
+    """The examples of a split, read from a folder that `write_split` wrote.
+
+    Pickling it pickles the folder's name: whoever unpickles it maps the same files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    def __reduce__(self) -> tuple[type[TokenizedSplit], tuple[Path]]:
+        return TokenizedSplit, (self.folder,)
+
+    def __len__(self) -> int:
+        return len(self._source_ids.ends)
+
+    @property
+    def has_roles(self) -> bool:
+        return (self.folder / "roles.npy").exists()
+
+    @cached_property
+    def source_lengths_N(self) -> npt.NDArray[np.int64]:
+        """Source tokens of each example, the end-of-text token included."""
+        return self._source_ids.lengths
+
+    @cached_property
+    def target_lengths_N(self) -> npt.NDArray[np.int64]:
+        """Target tokens of each example, the end-of-text token included."""
+        return self._target_ids.lengths
+
+    @cached_property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """The longer of source and target of each example, in tokens: what batches are bucketed by."""
+        return np.maximum(self.source_lengths_N, self.target_lengths_N)
+
+    @cached_property
+    def num_tokens(self) -> int:
+        """Source tokens of all examples."""
+        return int(self.source_lengths_N.sum())
+
+    @cached_property
+    def num_chars_N(self) -> npt.NDArray[np.int64]:
+        """Characters of each target text."""
+        return _open(self.folder / "num_chars.npy")
+
+    def sources(self, indices: Indices) -> list[str]:
+        """Returns the source texts as they were before tokenization."""
+        return [self._source_texts[index].tobytes().decode() for index in indices]
+
+    def texts(self, indices: Indices) -> list[str]:
+        """Returns the target texts as they were before tokenization: what a generated text is compared to."""
+        return [self._target_texts[index].tobytes().decode() for index in indices]
+
+    def batch(self, indices: Indices) -> Batch:
+        """Returns these examples, in this order, padded to the longest of them."""
+        chosen_B = np.asarray(indices, dtype=np.int64)
+        return Batch(
+            input_ids_BT=torch.from_numpy(self._source_ids.padded(chosen_B, PAD)),
+            mask_BT=torch.from_numpy(_mask(self.source_lengths_N[chosen_B])),
+            labels_BS=torch.from_numpy(self._target_ids.padded(chosen_B, IGNORED_LABEL)),
+            roles_BT=torch.from_numpy(self._roles.padded(chosen_B, 0)) if self.has_roles else None,
+            num_chars_B=torch.from_numpy(self.num_chars_N[chosen_B].astype(np.int64)),
+        )
+
+    @cached_property
+    def _source_ids(self) -> _Ragged:
+        return _Ragged(self.folder, "source_ids")
+
+    @cached_property
+    def _target_ids(self) -> _Ragged:
+        return _Ragged(self.folder, "target_ids") if self._has_targets else self._source_ids
+
+    @cached_property
+    def _roles(self) -> _Ragged:
+        return _Ragged(self.folder, "roles", ends="source_ids")
+
+    @cached_property
+    def _source_texts(self) -> _Ragged:
+        return _Ragged(self.folder, "source_texts")
+
+    @cached_property
+    def _target_texts(self) -> _Ragged:
+        return _Ragged(self.folder, "target_texts") if self._has_targets else self._source_texts
+
+    @cached_property
+    def _has_targets(self) -> bool:
+        return (self.folder / "target_ids.npy").exists()
+
+
+def write_split(folder: Path, examples: Sequence[Tokenized]) -> None:
+    """Writes the files of a `TokenizedSplit` into a folder, which is made."""
+    folder.mkdir(parents=True)
+    _write(folder, "source_ids", [example.source_ids for example in examples], np.int32)
+    _write(folder, "source_texts", [example.source.encode() for example in examples], np.uint8)
+    if any(example.target is not None for example in examples):
+        ids = [e.source_ids if e.target is None else e.target_ids for e in examples]
+        _write(folder, "target_ids", ids, np.int32)
+        _write(folder, "target_texts", [_text(example).encode() for example in examples], np.uint8)
+    if any(example.roles is not None for example in examples):
+        roles = [[0] * len(e.source_ids) if e.roles is None else e.roles for e in examples]
+        _write(folder, "roles", roles, np.int32)
+    np.save(folder / "num_chars.npy", np.array([len(_text(example)) for example in examples], dtype=np.int64))
+
+
+def _text(example: Tokenized) -> str:
+    return example.source if example.target is None else example.target
+
+
+class _Ragged:
+    """Rows of different lengths, end to end in one memory-mapped array."""
+
+    def __init__(self, folder: Path, name: str, ends: str | None = None) -> None:
+        self.flat = _open(folder / f"{name}.npy")
+        self.ends = _open(folder / f"{ends or name}_ends.npy")
+
+    @cached_property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        return np.diff(self.ends, prepend=0)
+
+    def __getitem__(self, index: int) -> npt.NDArray[Any]:
+        return self.flat[(self.ends[index - 1] if index else 0) : self.ends[index]]
+
+    def padded(self, indices: npt.NDArray[np.int64], filler: int) -> npt.NDArray[np.int64]:
+        """Returns the rows as one array, filled up at the right."""
+        mask = _mask(self.lengths[indices])
+        rows = np.full(mask.shape, filler, dtype=np.int64)
+        if len(indices):
+            rows[mask] = np.concatenate([self[index] for index in indices])
+        return rows
+
+
+def _mask(lengths_B: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    return np.arange(lengths_B.max(initial=0))[None, :] < lengths_B[:, None]
+
+
+def _write(folder: Path, name: str, rows: Sequence[Any], dtype: type[np.generic]) -> None:
+    arrays = [np.frombuffer(row, np.uint8) if isinstance(row, bytes) else np.asarray(row, dtype) for row in rows]
+    np.save(folder / f"{name}.npy", np.concatenate(arrays) if arrays else np.zeros(0, dtype))
+    np.save(folder / f"{name}_ends.npy", np.cumsum([len(array) for array in arrays], dtype=np.int64))
+
+
+def _open(path: Path) -> npt.NDArray[Any]:
+    """Maps an array; an empty one, which has nothing to map, is read."""
+    array: npt.NDArray[Any] = np.load(path, mmap_mode="r" if path.stat().st_size > 128 else None)
+    return array
