@@ -1,0 +1,1 @@
+"""Where a search runs: the embedded services of one machine, and the manifests of real clusters."""

@@ -1,0 +1,192 @@
+"""An embedded Ray head and an embedded MLflow server on this machine: start, stop, look, search.
+
+    python -m cluster.local start                     start both, or find them running, and print where they are
+    python -m cluster.local search [-- WORDS ...]     start, submit `python tune/search.py WORDS`, follow the job
+    python -m cluster.local status
+    python -m cluster.local stop                      end what `start` started, by process id
+
+Both listen on the loopback interface only. State lies under `var/` of the project (or `--state`, or
+`$T5VQVAE_STATE`): `mlflow.db`, `artifacts/`, `logs/`, `run/` (one record a service, see `cluster/service.py`).
+Ports are the usual ones where they are free and others where not; `--dashboard-port` and `--mlflow-port` insist.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from cluster import service
+from cluster.service import Service, ServiceError, print_line
+from tune.state import state_dir
+
+PROJECT = Path(__file__).resolve().parent.parent
+NAMES = ("mlflow", "ray")
+LONGEST_RAY_FOLDER = 40  # a Unix socket's path holds 107 bytes, and Ray adds up to 66 of its own
+PORT_FLAGS = ("--node-manager-port", "--object-manager-port", "--metrics-export-port", "--ray-client-server-port")
+AGENT_PORT_FLAGS = ("--dashboard-agent-listen-port", "--dashboard-agent-grpc-port", "--runtime-env-agent-port")
+
+
+def start(state: Path, dashboard_port: int | None, mlflow_port: int | None, timeout: float) -> None:
+    """Starts what does not run yet and waits until both answer.
+
+    Args:
+        dashboard_port: Port of Ray's dashboard and job server; None: 8265 if free, else any.
+        mlflow_port: Port of the MLflow server; None: 5000 if free, else any.
+        timeout: Seconds until an answer.
+
+    Raises:
+        ServiceError: If a port is taken, or a service ends or is not ready in time.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    with _alone(state):
+        mlflow = service.running(state, "mlflow")
+        if mlflow is None:
+            service.stop(state, "mlflow")
+            mlflow_service(state, service.pick_port(mlflow_port or 5000, mlflow_port is not None)).start()
+            mlflow = service.running(state, "mlflow") or {}
+        if service.running(state, "ray") is None:
+            service.stop(state, "ray")
+            port = service.pick_port(dashboard_port or 8265, dashboard_port is not None)
+            ray_service(state, port, mlflow.get("url", "")).start()
+        service.wait(state, NAMES, timeout, print_line)
+
+
+def mlflow_service(state: Path, port: int) -> Service:
+    """Describes an MLflow server with an SQLite store, artifacts served through it, and one process of workers."""
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{state / 'mlflow.db'}"]
+    command += ["--artifacts-destination", str(state / "artifacts"), "--serve-artifacts"]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return Service("mlflow", state, command, f"{url}/health", {"url": url, "port": port}, quiet, cwd=state)
+
+
+def ray_service(state: Path, dashboard_port: int, mlflow_url: str) -> Service:
+    """Describes a Ray head with dashboard whose jobs run in the project's root, with this interpreter.
+
+    Every other port is a free one, so that several heads live on one machine. Without `RAY_AUTH_MODE` a token left
+    in the home folder by an earlier `ray.init()` would lock out the job client: it is off unless the caller says.
+    """
+    port = service.pick_port(None)
+    folder = ray_folder(state)
+    command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--disable-usage-stats"]
+    command += ["--node-ip-address", "127.0.0.1", "--port", str(port), "--temp-dir", str(folder)]
+    command += ["--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard_port), "--include-dashboard", "true"]
+    for flag in (*PORT_FLAGS, *AGENT_PORT_FLAGS):
+        command += [flag, str(service.pick_port(None))]
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # elsewhere too it is what keeps Ray on the loopback interface
+        "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled"),
+        "MLFLOW_TRACKING_URI": os.environ.get("MLFLOW_TRACKING_URI") or mlflow_url,
+        "T5VQVAE_STATE": str(state),
+    }
+    url = f"http://127.0.0.1:{dashboard_port}"
+    facts = {"url": url, "address": f"127.0.0.1:{port}", "folder": str(folder)}
+    return Service("ray", state, command, f"{url}/api/version", facts, environment, cwd=PROJECT)
+
+
+def ray_folder(state: Path) -> Path:
+    """Returns the folder of Ray's sessions: under `state`, or a short one of this user's where that is too deep."""
+    folder = state / "ray"
+    if len(str(folder)) > LONGEST_RAY_FOLDER:
+        name = hashlib.sha256(str(state).encode()).hexdigest()[:8]
+        folder = Path(tempfile.gettempdir()) / f"t5vqvae-{os.getuid()}-{name}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def search(state: Path, words: Sequence[str]) -> int:
+    """Submits a search to the running head and follows it; returns the exit status (130 when interrupted)."""
+    url = (service.running(state, "ray") or {})["url"]
+    job = f"search-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    ray = str(Path(sys.executable).parent / "ray")
+    command = [ray, "job", "submit", "--submission-id", job, "--", "python", "tune/search.py", *words]
+    print_line(f"RAY_API_SERVER_ADDRESS={url} {shlex.join([Path(ray).name, *command[1:]])}")
+    try:
+        return subprocess.run(command, env={**os.environ, "RAY_API_SERVER_ADDRESS": url}, cwd=PROJECT).returncode
+    except KeyboardInterrupt:
+        print_line(
+            f"\nNo longer following; the job goes on.\n  follow it: {ray} job logs --address {url} --follow {job}"
+        )
+        print_line(f"  stop it:   {ray} job stop --address {url} {job}   (the same search submitted again goes on)")
+        return 130
+
+
+def tell(state: Path) -> int:
+    """Prints where everything is; returns 0 if both services answer, else 1."""
+    answers = 0
+    for name, title in (("mlflow", "MLflow"), ("ray", "Ray dashboard")):
+        facts = service.running(state, name)
+        up = facts is not None and service.healthy(service.read_record(state, name)["health_url"])
+        print_line(
+            f"{title + ':':15}{facts['url'] if facts else 'not running'}{'' if up or not facts else ' (no answer)'}"
+        )
+        answers += up
+    print_line(f"{'State:':15}{state}  (logs/, mlflow.db, artifacts/, studies/)")
+    if answers == len(NAMES):
+        print_line(f"{'Shell:':15}export MLFLOW_TRACKING_URI={service.running(state, 'mlflow')['url']}")
+        print_line(f"{'':15}export RAY_API_SERVER_ADDRESS={service.running(state, 'ray')['url']}")
+    return 0 if answers == len(NAMES) else 1
+
+
+def stop(state: Path) -> None:
+    """Ends both services and everything that they started; nothing else."""
+    with _alone(state):
+        for name in reversed(NAMES):
+            num_processes = service.stop(state, name)
+            print_line(f"{name}: {f'ended {num_processes} processes' if num_processes else 'was not running'}")
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """Holds the lock under which services are started and ended."""
+    (state / "run").mkdir(parents=True, exist_ok=True)
+    with (state / "run" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(prog="python -m cluster.local", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("command", choices=["start", "search", "status", "stop"])
+    parser.add_argument("words", nargs="*", help="arguments of tune/search.py, after --")
+    parser.add_argument("--state", type=Path, default=None, help="folder; default: $T5VQVAE_STATE, or var/")
+    parser.add_argument("--dashboard-port", type=int, default=None, help="8265, or any free port")
+    parser.add_argument("--mlflow-port", type=int, default=None, help="5000, or any free port")
+    parser.add_argument("--timeout", type=float, default=180.0, help="seconds to wait for both services")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status."""
+    args = parse(arguments)
+    state = state_dir(args.state)
+    try:
+        if args.command == "stop":
+            stop(state)
+            return 0
+        if args.command == "status":
+            return tell(state)
+        start(state, args.dashboard_port, args.mlflow_port, args.timeout)
+        status = search(state, args.words) if args.command == "search" else 0
+        tell(state)
+        return status
+    except ServiceError as error:
+        print_line(str(error))
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

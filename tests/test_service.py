@@ -1,0 +1,103 @@
+"""A background service: found again, ended by process id, and never mistaken for another process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cluster import service
+from cluster.service import Service, ServiceError
+
+WEB_SERVER = """
+import subprocess, sys
+sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+print(subprocess.Popen(sleep, start_new_session=True).pid, subprocess.Popen(sleep, env={}).pid, flush=True)
+from http.server import ThreadingHTTPServer, SimpleHTTPRequestHandler
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), SimpleHTTPRequestHandler).serve_forever()
+"""
+
+
+def web_service(state: Path) -> Service:
+    port = service.pick_port(None)
+    url = f"http://127.0.0.1:{port}/"
+    return Service("web", state, [sys.executable, "-c", WEB_SERVER, str(port)], url, {"url": url}, cwd=state)
+
+
+@pytest.fixture
+def web(tmp_path: Path):
+    """A running service with a child in a session of its own."""
+    web_service(tmp_path).start()
+    try:
+        service.wait(tmp_path, ["web"], timeout=30, say=lambda line: None)
+        yield tmp_path
+    finally:
+        service.stop(tmp_path, "web")
+
+
+def children_of(state: Path) -> list[psutil.Process]:
+    """One in a session of its own with the service's mark, and one in its session without."""
+    return [psutil.Process(int(word)) for word in service.log_path(state, "web").read_text().split()[:2]]
+
+
+def test_stop_ends_the_service_and_what_it_started(web: Path) -> None:
+    assert service.running(web, "web") is not None
+    processes = [psutil.Process(service.read_record(web, "web")["pid"]), *children_of(web)]
+    assert service.stop(web, "web") == 3
+    assert not any(process.is_running() for process in processes)
+    assert service.running(web, "web") is None
+    assert service.stop(web, "web") == 0
+
+
+def test_orphans_of_a_killed_service_are_found_by_their_mark(web: Path) -> None:
+    child, unmarked = children_of(web)
+    os.kill(service.read_record(web, "web")["pid"], signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(service.read_record(web, "web")["pid"])], timeout=5)
+    assert service.running(web, "web") is None
+    assert child.is_running()
+    service.stop(web, "web")
+    assert not child.is_running()
+    unmarked.kill()
+
+
+def test_a_reused_process_id_is_left_alone(tmp_path: Path) -> None:
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        started = psutil.Process(stranger.pid).create_time() - 3600
+        record = {"pid": stranger.pid, "started": started, "mark": "nobody's", "health_url": "", "facts": {}}
+        path = service.record_path(tmp_path, "web")
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(record))
+        assert service.running(tmp_path, "web") is None
+        assert service.stop(tmp_path, "web") == 0
+        assert stranger.poll() is None
+        assert not path.exists()
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_service_that_ends_is_reported_with_its_last_words(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "raise SystemExit('the disk is full')"]
+    Service("web", tmp_path, command, "http://127.0.0.1:9/", {}).start()
+    with pytest.raises(ServiceError, match=r"(?s)web ended while it started.*the disk is full"):
+        service.wait(tmp_path, ["web"], timeout=30, say=lambda line: None)
+    service.stop(tmp_path, "web")
+
+
+def test_a_taken_port_is_refused_or_replaced() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken = holder.getsockname()[1]
+        assert service.pick_port(taken) != taken
+        with pytest.raises(ServiceError, match=f"port {taken} is taken"):
+            service.pick_port(taken, required=True)
+    assert service.pick_port(None) > 0
