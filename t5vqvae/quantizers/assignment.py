@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ROWS_PER_BLOCK = 1024
-ENTRIES_PER_BLOCK = 2048
-"""On a CPU a block of scores takes 8 MB at the most."""
+ENTRIES_PER_BLOCK = 1024
+"""On a CPU a block of scores takes 4 MB at the most."""
 MAX_GPU_SCORES = 1 << 24
 """How many scores are alive at once on other devices, where small blocks leave the device idle: 64 MB."""
 
