@@ -12,9 +12,7 @@ _HOME = {
     "RunSpec": "t5vqvae.spec",
     "T5VQVAE": "t5vqvae.model",
     "build_model": "t5vqvae.model",
-    "evaluate": "t5vqvae.evaluate",
     "prepare": "t5vqvae.data",
-    "train": "t5vqvae.train",
 }
 __version__ = "0.1.0"
 

@@ -169,7 +169,7 @@ def _add_decoded(model: Any, split: TokenizedSplit, indices: Any, batch: Any, ma
     ids = model.greedy(batch, max_new_tokens)
     codes_BTQ = model.last_codes
     texts = model.tokenizer.batch_decode(ids, skip_special_tokens=True)
-    rows = zip(indices.tolist(), split.sources(indices), split.targets(indices), texts, strict=True)
+    rows = zip(indices.tolist(), split.sources(indices), split.texts(indices), texts, strict=True)
     for place, (index, source, target, text) in enumerate(rows):
         codes = "" if codes_BTQ is None else _show_codes(codes_BTQ[place])
         sums.decoded.append((index, source, target, text, codes))

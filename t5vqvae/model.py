@@ -239,22 +239,40 @@ class T5VQVAE(T5ForConditionalGeneration):
         """The bottleneck."""
         return self.encoder.quantizer
 
-    def forward(self, *args: Any, labels: Tensor | None = None, **kwargs: Any) -> T5VQVAEOutput:
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        encoder_outputs: Any = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        roles: Tensor | None = None,
+        **kwargs: Any,
+    ) -> T5VQVAEOutput:
         """As T5's forward; the loss, when `labels` are given, is cross-entropy plus the quantizer's loss.
 
         Args:
-            args: As `T5ForConditionalGeneration.forward` takes them.
+            input_ids: Tokens (B, T).
+            attention_mask: True (or 1) at real positions (B, T).
+            decoder_input_ids: Decoder tokens (B, S); made from `labels` when absent.
+            encoder_outputs: What the encoder returned, when it has run already: nothing is quantized again.
+            inputs_embeds: Embeddings (B, T, E) instead of `input_ids`.
             labels: Target tokens (B, S), -100 at padding.
-            kwargs: Likewise; `roles` (B, T) is for quantizers that read semantic roles.
+            roles: Semantic roles (B, T), for quantizers that read them.
+            kwargs: The rest of what T5 takes.
         """
-        roles = kwargs.pop("roles", None)
-        if kwargs.get("encoder_outputs") is None:
-            input_ids = args[0] if args else kwargs.get("input_ids")
-            mask_BT = args[1] if len(args) > 1 else kwargs.get("attention_mask")
-            embeds = kwargs.get("inputs_embeds")
-            kwargs["encoder_outputs"] = self.encoder(input_ids, mask_BT, inputs_embeds=embeds, roles=roles)
-        bottleneck = self.encoder.output
-        output = super().forward(*args, labels=labels, **kwargs)
+        bottleneck = None
+        if encoder_outputs is None:
+            encoder_outputs = self.encoder(input_ids, attention_mask, inputs_embeds=inputs_embeds, roles=roles)
+            bottleneck = self.encoder.output
+        output = super().forward(
+            attention_mask=attention_mask,
+            decoder_input_ids=decoder_input_ids,
+            encoder_outputs=encoder_outputs,
+            labels=labels,
+            **kwargs,
+        )
         loss = output.loss
         if loss is not None and bottleneck is not None:
             loss = loss + bottleneck.aux_loss.to(loss.dtype)
@@ -293,10 +311,8 @@ class T5VQVAE(T5ForConditionalGeneration):
             terms=bottleneck.terms,
             logits_BSV=logits_BSV.detach(),
             codes_BTQ=bottleneck.codes_BTQ,
-            squared_error=0.0
-            if self.training
-            else _masked_square(states_BTE - bottleneck.quantized_BTE, batch.mask_BT),
-            squared_states=0.0 if self.training else _masked_square(states_BTE, batch.mask_BT),
+            squared_error=0.0 if self.training else _energy(states_BTE - bottleneck.quantized_BTE, batch.mask_BT),
+            squared_states=0.0 if self.training else _energy(states_BTE, batch.mask_BT),
         )
 
     @torch.no_grad()
