@@ -1,0 +1,84 @@
+"""Arms against a baseline, on worked examples."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tune.analysis import Question, RunRow, compare_arms
+
+SEEDS = (1, 2, 3, 4, 5, 6)
+QUESTION = Question(objective="validation/bleu", direction="maximize", margin=0.5)
+NOISE = (0.1, -0.1, 0.2, -0.2, 0.05, -0.05)
+
+
+def rows_with(arm: str, shift: float, instead: dict | None = None, without: tuple = ()) -> list[RunRow]:
+    """One run a seed; the seed itself matters much more than the arm, as in real life."""
+    found = []
+    for seed, noise in zip(SEEDS, NOISE, strict=True):
+        bleu = 50 + 10 * seed + shift + (noise if shift else 0)
+        metrics = {"validation/bleu": bleu, "rate/bits_per_token": 8 + shift}
+        found.append(RunRow(arm, seed, "completed", metrics, run_id=f"{arm}-{seed}"))
+    return [(instead or {}).get(row.seed, row) for row in found if row.seed not in without]
+
+
+def compare(arms: dict[str, list[RunRow]], baseline: list[RunRow] | None = None, question: Question = QUESTION):
+    everything = [*(baseline or rows_with("baseline", 0)), *(row for found in arms.values() for row in found)]
+    return compare_arms(everything, "baseline", list(arms), SEEDS, question)
+
+
+def test_seeds_cancel_and_verdicts_follow_the_direction():
+    arms = {"good": rows_with("good", 3.0), "bad": rows_with("bad", -3.0), "copy": rows_with("copy", 0.0)}
+    found = compare(arms)
+    assert [result.verdict for result in found.arms] == ["undecided", "undecided", "equivalent"]
+    assert found.arm("good").p_adjusted == pytest.approx(3 / 32), "six pairs cannot carry three arms"
+    assert found.arm("good").effect.mean == pytest.approx(3.0)
+    assert found.arm("good").effect.high < 3.2
+    by_t = compare(arms, question=Question("validation/bleu", "maximize", margin=0.5, test="t"))
+    assert [result.verdict for result in by_t.arms] == ["better", "worse", "equivalent"]
+    flipped = compare(arms, question=Question("validation/bleu", "minimize", margin=0.5, test="t"))
+    assert [result.verdict for result in flipped.arms] == ["worse", "better", "equivalent"]
+
+
+def test_rate_stands_beside_every_effect_where_both_have_one():
+    leak = [RunRow("leak", row.seed, "completed", {"validation/bleu": 99.0}) for row in rows_with("leak", 0)]
+    found = compare({"good": rows_with("good", 3.0), "leak": leak})
+    assert found.arm("good").beside["rate/bits_per_token"].mean == pytest.approx(3.0)
+    assert "rate/bits_per_token" not in found.arm("leak").beside
+
+
+def test_a_diverged_run_is_shown_and_never_averaged_away():
+    broken = RunRow("good", 3, "diverged", {"validation/bleu": 0.0})
+    result = compare({"good": rows_with("good", 3.0, {3: broken})}).arm("good")
+    assert (result.diverged, result.verdict) == ((3,), "unstable")
+    assert result.effect.seeds == (1, 2, 4, 5, 6)
+    assert result.effect.mean == pytest.approx(3 - 0.2 / 5)
+    assert broken in result.rows
+
+
+def test_a_baseline_that_diverged_makes_every_arm_unstable():
+    broken = RunRow("baseline", 2, "diverged", {"validation/bleu": math.nan})
+    result = compare({"good": rows_with("good", 3.0)}, rows_with("baseline", 0, {2: broken})).arm("good")
+    assert (result.baseline_diverged, result.verdict, result.effect.num_seeds) == ((2,), "unstable", 5)
+
+
+def test_missing_and_crashed_runs_are_missing_data():
+    crashed = RunRow("good", 5, "failed", {})
+    result = compare({"good": rows_with("good", 3.0, {5: crashed}, without=(6,))}).arm("good")
+    assert (result.missing, result.diverged, result.effect.seeds) == ((5, 6), (), (1, 2, 3, 4))
+
+
+def test_an_arm_without_a_run_still_counts_for_holm():
+    found = compare({"good": rows_with("good", 3.0), "absent": []})
+    assert found.arm("good").p_adjusted == pytest.approx(2 / 32)
+    assert (found.arm("absent").effect, found.arm("absent").verdict) == (None, "undecided")
+    assert found.arm("absent").missing == SEEDS
+
+
+def test_a_difference_within_the_margin_does_not_matter():
+    shifted = compare({"near": rows_with("near", 0.25)}, question=Question("validation/bleu", "maximize", margin=0.5))
+    assert shifted.arm("near").effect.low > 0
+    assert shifted.arm("near").verdict == "equivalent"
+    strict = compare({"near": rows_with("near", 0.25)}, question=Question("validation/bleu", "maximize", margin=0.3))
+    assert strict.arm("near").verdict == "better"

@@ -1,0 +1,63 @@
+"""The statistics of studies: pure functions over numbers and records, nothing that runs or fetches anything.
+
+Ablations: `arms.py` (arms against a baseline), `factorial.py` and `fraction.py` (designs with several factors),
+`effect.py`, `permutation.py`, `equivalence.py`, `holm.py`, `power.py`, `sequential.py`. Two models on one test set:
+`bootstrap.py`. Searches: `importance.py`, `response.py`, `front.py`.
+"""
+
+from tune.analysis.arms import ArmResult, Comparison, Question, RunRow, compare_arms
+from tune.analysis.bootstrap import SentenceComparison, compare_bleu, compare_means
+from tune.analysis.effect import Effect, paired_differences, paired_effect
+from tune.analysis.equivalence import Equivalence, equivalence
+from tune.analysis.factorial import FactorialEffect, factorial_effects, fraction_contrasts, full_contrasts
+from tune.analysis.fraction import Fraction, smallest_fraction
+from tune.analysis.front import Cost, cost, pareto
+from tune.analysis.holm import holm, pairs_needed, smallest_adjusted_p
+from tune.analysis.importance import Importance, fanova, ped_anova
+from tune.analysis.permutation import sign_flip_test, smallest_p
+from tune.analysis.power import Demand, advice, detectable, power, seeds_needed
+from tune.analysis.response import LevelMean, Surface, main_effect, surface
+from tune.analysis.sequential import SequentialPlan
+
+__all__ = [
+    "ArmResult",
+    "Comparison",
+    "Cost",
+    "Demand",
+    "Effect",
+    "Equivalence",
+    "FactorialEffect",
+    "Fraction",
+    "Importance",
+    "LevelMean",
+    "Question",
+    "RunRow",
+    "SentenceComparison",
+    "SequentialPlan",
+    "Surface",
+    "advice",
+    "compare_arms",
+    "compare_bleu",
+    "compare_means",
+    "cost",
+    "detectable",
+    "equivalence",
+    "factorial_effects",
+    "fanova",
+    "fraction_contrasts",
+    "full_contrasts",
+    "holm",
+    "main_effect",
+    "paired_differences",
+    "paired_effect",
+    "pairs_needed",
+    "pareto",
+    "ped_anova",
+    "power",
+    "seeds_needed",
+    "sign_flip_test",
+    "smallest_adjusted_p",
+    "smallest_fraction",
+    "smallest_p",
+    "surface",
+]

@@ -1,0 +1,108 @@
+"""Two models on one test set: a paired bootstrap over its sentences (Koehn 2004).
+
+It says how sure a difference is for these two trained models on text like this. It says nothing about other seeds:
+that is what `effect.py` is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SentenceComparison:
+    """Two models' scores on one test set.
+
+    Attributes:
+        a: Score of the first model on all sentences.
+        b: Score of the second.
+        difference: a - b.
+        low: Lower end of the 95% percentile interval of the difference.
+        high: Upper end.
+        p_value: Two-sided, (hits + 1) / (resamples + 1), of resampled differences centred on zero.
+        num_sentences: Sentences of the test set.
+    """
+
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    num_sentences: int
+
+
+def compare_means(
+    a: Sequence[float], b: Sequence[float], num_resamples: int = 2000, seed: int = 0
+) -> SentenceComparison:
+    """Compares two models by a metric that is a mean over sentences (exact match, BLEU-1, cosine).
+
+    Args:
+        a: Score of each sentence under the first model.
+        b: Under the second model, same sentences in the same order.
+        num_resamples: Draws of the whole test set, with replacement.
+        seed: Of the draws.
+    """
+    return _compare(np.asarray(a, float)[:, None], np.asarray(b, float)[:, None], _mean_score, num_resamples, seed)
+
+
+def compare_bleu(
+    a: Sequence[str], b: Sequence[str], references: Sequence[str], num_resamples: int = 1000, seed: int = 0
+) -> SentenceComparison:
+    """Compares two models by corpus BLEU (sacrebleu's defaults, 0 to 100): counts are added up, not scores averaged.
+
+    Args:
+        a: Sentences decoded by the first model.
+        b: By the second model, in the same order.
+        references: One reference a sentence.
+        num_resamples: Draws of the whole test set, with replacement.
+        seed: Of the draws.
+    """
+    return _compare(_bleu_counts(a, references), _bleu_counts(b, references), _bleu_score, num_resamples, seed)
+
+
+def _compare(
+    a_NF: np.ndarray, b_NF: np.ndarray, score: Callable[[np.ndarray], float], num_resamples: int, seed: int
+) -> SentenceComparison:
+    """Resamples sentences; N sentences, F additive statistics each (the last one counts sentences)."""
+    num = len(a_NF)
+    if num == 0 or a_NF.shape != b_NF.shape:
+        raise ValueError(f"{num} and {len(b_NF)} sentences must be equally many and at least one")
+    ones = np.ones((num, 1))
+    both_NF = np.hstack([a_NF, ones, b_NF, ones])
+    width = a_NF.shape[1] + 1
+    real_a, real_b = (score(part) for part in np.split(both_NF.sum(0), [width]))
+    rng, drawn = np.random.default_rng(seed), np.empty(num_resamples)
+    for i in range(num_resamples):
+        sums = np.bincount(rng.integers(0, num, num), minlength=num) @ both_NF
+        drawn[i] = score(sums[:width]) - score(sums[width:])
+    hits = int((np.abs(drawn - drawn.mean()) >= abs(real_a - real_b) - 1e-12).sum())
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    p_value = (hits + 1) / (num_resamples + 1)
+    return SentenceComparison(real_a, real_b, real_a - real_b, float(low), float(high), p_value, num)
+
+
+def _mean_score(sums: np.ndarray) -> float:
+    return float(sums[0] / sums[1])
+
+
+def _bleu_counts(decoded: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """Returns, a sentence: matches of 1- to 4-grams, n-grams decoded, decoded length, reference length."""
+    from sacrebleu.metrics import BLEU
+
+    if len(decoded) != len(references):
+        raise ValueError(f"{len(decoded)} decoded sentences and {len(references)} references must be equally many")
+    metric = BLEU(effective_order=True)
+    scores = (metric.sentence_score(text, [reference]) for text, reference in zip(decoded, references, strict=True))
+    return np.array([[*s.counts, *s.totals, s.sys_len, s.ref_len] for s in scores], dtype=float)
+
+
+def _bleu_score(sums: np.ndarray) -> float:
+    from sacrebleu.metrics import BLEU
+
+    counts = [int(value) for value in sums]
+    score = BLEU.compute_bleu(counts[0:4], counts[4:8], sys_len=counts[8], ref_len=counts[9], smooth_method="exp")
+    return float(score.score)

@@ -1,0 +1,130 @@
+"""One paired effect: how much a number changes for the same seed, with its interval, size and p-value.
+
+Every comparison of a study ends in an `Effect`. All functions take differences between two runs of the same seed
+(same initial weights where shapes allow, same data order), never two unpaired samples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from tune.analysis.permutation import sign_flip_test
+
+Interval = Literal["t", "bca"]
+Test = Literal["permutation", "t"]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A mean paired difference.
+
+    Attributes:
+        mean: Mean over seeds of arm minus baseline, in the metric's unit.
+        low: Lower end of its confidence interval; -inf with one seed.
+        high: Upper end; inf with one seed.
+        num_seeds: Pairs that it rests on.
+        sd: Standard deviation of the differences (n - 1); NaN with one seed.
+        p_value: Of the two-sided test that the mean is zero, unadjusted.
+        confidence: Of the interval, in (0, 1).
+        seeds: The seeds of the pairs, where known.
+        interval: How the interval was made.
+        test: How the p-value was made.
+    """
+
+    mean: float
+    low: float
+    high: float
+    num_seeds: int
+    sd: float
+    p_value: float
+    confidence: float = 0.95
+    seeds: tuple[int, ...] = ()
+    interval: Interval = "t"
+    test: Test = "permutation"
+
+    @property
+    def d_z(self) -> float | None:
+        """Mean in standard deviations of the differences (Cohen's d_z); None when they do not vary."""
+        return None if not self.sd > 0 else self.mean / self.sd
+
+    @property
+    def g_z(self) -> float | None:
+        """`d_z` with Hedges' correction for small samples: d_z overstates by about 3 / (4 n - 5)."""
+        return None if self.d_z is None else self.d_z * hedges_correction(self.num_seeds - 1)
+
+
+def hedges_correction(df: int) -> float:
+    """Returns J(df) = G(df / 2) / (sqrt(df / 2) G((df - 1) / 2)), in (0, 1), for df >= 2; 1 - 3 / (4 df - 1) below.
+
+    Source: Hedges 1981, Journal of Educational Statistics 6(2).
+    """
+    if df < 2:
+        return max(0.0, 1 - 3 / (4 * df - 1))
+    return math.exp(math.lgamma(df / 2) - math.lgamma((df - 1) / 2)) / math.sqrt(df / 2)
+
+
+def paired_differences(arm: Mapping[int, float], baseline: Mapping[int, float]) -> dict[int, float]:
+    """Returns `{seed: arm - baseline}` over the seeds that both have."""
+    return {seed: arm[seed] - baseline[seed] for seed in sorted(arm.keys() & baseline.keys())}
+
+
+def paired_effect(
+    differences: Mapping[int, float] | Sequence[float],
+    confidence: float = 0.95,
+    test: Test = "permutation",
+    interval: Interval = "t",
+) -> Effect:
+    """Returns the effect behind differences of paired runs.
+
+    Args:
+        differences: Arm minus baseline, `{seed: difference}` or in any order; finite, at least one.
+        confidence: Of the interval, in (0, 1).
+        test: `permutation` (sign flips, exact up to 2^20, no assumption but symmetry) or `t`.
+        interval: `t`, or `bca` (bootstrap; too narrow below about ten seeds).
+
+    Raises:
+        ValueError: If there is no difference, or one is not finite: a diverged run must be left out by name.
+    """
+    seeds = tuple(differences) if isinstance(differences, Mapping) else ()
+    values = np.asarray(list(differences.values()) if isinstance(differences, Mapping) else differences, dtype=float)
+    if values.size == 0 or not np.isfinite(values).all():
+        raise ValueError(f"differences {values.tolist()} must be finite and at least one; leave diverged runs out")
+    low, high = (bca_interval if interval == "bca" else t_interval)(values, confidence)
+    p_value = sign_flip_test(values) if test == "permutation" else t_test(values)
+    sd = float(values.std(ddof=1)) if values.size > 1 else math.nan
+    return Effect(float(values.mean()), low, high, values.size, sd, p_value, confidence, seeds, interval, test)
+
+
+def t_interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Returns the interval mean -+ t(n - 1) sd / sqrt(n); the whole line for one value."""
+    if values.size < 2:
+        return -math.inf, math.inf
+    half = stats.t.ppf((1 + confidence) / 2, values.size - 1) * values.std(ddof=1) / math.sqrt(values.size)
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def bca_interval(values: np.ndarray, confidence: float, num_resamples: int = 9999) -> tuple[float, float]:
+    """Returns the bias-corrected and accelerated bootstrap interval of the mean (Efron 1987), seeded."""
+    if values.size < 2:
+        return -math.inf, math.inf
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0])
+    found = stats.bootstrap(
+        (values,), np.mean, confidence_level=confidence, method="BCa", n_resamples=num_resamples, rng=0
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def t_test(values: np.ndarray) -> float:
+    """Returns the two-sided p-value of the one-sample t test of the differences; 1 for one value."""
+    if values.size < 2:
+        return 1.0
+    if np.ptp(values) == 0:
+        return 1.0 if values[0] == 0 else 0.0
+    return float(stats.ttest_1samp(values, 0.0).pvalue)

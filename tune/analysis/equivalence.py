@@ -1,0 +1,68 @@
+"""Is it as good? Two one-sided tests (TOST) of a paired difference against a margin.
+
+A p-value above alpha never shows equality; this does. Equivalent: the whole (1 - 2 alpha) interval lies strictly
+within -margin and +margin (Schuirmann 1987).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from tune.analysis.effect import t_interval
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """The answer of an equivalence test.
+
+    Attributes:
+        margin: Largest difference that does not matter, in the metric's unit.
+        p_value: The larger one of the two one-sided tests; at most alpha: equivalent. Unadjusted.
+        p_not_lower: Of "the difference is at most -margin": small means not lower by the margin.
+        p_not_higher: Of "the difference is at least +margin".
+        low: Lower end of the (1 - 2 alpha) interval.
+        high: Upper end.
+        num_seeds: Pairs.
+    """
+
+    margin: float
+    p_value: float
+    p_not_lower: float
+    p_not_higher: float
+    low: float
+    high: float
+    num_seeds: int
+
+
+def equivalence(differences: Mapping[int, float] | Sequence[float], margin: float, alpha: float = 0.05) -> Equivalence:
+    """Tests that the mean paired difference lies strictly within -margin and +margin.
+
+    Args:
+        differences: Arm minus baseline, finite; with fewer than two the p-values are 1.
+        margin: > 0, in the metric's unit.
+        alpha: Of each one-sided test; only the interval depends on it.
+
+    Raises:
+        ValueError: If the margin is not positive.
+    """
+    if not margin > 0:
+        raise ValueError(f"margin={margin} must be more than 0")
+    values = np.asarray(list(differences.values()) if isinstance(differences, Mapping) else differences, dtype=float)
+    not_lower, not_higher = _above(values + margin), _above(margin - values)
+    low, high = t_interval(values, 1 - 2 * alpha)
+    return Equivalence(margin, max(not_lower, not_higher), not_lower, not_higher, low, high, values.size)
+
+
+def _above(values: np.ndarray) -> float:
+    """Returns the p-value of the one-sided t test that the mean is at most zero."""
+    if values.size < 2:
+        return 1.0
+    if np.ptp(values) == 0:
+        return 0.0 if values[0] > 0 else 1.0
+    error = float(values.std(ddof=1)) / math.sqrt(values.size)
+    return float(stats.t.sf(values.mean() / error, values.size - 1))

@@ -1,0 +1,85 @@
+"""Two-level fractional factorial designs: which cells to run, and what can then not be told apart.
+
+A design 2^(k-p) runs k - p factors in full; each of the p others follows a *generator*, a product of those. Effects
+whose columns are equal are *aliased*: only their sum is seen. *Resolution* is the length of the shortest product of
+factors that is constant: III: main effects are aliased with two-factor interactions; IV: those with one another;
+V: neither with each other. Source: Box, Hunter and Hunter, Statistics for Experimenters, chapter 6.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Fraction:
+    """A two-level design over named factors.
+
+    Attributes:
+        factors: Their names, in the order of the columns.
+        generators: `{factor: the factors whose product it follows}`, of the factors that are not run in full.
+    """
+
+    factors: tuple[str, ...]
+    generators: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        basic = [name for name in self.factors if name not in self.generators]
+        for name, product in self.generators.items():
+            if name not in self.factors or len(product) < 2 or not set(product) <= set(basic):
+                raise ValueError(f"generators.{name}={list(product)} must name at least two of {basic}")
+
+    @property
+    def signs(self) -> np.ndarray:
+        """Levels, shape (cells, factors), -1 (the baseline's level) or +1; the first cell is all -1 where it can be.
+
+        A generator of an even number of factors is taken with a minus, so that the baseline is a cell of the design.
+        """
+        basic = [name for name in self.factors if name not in self.generators]
+        columns = dict(zip(basic, np.array(list(itertools.product((-1, 1), repeat=len(basic)))).T, strict=True))
+        for name, product in self.generators.items():
+            columns[name] = -((-1) ** len(product)) * np.prod([columns[part] for part in product], axis=0)
+        return np.stack([columns[name] for name in self.factors], axis=1)
+
+    @property
+    def words(self) -> list[frozenset[str]]:
+        """The products of factors that are constant over the design (the defining relation)."""
+        bases = [frozenset({name, *product}) for name, product in self.generators.items()]
+        chosen = (itertools.combinations(bases, size) for size in range(1, len(bases) + 1))
+        return [reduce(frozenset.symmetric_difference, words) for words in itertools.chain.from_iterable(chosen)]
+
+    @property
+    def resolution(self) -> int | None:
+        """Length of the shortest word; None for a full factorial, where nothing is aliased."""
+        return min((len(word) for word in self.words), default=None)
+
+    def aliases(self, effect: Sequence[str]) -> list[tuple[str, ...]]:
+        """Returns the effects (of any order) that cannot be told from `effect`, shortest first."""
+        others = (frozenset(effect) ^ word for word in self.words)
+        return sorted((tuple(f for f in self.factors if f in other) for other in others), key=lambda e: (len(e), e))
+
+
+def smallest_fraction(factors: Sequence[str], resolution: int) -> Fraction:
+    """Returns the design of the fewest cells that has at least the resolution; the full factorial in the last resort.
+
+    Args:
+        factors: At least two, at most eight (the generators are searched).
+        resolution: III is 3, IV is 4, V is 5.
+    """
+    names = tuple(factors)
+    if not 2 <= len(names) <= 8:
+        raise ValueError(f"{len(names)} factors must be 2 to 8")
+    for num_basic in range(2, len(names)):
+        basic, rest = names[:num_basic], names[num_basic:]
+        products = [p for size in range(2, num_basic + 1) for p in itertools.combinations(basic, size)]
+        products = [p for p in products if len(p) + 1 >= resolution]
+        for chosen in itertools.combinations(sorted(products, key=len, reverse=True), len(rest)):
+            design = Fraction(names, dict(zip(rest, chosen, strict=True)))
+            if (design.resolution or 0) >= resolution:
+                return design
+    return Fraction(names)

@@ -1,0 +1,65 @@
+"""What quality costs: the Pareto front against rate or cost, and what the study itself cost."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tune.analysis.importance import Trial, completed
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a study took.
+
+    Attributes:
+        hours: Sum over trials of the wall time of a trial.
+        cpu_hours: The same times the CPUs a trial held.
+        gpu_hours: The same times the GPUs (or shares of one) a trial held.
+        by_status: Trials by how they ended.
+        hours_by_status: Their hours.
+    """
+
+    hours: float
+    cpu_hours: float
+    gpu_hours: float
+    by_status: Mapping[str, int]
+    hours_by_status: Mapping[str, float]
+
+
+def pareto(trials: Sequence[Trial], objectives: Mapping[str, str]) -> list[Trial]:
+    """Returns the completed trials that no other one beats in all objectives, ordered by the first objective.
+
+    Args:
+        trials: Records; those that lack one of the metrics are left out (no bottleneck: no rate).
+        objectives: `{metric: minimize or maximize}`.
+    """
+    done = list(trials)
+    for metric in objectives:
+        done = completed(done, metric)
+    costs = [tuple(t["metrics"][m] * (1 if d == "minimize" else -1) for m, d in objectives.items()) for t in done]
+    kept = [i for i, mine in enumerate(costs) if not any(_beats(other, mine) for other in costs)]
+    return [done[i] for i in sorted(kept, key=lambda i: costs[i])]
+
+
+def _beats(other: Sequence[float], mine: Sequence[float]) -> bool:
+    return all(a <= b for a, b in zip(other, mine, strict=True)) and tuple(other) != tuple(mine)
+
+
+def cost(trials: Sequence[Trial], cpus: float, gpus: float = 0.0) -> Cost:
+    """Returns what the trials took.
+
+    Args:
+        trials: Records, with `seconds`: wall seconds a trial, 0 where unknown.
+        cpus: CPUs that one trial held.
+        gpus: GPUs, or the share of one, that one trial held.
+    """
+    hours: dict[str, float] = {}
+    for trial in trials:
+        seconds = trial.get("seconds") or 0.0
+        hours[trial["status"]] = hours.get(trial["status"], 0.0) + seconds / 3600
+    total = math.fsum(hours.values())
+    counts = Counter(trial["status"] for trial in trials)
+    return Cost(total, total * cpus, total * gpus, dict(sorted(counts.items())), dict(sorted(hours.items())))

@@ -1,0 +1,171 @@
+"""Which settings mattered in a search: PED-ANOVA and fANOVA, from completed trials only.
+
+PED-ANOVA (Watanabe et al. 2023, in Optuna): which settings set the best trials apart from the rest; conditional
+settings included. fANOVA (Hutter et al. 2014): which share of the variance each setting explains in a random
+forest; it can only read settings that every completed trial has. Trials are `TrialRecord`s as dictionaries.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Trial = Mapping[str, Any]
+Direction = Literal["minimize", "maximize"]
+MIN_TRIALS = 8
+MIN_TARGETS = 5
+"""Trials among the best that PED-ANOVA should have (Optuna's advice)."""
+
+
+@dataclass(frozen=True)
+class Importance:
+    """How much each setting mattered.
+
+    Attributes:
+        method: `PED-ANOVA` or `fANOVA`.
+        values: `{setting: share}`, shares in [0, 1] with sum 1, largest first; empty when nothing could be said.
+        dropped: Settings that the method could not read.
+        num_trials: Completed trials that it rests on.
+        caveats: What a reader must know, in sentences.
+    """
+
+    method: str
+    values: Mapping[str, float]
+    dropped: tuple[str, ...]
+    num_trials: int
+    caveats: tuple[str, ...]
+
+
+def completed(trials: Sequence[Trial], metric: str) -> list[Trial]:
+    """Returns the trials that completed with a finite metric: pruned ones stopped early and have no final value."""
+    return [t for t in trials if t["status"] == "completed" and math.isfinite(t["metrics"].get(metric, math.nan))]
+
+
+def searched(trials: Sequence[Trial]) -> list[str]:
+    """Returns the settings that differ between trials, or that only some of them have."""
+    names = sorted({name for trial in trials for name in trial["overrides"]})
+    return [name for name in names if len({repr(t["overrides"].get(name, _ABSENT)) for t in trials}) > 1]
+
+
+def ped_anova(
+    trials: Sequence[Trial], metric: str, direction: Direction, space: Mapping[str, Any] | None = None
+) -> Importance:
+    """Returns PED-ANOVA importance for being among the best tenth (at least five trials, at most half of them).
+
+    Args:
+        trials: All trials of the study, whatever their status.
+        metric: Objective.
+        direction: `minimize` or `maximize`.
+        space: `{setting: Optuna distribution}`; what it lacks is inferred from the trials.
+    """
+    from optuna.importance import PedAnovaImportanceEvaluator
+
+    done = completed(trials, metric)
+    quantile = min(0.5, max(0.1, MIN_TARGETS / max(1, len(done))))
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
+    caveat = f"PED-ANOVA asks what sets the best {quantile:.0%} of the completed trials apart"
+    return _importance("PED-ANOVA", evaluator, trials, metric, direction, space, [caveat])
+
+
+def fanova(
+    trials: Sequence[Trial], metric: str, direction: Direction, space: Mapping[str, Any] | None = None, seed: int = 0
+) -> Importance:
+    """Returns fANOVA importance: the share of variance over the space; arguments as `ped_anova` takes them."""
+    from optuna.importance import FanovaImportanceEvaluator
+
+    caveats = []
+    dropped = _conditional(completed(trials, metric))
+    if dropped:
+        caveats.append(f"fANOVA drops conditional settings: {', '.join(dropped)}")
+    evaluator = FanovaImportanceEvaluator(seed=seed)
+    return _importance("fANOVA", evaluator, trials, metric, direction, space, caveats, dropped)
+
+
+def _importance(
+    method: str,
+    evaluator: Any,
+    trials: Sequence[Trial],
+    metric: str,
+    direction: Direction,
+    space: Mapping[str, Any] | None,
+    caveats: list[str],
+    dropped: Sequence[str] = (),
+) -> Importance:
+    from optuna.importance import get_param_importances
+
+    done = completed(trials, metric)
+    caveats = caveats + _biases(trials, done)
+    names = [name for name in searched(done) if name not in dropped]
+    if len(done) < MIN_TRIALS or not names:
+        reason = f"{len(done)} completed trials are too few to say what matters; {MIN_TRIALS} are the least"
+        return Importance(method, {}, tuple(dropped), len(done), (reason, *caveats))
+    study = _study(done, names, metric, direction, space)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        values = get_param_importances(study, evaluator=evaluator)
+    total = sum(values.values())
+    shares = {name: value / total for name, value in values.items()} if total > 0 else {}
+    ordered = dict(sorted(shares.items(), key=lambda item: -item[1]))
+    return Importance(method, ordered, tuple(dropped), len(done), tuple(caveats))
+
+
+def _biases(trials: Sequence[Trial], done: Sequence[Trial]) -> list[str]:
+    pruned = sum(trial["status"] == "pruned" for trial in trials)
+    if not pruned:
+        return []
+    return [
+        f"{pruned} of {len(trials)} trials were pruned and do not count: the {len(done)} completed ones are a biased"
+        " sample, in which settings that fail early hardly occur"
+    ]
+
+
+def _conditional(done: Sequence[Trial]) -> tuple[str, ...]:
+    names = sorted({name for trial in done for name in trial["overrides"]})
+    return tuple(name for name in names if any(name not in trial["overrides"] for trial in done))
+
+
+def _study(
+    done: Sequence[Trial], names: Sequence[str], metric: str, direction: Direction, space: Mapping[str, Any] | None
+) -> Any:
+    """Builds an Optuna study in memory out of completed trials."""
+    import optuna
+
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction=direction)
+    optuna.logging.set_verbosity(level)
+    distributions = {name: (space or {}).get(name) or _infer(done, name) for name in names}
+    for trial in done:
+        params = {name: trial["overrides"][name] for name in names if name in trial["overrides"]}
+        params = {name: value for name, value in params.items() if _inside(distributions[name], value)}
+        chosen = {name: distributions[name] for name in params}
+        value = float(trial["metrics"][metric])
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=chosen, value=value))
+    return study
+
+
+def _inside(distribution: Any, value: Any) -> bool:
+    """Whether a value lies in the space; a baseline trial's may not, and Optuna would refuse it."""
+    try:
+        return bool(distribution._contains(distribution.to_internal_repr(value)))
+    except ValueError:
+        return False
+
+
+def _infer(done: Sequence[Trial], name: str) -> Any:
+    """Returns the distribution that the values seen suggest: a range for numbers, choices for the rest."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    values = [trial["overrides"][name] for trial in done if name in trial["overrides"]]
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+        return CategoricalDistribution(sorted(set(values), key=repr))
+    low, high = min(values), max(values)
+    log = low > 0 and high / low > 20
+    kind = IntDistribution if all(isinstance(value, int) for value in values) else FloatDistribution
+    return kind(low, high, log=log)
+
+
+_ABSENT = object()

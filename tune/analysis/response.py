@@ -1,0 +1,138 @@
+"""How the objective answers to the settings of a search: main effects with intervals, and surfaces over two settings.
+
+Completed trials only. A search samples where it is good, so a mean over a level's trials is not a controlled
+comparison: the other settings differ as well. Use an ablation to claim; use this to see where to look.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tune.analysis.effect import t_interval
+from tune.analysis.importance import Trial, completed
+
+MAX_LEVELS = 6
+
+
+@dataclass(frozen=True)
+class LevelMean:
+    """The objective's mean over the trials at one level (or in one quantile bin) of a setting."""
+
+    level: str
+    mean: float
+    low: float
+    high: float
+    num_trials: int
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A smoothed objective over two settings; NaN where no trial is near.
+
+    Attributes:
+        x_name: First setting.
+        y_name: Second setting.
+        x: Grid over the first, on its own scale, increasing.
+        y: Grid over the second.
+        z: Predicted objective, shape (len(y), len(x)).
+        points: The completed trials as (x, y, objective).
+        log: Which of the two axes are logarithmic.
+    """
+
+    x_name: str
+    y_name: str
+    x: np.ndarray
+    y: np.ndarray
+    z: np.ndarray
+    points: tuple[tuple[float, float, float], ...]
+    log: tuple[bool, bool]
+
+
+def main_effect(trials: Sequence[Trial], name: str, metric: str, confidence: float = 0.95) -> list[LevelMean]:
+    """Returns the objective by level of setting `name`, in order; numbers with many values are cut at quantiles.
+
+    Args:
+        trials: Records of the study.
+        name: Dotted path; trials without it do not count.
+        metric: Objective.
+        confidence: Of the t intervals, in (0, 1); infinite for a level with one trial.
+    """
+    pairs = [
+        (t["overrides"][name], float(t["metrics"][metric])) for t in completed(trials, metric) if name in t["overrides"]
+    ]
+    levels: dict[str, list[float]] = {}
+    for label, values in _binned(pairs):
+        levels.setdefault(label, []).extend(values)
+    means = []
+    for label, values in levels.items():
+        low, high = t_interval(np.asarray(values), confidence)
+        means.append(LevelMean(label, float(np.mean(values)), low, high, len(values)))
+    return means
+
+
+def _binned(pairs: Sequence[tuple[Any, float]]) -> list[tuple[str, list[float]]]:
+    """Groups objectives by level, or by quantile bin of about equally many trials where there are many levels."""
+    levels = sorted({level for level, _ in pairs}, key=lambda v: (not _is_number(v), v if _is_number(v) else repr(v)))
+    if len(levels) <= MAX_LEVELS or not all(map(_is_number, levels)):
+        return [(f"{level}", [value for at, value in pairs if at == level]) for level in levels]
+    ordered = sorted(pairs, key=lambda pair: pair[0])
+    num_bins = max(2, min(MAX_LEVELS, len(ordered) // 4))
+    bins = [ordered[i * len(ordered) // num_bins : (i + 1) * len(ordered) // num_bins] for i in range(num_bins)]
+    return [(f"{b[0][0]:.3g} to {b[-1][0]:.3g}", [value for _, value in b]) for b in bins]
+
+
+def surface(trials: Sequence[Trial], x_name: str, y_name: str, metric: str, size: int = 24) -> Surface | None:
+    """Returns the response surface over two numeric settings; None with fewer than eight trials or a constant one.
+
+    Args:
+        trials: Records of the study.
+        x_name: Dotted path of a number.
+        y_name: Dotted path of another number.
+        metric: Objective.
+        size: Grid points an axis.
+
+    A forest of 200 seeded trees is fitted on the two settings alone; where the nearest trial is farther than a fifth
+    of the plane's diagonal, nothing is shown.
+    """
+    done = [
+        t
+        for t in completed(trials, metric)
+        if _is_number(t["overrides"].get(x_name)) and _is_number(t["overrides"].get(y_name))
+    ]
+    points = [(float(t["overrides"][x_name]), float(t["overrides"][y_name]), float(t["metrics"][metric])) for t in done]
+    if len(points) < 8 or any(len({point[axis] for point in points}) < 2 for axis in (0, 1)):
+        return None
+    from sklearn.ensemble import RandomForestRegressor
+
+    log = tuple(_is_log([point[axis] for point in points]) for axis in (0, 1))
+    scaled = np.stack([_unit([p[axis] for p in points], log[axis]) for axis in (0, 1)], axis=1)
+    forest = RandomForestRegressor(200, min_samples_leaf=2, random_state=0).fit(scaled, [p[2] for p in points])
+    steps = np.linspace(0, 1, size)
+    plane = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+    nearest = np.sqrt(((plane[:, None] - scaled[None]) ** 2).sum(-1)).min(1)
+    z = np.where(nearest <= math.sqrt(2) / 5, forest.predict(plane), np.nan).reshape(size, size)
+    axes = [_grid([p[axis] for p in points], log[axis], size) for axis in (0, 1)]
+    return Surface(x_name, y_name, axes[0], axes[1], z, tuple(points), (log[0], log[1]))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_log(values: Sequence[float]) -> bool:
+    return min(values) > 0 and max(values) / min(values) > 20
+
+
+def _unit(values: Sequence[float], log: bool) -> np.ndarray:
+    array = np.log(values) if log else np.asarray(values)
+    return (array - array.min()) / np.ptp(array)
+
+
+def _grid(values: Sequence[float], log: bool, size: int) -> np.ndarray:
+    spaced = np.geomspace if log else np.linspace
+    return spaced(min(values), max(values), size)
