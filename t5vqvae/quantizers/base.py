@@ -8,8 +8,8 @@ count padding in its codebook, its losses or its statistics. Learning happens in
 notes what it saw, `update` (after the optimizer's step) applies it, summed over micro-batches and workers.
 
 Letters: B batch, T encoder positions, E model width, C code width (all codebooks together), N unpadded positions of
-the batch, P all positions of the batch (B T), Q codebooks a position, K entries of a codebook, D width of one codebook's
-entries (C = Q D where the codes split the width).
+the batch, P all positions of the batch (B T), Q codebooks a position, K entries of a codebook, D width of one
+codebook's entries (C = Q D where the codes split the width).
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class Quantizer(nn.Module, ABC):
             mask_BT: True (or 1) at real positions.
             roles_BT: Semantic role of each position, 0 for none; only `role` reads it.
         """
-        # Row numbers, since the backward pass of a masked scatter takes half as long as assigning to 2,000 entries does.
+        # Row numbers: the backward pass of a masked scatter takes half as long as assigning to 2,000 entries does.
         places_N = mask_BT.bool().flatten().nonzero().squeeze(-1)
         states_PE = states_BTE.flatten(0, 1)
         states_NE = states_PE.index_select(0, places_N)

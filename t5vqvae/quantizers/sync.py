@@ -72,8 +72,11 @@ def _lengths(rows_ND: Tensor) -> list[int]:
 
 def _gather(rows_ND: Tensor, lengths: list[int]) -> Tensor:
     """Gathers rows padded to the longest worker's (collectives want equal shapes) and drops the padding."""
-    padded = rows_ND.new_zeros(max(lengths), *rows_ND.shape[1:])
-    padded[: rows_ND.shape[0]] = rows_ND
+    longest = max(lengths)
+    padded = rows_ND.contiguous()
+    if padded.shape[0] < longest:
+        padded = rows_ND.new_zeros(longest, *rows_ND.shape[1:])
+        padded[: rows_ND.shape[0]] = rows_ND
     gathered = [torch.empty_like(padded) for _ in lengths]
     dist.all_gather(gathered, padded)
     return torch.cat([part[:length] for part, length in zip(gathered, lengths, strict=True)])
