@@ -30,7 +30,7 @@ class HubCorpus(CorpusConfig):
     seed: int = setting(0, ge=0, description="of the cut into splits")
 
     def load(self, cache_dir: Path) -> Corpus:
-        loaded = self._load_dataset()
+        loaded = self._load_dataset(cache_dir / "datasets")
         names = {"train": self.train_split, "validation": self.validation_split, "test": self.test_split}
         splits = {}
         for split, name in names.items():
@@ -48,10 +48,10 @@ class HubCorpus(CorpusConfig):
         folder = Path(self.dataset).expanduser()
         return stamp(folder) if folder.exists() else None
 
-    def _load_dataset(self) -> Any:
+    def _load_dataset(self, folder: Path) -> Any:
         datasets = import_datasets(f"data.corpus.dataset={self.dataset!r}")
         try:
-            return datasets.load_dataset(self.dataset, self.subset, revision=self.revision)
+            return datasets.load_dataset(self.dataset, self.subset, revision=self.revision, cache_dir=str(folder))
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(

@@ -46,7 +46,7 @@ class BatchPlan:
         if size < pieces:
             raise SettingError(
                 f"train.batch_size={self.batch_size} with {len(self.split)} examples gives batches of {size}, too few "
-                f"for {self.num_workers} workers x {self.microbatches} microbatches; use fewer of them or a larger batch"
+                f"for {self.num_workers} workers x {self.microbatches} microbatches; use fewer or a larger batch"
             )
 
     @property

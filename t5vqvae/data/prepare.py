@@ -164,7 +164,8 @@ def _write_splits(corpus: Corpus, tokenizer: Any, max_lengths: tuple[int, int], 
 def _say_too_long(name: str, number: int, of: int, max_lengths: tuple[int, int]) -> None:
     if number == of and name in ("train", "validation"):
         raise DataError(
-            f"data.max_length={max_lengths[0]} is shorter than all {of} sentences of the {name} split; raise it"
+            f"data.max_length={max_lengths[0]} (and max_target_length, {max_lengths[1]}) leaves none of the "
+            f"{of} sentences of the {name} split, all of which are longer; raise it"
         )
     if number:
         logger.warning(
