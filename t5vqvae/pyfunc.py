@@ -1,0 +1,61 @@
+"""The MLflow model: text in, reconstruction and codes out. MLflow copies this file into the model and runs it there.
+
+Models from code: the artifact holds this source, the package's source and safetensors, and no pickle. To try it:
+
+```python
+model = mlflow.pyfunc.load_model("models:/t5vqvae@champion")
+model.predict(pandas.DataFrame({"text": ["x + y"]}), params={"max_new_tokens": 32})
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+from mlflow.models import set_model
+
+
+class TextAutoencoder(mlflow.pyfunc.PythonModel):
+    """Reconstructs texts through their codes."""
+
+    def load_context(self, context: Any) -> None:
+        """Loads weights and tokenizer; on the GPU when there is one."""
+        import torch
+
+        from t5vqvae.model import T5VQVAE
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = T5VQVAE.from_pretrained(Path(context.artifacts["model"])).to(device).eval()
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # hints would set the signature
+        """Returns a frame of `reconstruction` and `codes`, one row a text.
+
+        Args:
+            context: Unused.
+            model_input: A frame with a column `text`.
+            params: `max_new_tokens` of a reconstruction, and `batch_size`.
+
+        `codes` is a list of positions, each a list of one code a codebook.
+        """
+        import pandas as pd
+
+        params = params or {}
+        texts = [str(text) for text in model_input["text"]]
+        rows = [
+            row
+            for start in range(0, len(texts), params.get("batch_size", 64))
+            for row in self._rows(texts[start : start + params.get("batch_size", 64)], params.get("max_new_tokens", 64))
+        ]
+        return pd.DataFrame(rows, columns=["reconstruction", "codes"], index=model_input.index)
+
+    def _rows(self, texts: list[str], max_new_tokens: int) -> Iterator[tuple[str, list[list[int]]]]:
+        codes_BTQ = self.model.encode(texts)
+        reconstructions = self.model.decode(codes_BTQ, max_new_tokens)
+        for text, codes_TQ in zip(reconstructions, codes_BTQ, strict=True):
+            yield text, codes_TQ[(codes_TQ >= 0).all(-1)].tolist()
+
+
+set_model(TextAutoencoder())

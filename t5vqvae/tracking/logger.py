@@ -1,0 +1,243 @@
+"""The logger of one run: it writes to the journal at once, and a background thread sends the journal.
+
+Training waits for the disk alone, never for the server. When the server is away the thread tries again, ever more
+slowly; what is unsent at `close` stays in the spool folder, where the run's next logger or `Tracker.replay` finds it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from t5vqvae.tracking.connection import is_permanent, one_line, without_password
+from t5vqvae.tracking.delivery import Delivery, NotYetError, next_group
+from t5vqvae.tracking.journal import Entry, Journal, leftovers
+from t5vqvae.tracking.names import split_finite
+from t5vqvae.tracking.plots import usage_svg
+from t5vqvae.tracking.runs import Destination, now
+from t5vqvae.tracking.system import SystemMetrics
+
+log = logging.getLogger("t5vqvae.tracking")
+
+FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds between two tries while the server is away
+MAX_ENTRIES = 100
+SMALL = 1_000_000
+"""Bytes up to which an artifact is copied into the spool, so that its original may change or go."""
+
+
+def send_journal(journal: Journal, delivery: Delivery, stop: threading.Event | None = None) -> None:
+    """Sends what is left of a journal; an entry that MLflow refuses for good is set aside in `rejected.txt`.
+
+    Raises:
+        Exception: If the server is away, or the run does not exist yet; the rest stays in the journal.
+    """
+    while stop is None or not stop.is_set():
+        entries, mark = journal.pending(MAX_ENTRIES)
+        if not entries:
+            return
+        group = next_group(entries)
+        if len(group) < len(entries):
+            group, mark = journal.pending(len(group))
+        try:
+            delivery.send(group)
+        except Exception as error:
+            if not is_permanent(error):
+                raise
+            _send_singly(group, delivery, journal.path)
+        journal.consume(mark)
+
+
+def _send_singly(group: Sequence[Entry], delivery: Delivery, journal: Path) -> None:
+    for entry in group:
+        try:
+            delivery.send([entry])
+        except Exception as error:
+            if not is_permanent(error):
+                raise
+            log.warning("MLflow refuses %s: %s", entry["kind"], one_line(error))
+            with (journal.parent / "rejected.txt").open("a") as file:
+                file.write(f"{one_line(error)}\t{json.dumps(entry)}\n")
+
+
+class RunLogger:
+    """Logs one run. Opened by `Tracker.open_logger` or `Tracker.logger`; a context manager.
+
+    Args:
+        destination: Where to send.
+        spool: The run's folder for its journals.
+        header: The entry of kind `run` that says which run this is.
+    """
+
+    def __init__(self, destination: Destination, spool: Path, header: Entry) -> None:
+        self.spool = spool
+        self._destination = destination
+        self._delivery = Delivery(destination)
+        self._mlflow_id: str | None = header.get("mlflow_id")
+        self._opened = threading.Event()
+        self._wake, self._closing, self._abandoned = threading.Event(), threading.Event(), threading.Event()
+        self._left = list(leftovers(spool)) if spool.is_dir() else []
+        self._journal = Journal.create(spool)
+        self._journal.append(header)
+        self._system = SystemMetrics()
+        self._sent = False
+        self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
+        self._thread.start()
+
+    @property
+    def mlflow_id(self) -> str | None:
+        """MLflow's id of the run; None until the server has been reached."""
+        return self._mlflow_id
+
+    def wait_opened(self, timeout: float) -> str | None:
+        """Returns the id once the run is open, or None after `timeout` seconds."""
+        self._opened.wait(timeout)
+        return self._mlflow_id
+
+    def log(self, metrics: Mapping[str, float], step: int, tokens: int | None = None) -> None:
+        """Logs a milestone: one request, system metrics included.
+
+        Args:
+            metrics: `split/name` to value. A value that is not finite becomes a tag `not_finite/...`.
+            step: Optimizer steps done. A step that MLflow already has of this run is not logged again.
+            tokens: Target tokens seen; gives `validation/...` and `train/nll` a second series `tokens/...`.
+        """
+        finite, others = split_finite(metrics)
+        self.write("log", metrics=finite | self._system.read(), step=step, tokens=tokens, time=now())
+        if others:
+            self.tags({f"not_finite/{name}": f"{value} at step {step}" for name, value in others.items()})
+
+    def tags(self, tags: Mapping[str, Any]) -> None:
+        """Sets tags; None is left out."""
+        self.write("tags", tags={name: str(value) for name, value in tags.items() if value is not None})
+
+    def params(self, params: Mapping[str, Any]) -> None:
+        """Adds parameters; one that MLflow holds with another value is kept, and tagged `now.<name>`."""
+        self.write("params", params={name: str(value) for name, value in params.items()})
+
+    def data(
+        self, name: str, fingerprint: str, source: Mapping[str, Any], profile: Mapping[str, Any] | None = None
+    ) -> None:
+        """Logs what the run was trained and validated on as MLflow data sets `<name>/train` and `<name>/validation`.
+
+        Args:
+            name: The corpus.
+            fingerprint: Stands for its content (MLflow keeps 36 characters).
+            source: The settings that made it.
+            profile: What to know of it, as sizes of splits.
+        """
+        shared = {"fingerprint": fingerprint, "source": dict(source), "profile": profile}
+        for split, context in (("train", "training"), ("validation", "validation")):
+            self.write("data", name=f"{name}/{split}", context=context, **shared)
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Logs a file or folder; one of more than a megabyte must stay where it is until it is sent."""
+        path = Path(path)
+        if path.is_file() and path.stat().st_size <= SMALL:
+            self._file(path.name, path.read_bytes(), folder)
+        else:
+            self.write("artifact", path=str(path.resolve()), folder=folder, temporary=False)
+
+    def table(self, rows: Sequence[Mapping[str, Any]], name: str) -> None:
+        """Logs rows as `<name>.json`, a table that MLflow's UI shows side by side (as `log_table` writes it)."""
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        table = {"columns": columns, "data": [[row.get(column) for column in columns] for row in rows]}
+        self._file(f"{name}.json", json.dumps(table).encode(), None)
+        self.tags({"mlflow.loggedArtifacts": json.dumps([{"path": f"{name}.json", "type": "table"}])})
+
+    def codebook_usage(self, code_counts: Sequence[Sequence[int]], name: str = "codebook_usage") -> None:
+        """Logs how often each code was used, most frequent first, as a plot of a few kilobytes.
+
+        Args:
+            code_counts: One list a codebook.
+            name: The file's name, without `.svg`.
+        """
+        if code_counts:
+            self._file(f"{name}.svg", usage_svg(code_counts).encode(), None)
+
+    def figure(self, figure: Any, name: str) -> None:
+        """Logs a Plotly figure as a page that opens offline; about 5 MB, so not for every trial."""
+        self._file(f"{name}.html", figure.to_html(include_plotlyjs=True).encode(), None)
+
+    def write(self, kind: str, **entry: Any) -> None:
+        """Adds an entry to the journal; see `delivery`."""
+        self._journal.append({"kind": kind, **entry})
+        self._wake.set()
+
+    def close(self, timeout: float = 30) -> bool:
+        """Sends what is left and ends the thread; returns False when something stays in the spool.
+
+        Args:
+            timeout: Seconds to wait for a slow server; one that refuses connections is not waited for.
+        """
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(timeout)
+        self._abandoned.set()
+        return self._sent
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _file(self, name: str, content: bytes, folder: str | None) -> None:
+        """Keeps an artifact's content in the spool until it is sent; a full disk costs the artifact, not the run."""
+        place = self.spool / "files" / uuid.uuid4().hex[:12]
+        try:
+            place.mkdir(parents=True)
+            (place / name).write_bytes(content)
+        except OSError as error:
+            log.warning("artifact %s is not logged: %s", name, error)
+            return
+        self.write("artifact", path=str((place / name).resolve()), folder=folder, temporary=True)
+
+    def _work(self) -> None:
+        """The thread: sends whenever something was written, and tries again while the server is away."""
+        delay, away = FIRST_DELAY, False
+        while True:
+            closing = self._closing.is_set()
+            self._wake.clear()
+            try:
+                self._send_all()
+                if away:
+                    log.warning("tracking server %s is back", without_password(self._destination.uri))
+                delay, away = FIRST_DELAY, False
+            except Exception as error:
+                if not away:
+                    log.warning(
+                        "tracking server %s is away (%s); training goes on, the log waits in %s",
+                        without_password(self._destination.uri),
+                        one_line(error),
+                        self.spool,
+                    )
+                delay, away = min(2 * delay, LONGEST_DELAY), True
+            if closing or self._abandoned.is_set():
+                break
+            self._wake.wait(delay if away else None)
+        self._finish(all_sent=not away and not self._abandoned.is_set())
+
+    def _send_all(self) -> None:
+        while self._left:
+            try:
+                send_journal(self._left[0], Delivery(self._destination), self._abandoned)
+                self._left.pop(0).close(delete=not self._abandoned.is_set())
+            except NotYetError:
+                self._left.pop(0).close(delete=False)
+        send_journal(self._journal, self._delivery, self._abandoned)
+        self._mlflow_id = self._delivery.mlflow_id
+        self._opened.set()
+
+    def _finish(self, all_sent: bool) -> None:
+        for journal in self._left:
+            journal.close(delete=False)
+        self._journal.close(delete=all_sent)
+        if all_sent and not list(self.spool.glob("*.jsonl")):
+            shutil.rmtree(self.spool / "files", ignore_errors=True)
+        self._sent = all_sent and not self._left
