@@ -1,0 +1,62 @@
+"""`aminoaseed`: the codebook is a learned linear map of frozen encoder states (Yuan et al. 2025, arXiv 2503.00089).
+
+`simvq` with two differences: the frozen table holds encoder states of the start (repeated ones with noise 0.01 /
+sqrt(D), as in the official code), or random near-orthogonal rows (as in the paper), and the map has a bias.
+Loss: ||sg(h) - e||^2 + 0.25 ||h - sg(e)||^2. The paper's sweep holds K times D fixed and finds 512 x 1024 best.
+
+Letters: N positions, C code width, Q codebooks, K entries, D width of an entry, M start vectors.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from t5vqvae.config import setting
+from t5vqvae.quantizers.simvq import SimVQConfig, SimVQQuantizer
+
+NOISE = 0.01
+
+
+class AminoAseedConfig(SimVQConfig):
+    """A learned linear map, with a bias, of frozen encoder states."""
+
+    name: Literal["aminoaseed"] = "aminoaseed"
+    codebook_size: int = setting(512, ge=2, description="K, entries of each codebook")
+    start: Literal["states", "random"] = setting("states", description="what is frozen: encoder states or random rows")
+
+    def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> AminoAseedQuantizer:
+        return AminoAseedQuantizer(self, model_width, seed)
+
+
+class AminoAseedQuantizer(SimVQQuantizer):
+    """Nearest entry of the mapped table, whose frozen rows come from the data."""
+
+    bias: ClassVar[bool] = True
+
+    @property
+    def num_start_vectors(self) -> int:
+        return self.config.codebook_size if self.config.start == "states" else 0
+
+    @torch.no_grad()
+    def start(self, vectors_NC: Tensor, embeddings_VE: Tensor | None = None) -> None:
+        """Freezes encoder states, in order, again from the first with noise where they are fewer than K."""
+        if self.config.start == "random":
+            return
+        generator = self.generator("start")
+        pools = self._parts(vectors_NC.float())
+        if self.num_tables < self.num_codebooks:
+            pools = [torch.cat(pools)]
+        for table, pool_MD in enumerate(pools):
+            self.frozen_QKD[table] = tiled(pool_MD, self.config.codebook_size, generator)
+
+
+def tiled(vectors_MD: Tensor, num_rows: int, generator: torch.Generator) -> Tensor:
+    """Returns the first `num_rows` vectors; where they run out they come again with noise 0.01 / sqrt(D)."""
+    num_vectors, width = vectors_MD.shape
+    rows = torch.arange(num_rows)
+    noise = torch.randn(num_rows, width, generator=generator) * (NOISE * width**-0.5)
+    noise[rows < num_vectors] = 0.0
+    return vectors_MD[(rows % num_vectors).to(vectors_MD.device)] + noise.to(vectors_MD)

@@ -1,0 +1,117 @@
+"""`fsq`: finite scalar quantization; each of a few dimensions is rounded to a fixed number of levels.
+
+With L levels, h = (L - 1)(1 + 1e-3) / 2 and o = 1/2 for even L, else 0:
+    bounded = tanh(z + atanh(o / h)) h - o,  code = round(bounded) / floor(L / 2),
+and rounding passes the gradient on unchanged. No codebook, no loss term, nothing to update.
+Sources: Mentzer et al. 2023, arXiv 2309.15505; `bound: sigmoid` is iFSQ (arXiv 2601.17124), 2 sigmoid(1.6 z) - 1 in
+place of tanh, whose levels are about equally likely for normally distributed z.
+
+Letters: N positions, C dimensions (the code width), K all combinations of levels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import combinations_with_replacement
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import model_validator
+from torch import Tensor
+
+from t5vqvae.config import setting
+from t5vqvae.errors import SettingError
+from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig
+from t5vqvae.quantizers.estimators import straight_through
+
+PUBLISHED_LEVELS = {
+    256: (8, 6, 5),
+    1024: (8, 5, 5, 5),
+    4096: (7, 5, 5, 5, 5),
+    16384: (8, 8, 8, 6, 5),
+    65536: (8, 8, 8, 5, 5, 5),
+}
+"""The paper's levels for codebooks of about this size."""
+SMALLEST_LEVEL = 5
+IFSQ_SLOPE = 1.6
+
+
+class FSQConfig(QuantizerConfig):
+    """Rounds a few dimensions to `levels`; the codebook is all their combinations."""
+
+    name: Literal["fsq"] = "fsq"
+    codebook_size: int = setting(1024, ge=3, description="K at most, where the levels are not given")
+    levels: tuple[int, ...] | None = setting(None, description="L of each dimension; None: by the codebook size")
+    bound: Literal["tanh", "sigmoid"] = setting("tanh", description="how a dimension is bounded; sigmoid: iFSQ")
+
+    space: ClassVar[Mapping[str, Any]] = {
+        "codebook_size": {"type": "int", "low": 256, "high": 22000, "log": True},
+        "bound": {"type": "choice", "choices": ["tanh", "sigmoid"]},
+    }
+
+    @model_validator(mode="after")
+    def _has_levels(self) -> Self:
+        if self.levels is not None and (not self.levels or min(self.levels) < 3):
+            raise SettingError(
+                f"quantizer.levels={list(self.levels)} must have one dimension or more, of 3 levels or more"
+            )
+        return self
+
+    @property
+    def resolved_levels(self) -> tuple[int, ...]:
+        """The levels used: those given, or those that `codebook_size` asks for."""
+        return self.levels or levels_for(self.codebook_size)
+
+    def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> FSQQuantizer:
+        return FSQQuantizer(self, model_width, seed)
+
+
+class FSQQuantizer(Quantizer):
+    """Bounds and rounds; its only parameters are the maps to and from the few dimensions."""
+
+    gradient: ClassVar[str] = "surrogate"
+
+    def __init__(self, config: FSQConfig, model_width: int, seed: int) -> None:
+        levels = config.resolved_levels
+        super().__init__(model_width, len(levels), (math.prod(levels),), seed)
+        self.config = config
+        levels_C = torch.tensor(levels)
+        self.register_buffer("levels_C", levels_C, persistent=False)
+        self.register_buffer("place_C", levels_C.cumprod(0) // levels_C, persistent=False)
+
+    def bounded(self, inputs_NC: Tensor) -> Tensor:
+        """Returns the inputs squeezed so that rounding gives one of L integers around 0, floor(L / 2) below it."""
+        half_C = (self.levels_C - 1) * (1 + 1e-3) / 2
+        offset_C = (self.levels_C % 2 == 0) * 0.5
+        if self.config.bound == "sigmoid":
+            shift_C = torch.atanh(offset_C / half_C) * 2 / IFSQ_SLOPE
+            return (2 * torch.sigmoid(IFSQ_SLOPE * (inputs_NC + shift_C)) - 1) * half_C - offset_C
+        return torch.tanh(inputs_NC + torch.atanh(offset_C / half_C)) * half_C - offset_C
+
+    def quantize_packed(self, inputs_NC: Tensor, roles_N: Tensor | None = None) -> Packed:
+        bounded_NC = self.bounded(inputs_NC)
+        digits_NC = bounded_NC.detach().round().long() + self.levels_C // 2
+        codes_N1 = (digits_NC * self.place_C).sum(-1, keepdim=True)
+        scaled_NC = bounded_NC / (self.levels_C // 2)
+        return Packed(straight_through(scaled_NC, self.lookup_packed(codes_N1)), codes_N1)
+
+    def lookup_packed(self, codes_NQ: Tensor) -> Tensor:
+        digits_NC = codes_NQ // self.place_C % self.levels_C
+        return (digits_NC - self.levels_C // 2) / (self.levels_C // 2)
+
+
+def levels_for(codebook_size: int) -> tuple[int, ...]:
+    """Returns levels whose product is at most `codebook_size` and as close as levels from 5 to 8 come to it.
+
+    The paper's own levels where it names some; a single dimension where the size is below 25.
+    """
+    if codebook_size in PUBLISHED_LEVELS:
+        return PUBLISHED_LEVELS[codebook_size]
+    if codebook_size < SMALLEST_LEVEL**2:
+        return (codebook_size,)
+    longest = int(math.log(codebook_size, SMALLEST_LEVEL) + 1e-9)
+    shortest = math.ceil(math.log(codebook_size, 8) - 1e-9)
+    lengths = range(min(shortest, longest), longest + 1)
+    choices = [levels for length in lengths for levels in combinations_with_replacement((8, 7, 6, 5), length)]
+    return max((levels for levels in choices if math.prod(levels) <= codebook_size), key=math.prod)

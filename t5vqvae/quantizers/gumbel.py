@@ -1,0 +1,179 @@
+"""`gumbel`: the entry is sampled by Gumbel-softmax, so that the choice has a gradient (Jang et al. 2017).
+
+Training takes the entry of a sample and the gradient of the softmax (straight-through); evaluation takes the
+likeliest. Three forms:
+
+- `untied`: the logits are a linear map of the state, independent of the entries, its weights from N(0, 1), and a
+  diversity term keeps the entries in use: weight * (1 - perplexity of the batch's mean softmax / K) (wav2vec 2.0,
+  Baevski et al. 2020, arXiv 2006.11477).
+- `decoupled`: logits -||x - e||^2, entries started by k-means; the choice is sampled from softmax(logits / forward
+  temperature), the gradient taken from softmax(logits / backward temperature) (Shah et al. 2024, arXiv 2410.13331,
+  known here by its abstract: that the backward softmax sees no noise is this file's reading).
+- `tied`: logits -||x - e||^2, entries started at random, and one annealed temperature. A control: it collapses to few
+  entries.
+
+Letters: N positions, C code width, Q codebooks a position, K entries, D = C / Q.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import model_validator
+from torch import Tensor, nn
+
+from t5vqvae.config import setting
+from t5vqvae.errors import SettingError
+from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig
+from t5vqvae.quantizers.relaxation import (
+    Choice,
+    Relaxation,
+    annealed,
+    choose,
+    likeliest,
+    marginal_perplexity,
+    negative_distances,
+    straight_through_mixture,
+)
+from t5vqvae.quantizers.starts import kmeans, num_vectors_for, sample_rows
+
+TEMPERATURES = {"untied": (2.0, 0.5), "decoupled": (0.3, 0.05), "tied": (1.0, 0.0625)}
+"""First and last temperature of each form: wav2vec 2.0's; what converged in the reference's check; DALL-E's."""
+
+
+class GumbelConfig(QuantizerConfig):
+    """Entries sampled by Gumbel-softmax."""
+
+    name: Literal["gumbel"] = "gumbel"
+    form: Literal["untied", "decoupled", "tied"] = setting("untied", description="where the logits come from")
+    codebook_size: int = setting(1024, ge=2, description="K, entries of each codebook")
+    code_width: int | None = setting(None, ge=1, description="C; None: the model's width, without a projection")
+    num_codebooks: int = setting(1, ge=1, description="Q, codes a position (wav2vec 2.0's groups)")
+    temperature: float | None = setting(None, gt=0, description="first temperature; None: the form's own")
+    last_temperature: float | None = setting(None, gt=0, description="after annealing; None: the form's own")
+    backward_temperature: float = setting(1.0, gt=0, description="of the gradient's softmax; form decoupled only")
+    anneal_steps: int = setting(1000, ge=1, description="updates from the first to the last temperature")
+    anneal: Literal["exponential", "cosine"] = setting("exponential", description="the way between them")
+    diversity_weight: float = setting(1.0, ge=0, description="weight of 1 - perplexity / K of the batch's marginal")
+    commitment_weight: float = setting(0.0, ge=0, description="weight of ||h - sg(e)||^2; not in the papers")
+    noise: bool = setting(True, description="sample in training; False: take the likeliest entry")
+
+    space: ClassVar[Mapping[str, Any]] = {
+        "codebook_size": {"type": "int", "low": 256, "high": 22000, "log": True},
+        "form": {"type": "choice", "choices": ["untied", "decoupled"]},
+        "diversity_weight": {"type": "float", "low": 0.05, "high": 5.0, "log": True, "when": {"form": "untied"}},
+        "backward_temperature": {"type": "float", "low": 0.1, "high": 10.0, "log": True, "when": {"form": "decoupled"}},
+        "anneal_steps": {"type": "int", "low": 100, "high": 10000, "log": True},
+    }
+
+    @model_validator(mode="after")
+    def _cools_down(self) -> Self:
+        first, last = self.temperatures
+        if last > first:
+            raise SettingError(f"quantizer.last_temperature={last:g} must be at most the first temperature, {first:g}")
+        return self
+
+    @property
+    def temperatures(self) -> tuple[float, float]:
+        """First and last temperature of the choice."""
+        first, last = TEMPERATURES[self.form]
+        first = self.temperature or first
+        return first, self.last_temperature or min(first, last)
+
+    def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> GumbelQuantizer:
+        return GumbelQuantizer(self, model_width, seed)
+
+
+class GumbelQuantizer(Quantizer):
+    """Samples in training, takes the likeliest entry in evaluation; the temperature falls with every `update`."""
+
+    gradient: ClassVar[str] = "surrogate"
+
+    def __init__(self, config: GumbelConfig, model_width: int, seed: int) -> None:
+        width = config.code_width or model_width
+        if width % config.num_codebooks:
+            raise SettingError(f"quantizer.num_codebooks={config.num_codebooks} must divide the code width {width}")
+        super().__init__(model_width, config.code_width, (config.codebook_size,) * config.num_codebooks, seed)
+        self.config = config
+        size, self.entry_width = config.codebook_size, width // config.num_codebooks
+        generator = self.generator("start")
+        entries_QKD = torch.randn(config.num_codebooks, size, self.entry_width, generator=generator)
+        self.entries_QKD = nn.Parameter(entries_QKD * self.entry_width**-0.5)
+        if config.form == "untied":
+            self.logits_QKC = nn.Parameter(torch.randn(config.num_codebooks, size, width, generator=generator))
+            self.bias_QK = nn.Parameter(torch.zeros(config.num_codebooks, size))
+
+    @property
+    def temperature(self) -> float:
+        """The temperature after the updates so far."""
+        return annealed(*self.config.temperatures, self.config.anneal_steps, int(self._num_updates), self.config.anneal)
+
+    def quantize_packed(self, inputs_NC: Tensor, roles_N: Tensor | None = None) -> Packed:
+        if not self.training:
+            codes_NQ = self._likeliest(inputs_NC)
+            entries_NC = self.lookup_packed(codes_NQ)
+            return Packed(entries_NC, codes_NQ, self._commitment(inputs_NC, entries_NC))
+        choices = [self._choose(inputs_NC, q) for q in range(self.num_codebooks)]
+        codes_NQ = torch.stack([choice.codes_N for choice in choices], -1)
+        entries_NC = self.lookup_packed(codes_NQ)
+        quantized_NC = straight_through_mixture(entries_NC, torch.cat([choice.mixed_ND for choice in choices], -1))
+        terms = self._commitment(inputs_NC, entries_NC) | self._diversity(choices, inputs_NC.shape[0])
+        return Packed(quantized_NC, codes_NQ, terms)
+
+    def lookup_packed(self, codes_NQ: Tensor) -> Tensor:
+        return torch.cat([F.embedding(codes_NQ[:, q], self.entries_QKD[q]) for q in range(self.num_codebooks)], -1)
+
+    def _logits(self, part: int) -> Callable[[Tensor], Tensor]:
+        """Returns the map from inputs, shape (n, C), to the logits of codebook `part`, shape (n, K)."""
+        if self.config.form == "untied":
+            return partial(F.linear, weight=self.logits_QKC[part], bias=self.bias_QK[part])
+        columns = slice(part * self.entry_width, (part + 1) * self.entry_width)
+        return lambda inputs_nC: negative_distances(inputs_nC[:, columns], self.entries_QKD[part])
+
+    def _choose(self, inputs_NC: Tensor, part: int) -> Choice:
+        decoupled = self.config.form == "decoupled"
+        relaxation = Relaxation(
+            self.config.backward_temperature if decoupled else self.temperature,
+            self.config.noise,
+            self.temperature if decoupled else None,
+        )
+        return choose(inputs_NC, self._logits(part), self.entries_QKD[part].detach(), relaxation)
+
+    def _likeliest(self, inputs_NC: Tensor) -> Tensor:
+        size = self.config.codebook_size
+        return torch.stack([likeliest(inputs_NC, self._logits(q), size) for q in range(self.num_codebooks)], -1)
+
+    def _commitment(self, inputs_NC: Tensor, entries_NC: Tensor) -> dict[str, Tensor]:
+        if not self.config.commitment_weight:
+            return {}
+        error = (inputs_NC - entries_NC.detach()).square().sum() / max(1, inputs_NC.numel())
+        return {"commitment": self.config.commitment_weight * error}
+
+    def _diversity(self, choices: list[Choice], num_positions: int) -> dict[str, Tensor]:
+        """The term of wav2vec 2.0, equation 4 as its code has it, over the positions of all workers."""
+        if not self.config.diversity_weight or self.config.form == "tied":
+            return {}
+        over_workers = torch.is_grad_enabled()
+        shares = [marginal_perplexity(c.mass_K, num_positions, over_workers) / c.mass_K.numel() for c in choices]
+        return {"diversity": self.config.diversity_weight * (1.0 - torch.stack(shares).mean())}
+
+    @property
+    def num_start_vectors(self) -> int:
+        return num_vectors_for(self.config.codebook_size) if self.config.form == "decoupled" else 0
+
+    @torch.no_grad()
+    def start(self, vectors_NC: Tensor, embeddings_VE: Tensor | None = None) -> None:
+        """Places the entries by k-means, which the decoupled form needs."""
+        if self.config.form != "decoupled":
+            return
+        generator = self.generator("start")
+        for part, pool_MD in enumerate(vectors_NC.float().split(self.entry_width, -1)):
+            first_KD = sample_rows(pool_MD, self.config.codebook_size, generator)
+            self.entries_QKD[part].copy_(kmeans(pool_MD, first_KD, 10, generator))
+
+    def update(self) -> None:
+        self._num_updates += 1

@@ -1,0 +1,151 @@
+"""`hypervq`: the entry is chosen by hyperbolic multinomial logistic regression (Goswami et al., arXiv 2403.13015).
+
+The state is put into the Poincare ball of curvature -c by exp_0, clipped in length first; entry k owns a hyperplane
+with unit normal z_k / ||z_k|| at offset r_k, and the logit is the scaled distance to it (Shimizu et al. 2021, HNN++):
+
+    v_k(x) = 2 ||z_k|| / sqrt(c) asinh( (2 sqrt(c) <x, z^_k> cosh(2 sqrt(c) r_k) - (1 + c ||x||^2) sinh(2 sqrt(c) r_k))
+                                        / (1 - c ||x||^2) )
+
+The choice is straight-through Gumbel-softmax in training and the argmax in evaluation; the code vector is the
+hyperplane's representative point exp_0(r_k z^_k), handed on in the tangent space at 0, where it is r_k z^_k.
+
+Not confirmed from the paper: the representative point is known from its abstract and HNN++ alone, and the temperature
+is unknown. Different from HNN++ on purpose: r starts at `first_offset` instead of 0, where all representative
+points would coincide. Added here: the diversity term of `gumbel`, without which few entries survive.
+Everything is float32: near the ball's rim 1 - c ||x||^2 loses all its digits in bfloat16.
+
+Letters: N positions, n of one chunk, C code width, K entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import model_validator
+from torch import Tensor, nn
+
+from t5vqvae.config import setting
+from t5vqvae.errors import SettingError
+from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig
+from t5vqvae.quantizers.relaxation import (
+    Relaxation,
+    annealed,
+    choose,
+    likeliest,
+    marginal_perplexity,
+    straight_through_mixture,
+)
+
+
+class HyperVQConfig(QuantizerConfig):
+    """Hyperbolic multinomial logistic regression chooses; hyperplanes' representative points are the code vectors."""
+
+    name: Literal["hypervq"] = "hypervq"
+    codebook_size: int = setting(1024, ge=2, description="K")
+    code_width: int | None = setting(None, ge=1, description="C; None: the model's width, without a projection")
+    curvature: float = setting(1.0, gt=0, description="c; the ball has radius 1 / sqrt(c)")
+    clip_length: float = setting(1.0, gt=0, description="states longer than this are shortened before exp_0")
+    first_offset: float = setting(1.0, ge=0, description="r at the start; HNN++ starts at 0")
+    temperature: float = setting(2.0, gt=0, description="first temperature")
+    last_temperature: float = setting(0.5, gt=0, description="after annealing")
+    anneal_steps: int = setting(1000, ge=1, description="updates from the first to the last temperature")
+    diversity_weight: float = setting(1.0, ge=0, description="weight of 1 - perplexity / K of the batch's marginal")
+    noise: bool = setting(True, description="sample in training; False: take the likeliest entry")
+
+    space: ClassVar[Mapping[str, Any]] = {
+        "codebook_size": {"type": "int", "low": 256, "high": 22000, "log": True},
+        "curvature": {"type": "float", "low": 0.05, "high": 2.0, "log": True},
+        "clip_length": {"type": "float", "low": 0.5, "high": 4.0},
+        "diversity_weight": {"type": "float", "low": 0.05, "high": 5.0, "log": True},
+    }
+
+    @model_validator(mode="after")
+    def _cools_down(self) -> Self:
+        if self.last_temperature > self.temperature:
+            raise SettingError(
+                f"quantizer.last_temperature={self.last_temperature:g} must be at most"
+                f" quantizer.temperature={self.temperature:g}"
+            )
+        return self
+
+    def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> HyperVQQuantizer:
+        return HyperVQQuantizer(self, model_width, seed)
+
+
+class HyperVQQuantizer(Quantizer):
+    """Samples in training, takes the likeliest entry in evaluation."""
+
+    gradient: ClassVar[str] = "surrogate"
+
+    def __init__(self, config: HyperVQConfig, model_width: int, seed: int) -> None:
+        super().__init__(model_width, config.code_width, (config.codebook_size,), seed)
+        self.config = config
+        normals_KC = torch.randn(config.codebook_size, self.code_width, generator=self.generator("start"))
+        self.normals_KC = nn.Parameter(normals_KC * self.code_width**-0.5)
+        self.offsets_K = nn.Parameter(torch.full((config.codebook_size,), config.first_offset))
+
+    @property
+    def temperature(self) -> float:
+        """The temperature after the updates so far."""
+        config = self.config
+        return annealed(config.temperature, config.last_temperature, config.anneal_steps, int(self._num_updates))
+
+    @property
+    def entries_KC(self) -> Tensor:
+        """The representative points in the tangent space at 0: r_k z_k / ||z_k||."""
+        return self.offsets_K.unsqueeze(-1) * F.normalize(self.normals_KC, dim=-1)
+
+    def logits(self, inputs_nC: Tensor) -> Tensor:
+        """Returns v_k of each state (before exp_0), shape (n, K)."""
+        c = self.config.curvature
+        points_nC = exp_0(_shorten(inputs_nC, self.config.clip_length), c)
+        return hyperplane_logits(points_nC, self.normals_KC, self.offsets_K, c)
+
+    def quantize_packed(self, inputs_NC: Tensor, roles_N: Tensor | None = None) -> Packed:
+        entries_KC = self.entries_KC
+        if not self.training:
+            codes_N1 = likeliest(inputs_NC, self.logits, self.config.codebook_size).unsqueeze(-1)
+            return Packed(F.embedding(codes_N1[:, 0], entries_KC), codes_N1)
+        relaxation = Relaxation(self.temperature, self.config.noise)
+        choice = choose(inputs_NC, self.logits, entries_KC.detach(), relaxation)
+        quantized_NC = straight_through_mixture(F.embedding(choice.codes_N, entries_KC), choice.mixed_ND)
+        return Packed(quantized_NC, choice.codes_N.unsqueeze(-1), self._diversity(choice.mass_K, inputs_NC.shape[0]))
+
+    def lookup_packed(self, codes_NQ: Tensor) -> Tensor:
+        return F.embedding(codes_NQ[:, 0], self.entries_KC)
+
+    def _diversity(self, mass_K: Tensor, num_positions: int) -> dict[str, Tensor]:
+        if not self.config.diversity_weight:
+            return {}
+        share = marginal_perplexity(mass_K, num_positions, torch.is_grad_enabled()) / mass_K.numel()
+        return {"diversity": self.config.diversity_weight * (1.0 - share)}
+
+    def update(self) -> None:
+        self._num_updates += 1
+
+
+def exp_0(vectors_NC: Tensor, curvature: float) -> Tensor:
+    """Returns the ball's points tanh(sqrt(c) ||v||) v / (sqrt(c) ||v||); 0 stays 0, with a finite gradient."""
+    root = curvature**0.5
+    lengths_N1 = vectors_NC.square().sum(-1, keepdim=True).clamp_min(1e-12).sqrt()
+    return (root * lengths_N1).tanh() / (root * lengths_N1) * vectors_NC
+
+
+def hyperplane_logits(points_NC: Tensor, normals_KC: Tensor, offsets_K: Tensor, curvature: float) -> Tensor:
+    """Returns v_k of points of the ball, shape (N, K); positive on the side that z_k points to. See the top."""
+    root = curvature**0.5
+    lengths_K = normals_KC.norm(dim=-1)
+    inner_NK = points_NC @ F.normalize(normals_KC, dim=-1).T
+    squares_N1 = curvature * points_NC.square().sum(-1, keepdim=True)
+    numerator_NK = (
+        2 * root * inner_NK * (2 * root * offsets_K).cosh() - (1 + squares_N1) * (2 * root * offsets_K).sinh()
+    )
+    return 2 * lengths_K / root * (numerator_NK / (1 - squares_N1)).asinh()
+
+
+def _shorten(vectors_NC: Tensor, longest: float) -> Tensor:
+    lengths_N1 = vectors_NC.square().sum(-1, keepdim=True).clamp_min(1e-12).sqrt()
+    return vectors_NC * (longest / lengths_N1).clamp_max(1.0)

@@ -1,0 +1,123 @@
+"""`role`: each semantic role has its own slice of the codebook (T5VQVAE's "disentangled" codebook, done right).
+
+With R roles the K entries are cut in R + 1 slices of K // (R + 1): role r takes the nearest entry of slice r - 1, and
+positions without a role (0) that of the last slice, which also has the remainder. Codes are numbers in the whole table:
+the offset of the slice is added (the official code forgets it, so that every role indexes the first slice). Starts and
+revival keep to the slices as well. Everything else is `ema`.
+
+Letters: N positions, M positions of all workers, R roles, K entries, D width of an entry, S entries a position takes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from t5vqvae.config import setting
+from t5vqvae.errors import SettingError
+from t5vqvae.quantizers.base import Packed
+from t5vqvae.quantizers.ema import EMAConfig, EMAQuantizer
+from t5vqvae.quantizers.revival import revive
+from t5vqvae.quantizers.starts import Start, place_entries
+
+
+class RoleConfig(EMAConfig):
+    """A slice of the codebook for each role of the data."""
+
+    name: Literal["role"] = "role"
+    start: Start = setting("kmeans", description="where the entries of each slice start; states have no roles yet")
+
+    def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> RoleQuantizer:
+        return RoleQuantizer(self, model_width, num_roles, seed)
+
+
+class RoleQuantizer(EMAQuantizer):
+    """Nearest entry within the slice of the position's role.
+
+    Attributes:
+        slices: First entry and the one after the last, of each role in order, then of positions without a role.
+    """
+
+    config: RoleConfig
+
+    def __init__(self, config: RoleConfig, model_width: int, num_roles: int, seed: int) -> None:
+        size, smallest = config.codebook_size // (num_roles + 1), config.top_k if config.selection == "topk" else 1
+        if size < smallest:
+            raise SettingError(
+                f"quantizer.codebook_size={config.codebook_size} must be at least {smallest * (num_roles + 1)}:"
+                f" {smallest} for each of {num_roles} roles and for positions without one"
+            )
+        super().__init__(config, model_width, seed)
+        ends = [size * (number + 1) for number in range(num_roles)] + [config.codebook_size]
+        self.slices = list(zip([0, *ends[:-1]], ends, strict=True))
+        self._slice_N: Tensor | None = None
+        self._window: slice | None = None
+        self._learned_M = torch.empty(0, dtype=torch.int64)
+
+    def slice_of(self, roles_N: Tensor | None, num_positions: int, device: torch.device) -> Tensor:
+        """Returns the number of each position's slice; role 0, and None for the lot, mean the last one.
+
+        Raises:
+            ValueError: If a role is not among those the quantizer was built for.
+        """
+        last = len(self.slices) - 1
+        if roles_N is None:
+            return torch.full((num_positions,), last, device=device)
+        if num_positions and not (int(roles_N.min()) >= 0 and int(roles_N.max()) <= last):
+            raise ValueError(f"roles must lie between 0 and {last}, got {int(roles_N.min())} to {int(roles_N.max())}")
+        return torch.where(roles_N == 0, last, roles_N.long() - 1)
+
+    def quantize_packed(self, inputs_NC: Tensor, roles_N: Tensor | None = None) -> Packed:
+        self._slice_N = self.slice_of(roles_N, inputs_NC.shape[0], inputs_NC.device)
+        try:
+            return super().quantize_packed(inputs_NC)
+        finally:
+            self._slice_N = None
+
+    def table_KD(self, part: int) -> Tensor:
+        table_KD = super().table_KD(part)
+        return table_KD if self._window is None else table_KD[self._window]
+
+    def _choose(self, inputs_ND: Tensor, part: int, learning: bool) -> Tensor:
+        codes_NS = torch.zeros(inputs_ND.shape[0], self.samples_per_input if learning else 1, dtype=torch.int64)
+        codes_NS = codes_NS.to(inputs_ND.device)
+        for number, (first, end) in enumerate(self.slices):
+            places_n = (self._slice_N == number).nonzero().squeeze(-1)
+            self._window = slice(first, end)
+            try:
+                if len(places_n):
+                    codes_NS[places_n] = super()._choose(inputs_ND[places_n], part, learning) + first
+            finally:
+                self._window = None
+        return codes_NS
+
+    def _learn(self, table: int, inputs_MD: Tensor, codes_M: Tensor) -> None:
+        super()._learn(table, inputs_MD, codes_M)
+        self._learned_M = codes_M
+
+    def _revive(self, table: int, inputs_MD: Tensor) -> None:
+        """Revives dead entries of each slice on inputs of its own role."""
+        where_MD = self.affines[table].inverse(inputs_MD) if self.affines else inputs_MD
+        entries_KD, counts_K = self.tables_QKD[table], self.counts_QK[table]
+        for number, (first, end) in enumerate(self.slices):
+            own_M = (self._learned_M >= first) & (self._learned_M < end)
+            generator = self.generator(f"revive{table}-{number}")
+            revive(entries_KD[first:end], counts_K[first:end], where_MD[own_M], self.config.revive_below, generator)
+
+    @torch.no_grad()
+    def start(self, vectors_NC: Tensor, embeddings_VE: Tensor | None = None) -> None:
+        """Starts each slice by itself from all the vectors, so that no role begins with a corner of the space."""
+        config = self.config
+        if config.start == "random":
+            return
+        vectors_NC = self._embeddings(embeddings_VE) if config.start == "embeddings" else vectors_NC.float()
+        parts, generator = self._parts(vectors_NC), self.generator("start")
+        pools = parts if self.num_tables == len(parts) else [torch.cat(parts)]
+        for table, pool_MD in enumerate(pools):
+            slices = [
+                place_entries(config.start, pool_MD, end - first, config.start_iterations, generator, self.unit)
+                for first, end in self.slices
+            ]
+            self._place(table, torch.cat(slices))

@@ -1,0 +1,181 @@
+"""`sfvq`: the entries are the ordered corners of a curve that fills the states' space (Vali and Bäckström 2023).
+
+Training quantizes to a point of the curve: each segment gets one random point (1 - u_j) c_j + u_j c_{j+1}, u_j uniform,
+and a state takes the nearest of them; both corners learn. The gradient is noise substitution (NSVQ): the decoder
+sees h + ||h - q|| v / ||v|| with v ~ N(0, 1), exactly differentiable in h and q, so that no loss term is needed
+(arXiv 2410.20573); `gradient: straight_through` uses the point itself and the two terms of `vq`.
+The curve starts with a few corners and doubles: next to each corner, 1% along its segment, a new one is put. The
+papers start a fresh Adam at each doubling; here the optimizer's moments go on.
+
+Rate: a point of a segment is a real number, so training and evaluation with `hard = False` (projection onto the two
+segments around the nearest corner, the nearer kept) have no finite rate. Evaluation is hard by default, the
+nearest corner, at most log2 K bits; compare the two and judge by the hard one. Neighbouring codes are close in space.
+
+Letters: N positions, C code width, K corners at the end, k corners by now, S segments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import model_validator
+from torch import Tensor, nn
+
+from t5vqvae.config import setting
+from t5vqvae.errors import SettingError
+from t5vqvae.quantizers.assignment import nearest
+from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig
+from t5vqvae.quantizers.estimators import straight_through
+from t5vqvae.quantizers.terms import mean_squared
+
+START_VECTORS = 10_000
+NEW_CORNER_AT = 0.01
+"""Where on its segment a new corner is put."""
+
+
+class SFVQConfig(QuantizerConfig):
+    """Corners of a space-filling curve, grown by doubling."""
+
+    name: Literal["sfvq"] = "sfvq"
+    codebook_size: int = setting(1024, ge=4, description="K, corners at the end of the growth")
+    code_width: int | None = setting(None, ge=1, description="C; None: the model's width, without a projection")
+    first_corners: int = setting(4, ge=2, description="corners before the growth")
+    double_every: int = setting(50, ge=1, description="updates between two doublings")
+    gradient: Literal["noise", "straight_through"] = setting("noise", description="noise: NSVQ, without loss terms")
+    codebook_weight: float = setting(1.0, ge=0, description="weight of ||sg(h) - q||^2; gradient straight_through only")
+    commitment_weight: float = setting(0.25, ge=0, description="of ||h - sg(q)||^2; gradient straight_through only")
+
+    space: ClassVar[Mapping[str, Any]] = {
+        "codebook_size": {"type": "choice", "choices": [256, 512, 1024, 2048, 4096]},
+        "double_every": {"type": "int", "low": 10, "high": 500, "log": True},
+        "gradient": {"type": "choice", "choices": ["noise", "straight_through"]},
+        "commitment_weight": {
+            "type": "float",
+            "low": 0.01,
+            "high": 2.0,
+            "log": True,
+            "when": {"gradient": "straight_through"},
+        },
+    }
+
+    @model_validator(mode="after")
+    def _doubles(self) -> Self:
+        ratio, rest = divmod(self.codebook_size, self.first_corners)
+        if rest or ratio < 1 or ratio & (ratio - 1):
+            raise SettingError(
+                f"quantizer.codebook_size={self.codebook_size} must be"
+                f" quantizer.first_corners={self.first_corners} times a power of two"
+            )
+        return self
+
+    def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> SFVQQuantizer:
+        return SFVQQuantizer(self, model_width, seed)
+
+
+class SFVQQuantizer(Quantizer):
+    """Random points of the segments in training; in evaluation the nearest corner (the nearest point if not `hard`)."""
+
+    def __init__(self, config: SFVQConfig, model_width: int, seed: int) -> None:
+        super().__init__(model_width, config.code_width, (config.codebook_size,), seed)
+        self.config = config
+        corners_KC = torch.randn(config.codebook_size, self.code_width, generator=self.generator("start"))
+        self.corners_KC = nn.Parameter(corners_KC * self.code_width**-0.5)
+        self.register_buffer("_num_corners", torch.tensor(config.first_corners))
+
+    @property
+    def gradient(self) -> str:
+        """Noise substitution is exact given the noise."""
+        return "exact" if self.config.gradient == "noise" else "straight_through"
+
+    @property
+    def num_corners(self) -> int:
+        """k, the corners by now."""
+        return int(self._num_corners)
+
+    @property
+    def curve_kC(self) -> Tensor:
+        """The corners by now, in the order of the curve."""
+        return self.corners_KC[: self.num_corners]
+
+    def quantize_packed(self, inputs_NC: Tensor, roles_N: Tensor | None = None) -> Packed:
+        if self.training:
+            return self._dithered(inputs_NC)
+        codes_N1 = nearest(inputs_NC, self.curve_kC).unsqueeze(-1)
+        if self.hard:
+            return Packed(self.lookup_packed(codes_N1), codes_N1)
+        return Packed(nearest_point(inputs_NC, self.curve_kC, codes_N1[:, 0]), codes_N1)
+
+    def lookup_packed(self, codes_NQ: Tensor) -> Tensor:
+        return F.embedding(codes_NQ[:, 0], self.corners_KC)
+
+    def _dithered(self, inputs_NC: Tensor) -> Packed:
+        """One random point a segment, the nearest of them for each state; its code is the nearer end's."""
+        left_SC, right_SC = self.curve_kC[:-1], self.curve_kC[1:]
+        u_S1 = torch.rand(left_SC.shape[0], 1, device=inputs_NC.device)
+        points_SC = torch.lerp(left_SC, right_SC, u_S1)
+        segments_N = nearest(inputs_NC, points_SC)
+        points_NC = F.embedding(segments_N, points_SC)
+        codes_N1 = (segments_N + (u_S1[segments_N, 0] > 0.5)).unsqueeze(-1)
+        if self.config.gradient == "noise":
+            return Packed(substitute_noise(inputs_NC, points_NC), codes_N1)
+        terms = {
+            "codebook": self.config.codebook_weight * mean_squared(inputs_NC.detach(), points_NC),
+            "commitment": self.config.commitment_weight * mean_squared(inputs_NC, points_NC.detach()),
+        }
+        return Packed(straight_through(inputs_NC, points_NC), codes_N1, terms)
+
+    @property
+    def num_start_vectors(self) -> int:
+        return START_VECTORS
+
+    @torch.no_grad()
+    def start(self, vectors_NC: Tensor, embeddings_VE: Tensor | None = None) -> None:
+        """Puts the first corners on the means of the vectors' quantiles by length."""
+        order_N = vectors_NC.float().norm(dim=-1).argsort()
+        parts = vectors_NC.float()[order_N].tensor_split(self.num_corners)
+        self.corners_KC[: self.num_corners] = torch.stack([part_nC.mean(0) for part_nC in parts])
+
+    @torch.no_grad()
+    def update(self) -> None:
+        self._num_updates += 1
+        if int(self._num_updates) % self.config.double_every == 0 and self.num_corners < self.config.codebook_size:
+            doubled_kC = doubled(self.curve_kC)
+            self.corners_KC[: doubled_kC.shape[0]] = doubled_kC
+            self._num_corners.mul_(2)
+
+
+def substitute_noise(inputs_NC: Tensor, points_NC: Tensor) -> Tensor:
+    """Returns h + ||h - q|| v / ||v||, v ~ N(0, 1): NSVQ, Vali and Bäckström 2022."""
+    directions_NC = F.normalize(torch.randn_like(inputs_NC), dim=-1)
+    errors_N1 = (inputs_NC - points_NC).square().sum(-1, keepdim=True).clamp_min(1e-20).sqrt()
+    return inputs_NC + errors_N1 * directions_NC
+
+
+def nearest_point(inputs_NC: Tensor, curve_kC: Tensor, corners_N: Tensor) -> Tensor:
+    """Returns the nearest point on the two segments that meet in each state's nearest corner, shape (N, C)."""
+    last = curve_kC.shape[0] - 1
+    before_NC = _project(inputs_NC, curve_kC[(corners_N - 1).clamp_min(0)], curve_kC[corners_N])
+    after_NC = _project(inputs_NC, curve_kC[corners_N], curve_kC[(corners_N + 1).clamp_max(last)])
+    nearer_N1 = (inputs_NC - before_NC).square().sum(-1, keepdim=True) <= (inputs_NC - after_NC).square().sum(
+        -1, keepdim=True
+    )
+    return torch.where(nearer_N1, before_NC, after_NC)
+
+
+def doubled(curve_kC: Tensor) -> Tensor:
+    """Returns the curve with a new corner next to each, 1% along the segment that follows (the last: that precedes)."""
+    new_kC = torch.lerp(curve_kC, torch.cat([curve_kC[1:], curve_kC[-2:-1]]), NEW_CORNER_AT)
+    pairs_k2C = torch.stack([curve_kC, new_kC], 1)
+    pairs_k2C[-1] = pairs_k2C[-1].flip(0)
+    return pairs_k2C.flatten(0, 1)
+
+
+def _project(inputs_NC: Tensor, left_NC: Tensor, right_NC: Tensor) -> Tensor:
+    """Returns the point of the segment from left to right that is nearest to the input; left where they coincide."""
+    along_NC = right_NC - left_NC
+    squares_N1 = along_NC.square().sum(-1, keepdim=True)
+    part_N1 = ((inputs_NC - left_NC) * along_NC).sum(-1, keepdim=True) / squares_N1.clamp_min(1e-20)
+    return left_NC + part_N1.clamp(0.0, 1.0) * along_NC
