@@ -1,0 +1,116 @@
+"""The study's own record of a trial: one JSON file, written once at the trial's end, whole or not at all.
+
+A record is what a search is resumed, judged, promoted and reported from; Optuna's storage and MLflow repeat it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from t5vqvae.data.files import written_whole
+from t5vqvae.errors import UserError
+from tune.objective import dominates
+
+if TYPE_CHECKING:
+    from tune.study import SearchSpec
+
+Status = Literal["completed", "pruned", "failed", "diverged"]
+FILE = "record.json"
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial that has ended.
+
+    Attributes:
+        study: Name of the study.
+        number: Its number in the study, from 0; not every number needs to be a trial of ours (`--from`).
+        overrides: `{dotted.path: value}` over the study's base.
+        run_id: `RunSpec.run_id` of what it trained; None if it failed before that was known.
+        mlflow_id: Its MLflow run, where there is one.
+        status: How it ended.
+        steps: Optimizer steps done.
+        metrics: Its last metrics.
+        checkpoint: Its newest checkpoint; None where none was written or kept.
+        tags: Failure signatures and errors, with their evidence.
+        seconds: Spent on it, all starts together.
+    """
+
+    study: str
+    number: int
+    overrides: Mapping[str, Any]
+    run_id: str | None
+    mlflow_id: str | None
+    status: Status
+    steps: int
+    metrics: Mapping[str, float]
+    checkpoint: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def write(self, directory: Path) -> Path:
+        """Writes `record.json` into the trial's folder, durably; returns its path.
+
+        A checkpoint inside the folder is written relative to it, so that the state folder can move.
+        """
+        values = asdict(self)
+        if self.checkpoint is not None and Path(self.checkpoint).is_relative_to(directory):
+            values["checkpoint"] = str(Path(self.checkpoint).relative_to(directory))
+        path = directory / FILE
+        with written_whole(path) as scratch, scratch.open("w", encoding="utf-8") as file:
+            json.dump(values, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        return path
+
+    @classmethod
+    def read(cls, directory: Path) -> TrialRecord:
+        """Reads the record of the trial in `directory`.
+
+        Raises:
+            FileNotFoundError: If the trial has not ended.
+            UserError: If the file is no record.
+        """
+        path = directory / FILE
+        try:
+            record = cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{path} is no trial record ({error}); delete it, and the trial runs again") from None
+        if record.checkpoint is None:
+            return record
+        return cls(**{**asdict(record), "checkpoint": str(directory / record.checkpoint)})
+
+
+def read_records(trials: Path) -> list[TrialRecord]:
+    """Returns the records of all ended trials under a study's folder `trials`, by number."""
+    found = [TrialRecord.read(path.parent) for path in trials.glob(f"*/{FILE}")]
+    return sorted(found, key=lambda record: record.number)
+
+
+def costs(record: TrialRecord, spec: SearchSpec) -> tuple[float, ...]:
+    """Returns the objectives as numbers to minimize; infinite where one is missing or no number."""
+    values = [(objective, record.metrics.get(objective.metric, math.nan)) for objective in spec.objectives]
+    return tuple(objective.sign * value if math.isfinite(value) else math.inf for objective, value in values)
+
+
+def contenders(records: Iterable[TrialRecord], spec: SearchSpec) -> list[TrialRecord]:
+    """Returns the trials that may count as best, best first by the first objective; ties by number."""
+    counting = [record for record in records if spec.counts_as_best(record)]
+    return sorted(counting, key=lambda record: (costs(record, spec), record.number))
+
+
+def best(records: Iterable[TrialRecord], spec: SearchSpec) -> TrialRecord | None:
+    """Returns the best trial; of several objectives the first decides. None if no trial counts."""
+    return next(iter(contenders(records, spec)), None)
+
+
+def pareto(records: Iterable[TrialRecord], spec: SearchSpec) -> list[TrialRecord]:
+    """Returns the trials that no other is better than in one objective and as good in the rest, in that order."""
+    counting = [(record, costs(record, spec)) for record in contenders(records, spec)]
+    return [record for record, cost in counting if not any(dominates(other, cost) for _, other in counting)]

@@ -1,0 +1,78 @@
+"""The sections of a study's spec: its budget, its scheduler, its machines, its disk and its tracking."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from t5vqvae.config import Config, setting
+from t5vqvae.errors import SettingError
+
+
+class Budget(Config):
+    """When a search ends: whichever comes first."""
+
+    trials: int = setting(20, ge=1, description="trials, the baseline included")
+    concurrent: int | None = setting(None, ge=1, description="trials at once; None: as many as the machines hold")
+    hours: float | None = setting(None, gt=0, description="wall time of one start of the search; None: unlimited")
+    max_failures: int = setting(3, ge=0, description="failed trials that a search puts up with; one more ends it")
+    step_seconds: float | None = setting(
+        None, gt=0, description="estimate of a training step's seconds, evaluation shared out; for dry runs"
+    )
+
+    def extended(self, word: str, num_ended: int) -> int:
+        """Returns the trials that `--trials WORD` asks for: `30`, or `+10` for ten more than a finished study had.
+
+        `+10` on a study that is not finished goes on with it: the same command, sent again after a kill, adds nothing.
+
+        Args:
+            word: Of the command line.
+            num_ended: Trials of the study that have ended.
+
+        Raises:
+            SettingError: If the word is no number.
+        """
+        if not re.fullmatch(r"\+?[0-9]+", word) or int(word) == 0:
+            raise SettingError(f"--trials {word} must be a number of trials, or +N for N more than before")
+        if not word.startswith("+"):
+            return int(word)
+        return self.trials + int(word) if num_ended >= self.trials else self.trials
+
+
+class SchedulerConfig(Config):
+    """Which running trials are stopped early."""
+
+    name: Literal["asha", "none"] = setting("asha", description="asynchronous successive halving, or nobody")
+    metric: str | None = setting(None, description="what trials are stopped by; None: the only objective")
+    grace_steps: int | None = setting(None, ge=1, description="steps that every trial may take; None: one evaluation")
+    reduction_factor: float = setting(3, gt=1, description="one in so many trials passes a rung")
+
+
+class Resources(Config):
+    """What a trial takes of the cluster: so many workers, each with its CPUs and GPUs."""
+
+    workers: int = setting(1, ge=1, description="data-parallel workers a trial")
+    cpus: float = setting(1, gt=0, description="CPUs a worker")
+    gpus: float = setting(0, ge=0, description="GPUs a worker; 0.25 lets four trials share one")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.gpus > 1 and self.gpus % 1:
+            raise SettingError(f"resources.gpus={self.gpus} must be a whole number or less than 1")
+        return self
+
+
+class Retention(Config):
+    """Which checkpoints stay on the disk."""
+
+    keep_best: int | None = setting(3, ge=1, description="trials that keep their last checkpoint; None: all that count")
+    keep_steps: int = setting(2, ge=1, description="checkpoints of a running trial")
+
+
+class Tracking(Config):
+    """Where trials are logged."""
+
+    uri: str | None = setting(None, description="None: $MLFLOW_TRACKING_URI, or a database under the state folder")
+    experiment: str | None = setting(None, description="None: the study's name")
