@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t5vqvae import checkpoint
-from t5vqvae.errors import CheckpointError, SettingError, TrackingError
+from t5vqvae.errors import CheckpointError, SettingError
 from t5vqvae.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def follow(run: TrackedRun, *, writes: bool = True) -> Iterator[dict[str, Any]]:
             if stored["status"] != "running":
                 return
         for milestone in load_trainer(run.trainer)(run.spec, cache_dir=run.cache_dir, resume_from=newest):
-            stored = dict(milestone.state.milestone)
+            stored = {**milestone.state.milestone, "code_counts": milestone.code_counts}
             if writes:
                 newest = _save(milestone.state, run, stored) or newest
             yield _report(stored, newest, journal)
@@ -143,7 +143,6 @@ class _Journal:
 
     def __init__(self, run: TrackedRun) -> None:
         self.run = run
-        self.mlflow_id: str | None = None
         self._logger: RunLogger | None = None
         self._clock = run.directory / "seconds.json"
         self._before = json.loads(self._clock.read_text())["seconds"] if self._clock.exists() else 0.0
@@ -151,19 +150,21 @@ class _Journal:
 
     @property
     def seconds(self) -> float:
+        """Seconds spent on the run, those of earlier starts up to their last milestone included."""
         return self._before + time.monotonic() - self._started
 
+    @property
+    def mlflow_id(self) -> str | None:
+        """The run's id in MLflow, once the server has answered."""
+        return None if self._logger is None else self._logger.mlflow_id
+
     def __enter__(self) -> _Journal:
-        self.run.directory.mkdir(parents=True, exist_ok=True)
-        tracker = self.run.tracker
-        if tracker is not None:
-            try:
-                self.mlflow_id = tracker.open_trial(
-                    self.run.parent_id, self.run.key, self.run.key, self.run.spec.as_flat_dict(), dict(self.run.tags)
-                )
-                self._logger = tracker.logger(self.mlflow_id, self.run.directory / "spool")
-            except TrackingError as error:
-                print(f"{self.run.key}: not tracked: {error}")
+        run = self.run
+        run.directory.mkdir(parents=True, exist_ok=True)
+        if run.tracker is not None:
+            params, tags = run.spec.as_flat_dict(), dict(run.tags)
+            spool = run.directory / "spool"
+            self._logger = run.tracker.open_logger(run.parent_id, run.key, run.key, params, tags, spool)
         return self
 
     def note(self, stored: Mapping[str, Any]) -> None:
@@ -179,16 +180,20 @@ class _Journal:
         if tags:
             self._logger.tags(tags)
         if stored["status"] != "running":
-            self._finish(stored)
+            self._finish(self._logger, stored)
 
-    def _finish(self, stored: Mapping[str, Any]) -> None:
-        """Logs what only the end of a run has: its spec and its reconstructions side by side."""
-        assert self._logger is not None
+    def _finish(self, logger: RunLogger, stored: Mapping[str, Any]) -> None:
+        """Logs what only the end of a run has: its spec, its data, its reconstructions and its use of the codes."""
         resolved = self.run.directory / "spec.json"
         resolved.write_text(json.dumps(self.run.spec.as_dict(), indent=2))
-        self._logger.artifact(resolved)
+        logger.artifact(resolved)
+        if stored.get("data_fingerprint"):
+            data = self.run.spec.data
+            logger.data(data.corpus.name, stored["data_fingerprint"], source=data.as_flat_dict())
         if stored.get("samples"):
-            self._logger.table(stored["samples"], "reconstructions")
+            logger.table(stored["samples"], "reconstructions")
+        if stored.get("code_counts"):
+            logger.codebook_usage(stored["code_counts"])
 
     def __exit__(self, *_: object) -> None:
         if self._logger is not None:

@@ -38,6 +38,7 @@ class TrialPlan:
         cpus: CPUs a worker.
         gpus: GPUs a worker; a fraction lets several trials share one.
         workers: Workers a trial; 1 with `process`.
+        keep_steps: Checkpoints of a running trial; None: all.
         tracker: Where to log; None: nowhere.
         parent_id: The MLflow run of the study.
         trainer: See `t5vqvae.tracked.TRAINER`.
@@ -50,6 +51,7 @@ class TrialPlan:
     cpus: float = 1
     gpus: float = 0
     workers: int = 1
+    keep_steps: int | None = 2
     tracker: Any = None
     parent_id: str | None = None
     trainer: str = TRAINER
@@ -61,12 +63,17 @@ class TrialPlan:
             spec=self.base.with_overrides(settings),
             directory=self.paths.trial(number),
             cache_dir=self.paths.cache,
-            key=f"{self.study}/{number:05d}",
+            key=self.key(number),
             tracker=self.tracker,
             parent_id=self.parent_id,
             tags={"t5vqvae.study": self.study, "t5vqvae.number": str(number)},
+            keep_steps=self.keep_steps,
             trainer=self.trainer,
         )
+
+    def key(self, number: int) -> str:
+        """Returns the name of a trial in its experiment."""
+        return f"{self.study}/{number:05d}"
 
     def resources(self) -> dict[str, float]:
         """Returns what a whole trial takes of the cluster, its driver excluded."""
@@ -138,3 +145,11 @@ def ray_train_trial(config: dict[str, Any]) -> None:
         fit(run, workers=plan.workers, cpus=plan.cpus, gpus=plan.gpus)
     except Exception as error:
         ray.tune.report(failure(run.directory, error))
+
+
+def release(plan: TrialPlan, number: int) -> None:
+    """Gives back what a trial still holds in the cluster after Tune has stopped it; nothing with `process`."""
+    if plan.runner == "ray_train":
+        from t5vqvae.ray_train import free
+
+        free(plan.paths.trial(number))

@@ -1,0 +1,60 @@
+"""When a search stops before its trials are used up: a signal, the hours, too many failures.
+
+Stopped gently, running trials end where they are and keep their checkpoints; the next start goes on with them. A
+second signal raises KeyboardInterrupt.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray.tune
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stop(ray.tune.Stopper):
+    """Says whether the search has to stop, and why.
+
+    Attributes:
+        reason: Why it stopped; None as long as it goes on.
+    """
+
+    def __init__(self, hours: float | None, failed: Callable[[], str | None] = lambda: None) -> None:
+        self.reason: str | None = None
+        self.failed = failed
+        self._deadline = None if hours is None else time.monotonic() + hours * 3600
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        if self.reason is None and self._deadline is not None and time.monotonic() >= self._deadline:
+            self.reason = "its hours are used up"
+        if self.reason is None:
+            self.reason = self.failed()
+        return self.reason is not None
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Turns the first SIGINT or SIGTERM into a gentle stop; in the main thread only, where Python has signals."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if self.reason is not None:
+            raise KeyboardInterrupt
+        self.reason = f"{signal.Signals(number).name} asked for it"
+        print("stopping gently; running trials keep their checkpoints (again: at once)", flush=True)
