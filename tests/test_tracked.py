@@ -90,7 +90,7 @@ def test_a_truncated_newest_checkpoint_is_passed_over(tmp_path):
 
 def test_another_specs_checkpoint_is_refused(tmp_path):
     next(follow(run_in(tmp_path)))
-    with pytest.raises(CheckpointError, match="quantizer.decay"):
+    with pytest.raises(CheckpointError, match=r"quantizer\.decay"):
         next(follow(run_in(tmp_path, quantizer__decay=0.5)))
 
 
