@@ -87,7 +87,19 @@ class Losses:
     squared_states: float
 
 
-class QuantizedEncoder(T5Stack):
+class _T5Start:
+    """Makes subclasses of T5 draw their first weights as T5 does.
+
+    Transformers 5.23 takes a class from elsewhere for custom code, and then passes over every module without parameters
+    of its own, such as T5Attention, whose children keep a standard deviation of 1 instead of 1/sqrt(d).
+    """
+
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        return False
+
+
+class QuantizedEncoder(_T5Start, T5Stack):
     """T5's encoder with the quantizer after block `position`.
 
     Hooks at that point leave T5's own forward in charge, so the relative bias computed in block 0 is carried on
@@ -153,7 +165,7 @@ class _CrossAttention(T5Attention):
         return super().compute_bias(query_length, key_length, device=device, past_seen_tokens=past)
 
 
-class PositionedDecoder(T5Stack):
+class PositionedDecoder(_T5Start, T5Stack):
     """T5's decoder whose cross-attention knows positions.
 
     T5's own has none: with pretrained weights that is no trouble, from scratch copying has to be discovered.
@@ -211,7 +223,7 @@ def sinusoids(like_BTE: Tensor, first: int = 0) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], -1)[:, :width].to(like_BTE.dtype)
 
 
-class T5VQVAE(T5ForConditionalGeneration):
+class T5VQVAE(_T5Start, T5ForConditionalGeneration):
     """A text autoencoder: T5 with a quantizer between encoder and cross-attention.
 
     Attributes:

@@ -67,7 +67,7 @@ def build(**overrides: Any) -> T5VQVAE:
 
 
 def build_on(backbone: Path, **overrides: Any) -> T5VQVAE:
-    spec = RunSpec().with_overrides({"model.backbone": str(backbone), "quantizer.codebook_size": 20, **overrides})
+    spec = RunSpec().with_overrides({"model.backbone": str(backbone), **overrides})
     return build_model(spec, _Vocabulary()).eval()
 
 
@@ -139,6 +139,7 @@ def test_decoding_from_codes_is_the_forward_pass(inputs: Any, position: int) -> 
 @pytest.mark.parametrize("cross_positions", ["none", "absolute", "relative"])
 def test_saved_and_loaded_whole(tmp_path: Path, inputs: Any, cross_positions: str) -> None:
     model = build(**{"model.cross_positions": cross_positions, "quantizer.code_width": 8})
+    model.tokenizer = None
     model.save_pretrained(tmp_path)
     assert {file.suffix for file in tmp_path.iterdir()} == {".json", ".safetensors"}
     loaded = T5VQVAE.from_pretrained(tmp_path).eval()
@@ -154,6 +155,16 @@ def test_the_backbone_keeps_its_weights_and_the_quantizer_its_own_start(backbone
     assert all(torch.equal(ours[name], value) for name, value in plain.state_dict().items())
     bound = 32**-0.5  # nn.Linear's own start: uniform within 1/sqrt(fan in); T5's would be N(0, 1)
     assert model.quantizer.project_in.weight.abs().max() <= bound
+
+
+@pytest.mark.parametrize("cross_positions", ["none", "absolute", "relative"])
+def test_from_scratch_starts_with_the_spread_of_t5(cross_positions: str) -> None:
+    model = build(**{"model.cross_positions": cross_positions})
+    plain = transformers.T5ForConditionalGeneration(transformers.T5Config(**model.config.to_diff_dict()))
+    ours = dict(model.named_parameters())
+    for name, weight in plain.named_parameters():
+        if weight.numel() > 500:
+            assert ours[name].std().item() == pytest.approx(weight.std().item(), rel=0.2), name
 
 
 def test_losses_are_sums_of_what_forward_averages(inputs: Any) -> None:
