@@ -19,6 +19,8 @@ Start = Literal["random", "states", "kmeans", "kmeans++", "spherical_kmeans++", 
 VECTORS_PER_CODE = 20
 """k-means wants 10 to 50 vectors a code; a single batch gives a few hundred and leaves most codes empty."""
 MAX_START_VECTORS = 200_000
+NOISE = 1e-3
+"""Length of the noise that tells repeated vectors apart, as a share of the vectors' standard deviation."""
 MAX_ROUNDS = 512
 """k-means++ is exact up to so many entries; beyond, each round draws several centres from the same distribution."""
 
@@ -60,7 +62,7 @@ def kmeans(
 ) -> Tensor:
     """Runs Lloyd's algorithm from `table_KD` and returns the centroids, shape (K, D).
 
-    An entry that wins no vector is put on a random vector, so that none stays empty for long.
+    An entry that wins no vector is put near a random vector, so that none stays empty for long and none equals another.
     """
     table_KD = table_KD.clone()
     for _ in range(num_iterations):
@@ -68,7 +70,8 @@ def kmeans(
         empty_K = torch.ones(table_KD.shape[0], dtype=torch.bool, device=table_KD.device)
         empty_K[touched_U] = False
         table_KD[touched_U] = means_UD
-        table_KD[empty_K] = sample_rows(vectors_MD, int(empty_K.sum()), generator)
+        near_UD = sample_rows(vectors_MD, int(empty_K.sum()), generator)
+        table_KD[empty_K] = near_UD + _jitter(vectors_MD, near_UD.shape[0], generator)
     return table_KD
 
 
@@ -130,20 +133,23 @@ def _draw(distances_M: Tensor, drawn: Tensor, num: int, generator: torch.Generat
     return picked[weights_M[picked] > 0]
 
 
-def sample_rows(vectors_MD: Tensor, num_rows: int, generator: torch.Generator, noise: float = 1e-3) -> Tensor:
-    """Returns random rows, without repetition while there are enough; else all, and repeated ones with noise.
+def sample_rows(vectors_MD: Tensor, num_rows: int, generator: torch.Generator) -> Tensor:
+    """Returns random rows, without repetition while there are enough; else all, and repeated ones with a little noise.
 
     Args:
         vectors_MD: At least one vector.
         num_rows: How many.
         generator: The same on all workers.
-        noise: Length of the noise on repeated rows, as a share of the vectors' standard deviation.
     """
-    num_vectors = vectors_MD.shape[0]
-    rows = torch.randperm(num_vectors, generator=generator)[:num_rows]
+    num_vectors, device = vectors_MD.shape[0], vectors_MD.device
+    rows_MD = vectors_MD[torch.randperm(num_vectors, generator=generator)[:num_rows].to(device)]
     if num_rows <= num_vectors:
-        return vectors_MD[rows.to(vectors_MD.device)]
+        return rows_MD
     more = torch.randint(num_vectors, (num_rows - num_vectors,), generator=generator)
-    jitter = torch.randn(len(more), vectors_MD.shape[-1], generator=generator).to(vectors_MD)
-    repeated = vectors_MD[more.to(vectors_MD.device)] + noise * vectors_MD.std(correction=0) * jitter
-    return torch.cat([vectors_MD[rows.to(vectors_MD.device)], repeated])
+    return torch.cat([rows_MD, vectors_MD[more.to(device)] + _jitter(vectors_MD, len(more), generator)])
+
+
+def _jitter(vectors_MD: Tensor, num_rows: int, generator: torch.Generator) -> Tensor:
+    """Returns noise of `NOISE` times the vectors' standard deviation."""
+    noise_UD = torch.randn(num_rows, vectors_MD.shape[-1], generator=generator).to(vectors_MD)
+    return NOISE * vectors_MD.std(correction=0) * noise_UD

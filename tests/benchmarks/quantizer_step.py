@@ -302,10 +302,11 @@ def _heading(rounds: int, device: str) -> str:
 
     OMP_NUM_THREADS=1 python {" ".join(["tests/benchmarks/quantizer_step.py", *sys.argv[1:]])}
 
-Forward, backward and update; C = {C}, {B} x {T} positions, {int(mask_BT.sum())} of them real; device {device}; one thread
-of a machine with {multiprocessing.cpu_count()} cores ({platform.machine()}), shared with other work; torch
-{version("torch")}, vector-quantize-pytorch {version("vector-quantize-pytorch")}. Least of {rounds} steps, both sides in
-turn, CPU time on a CPU; MB is the peak of three steps above the built quantizer, in a fresh process.
+Forward, backward and update; C = {C}, {B} x {T} positions, {int(mask_BT.sum())} of them real; device {device}.
+One thread of a machine with {multiprocessing.cpu_count()} cores ({platform.machine()}), shared with other work;
+torch {version("torch")}, vector-quantize-pytorch {version("vector-quantize-pytorch")}.
+Least of {rounds} steps, both sides in turn, CPU time on a CPU; MB is the peak of three steps above the built
+quantizer, in a fresh process.
 """
 
 
