@@ -124,7 +124,7 @@ def _main_splits(config: MathCorpus, held_out: Collection[str]) -> dict[str, Fou
         if idle > MAX_IDLE_DRAWS:
             counts = ", ".join(f"{len(found[split])} of {wanted[split]} {split}" for split in wanted)
             raise DataError(
-                f"data.corpus.size={config.size} is more than there is ({counts}); lower it or raise num_further"
+                f"data.corpus.size={config.size} is more than there is ({counts}); lower the sizes or raise num_further"
             )
     return found
 

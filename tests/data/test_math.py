@@ -124,6 +124,12 @@ def test_test_sets_do_not_depend_on_the_size(corpus: Corpus, tmp_path: Path) -> 
     assert list(larger.train[:300]) == corpus.train
 
 
+def test_longer_ones_that_are_elsewhere_are_left_out(corpus: Corpus) -> None:
+    sources = {example.source for example in corpus.extra_tests["LEN"][:20]}
+    others = math_corpus._longer(MathCorpus(**SMALL), frozenset(), sources)
+    assert len(others) == 60 and not sources & {example.source for example in others}
+
+
 def test_seed_decides(corpus: Corpus, tmp_path: Path) -> None:
     assert MathCorpus(**SMALL).load(tmp_path).fingerprint == corpus.fingerprint
     assert MathCorpus(**SMALL, seed=1).load(tmp_path).fingerprint != corpus.fingerprint

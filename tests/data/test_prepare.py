@@ -129,22 +129,23 @@ def test_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_concurrent_processes_prepare_once(tmp_path: Path) -> None:
     code = """
-import sys
+import sys, time
 from pathlib import Path
-from t5vqvae.data import DataConfig, MathCorpus, math, prepare
-generate = math._generate
-def counted(config):
-    with open(sys.argv[1] + "/generated", "a") as file:
+from t5vqvae.data import DataConfig, GrammarCorpus, prepare
+load = GrammarCorpus.load
+def counted(config, cache_dir):
+    with open(sys.argv[1] + "/loaded", "a") as file:
         file.write("x")
-    return generate(config)
-math._generate = counted
-data = prepare(DataConfig(corpus=MathCorpus(size=300, validation_size=20, test_size=20)), Path(sys.argv[1]))
+    time.sleep(1)  # long enough for the other process to come, too
+    return load(config, cache_dir)
+GrammarCorpus.load = counted
+data = prepare(DataConfig(corpus=GrammarCorpus(size=60, validation_size=10, test_size=10)), Path(sys.argv[1]))
 print(data.fingerprint, data.train.batch([0]).input_ids_BT.tolist())
 """
     runs = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) for _ in range(2)]
     outputs = [run.communicate()[0] for run in runs]
     assert outputs[0] and outputs[0] == outputs[1]
-    assert (tmp_path / "generated").read_text() == "x"
+    assert (tmp_path / "loaded").read_text() == "x"
 
 
 def test_roles_reach_the_tokens(tmp_path: Path) -> None:

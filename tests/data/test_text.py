@@ -38,11 +38,11 @@ def test_every_table_format_gives_the_same_examples(kind: str, tmp_path: Path) -
 
 
 def test_lines_of_text(tmp_path: Path) -> None:
-    (tmp_path / "train.txt").write_text("one\r\n\n  two \nthree\u2028still three\n")
+    (tmp_path / "train.txt").write_bytes("one\r\n\n  two \nthree\u2028still\rthree\n".encode())
     (tmp_path / "dev.txt").write_text("four")
     (tmp_path / "test.txt").write_text("five\n")
     corpus = TextCorpus(path=str(tmp_path)).load(tmp_path)
-    assert corpus.train == [Example("one"), Example("two"), Example("three\u2028still three")]
+    assert corpus.train == [Example("one"), Example("two"), Example("three\u2028still\rthree")]
     assert (corpus.validation, corpus.test) == ([Example("four")], [Example("five")])
 
 
