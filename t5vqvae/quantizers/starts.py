@@ -141,12 +141,22 @@ def sample_rows(vectors_MD: Tensor, num_rows: int, generator: torch.Generator) -
         num_rows: How many.
         generator: The same on all workers.
     """
-    num_vectors, device = vectors_MD.shape[0], vectors_MD.device
-    rows_MD = vectors_MD[torch.randperm(num_vectors, generator=generator)[:num_rows].to(device)]
+    num_vectors, order_M = vectors_MD.shape[0], canonical_order(vectors_MD)
+    first_U = order_M[torch.randperm(num_vectors, generator=generator)[:num_rows].to(order_M.device)]
     if num_rows <= num_vectors:
-        return rows_MD
-    more = torch.randint(num_vectors, (num_rows - num_vectors,), generator=generator)
-    return torch.cat([rows_MD, vectors_MD[more.to(device)] + _jitter(vectors_MD, len(more), generator)])
+        return vectors_MD[first_U]
+    more = torch.randint(num_vectors, (num_rows - num_vectors,), generator=generator).to(order_M.device)
+    near_UD = vectors_MD[order_M[more]] + _jitter(vectors_MD, len(more), generator)
+    return torch.cat([vectors_MD[first_U], near_UD])
+
+
+def canonical_order(vectors_MD: Tensor) -> Tensor:
+    """Returns an order of the vectors that depends on their values alone, so that any split over workers gives it.
+
+    By one fixed projection: vectors that rounding could swap are all but equal, and it does not matter which is taken.
+    """
+    direction_D = torch.arange(1, vectors_MD.shape[-1] + 1, device=vectors_MD.device, dtype=vectors_MD.dtype).sin()
+    return (vectors_MD @ direction_D).argsort(stable=True)
 
 
 def _jitter(vectors_MD: Tensor, num_rows: int, generator: torch.Generator) -> Tensor:
