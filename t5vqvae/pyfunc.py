@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import mlflow.pyfunc
+import pandas as pd
 from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
 
 
-class TextAutoencoder(mlflow.pyfunc.PythonModel):
+class TextAutoencoder(PythonModel):
     """Reconstructs texts through their codes."""
 
     def load_context(self, context: Any) -> None:
@@ -30,7 +31,7 @@ class TextAutoencoder(mlflow.pyfunc.PythonModel):
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = T5VQVAE.from_pretrained(Path(context.artifacts["model"])).to(device).eval()
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # hints would set the signature
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Returns a frame of `reconstruction` and `codes`, one row a text.
 
         Args:
@@ -40,8 +41,6 @@ class TextAutoencoder(mlflow.pyfunc.PythonModel):
 
         `codes` is a list of positions, each a list of one code a codebook.
         """
-        import pandas as pd
-
         params = params or {}
         texts = [str(text) for text in model_input["text"]]
         rows = [

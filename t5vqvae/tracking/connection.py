@@ -26,6 +26,7 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # MLflow's 7 would hold a call for minutes; the journal tries again
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # saves a request a run, and lines in the live table
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
@@ -66,6 +67,8 @@ def sqlite_file(uri: str) -> Path | None:
 def without_password(uri: str) -> str:
     """Returns a URI fit for messages, links and reports."""
     parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 

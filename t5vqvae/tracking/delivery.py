@@ -1,8 +1,7 @@
 """Delivery: a run's journal entries become requests, few of them, and sending an entry again changes nothing.
 
 An entry is a JSON object whose `kind` is `run` (which run the rest belongs to; first in every journal), `log`, `tags`
-or `params` (joined into one request), `artifact`, `data` or `close`. To add a kind, add a method and name it in
-`Delivery.send`.
+or `params` (joined into one request), `artifact`, `data`, `final` or `close`. To add a kind, add the method `_<kind>`.
 """
 
 from __future__ import annotations
@@ -44,9 +43,7 @@ class Delivery:
             if entries[0]["kind"] in JOINED:
                 self._batch(entries)
             else:
-                {"run": self._run, "artifact": self._artifact, "data": self._data, "close": self._close}[
-                    entries[0]["kind"]
-                ](entries[0])
+                getattr(self, f"_{entries[0]['kind']}")(entries[0])
         except Exception as error:
             if not is_permanent(error):
                 self._steps = None  # the request may have arrived although its answer did not
@@ -86,7 +83,7 @@ class Delivery:
         params, changed = self._split_params(params)
         tags |= changed
         first = [Param(*item) for item in params.items()], [RunTag(*item) for item in tags.items()]
-        for start in range(0, max(map(len, [metrics[::10], *first])), MAX_ENTITIES):
+        for start in range(0, max(len(metrics[::10]), *map(len, first)), MAX_ENTITIES):
             batch = (part[start : start + MAX_ENTITIES] for part in first)
             self._log(metrics[10 * start : 10 * (start + MAX_ENTITIES)], *batch)
         if steps:
@@ -143,18 +140,30 @@ class Delivery:
         self.destination.client.log_inputs(self.run_id, [DatasetInput(dataset, tags)])
 
     def _close(self, entry: Entry) -> None:
-        """Sets status, final tags and metrics; a final metric has one point for each value it ever closed with."""
-        from mlflow.entities import Metric, RunTag
+        """Sets final metrics, tags and status."""
+        from mlflow.entities import RunTag
+
+        tags = as_tags({**entry["tags"], "status": entry["status"]})
+        self._log(self._final_points(entry), [], [RunTag(*item) for item in tags.items()])
+        self.destination.client.set_terminated(self.run_id, MLFLOW_STATUS[entry["status"]], entry["time"])
+
+    def _final(self, entry: Entry) -> None:
+        metrics = self._final_points(entry)
+        if metrics:
+            self._log(metrics, [], [])
+
+    def _final_points(self, entry: Entry) -> list[Any]:
+        """Returns metrics that have no step of training: one point, counted from 0, for each value they ever had."""
+        from mlflow.entities import Metric
 
         metrics = []
         for name, value in entry["metrics"].items():
             history = self.destination.client.get_metric_history(self.run_id, name)
             if not history or max(history, key=lambda metric: metric.step).value != value:
                 step = 1 + max((metric.step for metric in history), default=-1)
-                metrics.append(Metric(name, value, entry["time"], step))
-        tags = as_tags({**entry["tags"], "status": entry["status"]})
-        self._log(metrics, [], [RunTag(*item) for item in tags.items()])
-        self.destination.client.set_terminated(self.run_id, MLFLOW_STATUS[entry["status"]], entry["time"])
+                model = {"model_id": entry["model_id"], "run_id": self.run_id} if entry.get("model_id") else {}
+                metrics.append(Metric(name, value, entry["time"], step, **model))
+        return metrics
 
 
 def points(entry: Entry) -> list[tuple[str, float, int]]:

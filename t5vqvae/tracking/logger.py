@@ -85,6 +85,7 @@ class RunLogger:
         self._journal = Journal.create(spool)
         self._journal.append(header)
         self._system = SystemMetrics()
+        self._tables: dict[str, dict[str, str]] = {}
         self._sent = False
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self._thread.start()
@@ -148,7 +149,8 @@ class RunLogger:
         columns = list(dict.fromkeys(column for row in rows for column in row))
         table = {"columns": columns, "data": [[row.get(column) for column in columns] for row in rows]}
         self._file(f"{name}.json", json.dumps(table).encode(), None)
-        self.tags({"mlflow.loggedArtifacts": json.dumps([{"path": f"{name}.json", "type": "table"}])})
+        self._tables[name] = {"path": f"{name}.json", "type": "table"}
+        self.tags({"mlflow.loggedArtifacts": json.dumps(list(self._tables.values()))})
 
     def codebook_usage(self, code_counts: Sequence[Sequence[int]], name: str = "codebook_usage") -> None:
         """Logs how often each code was used, most frequent first, as a plot of a few kilobytes.

@@ -157,7 +157,8 @@ def open_run(destination: Destination, opening: Opening) -> Opened:
 
 def running_children(destination: Destination, parent_id: str) -> dict[str, str]:
     """Returns `{key: MLflow's id}` of a study's trials that MLflow calls RUNNING."""
-    client, token, found = destination.client, None, {}
+    client, token = destination.client, None
+    found: dict[str, str] = {}
     condition = f"tags.`mlflow.parentRunId` = '{parent_id}' AND attributes.status = 'RUNNING'"
     while True:
         page = client.search_runs([destination.find_or_create()], condition, max_results=1000, page_token=token)

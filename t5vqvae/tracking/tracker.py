@@ -5,21 +5,20 @@ A small picklable handle that travels to whichever process trains; see the packa
 
 from __future__ import annotations
 
-import getpass
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from t5vqvae.errors import TrackingError
+from t5vqvae.tracking import provenance
 from t5vqvae.tracking.connection import probe, resolve, translated, without_password
 from t5vqvae.tracking.delivery import JOINED, Delivery, NotYetError
 from t5vqvae.tracking.journal import Entry, leftovers
 from t5vqvae.tracking.logger import RunLogger, send_journal
 from t5vqvae.tracking.names import split_finite
+from t5vqvae.tracking.registry import Registry
 from t5vqvae.tracking.runs import MLFLOW_STATUS, Destination, Kind, Opening, now, running_children
 
 
@@ -37,7 +36,7 @@ class Tracker:
 
     def __init__(self, uri: str, experiment: str, artifacts: str | None = None) -> None:
         self.destination = Destination(resolve(uri), experiment, artifacts)
-        self._git = git_tags()  # here, since a job's unpacked copy is no repository
+        self._provenance = provenance.tags()  # here, since a job's unpacked copy is no repository
 
     @property
     def uri(self) -> str:
@@ -60,12 +59,15 @@ class Tracker:
     def open_study(self, params: Mapping[str, Any], tags: Mapping[str, Any]) -> str:
         """Returns the MLflow id of the study's run; creates schema, experiment and run when missing.
 
+        The tag `t5vqvae.study` names the study where the experiment has another name.
+
         Call it before trials fan out: they would race to create the schema.
 
         Raises:
             TrackingError: If the server cannot be reached.
         """
-        return self._open(self._opening("study", self.experiment, self.experiment, None, params, tags))
+        study = tags.get("t5vqvae.study", self.experiment)
+        return self._open(self._opening("study", study, study, None, params, tags))
 
     def open_trial(
         self, parent_id: str | None, key: str, name: str, params: Mapping[str, Any], tags: Mapping[str, Any]
@@ -191,6 +193,26 @@ class Tracker:
         with translated(self.uri):
             return log_model(self.destination, mlflow_id, checkpoint)
 
+    def add_final(self, mlflow_id: str, metrics: Mapping[str, float], model_uri: str | None = None) -> None:
+        """Adds metrics that a run, whatever its status, has got after its end, such as those of the test split.
+
+        Args:
+            mlflow_id: The run.
+            metrics: Finite values; one the run already ends with is not added again.
+            model_uri: The logged model they belong to.
+
+        Raises:
+            TrackingError: If the server cannot be reached.
+        """
+        finite, _ = split_finite(metrics)
+        model_id = model_uri.rpartition("/")[2] if model_uri else None
+        header: Entry = {"kind": "run", "mlflow_id": mlflow_id}
+        self._send([header, {"kind": "final", "metrics": finite, "time": now(), "model_id": model_id}])
+
+    def registry(self, name: str) -> Registry:
+        """Returns the registered model called `name`."""
+        return Registry(self.destination, name)
+
     def url(self, mlflow_id: str) -> str | None:
         """Returns where a browser shows the run; None when no server does."""
         experiment_id = self.destination.experiment_id
@@ -207,8 +229,7 @@ class Tracker:
         params: Mapping[str, Any],
         tags: Mapping[str, Any],
     ) -> Opening:
-        own = {**self._git, "mlflow.user": _user()}
-        merged = {name: str(value) for name, value in {**own, **tags}.items() if value is not None}
+        merged = {name: str(value) for name, value in {**self._provenance, **tags}.items() if value is not None}
         return Opening(kind, key, name, parent_id, {name: str(value) for name, value in params.items()}, merged)
 
     def _open(self, opening: Opening) -> str:
@@ -229,24 +250,3 @@ class Tracker:
 
 def _header(opening: Opening) -> Entry:
     return {"kind": "run", "opening": asdict(opening)}
-
-
-def _user() -> str | None:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return None
-
-
-@cache
-def git_tags() -> dict[str, str]:
-    """Returns the commit this code was checked out at, and whether it has changed since; empty outside a repository."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        commit, changes = (
-            subprocess.run([*git, *words], capture_output=True, text=True, timeout=5, check=True).stdout.strip()
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no", "."])
-        )
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    return {"mlflow.source.git.commit": commit, "git_dirty": "true" if changes else "false"}
