@@ -1,0 +1,193 @@
+"""Imports go one way, heavy libraries stay where they belong, and the test split is out of reach.
+
+Imports are read from the source, those inside functions included; only what is imported for type checkers is not.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LAYERS = [
+    "t5vqvae.errors",
+    "t5vqvae.config",
+    "t5vqvae.quantizers",
+    "t5vqvae.data",
+    "t5vqvae.spec",
+    "t5vqvae.model",
+    "t5vqvae.evaluate",
+    "t5vqvae.checkpoint",
+    "t5vqvae.train",
+    "t5vqvae.tracking",
+    "t5vqvae.tracked",
+    "t5vqvae.ray_train",
+    "tune.space",
+    "tune.study",
+    "tune.sampler",
+    "tune.analysis",
+    "tune.trial",
+    "tune.session",
+    "tune.search",
+    "tune.ablate",
+    "tune.promote",
+    "tune.report",
+    "tune.cli",
+]
+"""Lowest first. What lies between them is not listed: it may serve both sides, but lead nothing upwards."""
+
+HOMES = {
+    "ray": ("t5vqvae.ray_train", "tune."),
+    "optuna": ("tune.",),
+    "mlflow": ("t5vqvae.tracking", "t5vqvae.pyfunc", "tune.promote"),
+    "datasets": ("t5vqvae.data",),
+}
+"""Which modules may know a library: those that start so."""
+
+BARE = ["t5vqvae.data", "t5vqvae.model", "t5vqvae.train", "t5vqvae.evaluate", "t5vqvae.checkpoint"]
+ABSENT = ["ray", "mlflow", "optuna", "datasets", "plotly", "sklearn", "statsmodels", "pandas", "typer"]
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the project by its dotted name."""
+    found = {}
+    for package in ("t5vqvae", "tune"):
+        for file in sorted((ROOT / package).rglob("*.py")):
+            found[".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")] = file
+    return found
+
+
+def imports(source: str) -> Iterator[str]:
+    """Every module that a source may import, as written; `from a import b` gives `a` and `a.b`."""
+    for node in walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide the layer"
+            yield from (name for alias in node.names for name in (node.module, f"{node.module}.{alias.name}"))
+
+
+def walk(node: ast.AST) -> Iterator[ast.AST]:
+    """Every node outside `if TYPE_CHECKING:`."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)):
+            yield from walk(child)
+
+
+@cache
+def graph() -> dict[str, set[str]]:
+    """Who imports whom within the project. A package is not what its parts import from it in passing."""
+    known = modules()
+    edges = {name: set(imports(file.read_text())) & set(known) - {name} for name, file in known.items()}
+    return {name: {other for other in others if not name.startswith(f"{other}.")} for name, others in edges.items()}
+
+
+def reachable(start: str, edges: dict[str, set[str]]) -> set[str]:
+    """Everything that a module imports, at any depth."""
+    seen, waiting = set(), [start]
+    while waiting:
+        for other in edges[waiting.pop()] - seen:
+            seen.add(other)
+            waiting.append(other)
+    return seen
+
+
+def of(layer: str, names: set[str] | dict[str, set[str]]) -> list[str]:
+    """The modules of a layer: the module or package of that name."""
+    return [name for name in names if name == layer or name.startswith(f"{layer}.")]
+
+
+def violations(edges: dict[str, set[str]]) -> list[str]:
+    """Where a lower layer reaches a higher one, directly or through others."""
+    found = []
+    for rank, layer in enumerate(LAYERS):
+        for name in of(layer, edges):
+            below = reachable(name, edges)
+            found += [f"{name} reaches {up}" for higher in LAYERS[rank + 1 :] for up in of(higher, below)]
+    return found
+
+
+def test_imports_go_one_way() -> None:
+    assert len(graph()) > 20
+    assert violations(graph()) == []
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    assert [name for name in graph() if name in reachable(name, graph())] == []
+
+
+def test_an_import_upwards_is_seen() -> None:
+    edges = {**graph(), "t5vqvae.checkpoint": graph()["t5vqvae.checkpoint"] | {"t5vqvae.train"}}
+    assert "t5vqvae.checkpoint reaches t5vqvae.train" in violations(edges)
+
+
+def test_the_package_of_models_knows_no_search() -> None:
+    assert [name for name in modules() if name.startswith("t5vqvae") and of("tune", reachable(name, graph()))] == []
+
+
+@pytest.mark.parametrize("library", sorted(HOMES))
+def test_heavy_libraries_stay_in_their_homes(library: str) -> None:
+    users = [name for name, file in modules().items() if any(of(library, {i}) for i in imports(file.read_text()))]
+    assert users
+    assert [name for name in users if not name.startswith(HOMES[library])] == []
+
+
+@pytest.mark.parametrize(
+    "function, allowed",
+    [
+        ("prepare_test", {"t5vqvae.data", "t5vqvae.data.prepare", "t5vqvae.evaluate"}),
+        ("evaluate_test", {"t5vqvae.evaluate", "tune.promote"}),
+    ],
+)
+def test_the_test_split_is_reached_from_evaluation_and_promotion_alone(function: str, allowed: set[str]) -> None:
+    users = {name for name, file in modules().items() if function in identifiers(file.read_text())}
+    assert users
+    assert {name for name in users if not any(of(home, {name}) for home in allowed)} == set()
+
+
+def identifiers(source: str) -> set[str]:
+    """Every name and attribute used in a source; its words in docstrings don't count."""
+    nodes = list(ast.walk(ast.parse(source)))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    names |= {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    return names | {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+
+
+BARE_RUN = """
+import sys
+absent = set(sys.argv[1].split(","))
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+PathFinder.find_spec = staticmethod(lambda name, *rest: None if name.split(".")[0] in absent else find(name, *rest))
+try:
+    import ray
+except ImportError:
+    pass
+else:
+    raise SystemExit("ray is not blocked")
+import importlib
+from pathlib import Path
+for module in sys.argv[2].split(","):
+    importlib.import_module(module)
+from t5vqvae.spec import RunSpec
+from t5vqvae.train import train
+words = {"data.corpus.name": "grammar", "data.corpus.size": 64, "data.corpus.validation_size": 16,
+         "data.corpus.test_size": 16, "data.tokenizer.vocab_size": 300, "model.d_model": 16, "model.num_heads": 2,
+         "quantizer.codebook_size": 8, "train.max_steps": 1, "train.batch_size": 8, "evaluate.num_generated": 2}
+milestones = list(train(RunSpec().with_overrides(words), cache_dir=Path(sys.argv[3])))
+assert milestones[-1].status == "completed" and milestones[-1].step == 1
+"""
+
+
+def test_a_model_trains_where_there_is_no_search_and_no_tracking(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BARE_RUN, ",".join(ABSENT), ",".join(BARE), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]

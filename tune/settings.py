@@ -1,0 +1,88 @@
+"""Every setting of a run as text: name, default, range and what it means, read from where it is declared.
+
+Nothing is listed by hand: a new field or variant shows up here by itself.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from t5vqvae.config import Config, Variant
+
+SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a spec.
+
+    Attributes:
+        path: As it is written in an override.
+        variant: `quantizer=ema`: the setting exists only for this variant; None: always.
+        default: As YAML would write it; empty where there is none.
+        rule: Its range or its choices; empty where anything of its type goes.
+        doc: What it means; may be empty.
+    """
+
+    path: str
+    variant: str | None
+    default: str
+    rule: str
+    doc: str
+
+
+def settings(config: type[BaseModel], prefix: str = "", variant: str | None = None) -> Iterator[Setting]:
+    """Yields the settings of a config class, sections and variants included, in the order of declaration."""
+    for name, info in config.model_fields.items():
+        path = f"{prefix}{name}"
+        sections = _sections(info.annotation)
+        if not sections:
+            yield Setting(path, variant, _default(info), _rule(info), info.description or "")
+        elif issubclass(sections[0], Variant):
+            yield from _family(sections, path, info)
+        else:
+            yield from settings(sections[0], f"{path}.", variant)
+
+
+def _family(variants: list[type[BaseModel]], path: str, info: FieldInfo) -> Iterator[Setting]:
+    """Yields the `name` of a family once, then every variant's own settings."""
+    names = [variant.model_fields["name"].default for variant in variants]
+    chosen = info.get_default(call_default_factory=True)
+    yield Setting(f"{path}.name", None, getattr(chosen, "name", ""), " | ".join(names), "picks the variant")
+    for name, variant in zip(names, variants, strict=True):
+        for setting in settings(variant, f"{path}.", f"{path}={name}"):
+            if setting.path != f"{path}.name":
+                yield setting
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    """Returns the configs behind a field: none for a plain value, several for a family of variants."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _sections(get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        return [section for part in get_args(annotation) for section in _sections(part)]
+    return [annotation] if isinstance(annotation, type) and issubclass(annotation, Config) else []
+
+
+def _default(info: FieldInfo) -> str:
+    if info.is_required():
+        return ""
+    value = info.get_default(call_default_factory=True)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _rule(info: FieldInfo) -> str:
+    """Returns the range of a number or the choices of a word."""
+    bounds = [f"{SIGNS[key]} {getattr(m, key):g}" for m in info.metadata for key in SIGNS if hasattr(m, key)]
+    if bounds:
+        return " and ".join(bounds)
+    choices = re.findall(r"'([^']*)'", str(info.annotation)) if "Literal" in str(info.annotation) else []
+    return " | ".join(choices)
