@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tune.analysis import Question, RunRow, compare_arms
+from tune.analysis import Question, RunRow, SequentialPlan, compare_arms
 
 SEEDS = (1, 2, 3, 4, 5, 6)
 QUESTION = Question(objective="validation/bleu", direction="maximize", margin=0.5)
@@ -82,3 +82,14 @@ def test_a_difference_within_the_margin_does_not_matter():
     assert shifted.arm("near").verdict == "equivalent"
     strict = compare({"near": rows_with("near", 0.25)}, question=Question("validation/bleu", "maximize", margin=0.3))
     assert strict.arm("near").verdict == "better"
+
+
+def test_an_arm_that_a_sequential_plan_stopped_is_no_arm_with_missing_runs():
+    plan = SequentialPlan((3, 6), alpha=0.05 / 2, futility=0.5)
+    question = Question("validation/bleu", "maximize", plan=plan)
+    arms = {"huge": rows_with("huge", 90.0, without=(4, 5, 6)), "null": rows_with("null", 0.001)}
+    found = compare(arms, question=question)
+    huge, null = found.arm("huge"), found.arm("null")
+    assert (huge.verdict, huge.stopped_at, huge.missing) == ("better", 3, ())
+    assert 0 < huge.p_adjusted <= 0.05
+    assert (null.verdict, null.p_adjusted) == ("undecided", 1.0)

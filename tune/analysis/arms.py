@@ -15,8 +15,9 @@ from typing import Any, Literal
 from tune.analysis.effect import Effect, Interval, Test, paired_differences, paired_effect
 from tune.analysis.equivalence import Equivalence, equivalence
 from tune.analysis.holm import holm
+from tune.analysis.sequential import SequentialPlan, spent
+from tune.objective import Direction
 
-Direction = Literal["minimize", "maximize"]
 Verdict = Literal["better", "worse", "equivalent", "undecided", "unstable"]
 BESIDE = ("rate/bits_per_token", "cost/step_seconds", "cost/peak_memory_mb", "cost/parameters")
 """Shown beside every effect: quality says nothing without its price."""
@@ -71,6 +72,8 @@ class Question:
     test: Test = "permutation"
     interval: Interval = "t"
     beside: tuple[str, ...] = BESIDE
+    plan: SequentialPlan | None = None
+    """Looks taken on the way, each arm at its share of alpha; None: one test at the end."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class ArmResult:
         diverged: Seeds on which this arm diverged.
         baseline_diverged: Seeds on which the baseline did.
         missing: Seeds without a pair for any other reason.
+        stopped_at: Pairs after which a sequential plan stopped it; its mean then leans away from zero.
         rows: Its runs.
     """
 
@@ -105,6 +109,7 @@ class ArmResult:
     diverged: tuple[int, ...] = ()
     baseline_diverged: tuple[int, ...] = ()
     missing: tuple[int, ...] = ()
+    stopped_at: int | None = None
     rows: tuple[RunRow, ...] = ()
 
 
@@ -138,7 +143,10 @@ def compare_arms(
     found = {(row.arm, row.seed): row for row in rows}
     effects = {arm: _effect(found, arm, baseline, seeds, question.objective, question) for arm in arms}
     same = {arm: _equivalence(effect, found, arm, baseline, seeds, question) for arm, effect in effects.items()}
-    p_values = holm([1.0 if effect is None else effect.p_value for effect in effects.values()])
+    if question.plan is None:
+        p_values = holm([1.0 if effect is None else effect.p_value for effect in effects.values()])
+    else:
+        p_values = [_sequential_p(question.plan, found, arm, baseline, seeds, question, len(arms)) for arm in arms]
     p_same = holm([1.0 if test is None else test.p_value for test in same.values()])
     results = []
     for arm, p, p_equal in zip(arms, p_values, p_same, strict=True):
@@ -150,7 +158,9 @@ def _result(found: Any, arm: str, baseline: str, seeds: Sequence[int], question:
     effect, p_adjusted, same, p_same = tests
     diverged, baseline_diverged = (_diverged(found, name, seeds) for name in (arm, baseline))
     paired = () if effect is None else effect.seeds
-    missing = tuple(s for s in seeds if s not in {*paired, *diverged, *baseline_diverged})
+    stopped_at = _stopped_at(found, arm, baseline, seeds, question)
+    awaited = seeds if stopped_at is None else seeds[:stopped_at]
+    missing = tuple(s for s in awaited if s not in {*paired, *diverged, *baseline_diverged})
     verdict = _verdict(effect, p_adjusted, p_same, bool(diverged or baseline_diverged), question)
     values = [_mean(found, name, paired, question.objective) for name in (arm, baseline)]
     beside = {metric: _effect(found, arm, baseline, seeds, metric, question) for metric in question.beside}
@@ -167,6 +177,7 @@ def _result(found: Any, arm: str, baseline: str, seeds: Sequence[int], question:
         diverged=diverged,
         baseline_diverged=baseline_diverged,
         missing=missing,
+        stopped_at=stopped_at,
         rows=_rows_of(found, arm, seeds),
     )
 
@@ -207,6 +218,29 @@ def _equivalence(
         return None
     differences = _differences(found, arm, baseline, seeds, question.objective)
     return equivalence(differences, question.margin, question.alpha)
+
+
+def _stopped_at(found: Any, arm: str, baseline: str, seeds: Sequence[int], question: Question) -> int | None:
+    """Returns the pairs at which a sequential plan ended the arm before the last look; None if it did not."""
+    if question.plan is None:
+        return None
+    differences = list(_differences(found, arm, baseline, seeds, question.objective).values())
+    for look in question.plan.looks[:-1]:
+        if look <= len(differences) and question.plan.decide(differences[:look]) != "continue":
+            return look
+    return None
+
+
+def _sequential_p(
+    plan: SequentialPlan, found: Any, arm: str, baseline: str, seeds: Sequence[int], question: Question, num_arms: int
+) -> float:
+    """Returns the alpha spent, over all arms, by the look at which the arm crossed its bound; 1 if it did not."""
+    by_seed = _differences(found, arm, baseline, seeds, question.objective)
+    differences = [by_seed[seed] for seed in seeds if seed in by_seed]
+    for look in plan.looks:
+        if look <= len(differences) and plan.decide(differences[:look]) == "effect":
+            return min(1.0, num_arms * spent(look / plan.looks[-1], plan.alpha, plan.spending))
+    return 1.0
 
 
 def _mean(found: Any, arm: str, seeds: Sequence[int], metric: str) -> float | None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tune.analysis.importance import Trial, completed
+from tune.objective import dominates
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,8 @@ def pareto(trials: Sequence[Trial], objectives: Mapping[str, str]) -> list[Trial
     for metric in objectives:
         done = completed(done, metric)
     costs = [tuple(t["metrics"][m] * (1 if d == "minimize" else -1) for m, d in objectives.items()) for t in done]
-    kept = [i for i, mine in enumerate(costs) if not any(_beats(other, mine) for other in costs)]
+    kept = [i for i, mine in enumerate(costs) if not any(dominates(other, mine) for other in costs)]
     return [done[i] for i in sorted(kept, key=lambda i: costs[i])]
-
-
-def _beats(other: Sequence[float], mine: Sequence[float]) -> bool:
-    return all(a <= b for a, b in zip(other, mine, strict=True)) and tuple(other) != tuple(mine)
 
 
 def cost(trials: Sequence[Trial], cpus: float, gpus: float = 0.0) -> Cost:

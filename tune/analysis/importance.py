@@ -11,10 +11,11 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
+
+from tune.objective import Direction
 
 Trial = Mapping[str, Any]
-Direction = Literal["minimize", "maximize"]
 MIN_TRIALS = 8
 MIN_TARGETS = 5
 """Trials among the best that PED-ANOVA should have (Optuna's advice)."""
