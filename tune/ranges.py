@@ -20,6 +20,7 @@ from t5vqvae.config import Config, setting
 from t5vqvae.errors import SettingError
 
 if TYPE_CHECKING:
+    from optuna import Trial
     from optuna.distributions import BaseDistribution
 
 Scalar = StrictBool | StrictInt | FiniteFloat | StrictStr | None
@@ -47,6 +48,10 @@ class Range(Config):
     @abstractmethod
     def distribution(self) -> BaseDistribution:
         """The Optuna distribution."""
+
+    @abstractmethod
+    def suggest(self, trial: Trial, name: str) -> Any:
+        """Returns what Optuna suggests for a trial, under the name that it knows the range by."""
 
     @abstractmethod
     def contains(self, value: Any) -> bool:
@@ -118,6 +123,9 @@ class FloatRange(_Numbers):
 
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
+    def suggest(self, trial: Trial, name: str) -> float:
+        return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
+
     def draw(self, rng: random.Random) -> float:
         if self.step is None:
             return min(self.high, max(self.low, self._fraction(rng)))
@@ -138,6 +146,9 @@ class IntRange(_Numbers):
         from optuna.distributions import IntDistribution
 
         return IntDistribution(self.low, self.high, log=self.log, step=self.step)
+
+    def suggest(self, trial: Trial, name: str) -> int:
+        return trial.suggest_int(name, self.low, self.high, log=self.log, step=self.step)
 
     def contains(self, value: Any) -> bool:
         return super().contains(value) and float(value).is_integer()
@@ -167,6 +178,9 @@ class ChoiceRange(Range):
         from optuna.distributions import CategoricalDistribution
 
         return CategoricalDistribution(self.choices)
+
+    def suggest(self, trial: Trial, name: str) -> Any:
+        return trial.suggest_categorical(name, self.choices)
 
     def contains(self, value: Any) -> bool:
         return any(same(value, choice) for choice in self.choices)

@@ -113,7 +113,7 @@ class SearchSpace:
             trial: Of Optuna; what it was told already is given again.
             base: Flat settings of the base spec, for conditions on settings that are not searched.
         """
-        return self._choose(base, lambda dimension: trial._suggest(dimension.name, dimension.range.distribution))
+        return self._choose(base, lambda dimension: dimension.range.suggest(trial, dimension.name))
 
     def draw(self, rng: random.Random, base: Mapping[str, Any]) -> dict[str, Any]:
         """Returns random overrides, without Optuna."""
