@@ -67,7 +67,7 @@ class KMeansQuantizer(CodebookQuantizer):
         """Writes the inputs into the table's ring, over the oldest."""
         super()._learn(table, inputs_MD, codes_M)
         ring_PD = self.rings_QPD[table]
-        inputs_MD = inputs_MD
+        inputs_MD = inputs_MD[:: self.samples_per_input]
         inputs_MD = inputs_MD[canonical_order(inputs_MD)][-ring_PD.shape[0] :]
         places_M = torch.arange(inputs_MD.shape[0], device=inputs_MD.device) + int(self.num_noted_Q[table])
         ring_PD[places_M % ring_PD.shape[0]] = inputs_MD

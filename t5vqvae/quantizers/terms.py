@@ -73,8 +73,8 @@ def missing_entropy(inputs_ND: Tensor, table_KD: Tensor, temperature: float, eve
         everywhere: Sum over all workers (training); False: this worker alone (evaluation).
     """
     chunk = max(1, MAX_SCORES // table_KD.shape[0])
-    # The empty sum keeps a gradient path, without which a worker without positions would skip the collective.
-    total_K = (inputs_ND.sum() * 0.0).expand(table_KD.shape[0])
+    total_K = inputs_ND.new_zeros(table_KD.shape[0])
+    # No positions are still one empty block: without its gradient path this worker would skip the collective.
     for part_nD in inputs_ND.split(chunk):
         total_K = total_K + checkpoint(_soft_counts, part_nD, table_KD, temperature, use_reentrant=False)
     if everywhere:

@@ -131,12 +131,12 @@ def test_an_affine_step_moves_what_is_read_towards_the_inputs() -> None:
 
 
 def test_revival_moves_the_dead_onto_inputs_and_resets_their_counts() -> None:
-    entries_KD, counts_K = torch.arange(4.0)[:, None] * 100, torch.tensor([4.0, 0.001, 3.999, 0.01])
+    entries_KD, counts_K = torch.arange(4.0)[:, None] * 100, torch.tensor([40.0, 0.2, 39.5, 0.3])
     inputs_MD = torch.tensor([[7.0], [8.0]])
     revive(entries_KD, counts_K, inputs_MD, 0.1, torch.Generator().manual_seed(0))
     assert sorted(entries_KD[[1, 3], 0].tolist()) == [7.0, 8.0]
     assert entries_KD[[0, 2], 0].tolist() == [0.0, 200.0]
-    assert torch.allclose(counts_K, torch.tensor([4.0, 2.0025, 3.999, 2.0025]))
+    assert torch.allclose(counts_K, torch.tensor([40.0, 20.0, 39.5, 20.0]))
 
 
 def test_revival_takes_the_deadest_first_and_no_more_than_there_are_inputs() -> None:
