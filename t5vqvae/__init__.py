@@ -11,7 +11,6 @@ from typing import Any
 _HOME = {
     "RunSpec": "t5vqvae.spec",
     "T5VQVAE": "t5vqvae.model",
-    "build_model": "t5vqvae.model",
     "prepare": "t5vqvae.data",
 }
 __version__ = "0.1.0"

@@ -120,7 +120,7 @@ def evaluate_test(model: Any, spec: RunSpec, cache_dir: Path) -> dict[str, float
     For promotion and final tables alone: what is chosen by these numbers is not tested by them.
     """
     metrics: dict[str, float] = {}
-    for name, split in prepare_test(spec.data, cache_dir, backbone=getattr(spec.model, "backbone", None)).items():
+    for name, split in prepare_test(spec.data, cache_dir, backbone=spec.model.backbone).items():
         evaluation = evaluate(model, split, spec, prefix=name, everything=True)
         shared = {f"{name}/{key}": value for key, value in evaluation.metrics.items() if not key.startswith(name)}
         own = {key: value for key, value in evaluation.metrics.items() if key.startswith(f"{name}/")}

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -25,9 +25,10 @@ from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 from transformers.models.t5.modeling_t5 import T5Attention, T5PreTrainedModel, T5Stack
 
+from t5vqvae.architectures import T5Config
 from t5vqvae.errors import SettingError
-from t5vqvae.quantizers import QuantizerConfig, QuantizerOutput
-from t5vqvae.spec import RunSpec, T5Config
+from t5vqvae.quantizers import Quantizer, QuantizerConfig, QuantizerOutput
+from t5vqvae.spec import RunSpec
 
 
 class T5VQVAEConfig(transformers.T5Config):
@@ -85,6 +86,32 @@ class Losses:
     codes_BTQ: Tensor | None
     squared_error: float
     squared_states: float
+
+
+class TextAutoencoder(Protocol):
+    """What training and evaluation ask of a model: T5VQVAE's and every baseline's contract.
+
+    Attributes:
+        quantizer: The bottleneck, with the contract of `t5vqvae.quantizers.base`.
+        tokenizer: The one it was trained with.
+        last_codes: Codes (B, T, Q) of the latest batch; None without a bottleneck.
+    """
+
+    quantizer: Quantizer
+    tokenizer: PreTrainedTokenizerBase | None
+    last_codes: Tensor | None
+
+    def losses(self, batch: Any, swap_memory: bool = False) -> Losses:
+        """Returns the teacher-forced losses of a `Batch`, as sums."""
+
+    def greedy(self, batch: Any, max_new_tokens: int) -> Tensor:
+        """Returns greedily decoded token ids, shape (B, at most max_new_tokens + 1)."""
+
+    def states_to_quantize(self, batch: Any) -> Tensor:
+        """Returns the unpadded states that the quantizer sees, shape (N, E)."""
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Writes config, weights (safetensors) and tokenizer."""
 
 
 class _T5Start:
@@ -328,6 +355,12 @@ class T5VQVAE(_T5Start, T5ForConditionalGeneration):
         )
 
     @torch.no_grad()
+    def states_to_quantize(self, batch: Any) -> Tensor:
+        """Returns the unpadded states that the quantizer sees, shape (N, E)."""
+        self.encoder(batch.input_ids_BT, batch.mask_BT, roles=batch.roles_BT)
+        return self.encoder.states_BTE[batch.mask_BT]
+
+    @torch.no_grad()
     def greedy(self, batch: Any, max_new_tokens: int) -> Tensor:
         """Returns greedily decoded token ids of a `Batch`, shape (B, at most max_new_tokens + 1)."""
         memory = self.encoder(batch.input_ids_BT, batch.mask_BT, roles=batch.roles_BT)
@@ -424,8 +457,8 @@ def _stack_config(config: T5VQVAEConfig, is_decoder: bool) -> T5VQVAEConfig:
     return stack
 
 
-def build_model(spec: RunSpec, tokenizer: PreTrainedTokenizerBase, num_roles: int = 0) -> T5VQVAE:
-    """Returns the model of a spec, from scratch or with a backbone's weights; seeded by `spec.seed`.
+def build_t5vqvae(spec: RunSpec, tokenizer: PreTrainedTokenizerBase, num_roles: int = 0) -> T5VQVAE:
+    """Returns the T5VQVAE of a spec, from scratch or with a backbone's weights; seeded by `spec.seed`.
 
     Raises:
         SettingError: If `model.position` exceeds the backbone's blocks, or the backbone is no T5.

@@ -29,7 +29,6 @@ from t5vqvae import checkpoint, signatures
 from t5vqvae.data import BatchPlan, PreparedData, prepare
 from t5vqvae.errors import CheckpointError
 from t5vqvae.evaluate import Evaluation, Reconstruction, evaluate
-from t5vqvae.model import build_model
 from t5vqvae.spec import OptimConfig, RunSpec
 
 Status = Literal["running", "completed", "diverged"]
@@ -92,7 +91,7 @@ def train(spec: RunSpec, *, cache_dir: Path, resume_from: Path | None = None) ->
         SettingError, DataError: If the spec cannot be built.
         CheckpointError: If `resume_from` is damaged or belongs to another spec.
     """
-    prepared = prepare(spec.data, cache_dir, backbone=getattr(spec.model, "backbone", None))
+    prepared = prepare(spec.data, cache_dir, backbone=spec.model.backbone)
     trainer = Trainer(spec, prepared)
     if resume_from is not None:
         trainer.load(resume_from)
@@ -115,7 +114,7 @@ class Trainer:
         self.device = choose_device(spec)
         self.precision = resolve_precision(spec, self.device)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = spec.train.tf32
-        self.model = build_model(spec, prepared.tokenizer, len(prepared.role_names)).to(self.device).train()
+        self.model = spec.model.build(spec, prepared.tokenizer, len(prepared.role_names)).to(self.device).train()
         self.losses = torch.compile(self.model.losses, dynamic=True) if spec.train.compile else self.model.losses
         self.optimizer = build_optimizer(self.model, spec.optim)
         config = spec.train
@@ -212,9 +211,7 @@ class Trainer:
         while sum(map(len, vectors)) < wanted and step - self.step < len(self.prepared.train):
             for batch in plan.local_batches(step):
                 batch = batch.to(self.device)
-                self.model.encoder(batch.input_ids_BT, batch.mask_BT)
-                states_NE = self.model.encoder.states_BTE[batch.mask_BT].float()
-                vectors.append(quantizer.project_in(states_NE))
+                vectors.append(quantizer.project_in(self.model.states_to_quantize(batch).float()))
             step += 1
         if vectors:
             quantizer.start(torch.cat(vectors)[:wanted])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from t5vqvae.data import Batch
 from t5vqvae.errors import SettingError
-from t5vqvae.model import T5VQVAE, build_model
+from t5vqvae.model import T5VQVAE
 from t5vqvae.spec import RunSpec
 
 VOCABULARY = 50
@@ -63,12 +63,12 @@ def inputs() -> dict[str, Tensor]:
 
 def build(**overrides: Any) -> T5VQVAE:
     spec = RunSpec().with_overrides({"model.d_model": 32, "model.d_ff": 64, "quantizer.codebook_size": 20, **overrides})
-    return build_model(spec, _Vocabulary()).eval()
+    return spec.model.build(spec, _Vocabulary()).eval()
 
 
 def build_on(backbone: Path, **overrides: Any) -> T5VQVAE:
     spec = RunSpec().with_overrides({"model.backbone": str(backbone), **overrides})
-    return build_model(spec, _Vocabulary()).eval()
+    return spec.model.build(spec, _Vocabulary()).eval()
 
 
 @pytest.mark.parametrize("position", [0, 1, 2, 3, None])

@@ -126,7 +126,7 @@ def _worker(rank: int, world: int, port: int, cache: str, out: str, names: list[
 
 
 def test_two_workers_equal_one(cache: Path, tmp_path: Path) -> None:
-    """Nine sentences a step give the workers five and four, with other padding; most codes occur on one of them only."""
+    """Nine sentences a step give the workers five and four, with other padding and other codes."""
     names = ["ema", "kmeans", "vq"]
     mp.spawn(_worker, args=(2, _free_port(), str(cache), str(tmp_path), names), nprocs=2)
     for name in names:
