@@ -16,7 +16,7 @@ SET ?=
 FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install search start status stop test test-all lint format
+.PHONY: help install search start status env stop test test-slow test-all lint format
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -41,14 +41,19 @@ start: $(INSTALLED)  ## start Ray and MLflow here
 status: $(INSTALLED)  ## say where Ray and MLflow are
 	@$(BIN)/python -m cluster.local status || true
 
+env:  ## print how a shell reaches them: eval "$(make env)"
+	@$(BIN)/python -m cluster.local env
+
 stop:  ## end what `make search` or `make start` started, by process id
 	@$(BIN)/python -m cluster.local stop
 
 test: $(INSTALLED)  ## the tests, one real search included
 	@$(PYTEST) -m "not slow" $(FLAGS)
 
-test-all: $(INSTALLED)  ## the tests that take minutes too
-	@$(PYTEST) $(FLAGS)
+test-slow: $(INSTALLED)  ## only the tests that take minutes
+	@$(PYTEST) -m slow $(FLAGS) || test $$? -eq 5  # 5: there are none
+
+test-all: test test-slow  ## both
 
 lint: $(INSTALLED)  ## style and types
 	@$(BIN)/ruff check .

@@ -2,7 +2,8 @@
 
     python -m cluster.local start                     start both, or find them running, and print where they are
     python -m cluster.local search [-- WORDS ...]     start, submit `python tune/search.py WORDS`, follow the job
-    python -m cluster.local status
+    python -m cluster.local status                    say where they are
+    python -m cluster.local env                       print exports for a shell that wants to reach them
     python -m cluster.local stop                      end what `start` started, by process id
 
 Both listen on the loopback interface only. State lies under `var/` of the project (or `--state`, or
@@ -49,16 +50,22 @@ def start(state: Path, dashboard_port: int | None, mlflow_port: int | None, time
     """
     state.mkdir(parents=True, exist_ok=True)
     with _alone(state):
-        mlflow = service.running(state, "mlflow")
-        if mlflow is None:
+        if service.running(state, "mlflow") is None:
+            known_port = _known_mlflow_port(state)
             service.stop(state, "mlflow")
-            mlflow_service(state, service.pick_port(mlflow_port or 5000, mlflow_port is not None)).start()
-            mlflow = service.running(state, "mlflow") or {}
+            port = service.pick_port(mlflow_port or known_port or 5000, required=bool(mlflow_port or known_port))
+            mlflow_service(state, port).start()
         if service.running(state, "ray") is None:
             service.stop(state, "ray")
             port = service.pick_port(dashboard_port or 8265, dashboard_port is not None)
-            ray_service(state, port, mlflow.get("url", "")).start()
+            ray_service(state, port, (service.running(state, "mlflow") or {})["url"]).start()
         service.wait(state, NAMES, timeout, print_line)
+
+
+def _known_mlflow_port(state: Path) -> int | None:
+    """Returns the port that a living Ray head has told its jobs, so that a new MLflow server takes it again."""
+    record = service.read_record(state, "mlflow")
+    return record["facts"]["port"] if record and service.running(state, "ray") else None
 
 
 def mlflow_service(state: Path, port: int) -> Service:
@@ -134,10 +141,18 @@ def tell(state: Path) -> int:
         )
         answers += up
     print_line(f"{'State:':15}{state}  (logs/, mlflow.db, artifacts/, studies/)")
-    if answers == len(NAMES):
-        print_line(f"{'Shell:':15}export MLFLOW_TRACKING_URI={service.running(state, 'mlflow')['url']}")
-        print_line(f"{'':15}export RAY_API_SERVER_ADDRESS={service.running(state, 'ray')['url']}")
     return 0 if answers == len(NAMES) else 1
+
+
+def tell_shell(state: Path) -> int:
+    """Prints what a shell must export to reach both services; returns 0 if both run, else 1."""
+    mlflow, ray = (service.running(state, name) for name in NAMES)
+    if mlflow is None or ray is None:
+        print("nothing runs; say `make start` first", file=sys.stderr)
+        return 1
+    print_line(f"export MLFLOW_TRACKING_URI={mlflow['url']} RAY_API_SERVER_ADDRESS={ray['url']}")
+    print_line(f"export T5VQVAE_STATE={shlex.quote(str(state))}")
+    return 0
 
 
 def stop(state: Path) -> None:
@@ -160,7 +175,7 @@ def _alone(state: Path) -> Iterator[None]:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(prog="python -m cluster.local", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("command", choices=["start", "search", "status", "stop"])
+    parser.add_argument("command", choices=["start", "search", "status", "env", "stop"])
     parser.add_argument("words", nargs="*", help="arguments of tune/search.py, after --")
     parser.add_argument("--state", type=Path, default=None, help="folder; default: $T5VQVAE_STATE, or var/")
     parser.add_argument("--dashboard-port", type=int, default=None, help="8265, or any free port")
@@ -179,9 +194,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if args.command == "status":
             return tell(state)
+        if args.command == "env":
+            return tell_shell(state)
         start(state, args.dashboard_port, args.mlflow_port, args.timeout)
         status = search(state, args.words) if args.command == "search" else 0
         tell(state)
+        print_line('Next: eval "$(make env)", then .venv/bin/t5vqvae --help; make stop ends both servers')
         return status
     except ServiceError as error:
         print_line(str(error))
