@@ -77,11 +77,11 @@ class StepASHA(FIFOScheduler):
     def __init__(self, rungs: Rungs, metric: str) -> None:
         super().__init__()
         self.rungs = rungs
-        self.metric = metric
+        self.judged_by = metric
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        if result.get("status") != "running" or self.metric not in result:
+        if result.get("status") != "running" or self.judged_by not in result:
             return TrialScheduler.CONTINUE
         number, step = trial.config["number"], int(result["progress/step"])
-        keep = self.rungs.survives(number, step, float(result[self.metric]))
+        keep = self.rungs.survives(number, step, float(result[self.judged_by]))
         return TrialScheduler.CONTINUE if keep else TrialScheduler.STOP

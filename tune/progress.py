@@ -102,7 +102,7 @@ class Board:
 
     def final(self) -> None:
         """Prints the whole table once, after `with`."""
-        self.console.print(self.table(limit=None), soft_wrap=self._live is None)
+        self.console.print(self.table(limit=None))
         self.console.print(self.summary(), soft_wrap=True, highlight=False)
 
     def table(self, limit: int | None = 20) -> Table:
@@ -113,9 +113,12 @@ class Board:
         names += [metric.removeprefix("validation/") for metric in self.objectives]
         for name in [*names, "bits/token", "seconds"]:
             table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
-        table.add_column("MLflow", overflow="fold")
-        for row in self._shown(limit):
-            table.add_row(*self._cells(row, varied))
+        shown = self._shown(limit)
+        linked = any(row.url for row in shown)
+        if linked:
+            table.add_column("MLflow", overflow="fold")
+        for row in shown:
+            table.add_row(*self._cells(row, varied), *([_link(row.url)] if linked else []))
         return table
 
     def summary(self) -> Text:
@@ -146,7 +149,6 @@ class Board:
 
     def _cells(self, row: Row, varied: Sequence[str]) -> list[Text | str]:
         metrics = row.metrics
-        link = Text(row.url or "", style=f"link {row.url}" if row.url else "")
         name = f"{row.number} *" if row.number == self.best else str(row.number)
         return [
             name,
@@ -156,7 +158,6 @@ class Board:
             *(short(metrics.get(metric)) for metric in self.objectives),
             short(metrics[RATE]) if RATE in metrics else "-",
             f"{row.seconds:.0f}",
-            link,
         ]
 
     def _line(self, row: Row) -> str:
@@ -165,6 +166,16 @@ class Board:
         metrics = ", ".join(f"{metric} {short(row.metrics[metric])}" for metric in shown)
         parts = [f"trial {row.number} {row.status}: {metrics}", settings, f"{row.seconds:.0f} s", row.url or ""]
         return " | ".join(part for part in parts if part)
+
+
+def wide_console() -> Console:
+    """Returns the console of this process; a job's log, which has no width, is taken as 160 characters wide."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
+def _link(url: str | None) -> Text:
+    return Text(url or "", style=f"link {url}" if url else "")
 
 
 def short(value: Any) -> str:

@@ -40,6 +40,9 @@ class Stop(ray.tune.Stopper):
             self.reason = self.failed()
         return self.reason is not None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Stop, (None,)  # Tune pickles it into a snapshot that nothing reads
+
     @contextmanager
     def on_signals(self) -> Iterator[None]:
         """Turns the first SIGINT or SIGTERM into a gentle stop; in the main thread only, where Python has signals."""

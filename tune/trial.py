@@ -25,6 +25,9 @@ from tune.state import StudyPaths
 PLAN = "plan"
 """The key under which every trial's config carries its `TrialPlan`."""
 
+ON_HEAD = "node:__internal_head__"
+"""Drivers of trials take no CPU from their workers, and stay on the node that is not preempted."""
+
 
 @dataclass(frozen=True)
 class TrialPlan:
@@ -84,7 +87,7 @@ def trainable(plan: TrialPlan) -> Any:
     """Returns what Ray Tune runs for every trial of a study, with its resources."""
     if plan.runner == "process":
         return ray.tune.with_resources(ProcessTrial, {"cpu": plan.cpus, "gpu": plan.gpus})
-    return ray.tune.with_resources(ray_train_trial, {"cpu": 0.01})
+    return ray.tune.with_resources(ray_train_trial, {"cpu": 0, ON_HEAD: 0.001})
 
 
 class ProcessTrial(ray.tune.Trainable):
