@@ -9,6 +9,7 @@ Metrics (`split/name`): `nll` nats a target token; `nll_per_char` nats a charact
 `codebook/usage` (means over the Q codebooks), `codebook/quantization_error` (squared, relative to the states').
 `rate/bits_per_token` and `rate/bits_per_sentence` by the entropy of the codes, beside `rate/log2_codes` (all codes
 equally frequent) and `rate/log2_vocabulary`. Without a bottleneck there is no rate, and no `rate/bits_per_token`.
+A quantizer with a continuous form is evaluated in that form as well (`soft/nll` and so on), whose rate has no bound.
 
 Letters: B batch, T encoder positions, S decoder positions, Q codes a position, K entries of a codebook.
 """
@@ -106,9 +107,11 @@ def evaluate(
     try:
         with torch.no_grad(), autocast or nullcontext():
             sums = _over_workers(_add_up(model, split, spec, everything))
+            metrics = {f"{prefix}/{name}": value for name, value in _quality(sums).items()}
+            if model.quantizer.has_soft_form:
+                metrics |= _soft(model, split, spec, everything)
     finally:
         model.train(was_training)
-    metrics = {f"{prefix}/{name}": value for name, value in _quality(sums).items()}
     metrics |= _rate(sums, model)
     samples = [Reconstruction(*row[1:]) for row in sums.decoded[:NUM_SAMPLES]]
     return Evaluation(metrics, [counts.tolist() for counts in sums.counts], samples)
@@ -126,6 +129,16 @@ def evaluate_test(model: Any, spec: RunSpec, cache_dir: Path) -> dict[str, float
         own = {key: value for key, value in evaluation.metrics.items() if key.startswith(f"{name}/")}
         metrics |= own | shared
     return metrics
+
+
+def _soft(model: Any, split: TokenizedSplit, spec: RunSpec, everything: bool) -> dict[str, float]:
+    """Evaluates the continuous form of a quantizer that has one: what it would be worth if it were no bottleneck."""
+    model.quantizer.hard = False
+    try:
+        sums = _over_workers(_add_up(model, split, spec, everything))
+    finally:
+        model.quantizer.hard = True
+    return {f"soft/{name}": value for name, value in _quality(sums).items()}
 
 
 def _batches(split: TokenizedSplit, size: int, limit: int | None) -> Iterator[Any]:

@@ -214,7 +214,7 @@ class Trainer:
                 vectors.append(quantizer.project_in(self.model.states_to_quantize(batch).float()))
             step += 1
         if vectors:
-            quantizer.start(torch.cat(vectors)[:wanted])
+            quantizer.start(torch.cat(vectors)[:wanted], self.model.get_input_embeddings().weight.detach())
         quantizer.active = True
         self.model.train()
 

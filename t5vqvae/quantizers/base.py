@@ -88,10 +88,13 @@ class Quantizer(nn.Module, ABC):
     Attributes:
         code_sizes: K of each of the Q codebooks; empty when nothing is discretized.
         active: False while the bottleneck is bypassed (warm-up without quantization).
-        hard: For variants whose training output is continuous: True makes evaluation use the discrete choice.
+        discrete: Whether there are codes at all.
+        has_soft_form: Whether evaluation can also use a continuous output, whose rate has no bound.
+        hard: For those: True (the default) makes evaluation use the discrete choice.
     """
 
     discrete: ClassVar[bool] = True
+    has_soft_form: ClassVar[bool] = False
 
     def __init__(self, model_width: int, code_width: int | None, code_sizes: tuple[int, ...], seed: int = 0) -> None:
         super().__init__()

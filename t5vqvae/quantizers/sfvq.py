@@ -78,6 +78,8 @@ class SFVQConfig(QuantizerConfig):
 class SFVQQuantizer(Quantizer):
     """Random points of the segments in training; in evaluation the nearest corner (the nearest point if not `hard`)."""
 
+    has_soft_form: ClassVar[bool] = True
+
     def __init__(self, config: SFVQConfig, model_width: int, seed: int) -> None:
         super().__init__(model_width, config.code_width, (config.codebook_size,), seed)
         self.config = config

@@ -62,6 +62,8 @@ class SoftConfig(QuantizerConfig):
 class SoftQuantizer(Quantizer):
     """Soft in training; in evaluation hard or soft, as `hard` says. Codes are the nearest entries in either case."""
 
+    has_soft_form: ClassVar[bool] = True
+
     gradient: ClassVar[str] = "exact"
 
     def __init__(self, config: SoftConfig, model_width: int, seed: int) -> None:
