@@ -90,10 +90,12 @@ def running(state: Path, name: str) -> dict[str, Any] | None:
 
 
 def healthy(url: str, timeout: float = 2.0) -> bool:
-    """Says whether `url` answers with a success within `timeout` seconds."""
+    """Says whether `url` answers within `timeout` seconds, with a success or by asking who is there."""
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:
             return 200 <= answer.status < 300
+    except urllib.error.HTTPError as error:
+        return error.code in (401, 403)
     except (urllib.error.URLError, OSError):
         return False
 
