@@ -31,7 +31,7 @@ from t5vqvae.quantizers.estimators import ESTIMATORS, Estimator
 from t5vqvae.quantizers.revival import follow_counts, revive
 from t5vqvae.quantizers.selection import Selection, sample_many, sample_topk
 from t5vqvae.quantizers.starts import Start, num_vectors_for, place_entries
-from t5vqvae.quantizers.sync import gather_together
+from t5vqvae.quantizers.sync import gather_rows, gather_together
 from t5vqvae.quantizers.terms import mean_squared, missing_entropy, orthogonality
 
 __all__ = ["CodebookConfig", "CodebookQuantizer", "mean_squared"]
@@ -201,7 +201,8 @@ class CodebookQuantizer(Quantizer):
             ]
             terms["entropy"] = config.entropy_weight * torch.stack(values).mean()
         if config.orthogonality_weight is not None:
-            values = [orthogonality(self._whole(q), codes_NQS[:, q]) for q in range(self.num_codebooks)]
+            used_MQS = gather_rows(codes_NQS) if self.training else codes_NQS
+            values = [orthogonality(self._whole(q), used_MQS[:, q]) for q in range(self.num_codebooks)]
             terms["orthogonality"] = config.orthogonality_weight * torch.stack(values).mean()
         return terms
 

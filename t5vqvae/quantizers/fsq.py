@@ -4,7 +4,7 @@ With L levels, h = (L - 1)(1 + 1e-3) / 2 and o = 1/2 for even L, else 0:
     bounded = tanh(z + atanh(o / h)) h - o,  code = round(bounded) / floor(L / 2),
 and rounding passes the gradient on unchanged. No codebook, no loss term, nothing to update.
 Sources: Mentzer et al. 2023, arXiv 2309.15505; `bound: sigmoid` is iFSQ (arXiv 2601.17124), 2 sigmoid(1.6 z) - 1 in
-place of tanh, whose levels are about equally likely for normally distributed z.
+place of tanh, which spreads normally distributed z about evenly between the bounds.
 
 Letters: N positions, C dimensions (the code width), K all combinations of levels.
 """
@@ -104,14 +104,15 @@ class FSQQuantizer(Quantizer):
 def levels_for(codebook_size: int) -> tuple[int, ...]:
     """Returns levels whose product is at most `codebook_size` and as close as levels from 5 to 8 come to it.
 
-    The paper's own levels where it names some; a single dimension where the size is below 25.
+    The paper's own levels where it names some. Below 5 * 5 * 5 one or two dimensions, of up to 24 levels.
     """
     if codebook_size in PUBLISHED_LEVELS:
         return PUBLISHED_LEVELS[codebook_size]
     if codebook_size < SMALLEST_LEVEL**2:
         return (codebook_size,)
     longest = int(math.log(codebook_size, SMALLEST_LEVEL) + 1e-9)
-    shortest = math.ceil(math.log(codebook_size, 8) - 1e-9)
-    lengths = range(min(shortest, longest), longest + 1)
-    choices = [levels for length in lengths for levels in combinations_with_replacement((8, 7, 6, 5), length)]
-    return max((levels for levels in choices if math.prod(levels) <= codebook_size), key=math.prod)
+    largest = 8 if longest > 2 else codebook_size // SMALLEST_LEVEL
+    lengths = range(min(longest, math.ceil(math.log(codebook_size, largest) - 1e-9)), longest + 1)
+    levels = range(largest, SMALLEST_LEVEL - 1, -1)
+    choices = [choice for length in lengths for choice in combinations_with_replacement(levels, length)]
+    return max((choice for choice in choices if math.prod(choice) <= codebook_size), key=math.prod)

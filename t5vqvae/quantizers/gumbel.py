@@ -58,7 +58,7 @@ class GumbelConfig(QuantizerConfig):
     backward_temperature: float = setting(1.0, gt=0, description="of the gradient's softmax; form decoupled only")
     anneal_steps: int = setting(1000, ge=1, description="updates from the first to the last temperature")
     anneal: Literal["exponential", "cosine"] = setting("exponential", description="the way between them")
-    diversity_weight: float = setting(1.0, ge=0, description="weight of 1 - perplexity / K of the batch's marginal")
+    diversity_weight: float = setting(0.5, ge=0, description="weight of 1 - perplexity / K of the batch's marginal")
     commitment_weight: float = setting(0.0, ge=0, description="weight of ||h - sg(e)||^2; not in the papers")
     noise: bool = setting(True, description="sample in training; False: take the likeliest entry")
 

@@ -6,11 +6,12 @@ with unit normal z_k / ||z_k|| at offset r_k, and the logit is the scaled distan
     v_k(x) = 2 ||z_k|| / sqrt(c) asinh( (2 sqrt(c) <x, z^_k> cosh(2 sqrt(c) r_k) - (1 + c ||x||^2) sinh(2 sqrt(c) r_k))
                                         / (1 - c ||x||^2) )
 
-The choice is straight-through Gumbel-softmax in training and the argmax in evaluation; the code vector is the
-hyperplane's representative point exp_0(r_k z^_k), handed on in the tangent space at 0, where it is r_k z^_k.
+The choice is the argmax, with the gradient of the softmax (straight-through), sampled by Gumbel noise in training if
+`noise`; the code vector is the hyperplane's representative point exp_0(r_k z^_k), handed on in the tangent space at 0,
+where it is r_k z^_k.
 
-Not confirmed from the paper: the representative point is known from its abstract and HNN++ alone, and the temperature
-is unknown. Different from HNN++ on purpose: r starts at `first_offset` instead of 0, where all representative
+Not confirmed from the paper: the representative point is known from its abstract and HNN++ alone, the temperature is
+unknown, and so is whether the choice is sampled (it learns better without: `tests/benchmarks/quantizer_learning.py`). Different from HNN++ on purpose: r starts at `first_offset` instead of 0, where all representative
 points would coincide. Added here: the diversity term of `gumbel`, without which few entries survive.
 Everything is float32: near the ball's rim 1 - c ||x||^2 loses all its digits in bfloat16.
 
@@ -52,8 +53,8 @@ class HyperVQConfig(QuantizerConfig):
     temperature: float = setting(2.0, gt=0, description="first temperature")
     last_temperature: float = setting(0.5, gt=0, description="after annealing")
     anneal_steps: int = setting(1000, ge=1, description="updates from the first to the last temperature")
-    diversity_weight: float = setting(1.0, ge=0, description="weight of 1 - perplexity / K of the batch's marginal")
-    noise: bool = setting(True, description="sample in training; False: take the likeliest entry")
+    diversity_weight: float = setting(0.5, ge=0, description="weight of 1 - perplexity / K of the batch's marginal")
+    noise: bool = setting(False, description="sample in training; False: take the likeliest entry")
 
     space: ClassVar[Mapping[str, Any]] = {
         "codebook_size": {"type": "int", "low": 256, "high": 22000, "log": True},
@@ -76,7 +77,7 @@ class HyperVQConfig(QuantizerConfig):
 
 
 class HyperVQQuantizer(Quantizer):
-    """Samples in training, takes the likeliest entry in evaluation."""
+    """Takes the likeliest entry; in training a sample, if `noise`."""
 
     gradient: ClassVar[str] = "surrogate"
 

@@ -111,7 +111,8 @@ def code_mass(log_odds_NC: Tensor) -> Tensor:
 def _joint(log_odds_NC: Tensor) -> Tensor:
     """Returns the probabilities of all outcomes of a few coins, shape (N, 2^C)."""
     joint_NH = log_odds_NC.new_ones(log_odds_NC.shape[0], 1)
-    for log_odds_N1 in log_odds_NC.split(1, -1):
+    for place in range(log_odds_NC.shape[-1]):
+        log_odds_N1 = log_odds_NC[:, place : place + 1]
         coin_N2 = torch.cat([torch.sigmoid(-log_odds_N1), torch.sigmoid(log_odds_N1)], -1)
         joint_NH = (joint_NH.unsqueeze(-1) * coin_N2.unsqueeze(1)).flatten(1)
     return joint_NH

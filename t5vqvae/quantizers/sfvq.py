@@ -1,9 +1,13 @@
 """`sfvq`: the entries are the ordered corners of a curve that fills the states' space (Vali and Bäckström 2023).
 
 Training quantizes to a point of the curve: each segment gets one random point (1 - u_j) c_j + u_j c_{j+1}, u_j uniform,
-and a state takes the nearest of them; both corners learn. The gradient is noise substitution (NSVQ): the decoder
-sees h + ||h - q|| v / ||v|| with v ~ N(0, 1), exactly differentiable in h and q, so that no loss term is needed
-(arXiv 2410.20573); `gradient: straight_through` uses the point itself and the two terms of `vq`.
+and a state takes the nearest of them; both corners learn. Two gradients:
+
+- `noise`: noise substitution (NSVQ), as the papers train together with an autoencoder (arXiv 2410.20573): the decoder
+  sees h + ||h - q|| v / ||v|| with v ~ N(0, 1), exactly differentiable in h and q, and there is no loss term.
+- `straight_through`: the point itself, and the two terms of `vq`. The default, since it learns better on the project's
+  token task (`tests/benchmarks/quantizer_learning.py` has both).
+
 The curve starts with a few corners and doubles: next to each corner, 1% along its segment, a new one is put. The
 papers start a fresh Adam at each doubling; here the optimizer's moments go on.
 
@@ -44,7 +48,9 @@ class SFVQConfig(QuantizerConfig):
     code_width: int | None = setting(None, ge=1, description="C; None: the model's width, without a projection")
     first_corners: int = setting(4, ge=2, description="corners before the growth")
     double_every: int = setting(50, ge=1, description="updates between two doublings")
-    gradient: Literal["noise", "straight_through"] = setting("noise", description="noise: NSVQ, without loss terms")
+    gradient: Literal["noise", "straight_through"] = setting(
+        "straight_through", description="noise: NSVQ, without loss terms"
+    )
     codebook_weight: float = setting(1.0, ge=0, description="weight of ||sg(h) - q||^2; gradient straight_through only")
     commitment_weight: float = setting(0.25, ge=0, description="of ||h - sg(q)||^2; gradient straight_through only")
 

@@ -35,11 +35,6 @@ class SimVQConfig(CodebookConfig):
         "affine": "must be null: the learned map scales already",
     }
 
-    learns_by_gradient: ClassVar[bool] = True
-    unsupported: ClassVar[Mapping[str, str]] = {
-        "revive_below": "must be null here: the entries are a map of a frozen table, none can be moved alone"
-    }
-
     space: ClassVar[Mapping[str, Any]] = {
         "codebook_size": {"type": "int", "low": 256, "high": 65536, "log": True},
         "commitment_weight": {"type": "float", "low": 0.01, "high": 2.0, "log": True},

@@ -1,0 +1,92 @@
+"""`gumbel`: a worked example of each form, its gradient by the published formula, its diversity term, its annealing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from t5vqvae.errors import SettingError
+from t5vqvae.quantizers.gumbel import GumbelConfig, GumbelQuantizer
+
+
+def built(**settings: object) -> GumbelQuantizer:
+    return GumbelConfig.parse({"codebook_size": 3, "noise": False, **settings}).build(2)
+
+
+def test_untied_takes_the_likeliest_by_its_own_logits_not_the_nearest() -> None:
+    quantizer = built().eval()
+    with torch.no_grad():
+        quantizer.entries_QKD[0] = torch.tensor([[1.0, 0.0], [0.0, 1.0], [5.0, 5.0]])
+        quantizer.logits_QKC[0] = torch.tensor([[0.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
+    packed = quantizer.quantize_packed(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
+    assert packed.codes_NQ[:, 0].tolist() == [2, 0]  # the nearest entry of the first is 0; logits 0, 0, 1
+    assert packed.quantized_NC[0].tolist() == [5.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "temperature"),
+    [
+        ({"form": "untied", "temperature": 0.5, "last_temperature": 0.5}, 0.5),
+        ({"form": "tied", "temperature": 0.5, "last_temperature": 0.5}, 0.5),
+        ({"form": "decoupled", "temperature": 0.1, "last_temperature": 0.1, "backward_temperature": 2.0}, 2.0),
+    ],
+)
+def test_the_gradient_is_that_of_the_softmax_at_its_temperature(
+    settings: dict[str, object], temperature: float
+) -> None:
+    quantizer = built(**settings)
+    inputs_NC, pull_NC = torch.randn(5, 2, requires_grad=True), torch.randn(5, 2)
+    (quantizer.quantize_packed(inputs_NC).quantized_NC * pull_NC).sum().backward()
+    got_NC, entries_KD = inputs_NC.grad, quantizer.entries_QKD[0].detach()
+    inputs_NC.grad = None
+    weights_NK = (_logits(quantizer, inputs_NC) / temperature).softmax(-1)
+    ((weights_NK @ entries_KD) * pull_NC).sum().backward()
+    torch.testing.assert_close(got_NC, inputs_NC.grad)
+
+
+def _logits(quantizer: GumbelQuantizer, inputs_NC: Tensor) -> Tensor:
+    if quantizer.config.form == "untied":
+        return inputs_NC @ quantizer.logits_QKC[0].detach().T + quantizer.bias_QK[0].detach()
+    return -torch.cdist(inputs_NC, quantizer.entries_QKD[0].detach()).square()
+
+
+def test_entries_learn_from_the_positions_that_took_them() -> None:
+    quantizer = built()
+    pull_NC = torch.randn(6, 2)
+    packed = quantizer.quantize_packed(torch.randn(6, 2))
+    grad_KD = torch.autograd.grad((packed.quantized_NC * pull_NC).sum(), quantizer.entries_QKD)[0][0]
+    expected_KD = torch.zeros(3, 2).index_add_(0, packed.codes_NQ[:, 0], pull_NC)
+    torch.testing.assert_close(grad_KD, expected_KD)
+
+
+def test_the_diversity_term_by_hand() -> None:
+    quantizer = built(codebook_size=2, diversity_weight=3.0)
+    with torch.no_grad():
+        quantizer.logits_QKC[0] = torch.tensor([[50.0, 0.0], [-50.0, 0.0]])
+    apart = quantizer.quantize_packed(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])).terms["diversity"]
+    together = quantizer.quantize_packed(torch.tensor([[1.0, 0.0], [1.0, 0.0]])).terms["diversity"]
+    assert apart.item() == pytest.approx(0.0, abs=1e-6)  # perplexity 2 of 2
+    assert together.item() == pytest.approx(1.5)  # perplexity 1 of 2: 3 (1 - 1 / 2)
+
+
+def test_the_temperature_falls_with_updates_and_is_kept_in_the_state() -> None:
+    quantizer = built(temperature=2.0, last_temperature=0.5, anneal_steps=2)
+    assert quantizer.temperature == 2.0
+    quantizer.update()
+    assert quantizer.temperature == pytest.approx(1.0)
+    resumed = built(temperature=2.0, last_temperature=0.5, anneal_steps=2)
+    resumed.load_state_dict(quantizer.state_dict())
+    assert resumed.temperature == pytest.approx(1.0)
+
+
+def test_training_samples_and_evaluation_does_not() -> None:
+    quantizer = built(noise=True)
+    inputs_NC = torch.zeros(300, 2)
+    assert len(quantizer.quantize_packed(inputs_NC).codes_NQ.unique()) == 3
+    assert len(quantizer.eval().quantize_packed(inputs_NC).codes_NQ.unique()) == 1
+
+
+def test_a_temperature_that_rises_is_refused() -> None:
+    with pytest.raises(SettingError, match="last_temperature=3 must be at most the first temperature, 2"):
+        built(last_temperature=3.0)
