@@ -11,8 +11,9 @@ The choice is the argmax, with the gradient of the softmax (straight-through), s
 where it is r_k z^_k.
 
 Not confirmed from the paper: the representative point is known from its abstract and HNN++ alone, the temperature is
-unknown, and so is whether the choice is sampled (it learns better without: `tests/benchmarks/quantizer_learning.py`). Different from HNN++ on purpose: r starts at `first_offset` instead of 0, where all representative
-points would coincide. Added here: the diversity term of `gumbel`, without which few entries survive.
+unknown, and so is whether the choice is sampled (`tests/benchmarks/quantizer_learning.py` has both; it learns better
+without). Different from HNN++ on purpose: r starts at `first_offset` instead of 0, where all representative points
+would coincide. Added here: the diversity term of `gumbel`, without which few entries survive.
 Everything is float32: near the ball's rim 1 - c ||x||^2 loses all its digits in bfloat16.
 
 Letters: N positions, n of one chunk, C code width, K entries.
