@@ -1,0 +1,1 @@
+"""Search, ablation and promotion: how many runs answer a question. What one run is, `t5vqvae` knows."""
