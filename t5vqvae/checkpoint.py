@@ -98,7 +98,7 @@ def refuse_other_spec(path: Path, spec: RunSpec) -> None:
 
 
 def read_milestone(path: Path) -> dict[str, Any]:
-    """Returns `step`, `metrics`, `status`, `tags` and `samples` of a checkpoint."""
+    """Returns `step`, `metrics`, `status`, `tags`, `samples`, `run_id` and what else `Trainer.milestone` stores."""
     return json.loads((path / "milestone.json").read_text())
 
 

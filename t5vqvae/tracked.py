@@ -77,7 +77,7 @@ def follow(run: TrackedRun, *, writes: bool = True) -> Iterator[dict[str, Any]]:
             if stored["status"] != "running":
                 return
         for milestone in load_trainer(run.trainer)(run.spec, cache_dir=run.cache_dir, resume_from=newest):
-            stored = {**milestone.state.milestone, "code_counts": milestone.code_counts}
+            stored = dict(milestone.state.milestone)
             if writes:
                 newest = _save(milestone.state, run, stored) or newest
             yield _report(stored, newest, journal)

@@ -168,7 +168,8 @@ class Trainer:
             dist.all_reduce(totals)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.optim.grad_clip or math.inf)
         self.optimizer.step()
-        self.model.quantizer.update()
+        for quantizer in self.model.quantizers:
+            quantizer.update()
         self.num_tokens += tokens
         self._recent = {"nll": totals[0], "aux_loss": totals[1], "grad_norm": norm}
         return totals.sum()
@@ -230,14 +231,17 @@ class Trainer:
         tags = signatures.find(self.history, status, self.step)
         state = TrainingState(self)
         samples = evaluation.samples if evaluation else []
+        counts = evaluation.code_counts if evaluation else []
         state.milestone = {
             "step": self.step,
             "status": status,
             "metrics": metrics,
             "tags": tags,
             "samples": [asdict(sample) for sample in samples],
+            "code_counts": counts,
+            "run_id": self.spec.run_id(self.prepared.fingerprint, self.precision),
+            "data_fingerprint": self.prepared.fingerprint,
         }
-        counts = evaluation.code_counts if evaluation else []
         return Milestone(self.step, metrics, tags, status, state, samples, counts)
 
     def progress(self) -> dict[str, float]:

@@ -19,10 +19,11 @@ if __package__ in (None, ""):  # run as a script: sys.path[0] is tune/, whose mo
 import argparse
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from t5vqvae.errors import SettingError, UserError
+from t5vqvae.errors import SettingError, TrackingError, UserError
 from t5vqvae.tracked import TRAINER
 from tune.state import StudyPaths, state_dir
 from tune.study import SearchSpec, TrialRecord, contenders, load, pareto, read_records
@@ -209,19 +210,35 @@ def _prepare_data(plan: TrialPlan) -> None:
 
 
 def _conclude(spec: SearchSpec, plan: TrialPlan, records: dict[int, TrialRecord], stopped: str | None) -> SearchResult:
-    """Ends the study's MLflow run and returns what was found."""
+    """Brings tracking to its end and returns what was found."""
+    try:
+        _settle_tracking(plan, records)
+    except TrackingError as error:
+        print(f"{error}; what is unsent is kept, and sent by the next start of this study")
     found = [records[number] for number in sorted(records)]
-    ranked = contenders(found, spec)
-    best = ranked[0] if ranked else None
-    tracker, spool = plan.tracker, plan.paths.root / "spool"
-    if best is not None and best.mlflow_id and best.checkpoint and plan.trainer == TRAINER:
-        tracker.log_model(best.mlflow_id, Path(best.checkpoint))
+    best = next(iter(contenders(found, spec)), None)
     tags = {} if best is None else {"best_trial": str(best.number), "best_run": str(best.mlflow_id)}
     metrics = {} if best is None else {f"best/{key}": value for key, value in best.metrics.items()}
+    spool = plan.paths.root / "spool"
     status = "interrupted" if stopped else "completed"
-    tracker.close(plan.parent_id, status, tags, metrics, key=spec.name, spool=spool)
-    tracker.replay(plan.paths.trials)
+    plan.tracker.close(plan.parent_id, status, tags, metrics, key=spec.name, spool=spool)
+    if best is not None and best.mlflow_id and best.checkpoint and plan.trainer == TRAINER:
+        with suppress(TrackingError):  # promotion does it again
+            plan.tracker.log_model(best.mlflow_id, Path(best.checkpoint))
     return SearchResult(spec.name, found, best, pareto(found, spec), plan.parent_id, stopped)
+
+
+def _settle_tracking(plan: TrialPlan, records: dict[int, TrialRecord]) -> None:
+    """Sends what waits, completes records with the MLflow ids that came late, and leaves no run RUNNING."""
+    tracker, trials = plan.tracker, plan.paths.trials
+    tracker.replay(trials)
+    for number, record in records.items():
+        if record.mlflow_id is None:
+            records[number] = replace(record, mlflow_id=tracker.find_trial(plan.key(number)))
+            records[number].write(plan.paths.trial(number))
+    by_key = {plan.key(number): record.status for number, record in records.items()}
+    for key, mlflow_id in tracker.running(plan.parent_id).items():
+        tracker.close(mlflow_id, by_key.get(key, "interrupted"))
 
 
 if __name__ == "__main__":

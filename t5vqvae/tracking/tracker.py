@@ -14,12 +14,13 @@ from urllib.parse import quote
 from t5vqvae.errors import TrackingError
 from t5vqvae.tracking import provenance
 from t5vqvae.tracking.connection import probe, resolve, translated, without_password
-from t5vqvae.tracking.delivery import JOINED, Delivery, NotYetError
-from t5vqvae.tracking.journal import Entry, leftovers
-from t5vqvae.tracking.logger import RunLogger, send_journal
+from t5vqvae.tracking.delivery import JOINED, Delivery
+from t5vqvae.tracking.journal import Entry
+from t5vqvae.tracking.logger import RunLogger
 from t5vqvae.tracking.names import split_finite
 from t5vqvae.tracking.registry import Registry
-from t5vqvae.tracking.runs import MLFLOW_STATUS, Destination, Kind, Opening, now, running_children
+from t5vqvae.tracking.replay import replay
+from t5vqvae.tracking.runs import MLFLOW_STATUS, Destination, Kind, Opening, find, now, running_children
 
 
 class Tracker:
@@ -87,7 +88,7 @@ class Tracker:
         params: Mapping[str, Any],
         tags: Mapping[str, Any],
         spool: Path,
-        wait: float = 5.0,
+        wait: float = 0.0,
     ) -> RunLogger:
         """Opens a trial's run in the background and returns its logger; never raises for an absent server.
 
@@ -98,7 +99,7 @@ class Tracker:
             params: Flat settings.
             tags: Further tags.
             spool: The trial's folder for what is not sent yet.
-            wait: Seconds to wait for the run's id.
+            wait: Seconds to wait for the run's id; in a new process the import of MLflow alone takes some.
         """
         opening = self._opening("trial", key, name, parent_id, params, tags)
         logger = RunLogger(self.destination, spool, _header(opening))
@@ -152,6 +153,16 @@ class Tracker:
         logger.write(**last)
         return logger.close(timeout=5)
 
+    def find_trial(self, key: str) -> str | None:
+        """Returns the MLflow id of the trial called `key`, or None.
+
+        Raises:
+            TrackingError: If the server cannot be reached.
+        """
+        with translated(self.uri):
+            run = find(self.destination, "trial", key)
+        return None if run is None else run.info.run_id
+
     def running(self, parent_id: str) -> dict[str, str]:
         """Returns `{key: MLflow id}` of the study's trials that MLflow calls RUNNING."""
         with translated(self.uri):
@@ -166,21 +177,7 @@ class Tracker:
         Returns:
             Number of journals still unsent: the server is away, or their writers live.
         """
-        spools = [directory, directory / "spool", *sorted(directory.glob("*/spool"))]
-        journals = [journal for spool in spools for journal in leftovers(spool)]
-        away, waiting = False, []
-        for journal in journals:
-            try:
-                if not away:
-                    send_journal(journal, Delivery(self.destination))
-                    journal.close(delete=True)
-                    continue
-            except Exception as error:
-                away = not isinstance(error, NotYetError)
-            waiting.append(journal)
-        for journal in waiting:
-            journal.close(delete=False)
-        return sum(len(list(spool.glob("*.jsonl"))) for spool in spools)
+        return replay(self.destination, directory)
 
     def log_model(self, mlflow_id: str, checkpoint: Path) -> str:
         """Logs a checkpoint as an MLflow model of a run, once; returns its URI `models:/...`.

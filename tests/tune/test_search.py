@@ -1,0 +1,162 @@
+"""Searches on a real Ray cluster: one for the module, with a trainer of milliseconds; the real one once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from t5vqvae.errors import UserError
+from tests.tune.searches import STUB, assert_all_agree, stub_study
+from tune import search as command
+from tune.search import search
+from tune.state import StudyPaths
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory) -> Iterator[Path]:
+    """A state folder, with a cluster of two CPUs up."""
+    from tune.cluster import connect
+
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", "local")
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with connect():
+            yield folder
+
+
+def starts(state: Path) -> list[str]:
+    log = state / "starts.log"
+    return log.read_text().splitlines() if log.exists() else []
+
+
+def test_a_study_end_to_end_again_and_extended(state):
+    spec = stub_study("whole", 8)
+    result = search(spec, state=state, trainer=STUB)
+    records = assert_all_agree(spec, state)
+    assert len(records) == 8 and result.stopped is None
+    assert records[0].overrides == {"optim.learning_rate": spec.base_values["optim.learning_rate"]}, "baseline first"
+    assert {record.status for record in records.values()} == {"completed", "pruned"}
+    assert result.best is not None and result.best.status == "completed"
+    assert result.best.metrics["validation/nll"] == min(
+        r.metrics["validation/nll"] for r in records.values() if r.status == "completed"
+    )
+    trained = len(starts(state))
+    again = search(spec, state=state, trainer=STUB)
+    assert len(starts(state)) == trained and again.best == result.best, "a finished study trains nothing"
+
+    longer = stub_study("whole", 11)
+    more = search(longer, state=state, trainer=STUB)
+    after = assert_all_agree(longer, state)
+    assert len(more.records) == 11 and {n: after[n].metrics for n in records} == {
+        n: r.metrics for n, r in records.items()
+    }
+
+
+def test_what_goes_wrong_is_told_as_it_was(state):
+    choice = {"type": "choice", "choices": [0.0, 0.25, 0.5, 0.75]}
+    spec = stub_study(
+        "wrong",
+        12,
+        space={"optim.weight_decay": choice},
+        budget={"max_failures": 12},
+        sampler={"name": "random"},
+        scheduler={"name": "none"},
+    )
+    search(spec, state=state, trainer=STUB)
+    records = assert_all_agree(spec, state)
+    said = {(r.overrides["optim.weight_decay"], r.status) for r in records.values()}
+    assert said == {(0.0, "completed"), (0.25, "diverged"), (0.5, "failed"), (0.75, "completed")}
+    failed = next(r for r in records.values() if r.status == "failed")
+    assert failed.tags["error"] == "RuntimeError: the trainer broke"
+    assert "Traceback" in (StudyPaths(state, "wrong").trial(failed.number) / "error.txt").read_text()
+    killed = next(r for r in records.values() if r.overrides["optim.weight_decay"] == 0.75)
+    rate = killed.overrides["optim.learning_rate"]
+    steps = [int(line.split()[1]) for line in starts(state) if float(line.split()[0]) == rate]
+    assert steps == [10, 20, 20, 30, 40], "a killed process costs one interval"
+
+
+def test_too_many_failures_stop_the_search(state):
+    choice = {"type": "choice", "choices": [0.0, 0.5]}
+    sampler = {"sampler": {"name": "random"}, "scheduler": {"name": "none"}}
+    spec = stub_study("broken", 30, space={"optim.weight_decay": choice}, budget={"max_failures": 1}, **sampler)
+    result = search(spec, state=state, trainer=STUB)
+    assert "trials failed" in result.stopped and len(result.records) < 30
+
+
+def test_another_study_is_learned_from(state):
+    search(stub_study("teacher", 4), state=state, trainer=STUB)
+    spec = stub_study("pupil", 3)
+    result = search(spec, state=state, warm_start="teacher", trainer=STUB)
+    assert len(result.records) == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"resources": {"gpus": 1}}, "is more than the cluster's 0 GPUs"),
+        ({"resources": {"cpus": 1000}}, "is more than the cluster's"),
+        ({"tracking": {"uri": "http://127.0.0.1:9"}}, "127.0.0.1:9"),
+    ],
+)
+def test_a_study_that_cannot_work_is_refused_before_its_first_trial(state, settings, reason):
+    before = starts(state)
+    with pytest.raises(UserError, match=reason):
+        search(stub_study("refused", 2, **settings), state=state, trainer=STUB)
+    assert starts(state) == before and not StudyPaths(state, "refused").storage.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["quickstart", "optim.learning_rat=1"], "did you mean"),
+        (["quickstart", "space.quantizer.decay.high=1.5"], "quantizer.decay=1.5 must lie strictly between 0 and 1"),
+        (["nosuchstudy"], "nosuchstudy"),
+        (["quickstart", "name=q2", "--from", "nosuchstudy"], "--from nosuchstudy: no such study"),
+        (["quickstart", "name=q2", "--trials", "x"], "--trials x must be a number"),
+    ],
+)
+def test_the_command_refuses_in_one_line_with_status_2(state, words, reason, capsys):
+    assert command.main([*words, "--state", str(state)]) == 2
+    error = capsys.readouterr().err
+    assert reason in error and error.count("\n") == 1
+
+
+def test_both_runners_give_the_same_numbers_of_real_training(state):
+    """One worker in a warm process, the same in Ray Train, and two workers in Ray Train."""
+    found = {}
+    for name, settings in {
+        "process": {},
+        "ray_train": {"runner": "ray_train"},
+        "two": {"runner": "ray_train", "resources": {"workers": 2}},
+    }.items():
+        spec = stub_study(name, 1, base=REAL, scheduler={"name": "none"}, **settings)
+        search(spec, state=state)
+        records = assert_all_agree(spec, state)
+        assert records[0].status == "completed" and records[0].run_id
+        found[name] = {k: v for k, v in records[0].metrics.items() if not k.startswith("cost/")}
+    assert found["ray_train"] == found["process"]
+    assert found["two"] == pytest.approx(found["process"], abs=1e-4)
+
+
+REAL = {
+    "data.corpus.size": 300,
+    "data.corpus.validation_size": 60,
+    "data.corpus.test_size": 60,
+    "quantizer.codebook_size": 64,
+    "optim.warmup_steps": 2,
+    "train.max_steps": 4,
+    "train.eval_every": 2,
+    "train.batch_size": 16,
+    "train.device": "cpu",
+    "evaluate.num_examples": 60,
+    "evaluate.num_generated": 8,
+}
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
