@@ -75,11 +75,13 @@ def find_trial(tracker: Tracker) -> Any:
 
 
 def test_a_study_and_a_trial_are_opened_once(tracker: Tracker) -> None:
+    earlier = tracker.open_trial(None, "study/00001", "00001", {}, {"t5vqvae.study": "study"})
     parent = tracker.open_study({"seed": 0}, {"question": "why"})
     trial = tracker.open_trial(parent, "study/00000", "00000", {"seed": 0}, {"t5vqvae.study": "study"})
+    assert len({earlier, parent, trial}) == 3
     again = pickle.loads(pickle.dumps(tracker))
     assert again.open_study({"seed": 0}, {}) == parent
-    assert again.open_trial(parent, "study/00000", "00000", {}, {"t5vqvae.study": "study"}) == trial != parent
+    assert again.open_trial(parent, "study/00000", "00000", {}, {"t5vqvae.study": "study"}) == trial
     assert run_of(tracker, trial).data.tags["mlflow.parentRunId"] == parent
 
 
@@ -275,6 +277,7 @@ def test_a_trial_needs_few_requests(tracker: Tracker, spool: Path, monkeypatch: 
             logger.log(METRICS, step)
     tracker.close(logger.mlflow_id, "completed")
     assert len(calls) <= 1 + 1 + 11 + 1 + 1, calls  # find, create, a batch a milestone, the last tags, the status
+    assert "get_metric_history" not in calls  # nothing to ask of a run that is new
 
 
 def test_the_journal_survives_torn_lines_and_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

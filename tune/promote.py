@@ -96,11 +96,12 @@ def promote(
     spec, record = best_trial(paths)
     tracker = tracker or tracker_of(spec, paths)
     tracker.check()
-    tracker.replay(paths.trials)
-    folder = kept_checkpoint(paths, record)
-    result = test_once(paths, spec, record, folder)
+    for folder in (paths.root, paths.trials):
+        tracker.replay(folder)
+    weights = kept_checkpoint(paths, record)
+    result = test_once(paths, spec, record, weights)
     metrics = {**record.metrics, **result.metrics}
-    version = _registered(tracker, registered_name, spec, record, result, folder)
+    version = _registered(tracker, registered_name, spec, record, result, weights)
     registry = tracker.registry(registered_name)
     holder = registry.holder(alias)
     shut = refusals([*map(Gate.of_constraint, spec.constraints), *gates], metrics)
@@ -157,7 +158,7 @@ def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: 
     from t5vqvae.data import prepare
 
     run = spec.run_spec(record.overrides)
-    identity = record.run_id or f"{paths.study}/{record.number:05d}"
+    identity = record.run_id or _key(record)
     data = prepare(run.data, paths.cache, backbone=getattr(run.model, "backbone", None)).fingerprint
     file = paths.trial(record.number) / TEST_FILE
     if file.exists():
@@ -175,10 +176,10 @@ test_once.__test__ = False  # type: ignore[attr-defined]  # pytest takes it for 
 
 def _evaluate(run: Any, folder: Path, cache: Path) -> dict[str, float]:
     from t5vqvae.evaluate import evaluate_test
-    from t5vqvae.model import T5VQVAE
+    from t5vqvae.model import load_model
     from t5vqvae.train import choose_device
 
-    model = T5VQVAE.from_pretrained(folder / "model").to(choose_device(run))
+    model = load_model(folder / "model").to(choose_device(run))
     return evaluate_test(model, run, cache)
 
 
@@ -190,7 +191,7 @@ def _registered(
     known = registry.find(result.identity)
     if known is not None and known.tags.get(DATA) == result.data_fingerprint:
         return known
-    mlflow_id = record.mlflow_id or _tracked(tracker, spec, record)
+    mlflow_id = record.mlflow_id or tracker.find_trial(_key(record)) or _tracked(tracker, spec, record)
     model_uri = tracker.log_model(mlflow_id, folder)
     tracker.add_final(mlflow_id, result.metrics, model_uri)
     tags = {
@@ -216,11 +217,15 @@ def _tracked(tracker: Tracker, spec: SearchSpec, record: TrialRecord) -> str:
     """Returns the MLflow id of a trial that MLflow has not heard of, since its server was away."""
     parent = tracker.open_study(spec.as_flat_dict(), {"t5vqvae.study": spec.name})
     tracker.close(parent, "completed")
-    key = f"{spec.name}/{record.number:05d}"
+    key = _key(record)
     params = spec.run_spec(record.overrides).as_flat_dict()
     mlflow_id = tracker.open_trial(parent, key, key, params, {"t5vqvae.study": spec.name, "run_id": record.run_id})
     tracker.close(mlflow_id, record.status, record.tags)
     return mlflow_id
+
+
+def _key(record: TrialRecord) -> str:
+    return f"{record.study}/{record.number:05d}"
 
 
 def compare(

@@ -83,7 +83,7 @@ class Delivery:
         params, changed = self._split_params(params)
         tags |= changed
         first = [Param(*item) for item in params.items()], [RunTag(*item) for item in tags.items()]
-        for start in range(0, max(len(metrics[::10]), *map(len, first)), MAX_ENTITIES):
+        for start in range(0, max(len(metrics[::10]), len(first[0]), len(first[1])), MAX_ENTITIES):
             batch = (part[start : start + MAX_ENTITIES] for part in first)
             self._log(metrics[10 * start : 10 * (start + MAX_ENTITIES)], *batch)
         if steps:

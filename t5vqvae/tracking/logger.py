@@ -15,54 +15,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from t5vqvae.tracking.connection import is_permanent, one_line, without_password
-from t5vqvae.tracking.delivery import Delivery, NotYetError, next_group
+from t5vqvae.tracking.connection import one_line, without_password
+from t5vqvae.tracking.delivery import Delivery, NotYetError
 from t5vqvae.tracking.journal import Entry, Journal, leftovers
 from t5vqvae.tracking.names import split_finite
 from t5vqvae.tracking.plots import usage_svg
+from t5vqvae.tracking.replay import send_journal
 from t5vqvae.tracking.runs import Destination, now
 from t5vqvae.tracking.system import SystemMetrics
 
 log = logging.getLogger("t5vqvae.tracking")
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds between two tries while the server is away
-MAX_ENTRIES = 100
 SMALL = 1_000_000
 """Bytes up to which an artifact is copied into the spool, so that its original may change or go."""
-
-
-def send_journal(journal: Journal, delivery: Delivery, stop: threading.Event | None = None) -> None:
-    """Sends what is left of a journal; an entry that MLflow refuses for good is set aside in `rejected.txt`.
-
-    Raises:
-        Exception: If the server is away, or the run does not exist yet; the rest stays in the journal.
-    """
-    while stop is None or not stop.is_set():
-        entries, mark = journal.pending(MAX_ENTRIES)
-        if not entries:
-            return
-        group = next_group(entries)
-        if len(group) < len(entries):
-            group, mark = journal.pending(len(group))
-        try:
-            delivery.send(group)
-        except Exception as error:
-            if not is_permanent(error):
-                raise
-            _send_singly(group, delivery, journal.path)
-        journal.consume(mark)
-
-
-def _send_singly(group: Sequence[Entry], delivery: Delivery, journal: Path) -> None:
-    for entry in group:
-        try:
-            delivery.send([entry])
-        except Exception as error:
-            if not is_permanent(error):
-                raise
-            log.warning("MLflow refuses %s: %s", entry["kind"], one_line(error))
-            with (journal.parent / "rejected.txt").open("a") as file:
-                file.write(f"{one_line(error)}\t{json.dumps(entry)}\n")
 
 
 class RunLogger:
@@ -78,8 +44,8 @@ class RunLogger:
         self.spool = spool
         self._destination = destination
         self._delivery = Delivery(destination)
-        self._mlflow_id: str | None = header.get("mlflow_id")
-        self._opened = threading.Event()
+        self._given_id: str | None = header.get("mlflow_id")
+        self._tried = threading.Event()
         self._wake, self._closing, self._abandoned = threading.Event(), threading.Event(), threading.Event()
         self._left = list(leftovers(spool)) if spool.is_dir() else []
         self._journal = Journal.create(spool)
@@ -93,12 +59,12 @@ class RunLogger:
     @property
     def mlflow_id(self) -> str | None:
         """MLflow's id of the run; None until the server has been reached."""
-        return self._mlflow_id
+        return self._delivery.mlflow_id or self._given_id
 
     def wait_opened(self, timeout: float) -> str | None:
-        """Returns the id once the run is open, or None after `timeout` seconds."""
-        self._opened.wait(timeout)
-        return self._mlflow_id
+        """Returns the id once the run is open; None after `timeout` seconds, or at once when the server is away."""
+        self._tried.wait(timeout)
+        return self.mlflow_id
 
     def log(self, metrics: Mapping[str, float], step: int, tokens: int | None = None) -> None:
         """Logs a milestone: one request, system metrics included.
@@ -220,6 +186,7 @@ class RunLogger:
                         self.spool,
                     )
                 delay, away = min(2 * delay, LONGEST_DELAY), True
+            self._tried.set()
             if closing or self._abandoned.is_set():
                 break
             self._wake.wait(delay if away else None)
@@ -233,8 +200,6 @@ class RunLogger:
             except NotYetError:
                 self._left.pop(0).close(delete=False)
         send_journal(self._journal, self._delivery, self._abandoned)
-        self._mlflow_id = self._delivery.mlflow_id
-        self._opened.set()
 
     def _finish(self, all_sent: bool) -> None:
         for journal in self._left:
