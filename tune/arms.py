@@ -90,7 +90,7 @@ class LeaveOneOut(DesignConfig):
             Arm(
                 name=f"without {c.part.label or labels[c.path]}",
                 question=f"What does {c.part.what} give?",
-                overrides=c.overrides,
+                overrides=dict(c.overrides),
             )
             for c in chosen
         ]

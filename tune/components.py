@@ -54,6 +54,9 @@ class Component:
 PARTS: dict[str, Part] = {
     "model.cross_positions": Part("none", "positions in cross-attention"),
     "model.dropout": Part(0.0, "dropout"),
+    "model.prompts": Part(None, "the prompts"),
+    "model.prompts.consistency_weight": Part(0.0, "the consistency term of the prompts"),
+    "model.prompts.quantize": Part(False, "the quantization of the prompts", label="quantized prompts"),
     "quantizer.name": Part("vq", "the moving averages (against gradients)", {"quantizer.name": "ema"}, "averages"),
     "quantizer.commitment_weight": Part(0.0, "the commitment term"),
     "quantizer.codebook_weight": Part(0.0, "the codebook term"),
@@ -113,9 +116,16 @@ def present(base: RunSpec) -> list[Component]:
     found = []
     for path, part in PARTS.items():
         fits = all(flat.get(other) == value for other, value in part.when.items())
-        if path in flat and fits and flat[path] != part.off:
+        if fits and _is_on(flat, path, part.off):
             found.append(Component(path, part, _held(base, {path: part.off})))
     return found
+
+
+def _is_on(flat: Mapping[str, Any], path: str, off: Any) -> bool:
+    """Whether a setting, or a whole section that may be null, is there and not off."""
+    if path in flat:
+        return bool(flat[path] != off)
+    return off is None and any(other.startswith(f"{path}.") for other in flat)
 
 
 def _held(base: RunSpec, overrides: dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +160,7 @@ def optional_settings(config: type[BaseModel] = RunSpec, prefix: str = "") -> It
         sections = [leaf for leaf in leaves if isinstance(leaf, type) and issubclass(leaf, Config)]
         for section in sections:
             yield from optional_settings(section, f"{prefix}{name}.")
-        if not sections and (type(None) in leaves or bool in leaves or name.endswith("weight")):
+        if type(None) in leaves or bool in leaves or (not sections and name.endswith("weight")):
             yield f"{prefix}{name}"
 
 

@@ -40,6 +40,13 @@ def test_the_default_run_has_the_parts_of_the_first_experiment():
     assert "quantizer.entropy_weight" not in found, "it is off already"
 
 
+def test_a_section_that_may_be_null_is_a_part_when_it_is_there():
+    base = RunSpec().with_overrides({"model.prompts.num_prompts": 2})
+    found = {component.path: component for component in components(base)}
+    assert "model.prompts" in found and "model.prompts" not in {c.path for c in components(RunSpec())}
+    assert base.with_overrides(found["model.prompts"].overrides) == RunSpec()
+
+
 def test_a_part_that_cannot_be_switched_off_says_why():
     base = RunSpec().with_overrides({"quantizer.name": "vq"})
     stuck = {component.path: refusal(base, component) for component in present(base) if refusal(base, component)}

@@ -16,12 +16,13 @@ import numpy as np
 from tune.analysis.effect import t_interval
 from tune.analysis.importance import Trial, completed
 
-MAX_LEVELS = 6
+MAX_LEVELS = 8
+NUM_BINS = 6
 
 
 @dataclass(frozen=True)
 class LevelMean:
-    """The objective's mean over the trials at one level (or in one quantile bin) of a setting."""
+    """The objective's mean over the trials at one level of a setting, or in one quantile bin, named by its median."""
 
     level: str
     mean: float
@@ -80,10 +81,10 @@ def _binned(pairs: Sequence[tuple[Any, float]]) -> list[tuple[str, list[float]]]
     levels = sorted({level for level, _ in pairs}, key=lambda v: (not _is_number(v), v if _is_number(v) else repr(v)))
     if len(levels) <= MAX_LEVELS or not all(map(_is_number, levels)):
         return [(f"{level}", [value for at, value in pairs if at == level]) for level in levels]
-    ordered = sorted(pairs, key=lambda pair: pair[0])
-    num_bins = max(2, min(MAX_LEVELS, len(ordered) // 4))
-    bins = [ordered[i * len(ordered) // num_bins : (i + 1) * len(ordered) // num_bins] for i in range(num_bins)]
-    return [(f"{b[0][0]:.3g} to {b[-1][0]:.3g}", [value for _, value in b]) for b in bins]
+    num_bins = max(2, min(NUM_BINS, len(pairs) // 4))
+    edges = np.quantile([at for at, _ in pairs], np.linspace(0, 1, num_bins + 1))[1:-1]
+    bins = [[pair for pair in pairs if np.searchsorted(edges, pair[0], side="right") == i] for i in range(num_bins)]
+    return [(f"{np.median([at for at, _ in b]):.2g}", [value for _, value in b]) for b in bins if b]
 
 
 def surface(trials: Sequence[Trial], x_name: str, y_name: str, metric: str, size: int = 24) -> Surface | None:

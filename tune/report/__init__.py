@@ -1,0 +1,11 @@
+"""Reports of studies: one self-contained HTML file, with Markdown, CSV and LaTeX beside it.
+
+`AblationReport` and `SearchReport` hold what is said, and `write(folder)` says it. The frame and Plotly are in
+`page.py`, figures in `figures.py`, tables in `tables.py`, sentences in `words.py`.
+"""
+
+from tune.report.ablation import AblationReport
+from tune.report.search import SearchReport
+from tune.report.study import main, search_report
+
+__all__ = ["AblationReport", "SearchReport", "main", "search_report"]

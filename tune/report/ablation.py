@@ -1,0 +1,231 @@
+"""The report of an ablation: the question, the answer with its interval, the forest plot; then everything behind it."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from t5vqvae.data.files import written_whole
+from tune.analysis import ArmResult, Comparison, Cost, FactorialEffect, RunRow
+from tune.arms import short_names
+from tune.report import figures, tables
+from tune.report.page import Section, anchor, link, listing, page, table
+from tune.report.words import answer, caveats, interval, label, p_text, signed
+
+
+@dataclass(frozen=True)
+class AblationReport:
+    """Everything that the report of an ablation says.
+
+    Attributes:
+        name: Of the study.
+        question: In a sentence.
+        comparison: Arms against the baseline.
+        questions: What each arm is to answer.
+        overrides: What each arm changes.
+        tuned: The nuisance settings that each arm, the baseline included, runs with.
+        effects: Main effects and interactions of a factorial.
+        levels: The levels of each factor, the baseline's first; of a factorial.
+        notes: Of the plan.
+        cost: Of all its runs.
+        url: Where the study's parent run is shown.
+    """
+
+    name: str
+    question: str
+    comparison: Comparison
+    questions: Mapping[str, str] = field(default_factory=dict)
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    effects: Sequence[FactorialEffect] = ()
+    levels: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    cost: Cost | None = None
+    url: str | None = None
+
+    def write(self, folder: Path) -> list[Path]:
+        """Writes `report.html`, `report.md`, `effects.csv`, `runs.csv` and `effects.tex`; returns their paths."""
+        texts = {
+            "report.html": self.html(),
+            "report.md": self.markdown(),
+            "effects.csv": tables.effects_csv(self.comparison, self.effects),
+            "runs.csv": tables.runs_csv(self.comparison),
+            "effects.tex": tables.latex(self.comparison, self.question, self.name),
+        }
+        return write_all(folder, texts)
+
+    def html(self) -> str:
+        """Returns the page."""
+        sections = [self._first(), self._effects()]
+        sections += [self._factorial()] if self.effects else []
+        return page(f"{self.name}: {self.question}", [*sections, self._pairs(), self._arms(), self._runs()])
+
+    def markdown(self) -> str:
+        """Returns the report as Markdown."""
+        lines = [f"# {self.question}", "", f"**{answer(self.comparison)}**", "", tables.markdown(self.comparison), ""]
+        lines += [f"{self._rules()}", "", *(f"- {note}" for note in [*caveats(self.comparison), *self.notes])]
+        if self.effects:
+            lines += ["", "## Factors", ""]
+            lines += [f"- {self._effect_name(effect)}: {_effect_text(effect)}" for effect in self.effects]
+        return "\n".join(lines) + "\n"
+
+    def _first(self) -> Section:
+        study = f'<p class="study">Ablation {link(self.name, self.url)}</p>'
+        body = f"{study}<h1>{html.escape(self.question)}</h1>"
+        body += f'<p class="answer">{html.escape(answer(self.comparison))}</p>{forest(self.comparison)}'
+        return Section("", f"{body}{listing(caveats(self.comparison))}")
+
+    def _effects(self) -> Section:
+        beside = tables.beside_metrics(self.comparison)
+        rows = []
+        for arm in self.comparison.arms:
+            name, *numbers, verdict = map(html.escape, tables.effect_cells(arm, beside))
+            linked = [f'<a href="#runs-{anchor(arm.arm)}">{number}</a>' for number in numbers]
+            rows.append([name, *linked, f'<span class="badge {arm.verdict}">{verdict}</span>'])
+        body = table(tables.effect_head(self.comparison), rows) + f'<p class="note">{html.escape(self._rules())}</p>'
+        drawn = [metric for metric in beside if self._varies(metric)][:2]
+        caption = "{}, arm minus baseline, with intervals"
+        shown = tuple((caption.format(label(metric)), figures.price(self.comparison, metric)) for metric in drawn)
+        return Section("Effects, and what they cost", body, shown)
+
+    def _varies(self, metric: str) -> bool:
+        found = [arm.beside[metric] for arm in self.comparison.arms if metric in arm.beside]
+        return any(effect.mean or effect.low or effect.high for effect in found)
+
+    def _rules(self) -> str:
+        question, num = self.comparison.question, len(self.comparison.arms)
+        tests = "sign-flip permutation test" if question.test == "permutation" else "t test"
+        kind = "t intervals" if question.interval == "t" else "BCa bootstrap intervals"
+        many = (
+            "a group-sequential plan shares alpha among arms" if question.plan else f"Holm's correction over {num} arms"
+        )
+        margin = "" if question.margin is None else f"; equivalence: two one-sided t tests within {question.margin:g}"
+        better = "less" if question.direction == "minimize" else "more"
+        return (
+            f"Effects are arm minus baseline over pairs of equal seed, of {question.objective} ({better} is better);"
+            f" {1 - question.alpha:.0%} {kind}, one arm at a time; p-values: paired {tests}, {many}{margin}."
+            " g: mean over the standard deviation of the differences, with Hedges' correction."
+        )
+
+    def _factorial(self) -> Section:
+        rows = []
+        for found in self.effects:
+            aliases = "; ".join(" x ".join(short_names(list(self.levels))[f] for f in alias) for alias in found.aliases)
+            numbers = "-" if found.effect is None else interval(found.effect)
+            cells = [self._effect_name(found), numbers, p_text(found.p_adjusted), aliases or "-"]
+            rows.append([html.escape(cell) for cell in cells])
+        text = "Main effects are averaged over the other factors; an interaction is a difference of differences."
+        body = table(
+            ["effect", f"{label(self.comparison.question.objective)} [interval]", "adjusted", "aliased with"], rows
+        )
+        return Section("Factors and their interactions", f'{body}<p class="note">{text}</p>')
+
+    def _effect_name(self, found: FactorialEffect) -> str:
+        labels = short_names(list(self.levels))
+        levels = [self.levels[factor][at] for factor, at in zip(found.factors, found.levels, strict=True)]
+        return " x ".join(f"{labels[factor]}={level}" for factor, level in zip(found.factors, levels, strict=True))
+
+    def _pairs(self) -> Section:
+        caption = "Each dot is one seed's difference, arm minus baseline; click it for its run."
+        return Section("Seed by seed", "", ((caption, figures.pairs(self.comparison)),))
+
+    def _arms(self) -> Section:
+        rows = []
+        for name in [self.comparison.baseline, *(arm.arm for arm in self.comparison.arms)]:
+            texts = [
+                name,
+                self.questions.get(name, ""),
+                _settings(self.overrides.get(name)),
+                _settings(self.tuned.get(name)),
+            ]
+            rows.append([html.escape(text) for text in texts])
+        body = table(["arm", "question", "changes", "retuned settings"], rows, numeric_from=9) + listing(self.notes)
+        return Section("Arms", body + _cost_text(self.cost))
+
+    def _runs(self) -> Section:
+        baseline = (self.comparison.baseline, self.comparison.baseline_rows)
+        rows = []
+        for name, runs in [baseline, *((arm.arm, arm.rows) for arm in self.comparison.arms)]:
+            by_seed = {row.seed: self._cell(row) for row in runs}
+            title = f'<span id="runs-{anchor(name)}">{html.escape(name)}</span>'
+            rows.append([title, *(by_seed.get(seed, "-") for seed in self.comparison.seeds)])
+        objective = self.comparison.question.objective
+        text = f"{objective} of every run, linked to its record; run ids and all metrics are in runs.csv."
+        head = ["arm", *(f"seed {seed}" for seed in self.comparison.seeds)]
+        return Section("Runs", table(head, rows) + f'<p class="note">{html.escape(text)}</p>')
+
+    def _cell(self, row: RunRow) -> str:
+        value = row.value(self.comparison.question.objective)
+        text = link(row.status if value is None else f"{value:.5g}", row.url)
+        return f'<span title="run {html.escape(row.run_id or "unknown")}, {html.escape(row.status)}">{text}</span>'
+
+
+def forest(comparison: Comparison) -> str:
+    """Returns the forest plot as plain HTML: readable at once, at any width, without a script."""
+    ends = [abs(end) for arm in comparison.arms if arm.effect for end in (arm.effect.low, arm.effect.high)]
+    ends = [end for end in ends if math.isfinite(end)] + [1.3 * (comparison.question.margin or 0.0)]
+    means = [abs(arm.effect.mean) for arm in comparison.arms if arm.effect]
+    limit = 1.05 * max([*ends, *means]) or 1.0
+    rows = "\n".join(_forest_row(arm, limit, comparison.question.margin) for arm in comparison.arms)
+    less, more = ("better", "worse") if comparison.question.direction == "minimize" else ("worse", "better")
+    places = max(0, 2 - math.ceil(math.log10(limit)))
+    axis = (
+        '<span class="blank"></span><span class="blank"></span><div class="ends note">'
+        f"<span>{signed(-limit, places)} {less}</span><span>0</span><span>{more} {signed(limit, places)}</span></div>"
+    )
+    return f'<div class="forest">{rows}{axis}</div>'
+
+
+def _forest_row(arm: ArmResult, limit: float, margin: float | None) -> str:
+    def at(value: float) -> float:
+        return 50 + 50 * max(-1.0, min(1.0, value / limit))
+
+    marks = (
+        ""
+        if margin is None
+        else f'<i class="margin" style="left:{at(-margin):.2f}%;width:{at(margin) - at(-margin):.2f}%"></i>'
+    )
+    marks += '<i class="zero"></i>'
+    numbers = "no pair"
+    if arm.effect is not None:
+        low, high = at(arm.effect.low), at(arm.effect.high)
+        marks += f'<i class="bar" style="left:{low:.2f}%;width:{high - low:.2f}%"></i>'
+        marks += f'<i class="dot" style="left:{at(arm.effect.mean):.2f}%"></i>'
+        numbers = f'<a href="#runs-{anchor(arm.arm)}">{html.escape(interval(arm.effect))}</a>'
+    return (
+        f'<div class="row"><span class="arm">{html.escape(arm.arm)}'
+        f' <span class="badge {arm.verdict}">{arm.verdict}</span></span>'
+        f'<span class="numbers">{numbers}</span><div class="track {arm.verdict}">{marks}</div></div>'
+    )
+
+
+def write_all(folder: Path, texts: Mapping[str, str]) -> list[Path]:
+    """Writes files into a folder, each whole or not at all; returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        with written_whole(folder / name) as scratch:
+            scratch.write_text(text, encoding="utf-8")
+    return [folder / name for name in texts]
+
+
+def _effect_text(found: FactorialEffect) -> str:
+    if found.effect is None:
+        return "no seed completed every cell"
+    return f"{interval(found.effect)}, {p_text(found.p_adjusted)}"
+
+
+def _settings(overrides: Mapping[str, Any] | None) -> str:
+    short = {path: f"{value:.4g}" if isinstance(value, float) else value for path, value in (overrides or {}).items()}
+    return ", ".join(f"{path}={value}" for path, value in short.items()) or "-"
+
+
+def _cost_text(cost: Cost | None) -> str:
+    if cost is None:
+        return ""
+    kinds = ", ".join(f"{num} {status}" for status, num in cost.by_status.items())
+    hours = f"{cost.hours:.2g} hours of runs: {cost.cpu_hours:.2g} CPU hours, {cost.gpu_hours:.2g} GPU hours"
+    return f'<p class="note">{kinds}; {hours}.</p>'

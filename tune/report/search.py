@@ -1,0 +1,191 @@
+"""The report of a search: the best trial, what mattered, what quality costs, and every trial with its run."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from tune.analysis import Cost, Importance, fanova, main_effect, pareto, ped_anova, surface
+from tune.analysis.importance import Trial, completed, searched
+from tune.arms import short_names
+from tune.objective import Direction
+from tune.report import figures
+from tune.report.ablation import write_all
+from tune.report.page import Figure, Section, link, listing, page, table
+from tune.report.tables import as_csv
+from tune.report.words import label
+
+AGAINST = ("rate/bits_per_token", "cost/step_seconds")
+MAX_AXES = 7
+"""Parallel coordinates with more are unreadable."""
+
+
+@dataclass(frozen=True)
+class SearchReport:
+    """Everything that the report of a search says.
+
+    Attributes:
+        name: Of the study.
+        question: In a sentence; may be empty.
+        trials: `TrialRecord`s as dictionaries, of every status.
+        metric: The objective; of several, the first.
+        direction: Of it.
+        best: Number of the best trial; None if none counts.
+        cost: Of the study.
+        baseline: Number of the baseline's trial; None if it has none.
+        space: `{setting: Optuna distribution}`.
+        urls: Where each trial's run is shown, by trial number.
+        url: Where the study's parent run is shown.
+        notes: What else a reader must know.
+    """
+
+    name: str
+    question: str
+    trials: Sequence[Trial]
+    metric: str
+    direction: Direction
+    best: int | None
+    cost: Cost
+    baseline: int | None = 0
+    space: Mapping[str, Any] = field(default_factory=dict)
+    urls: Mapping[int, str] = field(default_factory=dict)
+    url: str | None = None
+    notes: Sequence[str] = ()
+
+    def write(self, folder: Path) -> list[Path]:
+        """Writes `report.html`, `report.md` and `trials.csv`; returns their paths."""
+        return write_all(folder, {"report.html": self.html(), "report.md": self.markdown(), "trials.csv": self.csv()})
+
+    def answer(self) -> str:
+        """Returns the finding in a sentence."""
+        found = {trial["number"]: trial for trial in self.trials}
+        if self.best is None or self.best not in found:
+            return f"No trial of {len(found)} counts as best: none completed with codes and within the constraints."
+        value = found[self.best]["metrics"][self.metric]
+        rate = found[self.best]["metrics"].get("rate/bits_per_token")
+        priced = "" if rate is None else f" at {rate:.3g} bits a token"
+        sentence = f"Trial {self.best} of {len(found)} is best: {label(self.metric)} {value:.4g}{priced}"
+        first = None if self.baseline is None else found.get(self.baseline)
+        if first is None or self.baseline == self.best or self.metric not in first["metrics"]:
+            return f"{sentence}."
+        return f"{sentence}; the baseline, trial {self.baseline}, had {first['metrics'][self.metric]:.4g}."
+
+    def html(self) -> str:
+        """Returns the page."""
+        found = [ped_anova(self.trials, self.metric, self.direction, self.space)]
+        found.append(fanova(self.trials, self.metric, self.direction, self.space))
+        sections = [self._first(), self._importance(found), self._fronts(), self._response(found[0]), self._all()]
+        return page(f"{self.name}: {self.question or 'search'}", [s for s in sections if s.body or s.figures])
+
+    def markdown(self) -> str:
+        """Returns the finding and the best trials as Markdown."""
+        names = searched(self.trials)
+        head = ["trial", "status", label(self.metric), "bits a token", *short_names(names).values()]
+        lines = [f"# {self.question or self.name}", "", f"**{self.answer()}**", "", f"{self._cost_sentence()}", ""]
+        lines += [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+        for trial in self._ordered()[:10]:
+            cells = [f"{trial['number']}", trial["status"], *self._numbers(trial), *self._settings(trial, names)]
+            lines.append(f"| {' | '.join(cells)} |")
+        return "\n".join([*lines, "", *(f"- {note}" for note in self._notes())]) + "\n"
+
+    def csv(self) -> str:
+        """Returns a line a trial, with everything that it was told and measured."""
+        names = ("number", "status", "run_id", "mlflow_id", "steps", "seconds")
+        rows = [{n: t.get(n) for n in names} | dict(t["overrides"]) | dict(t["metrics"]) for t in self.trials]
+        return as_csv(rows)
+
+    def _first(self) -> Section:
+        title = html.escape(self.question or f"Search {self.name}")
+        study = f'<p class="study">Search {link(self.name, self.url)}</p>'
+        body = f'{study}<h1>{title}</h1><p class="answer">{html.escape(self.answer())}</p>'
+        names = searched(self.trials)
+        for trial in [trial for trial in self.trials if trial["number"] == self.best]:
+            values = zip(short_names(names).values(), self._settings(trial, names), strict=True)
+            settings = ", ".join(f"{name} {value}" for name, value in values if value != "-")
+            body += f"<p>{html.escape(settings)}</p>"
+        body += f'<p class="note">{html.escape(self._cost_sentence())}</p>{listing(self._notes())}'
+        figure = figures.history(self.trials, self.metric, self.urls)
+        return Section("", body, (("Every trial in order; click one for its run.", figure),))
+
+    def _notes(self) -> list[str]:
+        return [
+            "the best of many trials looks better than it is, and each ran on one seed: promote, or ablate, to claim",
+            *self.notes,
+        ]
+
+    def _cost_sentence(self) -> str:
+        kinds = ", ".join(f"{num} {status}" for status, num in self.cost.by_status.items())
+        spent = f"{self.cost.cpu_hours:.2g} CPU hours, {self.cost.gpu_hours:.2g} GPU hours"
+        pruned = self.cost.hours_by_status.get("pruned", 0.0)
+        return f"{kinds}; {self.cost.hours:.2g} hours of trials ({spent}), {pruned:.2g} of them in pruned ones."
+
+    def _importance(self, found: Sequence[Importance]) -> Section:
+        caveats = list(dict.fromkeys(caveat for one in found for caveat in one.caveats))
+        if not any(one.values for one in found):
+            return Section("What mattered", listing(caveats))
+        caption = "Share of importance; the two methods ask different questions, so they need not agree."
+        return Section(
+            "What mattered", listing(caveats), ((caption, figures.importances([o for o in found if o.values])),)
+        )
+
+    def _fronts(self) -> Section:
+        done, shown = completed(self.trials, self.metric), []
+        for against in AGAINST:
+            best = pareto(done, {self.metric: self.direction, against: "minimize"})
+            if best:
+                figure = figures.front(done, best, self.metric, against, self.urls)
+                shown.append((f"{label(self.metric)} against {label(against)}, completed trials", figure))
+        return Section("What quality costs", "", tuple(shown))
+
+    def _response(self, importance: Importance) -> Section:
+        done = completed(self.trials, self.metric)
+        names = list(importance.values) or searched(done)
+        shown: list[tuple[str, Figure]] = []
+        if len(done) > 2 and names:
+            effects = {name: main_effect(done, name, self.metric) for name in names[:6]}
+            caption = (
+                "Mean by level, or by quantile bin at its median, with 95% t intervals; other settings differ as well."
+            )
+            shown.append((caption, figures.responses(effects, self.metric)))
+            caption = "Every completed trial is a line; drag along an axis to choose."
+            shown.append((caption, figures.coordinates(done, names[:MAX_AXES], self.metric)))
+        surfaces = (surface(done, x, y, self.metric) for x, y in combinations(names[:3], 2))
+        first = next((found for found in surfaces if found is not None), None)
+        if first is not None:
+            figure = figures.landscape(first, self.metric)
+            shown.append(("Smoothed over the two settings; blank where no trial is near.", figure))
+        return Section("How the objective answers", "", tuple(shown))
+
+    def _all(self) -> Section:
+        names, rows = searched(self.trials), []
+        for trial in self._ordered():
+            number = link(str(trial["number"]), self.urls.get(trial["number"]))
+            rest = [trial["status"], *self._numbers(trial), *self._settings(trial, names)]
+            cells = [*rest, trial.get("mlflow_id") or "-"]
+            rows.append([f'<span id="trial-{trial["number"]}">{number}</span>', *map(html.escape, cells)])
+        head = ["trial", "status", label(self.metric), "bits a token", *short_names(names).values(), "run"]
+        return Section("All trials", table(head, rows, numeric_from=2))
+
+    def _ordered(self) -> list[Trial]:
+        """Completed trials first, best first; then the others by number."""
+        sign = 1 if self.direction == "minimize" else -1
+
+        def order(trial: Trial) -> tuple[bool, float, int]:
+            value = trial["metrics"].get(self.metric, math.nan)
+            known = trial["status"] == "completed" and math.isfinite(value)
+            return (not known, sign * value if known else 0.0, trial["number"])
+
+        return sorted(self.trials, key=order)
+
+    def _numbers(self, trial: Trial) -> list[str]:
+        values = [trial["metrics"].get(metric) for metric in (self.metric, "rate/bits_per_token")]
+        return ["-" if value is None else f"{value:.4g}" for value in values]
+
+    def _settings(self, trial: Trial, names: Sequence[str]) -> list[str]:
+        values = [trial["overrides"].get(name) for name in names]
+        return ["-" if v is None else f"{v:.3g}" if isinstance(v, float) else str(v) for v in values]

@@ -1,0 +1,114 @@
+"""The table of effects as Markdown, CSV and LaTeX, and the runs behind it as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from tune.analysis import ArmResult, Comparison, FactorialEffect
+from tune.report.words import interval, label, p_text
+
+ESCAPES = {letter: f"\\{letter}" for letter in "&%$#_{}"}
+ESCAPES |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+ESCAPES |= {"\N{MINUS SIGN}": "$-$", "\N{PLUS-MINUS SIGN}": r"$\pm$"}
+
+
+def effect_cells(arm: ArmResult, beside: Sequence[str]) -> list[str]:
+    """Returns an arm's row in words: name, effect, p-value, standardized size, what stands beside, pairs, verdict."""
+    effect = arm.effect
+    size = "-" if effect is None or effect.g_z is None else f"{effect.g_z:.2f}"
+    cells = [arm.arm, "-" if effect is None else interval(effect), p_text(arm.p_adjusted).removeprefix("p = "), size]
+    cells += [interval(arm.beside[metric]) if metric in arm.beside else "-" for metric in beside]
+    return [*cells, "0" if effect is None else str(effect.num_seeds), arm.verdict]
+
+
+def effect_head(comparison: Comparison) -> list[str]:
+    """Returns the titles of `effect_cells`."""
+    beside = [f"\N{GREEK CAPITAL LETTER DELTA} {label(metric)}" for metric in beside_metrics(comparison)]
+    objective = f"\N{GREEK CAPITAL LETTER DELTA} {label(comparison.question.objective)} [interval]"
+    return ["arm", objective, "adjusted p", "size g", *beside, "pairs", "verdict"]
+
+
+def beside_metrics(comparison: Comparison) -> list[str]:
+    """Returns the metrics beside the objective that some arm has."""
+    return [m for m in comparison.question.beside if any(m in arm.beside for arm in comparison.arms)]
+
+
+def markdown(comparison: Comparison) -> str:
+    """Returns the table of effects as Markdown."""
+    beside, head = beside_metrics(comparison), effect_head(comparison)
+    rows = [[cell.replace("|", r"\|") for cell in effect_cells(arm, beside)] for arm in comparison.arms]
+    marks = ["---", *["---:"] * (len(head) - 2), "---"]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, marks, *rows])
+
+
+def latex(comparison: Comparison, caption: str, name: str) -> str:
+    """Returns the table of effects for a paper; it needs the package booktabs."""
+    beside = beside_metrics(comparison)
+    head = [cell.replace("\N{GREEK CAPITAL LETTER DELTA} ", "") for cell in effect_head(comparison)]
+    rows = [
+        " & ".join(map(escaped, cells)) + r" \\"
+        for cells in [head, *(effect_cells(a, beside) for a in comparison.arms)]
+    ]
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escaped(caption)}}}", rf"\label{{tab:{name}}}"]
+    lines += [rf"\begin{{tabular}}{{l{'r' * (len(head) - 2)}l}}", r"\toprule", rows[0], r"\midrule", *rows[1:]]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def escaped(text: str) -> str:
+    """Returns a text as LaTeX prints it."""
+    return "".join(ESCAPES.get(letter, letter) for letter in text)
+
+
+def effects_csv(comparison: Comparison, effects: Sequence[FactorialEffect] = ()) -> str:
+    """Returns every number of the comparison at full precision, a line an arm; then the factorial effects."""
+    rows = [_arm_values(arm) for arm in comparison.arms] + [_factorial_values(effect) for effect in effects]
+    return as_csv(rows)
+
+
+def _arm_values(arm: ArmResult) -> dict[str, Any]:
+    values = {"kind": "arm", "name": arm.arm, "verdict": arm.verdict, "p_adjusted": arm.p_adjusted}
+    values |= {"value": arm.value, "baseline_value": arm.baseline_value} | _effect_values(arm.effect, "")
+    if arm.equivalence is not None:
+        same = arm.equivalence
+        values |= {"margin": same.margin, "p_equivalence": same.p_value, "p_equivalence_adjusted": arm.p_equivalence}
+    for metric, effect in arm.beside.items():
+        values |= _effect_values(effect, f"{metric}:")
+    return values | {"diverged": _words(arm.diverged), "baseline_diverged": _words(arm.baseline_diverged)}
+
+
+def _factorial_values(found: FactorialEffect) -> dict[str, Any]:
+    kind = "main effect" if len(found.factors) == 1 else "interaction"
+    name = " x ".join(f"{factor}[{level}]" for factor, level in zip(found.factors, found.levels, strict=True))
+    aliases = "; ".join(" x ".join(alias) for alias in found.aliases)
+    return {"kind": kind, "name": name, "p_adjusted": found.p_adjusted, "aliases": aliases} | _effect_values(
+        found.effect, ""
+    )
+
+
+def _effect_values(effect: Any, prefix: str) -> dict[str, Any]:
+    names = ("mean", "low", "high", "sd", "d_z", "g_z", "p_value", "num_seeds")
+    return {} if effect is None else {f"{prefix}{name}": getattr(effect, name) for name in names}
+
+
+def runs_csv(comparison: Comparison) -> str:
+    """Returns a line a run of the comparison, with all its metrics."""
+    rows = [*comparison.baseline_rows, *(row for arm in comparison.arms for row in arm.rows)]
+    names = ("arm", "seed", "status", "run_id", "mlflow_id", "url")
+    return as_csv([{name: getattr(row, name) for name in names} | dict(row.metrics) for row in rows])
+
+
+def as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Returns rows as CSV, with the columns of all of them in the order of their first appearance."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    file = io.StringIO()
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def _words(seeds: Sequence[int]) -> str:
+    return " ".join(map(str, seeds))
