@@ -134,8 +134,8 @@ def tell(state: Path) -> int:
     """Prints where everything is; returns 0 if both services answer, else 1."""
     answers = 0
     for name, title in (("mlflow", "MLflow"), ("ray", "Ray dashboard")):
-        facts = service.running(state, name)
-        up = facts is not None and service.healthy(service.read_record(state, name)["health_url"])
+        facts, record = service.running(state, name), service.read_record(state, name)
+        up = facts is not None and record is not None and service.healthy(record["health_url"])
         print_line(
             f"{title + ':':15}{facts['url'] if facts else 'not running'}{'' if up or not facts else ' (no answer)'}"
         )

@@ -43,6 +43,8 @@ def settings(config: type[BaseModel], prefix: str = "", variant: str | None = No
     for name, info in config.model_fields.items():
         path = f"{prefix}{name}"
         sections = _sections(info.annotation)
+        if sections and info.default is None:
+            yield Setting(path, variant, "null", "null, or the settings below", info.description or "")
         if not sections:
             yield Setting(path, variant, _default(info), _rule(info), info.description or "")
         elif issubclass(sections[0], Variant):
