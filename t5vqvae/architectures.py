@@ -6,12 +6,14 @@ To add one, declare its config here with the `builder` of its model.
 from __future__ import annotations
 
 from importlib import import_module
+from operator import attrgetter
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
 from t5vqvae.config import Variant, setting
 from t5vqvae.errors import SettingError
+from t5vqvae.prompts import PromptConfig
 
 SCRATCH_ONLY = ("d_model", "d_ff", "num_heads", "num_layers", "num_decoder_layers")
 
@@ -19,23 +21,37 @@ SCRATCH_ONLY = ("d_model", "d_ff", "num_heads", "num_layers", "num_decoder_layer
 class ModelConfig(Variant):
     """The autoencoder around the quantizer; `name` picks the architecture.
 
-    `builder` names the function that builds it, `module:function`. The configs are kept apart from their models here,
-    so that a spec can be read and checked without importing Transformers.
+    `builder` names the function that builds it, `module:function`, and `loader` the one that loads what its model
+    saved. The configs are kept apart from their models here, so that a spec can be read and checked without importing
+    Transformers. `own_bottleneck` says that it brings its own bottleneck and takes no quantizer.
     """
 
     builder: ClassVar[str]
+    loader: ClassVar[str]
+    own_bottleneck: ClassVar[bool] = False
     backbone: str | None = setting(None, description="a pretrained checkpoint (folder or hub name); None: from scratch")
 
     def build(self, spec: Any, tokenizer: Any, num_roles: int = 0) -> Any:
         """Returns the model of a spec, seeded by `spec.seed`; it obeys `t5vqvae.model.TextAutoencoder`."""
-        module, function = self.builder.split(":")
-        return getattr(import_module(module), function)(spec, tokenizer, num_roles)
+        return _find(self.builder)(spec, tokenizer, num_roles)
+
+    @classmethod
+    def load(cls, directory: Any) -> Any:
+        """Returns the model of this architecture that was saved in a folder."""
+        return _find(cls.loader)(directory)
+
+
+def _find(place: str) -> Any:
+    """Returns what `module:name` or `module:Class.name` stands for."""
+    module, names = place.split(":")
+    return attrgetter(names)(import_module(module))
 
 
 class T5Config(ModelConfig):
     """T5 with a quantizer after encoder block `position`, from scratch or from a pretrained checkpoint."""
 
     builder: ClassVar[str] = "t5vqvae.model:build_t5vqvae"
+    loader: ClassVar[str] = "t5vqvae.model:T5VQVAE.from_pretrained"
     name: Literal["t5vqvae"] = "t5vqvae"
     backbone: str | None = setting(None, description="a T5 checkpoint (folder or hub name); None: from scratch")
     position: int | None = setting(
@@ -50,6 +66,7 @@ class T5Config(ModelConfig):
     num_layers: int = setting(2, ge=1, description="encoder blocks; from scratch only")
     num_decoder_layers: int = setting(2, ge=1, description="decoder blocks; from scratch only")
     dropout: float = setting(0.0, ge=0, lt=1)
+    prompts: PromptConfig | None = setting(None, description="quantized prompts made from the input; None: without")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

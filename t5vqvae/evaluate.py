@@ -8,7 +8,9 @@ Metrics (`split/name`): `nll` nats a target token; `nll_per_char` nats a charact
 0 to 100), `bleu1` (the paper's: mean sentence BLEU-1 on white-space tokens, 0 to 1). `codebook/perplexity` and
 `codebook/usage` (means over the Q codebooks), `codebook/quantization_error` (squared, relative to the states').
 `rate/bits_per_token` and `rate/bits_per_sentence` by the entropy of the codes, beside `rate/log2_codes` (all codes
-equally frequent) and `rate/log2_vocabulary`. Without a bottleneck there is no rate, and no `rate/bits_per_token`.
+equally frequent) and `rate/log2_vocabulary`. Codes of prompts count too, spread over the positions of their sentence.
+Without a bottleneck, or where the decoder sees past it (`leaks`), there is no rate, and no `rate/bits_per_token`. What
+else a model measures (`Losses.measures`, such as a continuous latent's `rate/kl_bits_per_sentence`) is reported as is.
 A quantizer with a continuous form is evaluated in that form as well (`soft/nll` and so on), whose rate has no bound.
 
 Letters: B batch, T encoder positions, S decoder positions, Q codes a position, K entries of a codebook.
@@ -28,6 +30,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from t5vqvae.autoencoder import Measures
 from t5vqvae.data import TokenizedSplit, evaluation_batches, prepare_test
 from t5vqvae.quantizers.usage import count_codes, entropy_bits, perplexity, usage
 from t5vqvae.spec import RunSpec
@@ -69,16 +72,30 @@ class _Sums:
     error: float = 0.0
     energy: float = 0.0
     counts: list[Tensor] = field(default_factory=list)
+    prompt_counts: list[Tensor] = field(default_factory=list)
+    num_prompts: int = 0
+    measures: dict[str, tuple[float, float]] = field(default_factory=dict)
     decoded: list[tuple[int, str, str, str, str]] = field(default_factory=list)
 
     def merge(self, other: _Sums) -> None:
         for name in self.__dataclass_fields__:
             mine, theirs = getattr(self, name), getattr(other, name)
-            if name == "counts" and mine and theirs:
-                theirs = [a + b for a, b in zip(mine, theirs, strict=True)]
-                setattr(self, name, theirs)
+            if name in ("counts", "prompt_counts"):
+                setattr(self, name, _added(mine, theirs))
+            elif name == "measures":
+                self.measure(theirs)
             else:
                 setattr(self, name, mine + theirs)
+
+    def measure(self, measures: Measures) -> None:
+        """Adds numerators and denominators of a model's own measures."""
+        for name, (numerator, denominator) in measures.items():
+            before = self.measures.get(name, (0.0, 0.0))
+            self.measures[name] = (before[0] + numerator, before[1] + denominator)
+
+
+def _added(mine: list[Tensor], theirs: list[Tensor]) -> list[Tensor]:
+    return [a + b for a, b in zip(mine, theirs, strict=True)] if mine and theirs else mine or theirs
 
 
 def evaluate(
@@ -171,8 +188,12 @@ def _add_losses(model: Any, batch: Any, sums: _Sums, with_swap: bool) -> None:
     sums.error += losses.squared_error
     sums.energy += losses.squared_states
     if losses.codes_BTQ is not None:
-        counts = [c.cpu() for c in count_codes(losses.codes_BTQ, model.quantizer.code_sizes)]
-        sums.counts = [a + b for a, b in zip(sums.counts, counts, strict=True)] if sums.counts else counts
+        sums.counts = _added(sums.counts, [c.cpu() for c in count_codes(losses.codes_BTQ, model.quantizer.code_sizes)])
+    if losses.prompt_codes_BPQ is not None:
+        prompts, sizes = losses.prompt_codes_BPQ, model.prompts.quantizer.code_sizes
+        sums.prompt_counts = _added(sums.prompt_counts, [c.cpu() for c in count_codes(prompts, sizes)])
+        sums.num_prompts += prompts.shape[0] * prompts.shape[1]
+    sums.measure(losses.measures)
     if with_swap:
         sums.nll_swapped += float(model.losses(batch, swap_memory=True).nll_sum) - float(losses.nll_sum)
         sums.num_swapped += losses.num_tokens
@@ -223,17 +244,25 @@ def _quality(sums: _Sums) -> dict[str, float]:
 
 def _rate(sums: _Sums, model: Any) -> dict[str, float]:
     metrics = {"rate/log2_vocabulary": math.log2(len(model.tokenizer))}
+    metrics |= {name: above / max(1e-12, below) for name, (above, below) in sums.measures.items()}
     if not sums.counts:
         return metrics
     if sums.energy > 0:
         metrics["codebook/quantization_error"] = sums.error / sums.energy
-    bits = sum(map(entropy_bits, sums.counts))
+    metrics["codebook/perplexity"] = _mean([perplexity(counts) for counts in sums.counts])
+    metrics["codebook/usage"] = _mean([usage(counts) for counts in sums.counts])
+    if model.leaks:
+        return metrics
+    bits, log2_codes = sum(map(entropy_bits, sums.counts)), model.quantizer.log2_codes
+    if sums.prompt_counts:
+        share = sums.num_prompts / sums.num_positions
+        bits += share * sum(map(entropy_bits, sums.prompt_counts))
+        log2_codes += share * model.prompts.quantizer.log2_codes
+        metrics["prompts/perplexity"] = _mean([perplexity(counts) for counts in sums.prompt_counts])
     return metrics | {
-        "codebook/perplexity": _mean([perplexity(counts) for counts in sums.counts]),
-        "codebook/usage": _mean([usage(counts) for counts in sums.counts]),
         "rate/bits_per_token": bits,
         "rate/bits_per_sentence": bits * sums.num_positions / sums.num_sentences,
-        "rate/log2_codes": model.quantizer.log2_codes,
+        "rate/log2_codes": log2_codes,
     }
 
 

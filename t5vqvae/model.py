@@ -13,12 +13,11 @@ Letters: B batch, T encoder positions, S decoder positions, E model width, Q cod
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
@@ -26,19 +25,24 @@ from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 from transformers.models.t5.modeling_t5 import T5Attention, T5PreTrainedModel, T5Stack
 
 from t5vqvae.architectures import T5Config
+from t5vqvae.autoencoder import Losses, Memory, TextAutoencoder, load_model, pooled, reconstruct, teacher_forced
 from t5vqvae.errors import SettingError
+from t5vqvae.prompts import PromptConfig, Prompts
 from t5vqvae.quantizers import Quantizer, QuantizerConfig, QuantizerOutput
 from t5vqvae.spec import RunSpec
 
+__all__ = ["T5VQVAE", "Losses", "T5VQVAEConfig", "TextAutoencoder", "build_t5vqvae", "load_model", "reconstruct"]
+
 
 class T5VQVAEConfig(transformers.T5Config):
-    """T5's config and the bottleneck's: `quantizer` (its settings), `position`, `cross_positions`."""
+    """T5's config and the bottleneck's: settings of `quantizer` and `prompts`, `position`, `cross_positions`."""
 
     model_type = "t5vqvae"
 
     quantizer: dict[str, Any] | None = None
     position: int | None = None
     cross_positions: str = "none"
+    prompts: dict[str, Any] | None = None
     num_roles: int = 0
     seed: int = 0
 
@@ -51,6 +55,10 @@ class T5VQVAEConfig(transformers.T5Config):
             raise SettingError(f"quantizer.name={settings['name']!r} must be one of {known}")
         return variant.parse(settings)
 
+    def prompt_config(self) -> PromptConfig | None:
+        """Returns the prompts' settings, checked; None without prompts."""
+        return None if self.prompts is None else PromptConfig.parse(self.prompts)
+
 
 @dataclass
 class T5VQVAEOutput(Seq2SeqLMOutput):
@@ -58,60 +66,6 @@ class T5VQVAEOutput(Seq2SeqLMOutput):
 
     codes: Tensor | None = None
     aux_loss: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Losses:
-    """One micro-batch's losses, kept as sums so that micro-batches and workers add up exactly.
-
-    Attributes:
-        nll_sum: Summed cross-entropy of the target tokens, nats.
-        num_tokens: Target tokens in that sum.
-        aux_loss: Mean over the unpadded encoder positions, weighted.
-        num_positions: Those positions.
-        terms: The quantizer's weighted terms by name.
-        logits_BSV: Scores of every target position.
-        codes_BTQ: Chosen codes, -1 at padding; None without a bottleneck.
-        squared_error: In evaluation mode, the summed squared difference between states and quantized states of the
-            unpadded positions; 0 in training.
-        squared_states: Likewise the summed squares of those states.
-    """
-
-    nll_sum: Tensor
-    num_tokens: int
-    aux_loss: Tensor
-    num_positions: int
-    terms: dict[str, Tensor]
-    logits_BSV: Tensor
-    codes_BTQ: Tensor | None
-    squared_error: float
-    squared_states: float
-
-
-class TextAutoencoder(Protocol):
-    """What training and evaluation ask of a model: T5VQVAE's and every baseline's contract.
-
-    Attributes:
-        quantizer: The bottleneck, with the contract of `t5vqvae.quantizers.base`.
-        tokenizer: The one it was trained with.
-        last_codes: Codes (B, T, Q) of the latest batch; None without a bottleneck.
-    """
-
-    quantizer: Quantizer
-    tokenizer: PreTrainedTokenizerBase | None
-    last_codes: Tensor | None
-
-    def losses(self, batch: Any, swap_memory: bool = False) -> Losses:
-        """Returns the teacher-forced losses of a `Batch`, as sums."""
-
-    def greedy(self, batch: Any, max_new_tokens: int) -> Tensor:
-        """Returns greedily decoded token ids, shape (B, at most max_new_tokens + 1)."""
-
-    def states_to_quantize(self, batch: Any) -> Tensor:
-        """Returns the unpadded states that the quantizer sees, shape (N, E)."""
-
-    def save_pretrained(self, directory: str | Path) -> None:
-        """Writes config, weights (safetensors) and tokenizer."""
 
 
 class _T5Start:
@@ -141,7 +95,8 @@ class QuantizedEncoder(_T5Start, T5Stack):
             module._is_hf_initialized = True  # or post_init would draw its weights anew, as T5 draws linear layers
         self.output: QuantizerOutput | None = None
         self.states_BTE: Tensor | None = None
-        self._mask_BT: Tensor | None = None
+        self.raw_states_BTE: Tensor | None = None
+        self.mask_BT: Tensor | None = None
         self._roles_BT: Tensor | None = None
         self._forced_BTE: Tensor | None = None
         if position < config.num_layers:
@@ -161,7 +116,7 @@ class QuantizedEncoder(_T5Start, T5Stack):
         """Runs the encoder; `quantized` (B, T, E) replaces what the quantizer would give (decoding from codes)."""
         given = input_ids if input_ids is not None else inputs_embeds
         ones_BT = torch.ones(given.shape[:2], dtype=torch.bool, device=given.device)
-        self._mask_BT = ones_BT if attention_mask is None else attention_mask.bool()
+        self.mask_BT = ones_BT if attention_mask is None else attention_mask.bool()
         self._roles_BT, self._forced_BTE = roles, quantized
         return super().forward(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
@@ -177,8 +132,8 @@ class QuantizedEncoder(_T5Start, T5Stack):
         if self._forced_BTE is not None:
             self.output = None
             return self._forced_BTE.to(states_BTE.dtype)
-        self.states_BTE = states_BTE.detach()
-        self.output = self.quantizer(states_BTE, self._mask_BT, self._roles_BT)
+        self.states_BTE, self.raw_states_BTE = states_BTE.detach(), states_BTE
+        self.output = self.quantizer(states_BTE, self.mask_BT, self._roles_BT)
         return self.output.quantized_BTE
 
 
@@ -270,13 +225,37 @@ class T5VQVAE(_T5Start, T5ForConditionalGeneration):
         self.encoder = QuantizedEncoder(_stack_config(config, is_decoder=False), position)
         self.decoder = PositionedDecoder(_stack_config(config, is_decoder=True), config.cross_positions)
         self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.prompts = self._build_prompts(config)
         self.tokenizer: PreTrainedTokenizerBase | None = None
         self.post_init()
 
+    @staticmethod
+    def _build_prompts(config: T5VQVAEConfig) -> Prompts | None:
+        settings = config.prompt_config()
+        if settings is None:
+            return None
+        if config.d_model % 4:
+            raise SettingError(f"model.prompts needs a model.d_model divisible by 4, not {config.d_model}")
+        with torch.device("cpu"):
+            prompts = settings.build(config.d_model, config.seed)
+        for module in prompts.modules():
+            module._is_hf_initialized = True
+        return prompts
+
     @property
-    def quantizer(self) -> nn.Module:
+    def quantizer(self) -> Quantizer:
         """The bottleneck."""
         return self.encoder.quantizer
+
+    @property
+    def quantizers(self) -> list[Quantizer]:
+        """The bottleneck, and every further one."""
+        return [self.quantizer] if self.prompts is None else [self.quantizer, self.prompts.quantizer]
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the decoder sees more than codes: continuous prompts."""
+        return self.prompts is not None and not self.prompts.quantizer.discrete
 
     def forward(
         self,
@@ -301,10 +280,12 @@ class T5VQVAE(_T5Start, T5ForConditionalGeneration):
             roles: Semantic roles (B, T), for quantizers that read them.
             kwargs: The rest of what T5 takes.
         """
-        bottleneck = None
+        memory = None
         if encoder_outputs is None:
-            encoder_outputs = self.encoder(input_ids, attention_mask, inputs_embeds=inputs_embeds, roles=roles)
-            bottleneck = self.encoder.output
+            memory = self._remember(input_ids, attention_mask, roles, inputs_embeds)
+            encoder_outputs = BaseModelOutput(last_hidden_state=memory.states_BME)
+            attention_mask = attention_mask if self.prompts is None else memory.mask_BM
+        bottleneck = None if memory is None else memory.bottleneck
         output = super().forward(
             attention_mask=attention_mask,
             decoder_input_ids=decoder_input_ids,
@@ -314,7 +295,7 @@ class T5VQVAE(_T5Start, T5ForConditionalGeneration):
         )
         loss = output.loss
         if loss is not None and bottleneck is not None:
-            loss = loss + bottleneck.aux_loss.to(loss.dtype)
+            loss = loss + (memory.bottleneck.aux_loss if memory.aux_loss is None else memory.aux_loss).to(loss.dtype)
         return T5VQVAEOutput(
             **{**output, "loss": loss},
             codes=None if bottleneck is None else bottleneck.codes_BTQ,
@@ -329,30 +310,40 @@ class T5VQVAE(_T5Start, T5ForConditionalGeneration):
             swap_memory: Give every sentence the memory of the next one: a decoder that loses nothing by it
                 ignores the latent.
         """
-        memory, mask_BT = self.encoder(batch.input_ids_BT, batch.mask_BT, roles=batch.roles_BT), batch.mask_BT
-        bottleneck, states_BTE = self.encoder.output, self.encoder.states_BTE
-        if swap_memory:
-            memory = BaseModelOutput(last_hidden_state=memory.last_hidden_state.roll(1, 0))
-            mask_BT = mask_BT.roll(1, 0)
-        logits_BSV = T5ForConditionalGeneration.forward(
+        memory = self.remember(batch)
+        return teacher_forced(batch, memory, lambda given: self.score(given, batch), swap_memory, self.training)
+
+    def remember(self, batch: Any) -> Memory:
+        """Returns what the decoder may know of a `Batch`."""
+        return self._remember(batch.input_ids_BT, batch.mask_BT, batch.roles_BT)
+
+    def _remember(self, ids_BT: Any, mask_BT: Any, roles_BT: Any, embeds_BTE: Any = None) -> Memory:
+        states_BTE = self.encoder(ids_BT, mask_BT, inputs_embeds=embeds_BTE, roles=roles_BT).last_hidden_state
+        mask_BT = self.encoder.mask_BT
+        memory = Memory(states_BTE, mask_BT, self.encoder.output, self.encoder.states_BTE)
+        return memory if self.prompts is None else self._prompted(memory, self.encoder.raw_states_BTE)
+
+    def _prompted(self, memory: Memory, raw_BTE: Tensor) -> Memory:
+        """Puts prompts before the memory; their loss is shared out over the positions."""
+        prompts_BPE, output = self.prompts(pooled(raw_BTE, memory.mask_BM))
+        return replace(
+            memory,
+            states_BME=torch.cat([prompts_BPE.to(memory.states_BME.dtype), memory.states_BME], 1),
+            mask_BM=torch.cat([memory.mask_BM.new_ones(prompts_BPE.shape[:2]), memory.mask_BM], 1),
+            prompt_codes_BPQ=output.codes_BTQ,
+            aux_loss=memory.bottleneck.aux_loss
+            + output.aux_loss * (output.num_positions / max(1, memory.bottleneck.num_positions)),
+        )
+
+    def score(self, memory: Memory, batch: Any) -> Tensor:
+        """Returns the logits of every target position of a `Batch` given a memory, shape (B, S, V)."""
+        return T5ForConditionalGeneration.forward(
             self,
-            attention_mask=mask_BT,
-            encoder_outputs=memory,
+            attention_mask=memory.mask_BM,
+            encoder_outputs=BaseModelOutput(last_hidden_state=memory.states_BME),
             decoder_input_ids=self._shift_right(batch.labels_BS),
             use_cache=False,
         ).logits
-        nll_sum = F.cross_entropy(logits_BSV.flatten(0, 1).float(), batch.labels_BS.flatten(), reduction="sum")
-        return Losses(
-            nll_sum=nll_sum,
-            num_tokens=batch.num_target_tokens,
-            aux_loss=bottleneck.aux_loss,
-            num_positions=bottleneck.num_positions,
-            terms=bottleneck.terms,
-            logits_BSV=logits_BSV.detach(),
-            codes_BTQ=bottleneck.codes_BTQ,
-            squared_error=0.0 if self.training else _energy(states_BTE - bottleneck.quantized_BTE, batch.mask_BT),
-            squared_states=0.0 if self.training else _energy(states_BTE, batch.mask_BT),
-        )
 
     @torch.no_grad()
     def states_to_quantize(self, batch: Any) -> Tensor:
@@ -363,13 +354,20 @@ class T5VQVAE(_T5Start, T5ForConditionalGeneration):
     @torch.no_grad()
     def greedy(self, batch: Any, max_new_tokens: int) -> Tensor:
         """Returns greedily decoded token ids of a `Batch`, shape (B, at most max_new_tokens + 1)."""
-        memory = self.encoder(batch.input_ids_BT, batch.mask_BT, roles=batch.roles_BT)
-        return self._generate_from(memory, batch.mask_BT, max_new_tokens)
+        memory = self.remember(batch)
+        states = BaseModelOutput(last_hidden_state=memory.states_BME)
+        return self._generate_from(states, memory.mask_BM, max_new_tokens)
 
     @property
     def last_codes(self) -> Tensor | None:
         """Codes (B, T, Q) of the latest batch that went through the encoder; None without a bottleneck."""
         return None if self.encoder.output is None else self.encoder.output.codes_BTQ
+
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        """As Transformers' `generate`; with prompts, only from `encoder_outputs` that hold them (see `greedy`)."""
+        if self.prompts is not None and kwargs.get("encoder_outputs") is None:
+            raise ValueError("a model with prompts cannot generate from input_ids; use greedy, or reconstruct")
+        return super().generate(*args, **kwargs)
 
     def _generate_from(self, memory: BaseModelOutput, mask_BT: Tensor, max_new_tokens: int) -> Tensor:
         return self.generate(
@@ -415,16 +413,49 @@ class T5VQVAE(_T5Start, T5ForConditionalGeneration):
         return self.quantizer.lookup(codes_BTQ)
 
     @torch.no_grad()
-    def decode(self, codes_BTQ: Tensor, max_new_tokens: int = 64) -> list[str]:
-        """Returns the texts that codes stand for, decoded greedily."""
-        mask_BT = (codes_BTQ >= 0).all(-1)
-        return self.decode_states(self.embed_codes(codes_BTQ), mask_BT, max_new_tokens)
+    def encode_prompts(self, texts: Sequence[str]) -> Tensor:
+        """Returns the codes of the texts' prompts, int64, shape (B, P, 1).
+
+        Raises:
+            ValueError: If the model has no quantized prompts.
+        """
+        tokens = self._tokenize(texts)
+        codes_BPQ = self._remember(tokens["input_ids"], tokens["attention_mask"].bool(), None).prompt_codes_BPQ
+        if codes_BPQ is None:
+            raise ValueError("the model has no quantized prompts, hence no codes of them")
+        return codes_BPQ
 
     @torch.no_grad()
-    def decode_states(self, quantized_BTE: Tensor, mask_BT: Tensor, max_new_tokens: int = 64) -> list[str]:
-        """Returns the texts decoded from quantized states at `position`; the blocks after it run on them."""
+    def decode(
+        self, codes_BTQ: Tensor, max_new_tokens: int = 64, *, prompt_codes_BPQ: Tensor | None = None
+    ) -> list[str]:
+        """Returns the texts that codes (and those of the prompts, in a model with prompts) stand for, greedily."""
+        mask_BT = (codes_BTQ >= 0).all(-1)
+        states_BTE = self.embed_codes(codes_BTQ)
+        return self.decode_states(states_BTE, mask_BT, max_new_tokens, prompt_codes_BPQ=prompt_codes_BPQ)
+
+    @torch.no_grad()
+    def decode_states(
+        self,
+        quantized_BTE: Tensor,
+        mask_BT: Tensor,
+        max_new_tokens: int = 64,
+        *,
+        prompt_codes_BPQ: Tensor | None = None,
+    ) -> list[str]:
+        """Returns the texts decoded from quantized states at `position`; the blocks after it run on them.
+
+        Raises:
+            ValueError: If the model has prompts and their codes are missing.
+        """
         blank_BTE = torch.zeros_like(quantized_BTE)
         memory = self.encoder(inputs_embeds=blank_BTE, attention_mask=mask_BT, quantized=quantized_BTE)
+        if self.prompts is not None:
+            if prompt_codes_BPQ is None:
+                raise ValueError("the model has prompts: decoding needs prompt_codes_BPQ, see encode_prompts")
+            prompts_BPE = self.prompts.embed(prompt_codes_BPQ)
+            memory = BaseModelOutput(last_hidden_state=torch.cat([prompts_BPE, memory.last_hidden_state], 1))
+            mask_BT = torch.cat([mask_BT.new_ones(prompts_BPE.shape[:2]), mask_BT], 1)
         ids = self._generate_from(memory, mask_BT, max_new_tokens)
         return self.tokenizer.batch_decode(ids, skip_special_tokens=True)
 
@@ -441,10 +472,6 @@ class T5VQVAE(_T5Start, T5ForConditionalGeneration):
         super().save_pretrained(directory, *args, **kwargs)
         if self.tokenizer is not None:
             self.tokenizer.save_pretrained(directory)
-
-
-def _energy(x_BTE: Tensor, mask_BT: Tensor) -> float:
-    return float((x_BTE.detach().float().square() * mask_BT.unsqueeze(-1)).sum())
 
 
 def _stack_config(config: T5VQVAEConfig, is_decoder: bool) -> T5VQVAEConfig:
@@ -476,6 +503,7 @@ def _bottleneck(spec: RunSpec, num_roles: int) -> dict[str, Any]:
         "quantizer": spec.quantizer.as_dict(),
         "position": spec.model.position,
         "cross_positions": spec.model.resolved_cross_positions,
+        "prompts": None if spec.model.prompts is None else spec.model.prompts.as_dict(),
         "num_roles": num_roles,
         "seed": spec.seed,
     }
@@ -511,7 +539,7 @@ def _from_backbone(spec: RunSpec, num_roles: int) -> T5VQVAE:
         settings.pop(name, None)
     model = T5VQVAE(T5VQVAEConfig(**settings))
     missing, unexpected = model.load_state_dict(backbone.state_dict(), strict=False)
-    own = ("encoder.quantizer.", "decoder.input_scale", "decoder.memory_scale", "decoder.block.0.layer.1")
+    own = ("encoder.quantizer.", "prompts.", "decoder.input_scale", "decoder.memory_scale", "decoder.block.0.layer.1")
     lost = [name for name in missing if not name.startswith(own)]
     if lost or unexpected:
         raise SettingError(f"model.backbone={spec.model.backbone!r} does not fit T5: {[*lost, *unexpected][:3]}")

@@ -10,7 +10,6 @@ model.predict(pandas.DataFrame({"text": ["x + y"]}), params={"max_new_tokens": 3
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,10 @@ class TextAutoencoder(PythonModel):
         """Loads weights and tokenizer; on the GPU when there is one."""
         import torch
 
-        from t5vqvae.model import T5VQVAE
+        from t5vqvae.model import load_model
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = T5VQVAE.from_pretrained(Path(context.artifacts["model"])).to(device).eval()
+        self.model = load_model(Path(context.artifacts["model"])).to(device).eval()
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Returns a frame of `reconstruction` and `codes`, one row a text.
@@ -39,22 +38,18 @@ class TextAutoencoder(PythonModel):
             model_input: A frame with a column `text`.
             params: `max_new_tokens` of a reconstruction, and `batch_size`.
 
-        `codes` is a list of positions, each a list of one code a codebook.
+        `codes` is a list of positions, each a list of one code a codebook; None where the model has no codes.
         """
-        params = params or {}
-        texts = [str(text) for text in model_input["text"]]
-        rows = [
-            row
-            for start in range(0, len(texts), params.get("batch_size", 64))
-            for row in self._rows(texts[start : start + params.get("batch_size", 64)], params.get("max_new_tokens", 64))
-        ]
-        return pd.DataFrame(rows, columns=["reconstruction", "codes"], index=model_input.index)
+        from t5vqvae.model import reconstruct
 
-    def _rows(self, texts: list[str], max_new_tokens: int) -> Iterator[tuple[str, list[list[int]]]]:
-        codes_BTQ = self.model.encode(texts)
-        reconstructions = self.model.decode(codes_BTQ, max_new_tokens)
-        for text, codes_TQ in zip(reconstructions, codes_BTQ, strict=True):
-            yield text, codes_TQ[(codes_TQ >= 0).all(-1)].tolist()
+        params = params or {}
+        texts, size = [str(text) for text in model_input["text"]], params.get("batch_size", 64)
+        rows: list[tuple[str, list[list[int]] | None]] = []
+        for start in range(0, len(texts), size):
+            part = texts[start : start + size]
+            decoded, codes = reconstruct(self.model, part, params.get("max_new_tokens", 64))
+            rows += zip(decoded, [None] * len(part) if codes is None else codes, strict=True)
+        return pd.DataFrame(rows, columns=["reconstruction", "codes"], index=model_input.index)
 
 
 set_model(TextAutoencoder())

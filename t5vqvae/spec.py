@@ -84,6 +84,15 @@ class RunSpec(Config):
     train: TrainConfig = Field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
 
+    @model_validator(mode="after")
+    def _one_bottleneck(self) -> Self:
+        if self.model.own_bottleneck and self.quantizer.name != "none":
+            raise SettingError(
+                f"quantizer.name={self.quantizer.name} cannot be used with model.name={self.model.name}, which brings"
+                " its own bottleneck; set quantizer.name=none"
+            )
+        return self
+
     def run_id(self, data_fingerprint: str, precision: str) -> str:
         """Returns 16 hex digits that stand for the result: the same id, the same result.
 
