@@ -147,6 +147,7 @@ def test_the_forest_is_drawn_to_scale():
     effect = comparison({"worse arm": 0.2}).arms[0].effect
     assert (dot - 50) / (low + width - 50) == pytest.approx(effect.mean / effect.high, rel=1e-3)
     assert (low - 50) / (dot - 50) == pytest.approx(effect.low / effect.mean, rel=1e-3)
+    assert low + width == pytest.approx(50 + 50 / 1.05, abs=0.02), "the farthest end is near the edge"
 
 
 def test_the_answer_says_what_was_shown_and_no_more():
