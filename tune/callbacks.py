@@ -55,7 +55,8 @@ class Ledger(ray.tune.Callback):
         self._live: dict[int, dict[str, Any]] = {}
         for number in sorted(records):
             retention.add(records[number])
-            self._show(number, records[number].status, vars(records[number]))
+            board.rows[number] = self._row(number, records[number].status, vars(records[number]))
+        board.best = None if retention.best is None else retention.best.number
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number = trial.config["number"]
@@ -145,10 +146,12 @@ class Ledger(ray.tune.Callback):
     def _show(self, number: int, status: str, known: Mapping[str, Any]) -> None:
         best = self.retention.best
         self.board.best = None if best is None else best.number
+        self.board.put(self._row(number, status, known))
+
+    def _row(self, number: int, status: str, known: Mapping[str, Any]) -> Row:
         tracker, mlflow_id = self.plan.tracker, known.get("mlflow_id")
         url = tracker.url(mlflow_id) if tracker is not None and mlflow_id else None
-        seconds = known.get("seconds") or 0.0
-        self.board.put(Row(number, known["overrides"], status, known["metrics"], seconds, url))
+        return Row(number, known["overrides"], status, known["metrics"], known.get("seconds") or 0.0, url)
 
 
 KNOWN = ("status", "tags", "run_id", "mlflow_id", "checkpoint", "seconds")
