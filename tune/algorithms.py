@@ -140,6 +140,8 @@ class NSGA2Config(SamplerConfig):
 class CMAESConfig(SamplerConfig):
     """Covariance matrix adaptation; for numbers alone, without conditions, one objective.
 
+    Constraints decide which trial is best, but do not guide it.
+
     Source: Hansen 2016 (arXiv:1604.00772); whole numbers by the margin of Hamano et al. 2022 (arXiv:2205.13482).
     """
 
@@ -158,6 +160,7 @@ class CMAESConfig(SamplerConfig):
         from optuna.exceptions import ExperimentalWarning
         from optuna.samplers import CmaEsSampler
 
+        warnings.filterwarnings("ignore", "Constraints have been set, but CmaEsSampler")  # once a suggestion
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             return CmaEsSampler(n_startup_trials=self.num_startup, with_margin=True, seed=seed)

@@ -60,11 +60,12 @@ class DryRun:
         """
         if self.spec.scheduler.name == "none":
             return 1.0
-        steps, rung, passing, before, expected = self.spec.base_spec.train.max_steps, self.spec.grace_steps, 1.0, 0, 0.0
+        steps, factor = self.spec.base_spec.train.max_steps, self.spec.scheduler.reduction_factor
+        rung, before, passing, expected = float(self.spec.grace_steps), 0.0, 1.0, 0.0
         while rung < steps:
             expected += passing * (rung - before)
-            passing /= self.spec.scheduler.reduction_factor
-            before, rung = rung, rung * self.spec.scheduler.reduction_factor
+            passing /= factor
+            before, rung = rung, rung * factor
         return (expected + passing * (steps - before)) / steps
 
     def lines(self) -> list[str]:
@@ -90,7 +91,7 @@ class DryRun:
         if total is None:
             return [f"{needs} each; hours unknown: set budget.step_seconds to what a step takes"]
         device_hours = total * each * resources.workers
-        wall = f", {total / spec.budget.concurrent:.1f} hours" if spec.budget.concurrent else ""
+        wall = f" ({total / spec.budget.concurrent:.1f} hours of wall time)" if spec.budget.concurrent else ""
         lines = [
             f"{needs} each, at {self.step_seconds:g} seconds a step",
             f"at most {device_hours:.1f} {device} hours{wall} if no trial is stopped early",

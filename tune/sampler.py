@@ -49,7 +49,7 @@ class StudySearcher(Searcher):
         """See `Suggestions.intermediate_values`."""
         return self.suggestions.intermediate_values()
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]  # Ray's FINISHED is a string
         suggestion = self.suggestions.next()
         if suggestion is None:
             return Searcher.FINISHED

@@ -84,7 +84,7 @@ class Suggestions:
             self.enqueue_baseline()
             trial, resumed = self.study.ask(), False
             self.num_asked += 1
-            self._live[trial.number] = trial
+            self._live[trial.number], self._reported[trial.number] = trial, set()
         else:
             return None
         overrides = self.spec.space.sample(trial, self.spec.base_values)
@@ -104,7 +104,7 @@ class Suggestions:
             return
         self._reported[number].add(step)
         objective, scheduled = self._sole_objective(), self._scheduled_metric()
-        if objective in metrics:
+        if objective is not None and objective in metrics:
             trial.report(float(metrics[objective]), step)
         if scheduled is not None and scheduled != objective and scheduled in metrics:
             trial.set_user_attr(f"{HISTORY}{step}", float(metrics[scheduled]))

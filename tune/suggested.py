@@ -12,11 +12,10 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from t5vqvae.config import Variant
 from t5vqvae.errors import SettingError
 from t5vqvae.quantizers import QuantizerConfig
 
-FAMILIES: dict[str, type[Variant]] = {"quantizer": QuantizerConfig}
+FAMILIES: dict[str, Any] = {"quantizer": QuantizerConfig}
 """The sections of a run spec whose variants declare a `space`."""
 
 

@@ -69,7 +69,8 @@ def warm_start(suggestions: Suggestions, folder: Path) -> WarmStart:
 
 def _sorted_out(records: list[TrialRecord], spec: SearchSpec, other: SearchSpec) -> tuple[list[Placed], list[Placed]]:
     """Returns the trials that lie in this study's space: those that could be its own, and the rest."""
-    kin, strangers = [], []
+    kin: list[Placed] = []
+    strangers: list[Placed] = []
     for record in records:
         theirs = other.run_spec(record.overrides)
         point = spec.space.place(theirs.as_flat_dict())

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -19,7 +20,7 @@ from tune.study import SearchSpec, load
 from tune.suggest import ORIGIN, Suggestions
 from tune.warm_start import warm_start
 
-STUDY = {
+STUDY: dict[str, Any] = {
     "name": "tiny",
     "base": {"model.position": 2, "quantizer.codebook_size": 256},
     "space": {
@@ -238,6 +239,7 @@ def test_several_objectives_keep_the_schedulers_metric(tmp_path):
     for number in range(2):
         suggestions.next()
         suggestions.report(number, metrics(step=50) | {"validation/bleu": 10.0 + number})
+    suggestions.report(1, metrics(step=50) | {"validation/bleu": 99.0})  # told before
     suggestions.end(0, "completed", metrics(nll=0.7))
     suggestions.end(1, "pruned", metrics() | {"validation/bleu": 12.0})
     heir = Suggestions(study(**TWO), path)
@@ -343,7 +345,7 @@ def test_a_dry_run_counts_hours_and_machines():
     plan = dry_run(spec)
     assert [(trial.workers, trial.cpus, trial.gpus) for trial in plan.trials] == [(4, 16.0, 4.0)] * 48
     assert plan.max_trial_hours == pytest.approx(48 * 2.0)
-    assert "at most 384.0 GPU hours, 24.0 hours" in str(plan)
+    assert "at most 384.0 GPU hours (24.0 hours of wall time)" in str(plan)
     assert "hours unknown: set budget.step_seconds" in str(dry_run(load("quickstart", ["budget.step_seconds=null"])))
 
 
