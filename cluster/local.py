@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -156,11 +157,13 @@ def tell_shell(state: Path) -> int:
 
 
 def stop(state: Path) -> None:
-    """Ends both services and everything that they started; nothing else."""
+    """Ends both services and everything that they started; nothing else. A folder of Ray's outside `state` goes too."""
     with _alone(state):
         for name in reversed(NAMES):
             num_processes = service.stop(state, name)
             print_line(f"{name}: {f'ended {num_processes} processes' if num_processes else 'was not running'}")
+        if not (folder := ray_folder(state)).is_relative_to(state):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -86,8 +86,11 @@ def test_a_killed_mlflow_server_comes_back_where_jobs_look_for_it(state: Path) -
 def test_stop_leaves_no_process_and_no_port(state: Path) -> None:
     family = [p for name in local.NAMES for p in service._family(service.read_record(state, name))]
     port = int(service.running(state, "ray")["address"].split(":")[1])
+    folder = Path(service.running(state, "ray")["folder"])
     assert len(family) > 5
+    assert folder.is_dir()
     local.stop(state)
+    assert not folder.exists()
     assert [process for process in family if process.is_running()] == []
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
