@@ -35,9 +35,9 @@ LAYERS = [
     "tune.trial",
     "tune.session",
     "tune.search",
+    "tune.report",
     "tune.ablate",
     "tune.promote",
-    "tune.report",
     "tune.cli",
 ]
 """Lowest first. What lies between them is not listed: it may serve both sides, but lead nothing upwards."""

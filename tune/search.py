@@ -212,7 +212,7 @@ def _prepare_data(plan: TrialPlan) -> None:
 def _conclude(spec: SearchSpec, plan: TrialPlan, records: dict[int, TrialRecord], stopped: str | None) -> SearchResult:
     """Brings tracking to its end and returns what was found."""
     try:
-        _settle_tracking(plan, records)
+        settle_tracking(plan, records)
     except TrackingError as error:
         print(f"{error}; what is unsent is kept, and sent by the next start of this study")
     found = [records[number] for number in sorted(records)]
@@ -228,7 +228,7 @@ def _conclude(spec: SearchSpec, plan: TrialPlan, records: dict[int, TrialRecord]
     return SearchResult(spec.name, found, best, pareto(found, spec), plan.parent_id, stopped)
 
 
-def _settle_tracking(plan: TrialPlan, records: dict[int, TrialRecord]) -> None:
+def settle_tracking(plan: TrialPlan, records: dict[int, TrialRecord]) -> None:
     """Sends what waits, completes records with the MLflow ids that came late, and leaves no run RUNNING."""
     tracker, trials = plan.tracker, plan.paths.trials
     tracker.replay(trials)

@@ -24,6 +24,7 @@ from tune.trial import PLAN, TrialPlan, trainable
 
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
+    from ray.tune.search import Searcher
 
 MAX_RESTARTS = 2
 """How often a trial whose process died is started again, from its checkpoint."""
@@ -52,6 +53,28 @@ def run_trials(
     retention = Retention(plan.paths, spec.retention.keep_best, lambda found: contenders(found, spec))
     ledger = Ledger(spec, plan, records, retention, board)
     stop.failed = lambda: too_many_failures(ledger.num_failed, spec)
+    tune_run(
+        plan,
+        searcher=searcher,
+        scheduler=scheduler_of(spec, plan, searcher),
+        stop=stop,
+        concurrent=concurrent,
+        ledger=ledger,
+        board=board,
+    )
+
+
+def tune_run(
+    plan: TrialPlan,
+    *,
+    searcher: Searcher,
+    scheduler: TrialScheduler | None,
+    stop: Stop,
+    concurrent: int,
+    ledger: Ledger,
+    board: Board,
+) -> None:
+    """Lets Ray Tune run what a searcher gives, `{"number", "overrides"}` each, until it or `stop` ends it."""
     scratch = plan.paths.root / "ray"
     with _quiet(), board:
         ray.tune.run(
@@ -61,7 +84,7 @@ def run_trials(
             config={PLAN: plan},
             num_samples=-1,
             search_alg=searcher,
-            scheduler=scheduler_of(spec, plan, searcher),
+            scheduler=scheduler,
             max_concurrent_trials=concurrent,
             reuse_actors=plan.runner == "process",
             max_failures=MAX_RESTARTS,

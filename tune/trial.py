@@ -59,8 +59,8 @@ class TrialPlan:
     parent_id: str | None = None
     trainer: str = TRAINER
 
-    def run(self, number: int, overrides: Mapping[str, Any]) -> TrackedRun:
-        """Returns what trial `number` trains and where its traces go."""
+    def run(self, number: int, overrides: Mapping[str, Any], tags: Mapping[str, str] | None = None) -> TrackedRun:
+        """Returns what trial `number` trains and where its traces go, with further MLflow tags."""
         settings = {**overrides, "train.num_workers": self.workers}
         return TrackedRun(
             spec=self.base.with_overrides(settings),
@@ -69,7 +69,7 @@ class TrialPlan:
             key=self.key(number),
             tracker=self.tracker,
             parent_id=self.parent_id,
-            tags={"t5vqvae.study": self.study, "t5vqvae.number": str(number)},
+            tags={"t5vqvae.study": self.study, "t5vqvae.number": str(number), **(tags or {})},
             keep_steps=self.keep_steps,
             trainer=self.trainer,
         )
@@ -126,7 +126,7 @@ class ProcessTrial(ray.tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         plan: TrialPlan = config[PLAN]
         self._last: dict[str, Any] = {}
-        self._run = plan.run(config["number"], config["overrides"])
+        self._run = plan.run(config["number"], config["overrides"], config.get("tags"))
         self._reports = _with_threads(plan.cpus, follow(self._run))
 
 
@@ -143,7 +143,7 @@ def ray_train_trial(config: dict[str, Any]) -> None:
     from t5vqvae.ray_train import fit
 
     plan: TrialPlan = config[PLAN]
-    run = plan.run(config["number"], config["overrides"])
+    run = plan.run(config["number"], config["overrides"], config.get("tags"))
     try:
         fit(run, workers=plan.workers, cpus=plan.cpus, gpus=plan.gpus)
     except Exception as error:

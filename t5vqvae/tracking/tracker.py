@@ -20,6 +20,7 @@ from t5vqvae.tracking.logger import RunLogger
 from t5vqvae.tracking.names import split_finite
 from t5vqvae.tracking.registry import Registry
 from t5vqvae.tracking.replay import replay
+from t5vqvae.tracking.results import StoredResult, find_result, stored_spec
 from t5vqvae.tracking.runs import MLFLOW_STATUS, Destination, Kind, Opening, find, now, running_children
 
 
@@ -205,6 +206,24 @@ class Tracker:
         model_id = model_uri.rpartition("/")[2] if model_uri else None
         header: Entry = {"kind": "run", "mlflow_id": mlflow_id}
         self._send([header, {"kind": "final", "metrics": finite, "time": now(), "model_id": model_id}])
+
+    def find_result(self, run_id: str) -> StoredResult | None:
+        """Returns how a run of this run id ended, whichever study it was part of; None if none has.
+
+        Raises:
+            TrackingError: If the server cannot be reached.
+        """
+        with translated(self.uri):
+            return find_result(self.destination, run_id)
+
+    def stored_spec(self, mlflow_id: str) -> dict[str, Any]:
+        """Returns the resolved spec that a run logged.
+
+        Raises:
+            TrackingError: If the server cannot be reached, or the run logged none.
+        """
+        with translated(self.uri):
+            return stored_spec(self.destination, mlflow_id)
 
     def registry(self, name: str) -> Registry:
         """Returns the registered model called `name`."""

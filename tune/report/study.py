@@ -1,4 +1,4 @@
-"""`t5vqvae report STUDY`: the report of a search from its own records, written into the study's folder."""
+"""`t5vqvae report STUDY`: the report of a search or an ablation from its records, written into the study's folder."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from t5vqvae.errors import SettingError, TrackingError, UserError
 from t5vqvae.tracking import Tracker
 from tune.analysis import cost
+from tune.design import AblationSpec
+from tune.findings import Begun, Findings, read_findings, write_parquet
 from tune.record import TrialRecord, best, read_records
+from tune.report.ablation import AblationReport
 from tune.report.search import SearchReport
 from tune.state import StudyPaths, state_dir
 from tune.study import SearchSpec
@@ -49,11 +52,41 @@ def search_report(
     )
 
 
+def ablation_report(
+    findings: Findings, notes: Sequence[str] = (), tracker: Tracker | None = None, parent_id: str | None = None
+) -> AblationReport:
+    """Returns the report of an ablation.
+
+    Args:
+        findings: Its plan and the records of its runs.
+        notes: Beside those of the plan.
+        tracker: Where its runs are shown; None: nowhere.
+        parent_id: The study's run there.
+    """
+    found = findings
+    if tracker is not None:
+        urls = {n: tracker.url(record.mlflow_id) for n, record in found.records.items() if record.mlflow_id}
+        found = replace(found, urls={number: url for number, url in urls.items() if url is not None})
+    return AblationReport(
+        name=found.spec.name,
+        question=found.spec.question,
+        comparison=found.comparison(),
+        questions={arm.name: arm.question for arm in found.arms},
+        overrides={arm.name: arm.overrides for arm in found.arms},
+        tuned=found.tuned,
+        effects=found.effects(),
+        levels=found.levels(),
+        notes=[*found.notes(), *notes],
+        cost=found.cost(),
+        url=tracker.url(parent_id) if tracker is not None and parent_id else None,
+    )
+
+
 def _is_baseline(record: TrialRecord, spec: SearchSpec) -> bool:
     return spec.run_spec(record.overrides) == spec.base_spec
 
 
-def _urls(spec: SearchSpec, records: Sequence[TrialRecord]) -> dict[int, str]:
+def _urls(spec: SearchSpec | AblationSpec, records: Sequence[TrialRecord]) -> dict[int, str]:
     """Returns where trials are shown, if a tracking server is named and answers; a report needs none."""
     uri = spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
     if not uri.startswith("http"):
@@ -87,17 +120,29 @@ def read_search(name: str, state: Path) -> tuple[SearchSpec, list[TrialRecord]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit status, 2 for what was refused."""
     parser = argparse.ArgumentParser(prog="t5vqvae report", description=__doc__)
-    parser.add_argument("study", help="name of a search")
+    parser.add_argument("study", help="name of a search or an ablation")
     parser.add_argument("--into", type=Path, help="folder to write to; default: report/ in the study's folder")
     parser.add_argument("--state", type=Path, help="state folder")
     options = parser.parse_args(arguments)
-    state = state_dir(options.state)
+    paths = StudyPaths(state_dir(options.state), options.study)
+    folder = options.into or paths.root / "report"
     try:
-        spec, records = read_search(options.study, state)
-        report = search_report(spec, records, _urls(spec, records))
+        files = _write_ablation(paths, folder) if Begun.path(paths).exists() else _write_search(paths, folder)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    for path in report.write(options.into or StudyPaths(state, options.study).root / "report"):
+    for path in files:
         print(path)
     return 0
+
+
+def _write_search(paths: StudyPaths, folder: Path) -> list[Path]:
+    spec, records = read_search(paths.study, paths.state)
+    return search_report(spec, records, _urls(spec, records)).write(folder)
+
+
+def _write_ablation(paths: StudyPaths, folder: Path) -> list[Path]:
+    findings, notes = read_findings(paths)
+    urls = _urls(findings.spec, list(findings.records.values()))
+    report = ablation_report(replace(findings, urls=urls), notes)
+    return [*report.write(folder), write_parquet(findings.table(), folder / "runs.parquet")]

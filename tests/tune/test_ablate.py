@@ -1,0 +1,201 @@
+"""Ablations on a real Ray cluster, with a trainer of milliseconds that has planted effects; killed, and done again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from t5vqvae.errors import UserError
+from tests.tune.ablations import RATE, RENAMED, WORSE, ablation
+from tests.tune.effects import TRAINER
+from tune import ablate as command
+from tune.ablate import ablate
+from tune.design import AblationSpec
+from tune.findings import TAKEN
+from tune.report import main as report
+from tune.search import tracker_of
+from tune.state import StudyPaths
+
+pytestmark = pytest.mark.ray
+DIVERGES = {"name": "diverges", "overrides": {"optim.weight_decay": 0.25}}
+BREAKS = {"name": "breaks", "overrides": {"optim.weight_decay": 0.5}}
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory) -> Iterator[Path]:
+    """A state folder, with a cluster of two CPUs up."""
+    from tune.cluster import connect
+
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", "local")
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with connect():
+            yield folder
+
+
+def starts(state: Path) -> int:
+    log = state / "starts.log"
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def mlflow_runs(spec: AblationSpec, state: Path) -> tuple[Any, list[Any]]:
+    """Returns the study's run in MLflow and its children."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracker_of(spec, StudyPaths(state, spec.name)).uri)
+    runs = list(client.search_runs([client.get_experiment_by_name(spec.name).experiment_id], max_results=1000))
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert len(parents) == 1
+    return parents[0], [run for run in runs if run is not parents[0]]
+
+
+def test_an_ablation_end_to_end_and_again(state):
+    spec = ablation(arms=[WORSE, RENAMED, DIVERGES], seeds=8)
+    result = ablate(spec, state=state, trainer=TRAINER)
+    worse, renamed, diverges = result.comparison.arms
+    assert worse.verdict == "worse" and worse.effect.low < 0.05 < worse.effect.high
+    assert renamed.verdict == "equivalent" and diverges.verdict == "unstable" and diverges.effect is None
+    assert worse.beside["cost/step_seconds"].mean == 0 and worse.beside["rate/bits_per_token"].num_seeds == 8
+    assert result.stopped is None and {record.status for record in result.records} == {"completed", "diverged"}
+
+    parent, children = mlflow_runs(spec, state)
+    assert parent.info.status == "FINISHED" and parent.data.tags["verdict/worse"] == "worse"
+    said = {(r.data.tags["arm"], r.data.tags["phase"], r.data.tags["seed"]) for r in children}
+    assert len(children) == 4 * (2 + 8) == len(result.records) and len(said) == 4 * (1 + 8)
+    assert {run.info.status for run in children} == {"FINISHED", "FAILED"}
+    assert sum(TAKEN in run.data.tags for run in children) == 10, "the renamed arm was not trained"
+    assert {run.info.run_id for run in children} == {record.mlflow_id for record in result.records}
+    effect = independent_effect(children, "worse", "validation/nll_per_char")
+    assert effect == pytest.approx(worse.effect.mean, rel=1e-12), "MLflow alone gives the report's number"
+
+    trained = starts(state)
+    again = ablate(spec, state=state, trainer=TRAINER)
+    assert starts(state) == trained and again.comparison == result.comparison
+    assert len(mlflow_runs(spec, state)[1]) == len(children)
+
+
+def independent_effect(runs: list[Any], arm: str, metric: str) -> float:
+    values: dict[str, dict[str, float]] = {"baseline": {}, arm: {}}
+    for run in runs:
+        tags = run.data.tags
+        if tags["phase"] == "comparison" and tags["arm"] in values:
+            values[tags["arm"]][tags["seed"]] = run.data.metrics[metric]
+    return sum(values[arm][seed] - values["baseline"][seed] for seed in values[arm]) / len(values[arm])
+
+
+def test_its_report_is_written_logged_and_written_again(state, capsys, tmp_path):
+    spec = ablation(arms=[WORSE, RENAMED, DIVERGES], seeds=8)
+    result = ablate(spec, state=state, trainer=TRAINER)
+    names = {path.name for path in result.files}
+    assert names == {"report.html", "report.md", "effects.csv", "runs.csv", "effects.tex", "runs.parquet"}
+    logged = tracker_of(spec, StudyPaths(state, spec.name)).destination.client.list_artifacts(
+        result.mlflow_parent_id, "report"
+    )
+    assert {Path(file.path).name for file in logged} == names
+    assert report([spec.name, "--state", str(state), "--into", str(tmp_path)]) == 0
+    for name in ("report.md", "effects.csv", "runs.csv"):
+        assert (tmp_path / name).read_text() == (StudyPaths(state, spec.name).root / "report" / name).read_text()
+
+    import pyarrow.parquet
+
+    rows = pyarrow.parquet.read_table(tmp_path / "runs.parquet").to_pylist()
+    assert len(rows) == len(result.records) and {row["phase"] for row in rows} == {"tuning", "comparison"}
+    assert all(row[TAKEN] for row in rows if row["arm"] == "renamed")
+    assert all(row["validation/nll_per_char"] for row in rows if row["status"] == "completed")
+
+
+def test_another_study_takes_what_is_there_from_records_or_from_mlflow(state):
+    spec = ablation("first", arms=[WORSE], seeds=6)
+    first = ablate(spec, state=state, trainer=TRAINER)
+    trained = starts(state)
+    second = ablate(ablation("second", arms=[WORSE], seeds=7), state=state, trainer=TRAINER)
+    assert starts(state) == trained + 2 * 4, "one new seed, two arms, four milestones"
+    assert {r.tags[TAKEN].rpartition(",")[0] for r in second.records if TAKEN in r.tags} == {
+        "study planted",
+        "study first",
+    }
+
+    for study in ("planted", "first", "second"):
+        shutil.rmtree(StudyPaths(state, study).root)
+    third = ablate(ablation("third", arms=[WORSE], seeds=6), state=state, trainer=TRAINER)
+    assert starts(state) == trained + 2 * 4
+    assert all(record.tags[TAKEN].startswith("MLflow run ") for record in third.records)
+    assert third.comparison.arm("worse").effect == first.comparison.arm("worse").effect
+
+
+def test_a_broken_arm_is_missing_data_and_is_tried_again_at_the_next_start(state):
+    spec = ablation("broken", arms=[WORSE, BREAKS], seeds=7)
+    result = ablate(spec, state=state, trainer=TRAINER)
+    assert result.comparison.arm("breaks").missing == tuple(range(7))
+    assert result.comparison.arm("worse").verdict == "worse"
+    trained = starts(state)
+    again = ablate(spec, state=state, trainer=TRAINER)
+    assert starts(state) - trained == 2 + 7, "each failed run from its checkpoint, to where it breaks"
+    assert len(again.records) == len(result.records)
+
+
+def test_a_study_whose_first_runs_all_fail_is_stopped(state):
+    spec = ablation("hopeless", arms=[WORSE], base={"optim.weight_decay": 0.5})
+    result = ablate(spec, state=state, trainer=TRAINER)
+    assert "runs failed before one worked" in result.stopped and len(result.records) < 20
+
+
+def test_a_factorial_reports_main_effects_and_interactions(state):
+    factors = {"optim.beta1": [0.85], "optim.beta2": [0.99]}
+    spec = ablation("factorial", arms=None, design={"name": "factorial", "factors": factors}, seeds=7)
+    result = ablate(spec, state=state, trainer=TRAINER)
+    found = {effect.factors: effect for effect in result.effects}
+    assert (
+        found["optim.beta1",].effect.mean == pytest.approx(0.05, abs=0.005) and found["optim.beta1",].p_adjusted < 0.05
+    )
+    assert found["optim.beta2",].effect.mean == pytest.approx(0, abs=1e-9)
+    assert "## Factors" in (StudyPaths(state, "factorial").root / "report" / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"resources": {"gpus": 1}, "base": {"train.device": "auto"}}, "is more than the cluster's 0 GPUs"),
+        ({"tracking": {"uri": "http://127.0.0.1:9"}}, "127.0.0.1:9"),
+        ({"baseline": {"study": "nowhere"}}, "baseline.study=nowhere: there is no such study"),
+        ({"runner": "process", "resources": {"workers": 2}}, "runner=process takes one worker"),
+        (
+            {
+                "arms": None,
+                "design": {"name": "factorial", "factors": {"optim.beta1": [0.85], "optim.beta2": [0.99]}},
+                "sequential": {"looks": [4, 8]},
+            },
+            "a factorial needs all its cells",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_first_run(state, settings, reason):
+    before = starts(state)
+    with pytest.raises(UserError, match=reason):
+        ablate(ablation("refused", **settings), state=state, trainer=TRAINER)
+    assert starts(state) == before and not StudyPaths(state, "refused").trials.exists()
+
+
+def test_the_command_prints_a_plan_and_refuses_in_one_line(state, tmp_path, capsys):
+    import yaml
+
+    path = tmp_path / "mine.yaml"
+    values = {"question": "?", "arms": [WORSE], "seeds": 6, "nuisance": RATE, "trials_per_arm": 3}
+    path.write_text(yaml.safe_dump({**values, "objective": {"metric": "validation/nll_per_char"}}))
+    assert command.main([str(path), "--dry-run", "budget.step_seconds=0.1", "--state", str(state)]) == 0
+    assert "18 runs, 18 of them different" in capsys.readouterr().out
+    assert command.main([str(path), "optim.learning_rat=1", "--state", str(state)]) == 2
+    error = capsys.readouterr().err
+    assert "did you mean" in error and error.count("\n") == 1
+    assert command.main(["nosuchablation", "--state", str(state)]) == 2
+    assert "nosuchablation" in capsys.readouterr().err
+
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")

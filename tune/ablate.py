@@ -1,0 +1,347 @@
+"""An ablation: one study on Ray, from the file of arms to effects with intervals and a report.
+
+    python tune/ablate.py STUDY [dotted.path=value ...] [--dry-run] [--state DIR]
+    ray job submit -- python tune/ablate.py STUDY [...]
+
+STUDY is a YAML file or the name of a shipped ablation. First every arm's nuisance settings are tuned, on a seed that
+the comparison does not use; then arms and seeds run at once. Killed at any moment and started again with the same
+words, it goes on. Every planned run has its own record and MLflow run, tagged arm, seed and phase; one that was there
+already is not trained again and is tagged `taken_from`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a script: sys.path[0] is tune/, whose modules would shadow others
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from t5vqvae.errors import SettingError, TrackingError, UserError
+from t5vqvae.spec import RunSpec
+from t5vqvae.tracked import TRAINER
+from tune.agenda import Agenda, tags_of
+from tune.analysis import Comparison, FactorialEffect
+from tune.design import AblationSpec, load, shipped
+from tune.earlier import Earlier, identifier, prepared_fingerprint
+from tune.findings import TAKEN, Begun, Findings, write_parquet
+from tune.numbering import Numbering
+from tune.plan import dry_run, expand
+from tune.record import TrialRecord, best, read_records
+from tune.report.ablation import AblationReport
+from tune.report.study import ablation_report
+from tune.search import settle_tracking, tracker_of
+from tune.state import StudyPaths, state_dir
+from tune.stopping import Stop
+from tune.study import SearchSpec
+from tune.trial import TrialPlan
+
+MAX_EARLY_FAILURES = 3
+"""Runs that may fail before a single one has worked; one more ends the study."""
+
+
+@dataclass(frozen=True)
+class AblationResult:
+    """What an ablation found.
+
+    Attributes:
+        study: Its name.
+        comparison: Arms against the baseline.
+        effects: Main effects and interactions of a factorial.
+        tuned: The nuisance settings chosen for every arm.
+        records: Every run that has ended, earlier starts included, by number.
+        report: What is written into the study's folder.
+        files: The report's files and `runs.parquet`.
+        mlflow_parent_id: The MLflow run of the study.
+        stopped: Why it stopped before its end, or None.
+    """
+
+    study: str
+    comparison: Comparison
+    effects: Sequence[FactorialEffect]
+    tuned: Mapping[str, Mapping[str, Any]]
+    records: Sequence[TrialRecord]
+    report: AblationReport
+    files: Sequence[Path]
+    mlflow_parent_id: str | None
+    stopped: str | None = None
+
+
+def ablate(spec: AblationSpec, *, state: Path | str | None = None, trainer: str = TRAINER) -> AblationResult:
+    """Runs an ablation, or goes on with it.
+
+    Args:
+        spec: The study.
+        state: Where studies live; None: see `tune.state.state_dir`.
+        trainer: See `t5vqvae.tracked.TRAINER`.
+
+    Raises:
+        UserError: If the study cannot work or could show nothing; no run has been started then.
+    """
+    paths, stop = StudyPaths(state_dir(state), spec.name), Stop(spec.budget.hours)
+    with paths.locked(), stop.on_signals():
+        plan, begun = _begin(spec, paths, trainer)
+        numbering = Numbering(paths.root)
+        ended = {record.number: record for record in read_records(paths.trials)}
+        records = {number: record for number, record in ended.items() if record.status != "failed"}  # tried again
+        findings = Findings(spec, begun.base, numbering.latest, records)
+        plan = _run(plan, findings, numbering, stop)
+        begun.write(paths)
+        findings = replace(findings, numbers=numbering.latest)
+        return _conclude(plan, findings, numbering, begun.notes(), stop.reason)
+
+
+def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str) -> tuple[TrialPlan, Begun]:
+    """Returns what all runs share, and the study's history with this start; refuses what cannot work."""
+    if paths.spec.exists():
+        raise SettingError(f"name={spec.name} is a search's under {paths.root.parent}; give the ablation another name")
+    if spec.sequential is not None and spec.design is not None and spec.design.name in ("factorial", "fractional"):
+        raise SettingError("sequential: a factorial needs all its cells, so no arm can stop early; leave it out")
+    tracker = tracker_of(spec, paths)
+    tracker.check()
+    before = Begun.read(paths)
+    base = _base(spec, paths, tracker) if before is None or _asks_another_base(before, spec) else before.base
+    spec.check(base)
+    earlier = () if before is None else before.specs
+    specs = earlier if earlier and earlier[-1] == spec else (*earlier, spec)
+    plan = TrialPlan(
+        study=spec.name,
+        base=base,
+        paths=paths,
+        runner=_runner(spec),
+        cpus=spec.resources.cpus,
+        gpus=spec.resources.gpus,
+        workers=spec.resources.workers,
+        keep_steps=spec.retention.keep_steps,
+        tracker=tracker,
+        trainer=trainer,
+    )
+    return plan, Begun(base, specs)
+
+
+def _asks_another_base(before: Begun, spec: AblationSpec) -> bool:
+    last = before.specs[-1]
+    return (last.base, last.baseline, last.resources) != (spec.base, spec.baseline, spec.resources)
+
+
+def _base(spec: AblationSpec, paths: StudyPaths, tracker: Any) -> RunSpec:
+    """Returns the baseline's run spec, looked up where it is a study's best trial or the champion."""
+    baseline = spec.baseline
+    if baseline.champion is not None:
+        holder = tracker.registry(baseline.champion).holder("champion")
+        if holder is None:
+            raise SettingError(f"baseline.champion={baseline.champion}: no such registered model has a champion")
+        return spec.resolve_base(RunSpec.parse(tracker.stored_spec(holder.mlflow_id)))
+    return spec.resolve_base(None if baseline.study is None else best_run(paths.state, baseline.study))
+
+
+def best_run(state: Path, study: str) -> RunSpec:
+    """Returns the run spec of a study's best trial.
+
+    Raises:
+        SettingError: If there is no such study, or no trial of it counts.
+    """
+    paths = StudyPaths(state, study)
+    if not paths.spec.exists():
+        raise SettingError(f"baseline.study={study}: there is no such study under {paths.root.parent}; search it first")
+    searched = SearchSpec.read(paths.spec)
+    winner = best(read_records(paths.trials), searched)
+    if winner is None:
+        raise SettingError(f"baseline.study={study}: none of its trials counts as best; search on")
+    return searched.run_spec(winner.overrides)
+
+
+def _runner(spec: AblationSpec) -> str:
+    if spec.runner == "auto":
+        return "process" if spec.resources.workers == 1 else "ray_train"
+    if spec.runner == "process" and spec.resources.workers > 1:
+        raise SettingError(f"runner=process takes one worker, not resources.workers={spec.resources.workers}")
+    return spec.runner
+
+
+def _run(plan: TrialPlan, findings: Findings, numbering: Numbering, stop: Stop) -> TrialPlan:
+    """Runs what is left, on Ray; returns the plan with the study's MLflow run."""
+    from tune.cluster import connect, num_concurrent
+
+    spec = findings.spec
+    with connect():
+        concurrent = num_concurrent(plan, spec.budget.concurrent)
+        fingerprint = prepared_fingerprint(plan) if plan.trainer == TRAINER else lambda _: plan.trainer
+        identify = identifier(plan, fingerprint)
+        for arm in findings.arms:  # a fault in the data is said before anything starts
+            identify(plan.base.with_overrides(arm.overrides))
+        tags = {"t5vqvae.study": spec.name, "question": spec.question, "ablation": "true"}
+        plan = replace(plan, parent_id=plan.tracker.open_study(spec.as_flat_dict(), tags))
+        plan.tracker.replay(plan.paths.trials)
+        try:
+            _run_jobs(plan, findings, numbering, identify, stop, concurrent)
+        except BaseException:
+            plan.tracker.close(plan.parent_id, "interrupted", key=spec.name, spool=plan.paths.root / "spool")
+            raise
+    return plan
+
+
+def _run_jobs(
+    plan: TrialPlan, findings: Findings, numbering: Numbering, identify: Any, stop: Stop, concurrent: int
+) -> None:
+    from tune.callbacks import Ledger
+    from tune.dispatch import PlannedRuns, RunBoard
+    from tune.progress import wide_console
+    from tune.retention import Retention
+    from tune.session import tune_run
+
+    spec, records = findings.spec, findings.records
+    assert isinstance(records, dict)
+
+    def keep(record: TrialRecord) -> None:
+        record.write(plan.paths.trial(record.number))
+        records[record.number] = record
+
+    agenda = Agenda(findings, numbering, identify=identify, find=Earlier(plan.paths, plan.tracker), keep=keep)
+    if agenda.finished:
+        return
+    board = RunBoard(spec.name, [spec.objective.metric], len(expand(spec, plan.base)), wide_console())
+    board.labels = {numbering.latest[run.key]: tags_of(run) for run in findings.runs if run.key in numbering.latest}
+    retention = Retention(plan.paths, spec.retention.keep_best, lambda found: _ranked(found, spec))
+    ledger = Ledger(spec, plan, records, retention, board)
+    stop.failed = lambda: _hopeless(ledger.num_failed, records)
+    tune_run(
+        plan,
+        searcher=PlannedRuns(agenda, board),
+        scheduler=None,
+        stop=stop,
+        concurrent=concurrent,
+        ledger=ledger,
+        board=board,
+    )
+
+
+def _hopeless(num_failed: int, records: Mapping[int, TrialRecord]) -> str | None:
+    """Returns why a study is stopped whose first runs all fail: a single broken arm is reported instead."""
+    worked = any(record.status == "completed" for record in records.values())
+    if worked or num_failed <= MAX_EARLY_FAILURES:
+        return None
+    return f"{num_failed} runs failed before one worked; see their error.txt"
+
+
+def _ranked(records: list[TrialRecord], spec: AblationSpec) -> list[TrialRecord]:
+    """Returns the completed runs that were trained here, best first."""
+    objective = spec.objective
+    done = [r for r in records if r.status == "completed" and objective.metric in r.metrics and TAKEN not in r.tags]
+    return sorted(done, key=lambda record: (objective.sign * record.metrics[objective.metric], record.number))
+
+
+def _conclude(
+    plan: TrialPlan, findings: Findings, numbering: Numbering, history: Sequence[str], stopped: str | None
+) -> AblationResult:
+    """Brings tracking to its end, writes the report, and returns what was found."""
+    spec, paths, records = findings.spec, plan.paths, findings.records
+    assert isinstance(records, dict)
+    try:
+        _track_taken(plan, findings)
+        settle_tracking(plan, records)
+        _track_superseded(plan, numbering)
+    except TrackingError as error:
+        print(f"{error}; what is unsent is kept, and sent by the next start of this study")
+    notes = [*history, *([f"unfinished: it stopped since {stopped}"] if stopped else [])]
+    report = ablation_report(findings, notes, plan.tracker, plan.parent_id)
+    folder = paths.root / "report"
+    files = [*report.write(folder), write_parquet(findings.table(), folder / "runs.parquet")]
+    _log_report(plan, files)
+    metrics = {f"effect/{arm.arm}": arm.effect.mean for arm in report.comparison.arms if arm.effect is not None}
+    verdicts = {f"verdict/{arm.arm}": arm.verdict for arm in report.comparison.arms}
+    status, spool = "interrupted" if stopped else "completed", paths.root / "spool"
+    plan.tracker.close(plan.parent_id, status, verdicts, metrics, key=spec.name, spool=spool)
+    found = [records[number] for number in sorted(records)]
+    return AblationResult(
+        study=spec.name,
+        comparison=report.comparison,
+        effects=report.effects,
+        tuned=report.tuned,
+        records=found,
+        report=report,
+        files=files,
+        mlflow_parent_id=plan.parent_id,
+        stopped=stopped,
+    )
+
+
+def _track_taken(plan: TrialPlan, findings: Findings) -> None:
+    """Gives every run whose result was taken an MLflow run of its own, so that MLflow alone tells the whole study."""
+    assert isinstance(findings.records, dict)
+    for run in findings.runs:
+        record = findings.record(run)
+        if record is None or TAKEN not in record.tags or record.mlflow_id is not None:
+            continue
+        tracked = plan.run(record.number, run.overrides, {**tags_of(run), **record.tags, "run_id": record.run_id or ""})
+        mlflow_id = plan.tracker.open_trial(
+            plan.parent_id, tracked.key, tracked.key, tracked.spec.as_flat_dict(), tracked.tags
+        )
+        plan.tracker.close(mlflow_id, record.status, metrics=record.metrics)
+        findings.records[record.number] = replace(record, mlflow_id=mlflow_id)
+        findings.records[record.number].write(plan.paths.trial(record.number))
+
+
+def _track_superseded(plan: TrialPlan, numbering: Numbering) -> None:
+    """Marks the runs of arms that mean something else now, so that nobody counts them."""
+    for number in numbering.superseded:
+        mlflow_id = plan.tracker.find_trial(plan.key(number))
+        if mlflow_id is not None:
+            record = (
+                TrialRecord.read(plan.paths.trial(number))
+                if (plan.paths.trial(number) / "record.json").exists()
+                else None
+            )
+            status = "interrupted" if record is None else record.status
+            plan.tracker.close(mlflow_id, status, {"superseded": "true"})
+
+
+def _log_report(plan: TrialPlan, files: Sequence[Path]) -> None:
+    """Logs the report's files to the study's MLflow run; what a server that is away misses is spooled."""
+    logger = plan.tracker.logger(plan.parent_id, plan.paths.root / "spool")
+    for file in files:
+        logger.artifact(file, "report")
+    logger.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns its exit status: 2 for what was refused, 1 when no run worked."""
+    options = _parse(arguments)
+    try:
+        spec = load(options.words[0], options.words[1:])
+        if options.dry_run:
+            paths = StudyPaths(state_dir(options.state), spec.name)
+            print(dry_run(spec, _base(spec, paths, tracker_of(spec, paths))).markdown())
+            return 0
+        result = ablate(spec, state=options.state)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped at once; the same command goes on", file=sys.stderr)
+        return 130
+    print(result.report.markdown())
+    if result.stopped:
+        print(f"stopped since {result.stopped}; the same command goes on")
+    print(f"report: {result.files[0]}")
+    return 0 if any(record.status == "completed" for record in result.records) else 1
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    known = ", ".join(shipped())
+    parser = argparse.ArgumentParser(prog="ablate", description="Run an ablation on Ray, or go on with it.")
+    parser.add_argument("words", nargs="+", help=f"STUDY (a YAML file, or one of {known}), then dotted.path=value")
+    parser.add_argument("--dry-run", action="store_true", help="print what would run and how long, and end")
+    parser.add_argument("--state", type=Path, help="state folder; default: $T5VQVAE_STATE, or var/ of the project")
+    return parser.parse_intermixed_args(arguments)
+
+
+if __name__ == "__main__":
+    from tune.ablate import main as run  # under its own name, so that what is pickled can be found again
+
+    sys.exit(run())

@@ -1,0 +1,61 @@
+"""The numbers of an ablation's runs: `runs.jsonl`, a line for every run that was ever asked for, only added to.
+
+A run is known by its key (arm, phase, seed, candidate) and by its run id. The same pair has the same number at every
+start. If a key means something else later (its arm was edited, the code or the data changed), it gets a new number,
+and the old run stays where it is, superseded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+FILE = "runs.jsonl"
+
+
+class Numbering:
+    """Gives runs their numbers.
+
+    Attributes:
+        latest: The present number of each key.
+        run_ids: The run id of each number.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE
+        self.latest: dict[str, int] = {}
+        self.run_ids: dict[int, str] = {}
+        self._numbers: dict[tuple[str, str], int] = {}
+        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else ():
+            try:
+                entry = json.loads(line)
+            except ValueError:  # a line torn by a kill: its run was not started
+                continue
+            self._note(entry["key"], entry["run_id"], entry["number"])
+
+    def number(self, key: str, run_id: str) -> int:
+        """Returns the number of a run; a new one is on disk before it is returned."""
+        if (key, run_id) not in self._numbers:
+            number = 1 + max(self.run_ids, default=-1)
+            self._append({"number": number, "key": key, "run_id": run_id})
+            self._note(key, run_id, number)
+        self.latest[key] = self._numbers[key, run_id]
+        return self.latest[key]
+
+    @property
+    def superseded(self) -> list[int]:
+        """Numbers of runs whose key means another run now."""
+        return sorted(set(self.run_ids) - set(self.latest.values()))
+
+    def _note(self, key: str, run_id: str, number: int) -> None:
+        self._numbers[key, run_id] = self.latest[key] = number
+        self.run_ids[number] = run_id
+
+    def _append(self, entry: dict[str, object]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(("\n" if torn and self.path.stat().st_size else "") + json.dumps(entry) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
