@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python tests/benchmarks/quantizer_learning.py \\
         --output tests/benchmarks/results/quantizer_learning.md
 
-A row is a variant with overrides; K = 512 codes, 800 steps of about 350 tokens, three seeds. What is asked of it:
+A row is a variant with overrides; K = 512 codes, 800 steps of about 350 tokens, three seeds. `--variants` trains those
+alone and keeps the other rows of the output. What is asked of a row:
 
 - `peer`: accuracy at least the peer's less .03, where vector-quantize-pytorch has the same method (same options, on
   packed tokens, in the same autoencoder, on the same data).
@@ -19,7 +20,6 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -41,6 +41,7 @@ COMMAND = (
     " --output tests/benchmarks/results/quantizer_learning.md"
 )
 SEEDS = (0, 1, 2)
+REVIVE_BELOW, TOKENS_A_BATCH = 0.02, 360
 LEARNED, LEARNED_GUMBEL, LEAST_PERPLEXITY, MARGIN = 0.60, 0.80, CODES / 8, 0.03
 
 
@@ -91,10 +92,15 @@ class Row:
         return config.parse({"name": self.variant} | size | dict(self.overrides)).build(WIDTH, seed=seed)
 
 
+def threshold(num_codes: int) -> float:
+    """Returns the library's revival threshold (a count a batch) that equals ours (a share of the average count)."""
+    return REVIVE_BELOW * TOKENS_A_BATCH / num_codes
+
+
 def vq(**options: Any) -> Callable[[], nn.Module]:
     """Returns a builder of the library's VectorQuantize with our defaults: decay .99, k-means start, revival."""
-    defaults = {"decay": 0.99, "kmeans_init": True, "threshold_ema_dead_code": 2, "commitment_weight": 0.25}
-    settings = defaults | {"rotation_trick": False} | options
+    defaults = {"decay": 0.99, "kmeans_init": True, "commitment_weight": 0.25, "rotation_trick": False}
+    settings = defaults | {"threshold_ema_dead_code": threshold(CODES)} | options
     return lambda: library.VectorQuantize(dim=WIDTH, codebook_size=CODES, **settings)
 
 
@@ -105,7 +111,7 @@ def rvq() -> nn.Module:
         codebook_size=64,
         decay=0.99,
         kmeans_init=True,
-        threshold_ema_dead_code=2,
+        threshold_ema_dead_code=threshold(64),
         commitment_weight=0.25,
         rotation_trick=False,
     )
@@ -194,15 +200,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
-    lines = [heading(args.seeds, args.steps)]
-    print(lines[0], flush=True)
+    table = kept_rows(args.output)
     for row in (row for row in ROWS if row.variant in args.variants):
-        began = time.perf_counter()
-        lines.append(line(row, args.seeds, args.steps))
-        print(lines[-1], file=sys.stdout, flush=True)
-        print(f"{time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-    if args.output:
-        args.output.write_text("\n".join(lines) + "\n")
+        table[row.label] = line(row, args.seeds, args.steps)
+        print(table[row.label], flush=True)
+        if args.output:
+            lines = [table[row.label] for row in ROWS if row.label in table]
+            args.output.write_text("\n".join([heading(args.seeds, args.steps), *lines]) + "\n")
+
+
+def kept_rows(output: Path | None) -> dict[str, str]:
+    """Returns the rows that the output has already, by their labels."""
+    lines = output.read_text().splitlines() if output and output.exists() else []
+    return {text.split(" | ")[0].removeprefix("| "): text for text in lines if text.startswith("| `")}
 
 
 if __name__ == "__main__":
