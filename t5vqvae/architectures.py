@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from t5vqvae.config import Variant, setting
+from t5vqvae.config import Config, Variant, setting
 from t5vqvae.errors import SettingError
 from t5vqvae.prompts import PromptConfig
 
@@ -85,3 +85,134 @@ class T5Config(ModelConfig):
     def resolved_cross_positions(self) -> str:
         """The positions used: `absolute` from scratch and `none` with a backbone unless said otherwise."""
         return self.cross_positions or ("absolute" if self.backbone is None else "none")
+
+
+class TransformerConfig(ModelConfig):
+    """The plain Transformer of Vaswani et al. with a quantizer at the end of its encoder: nothing of T5's."""
+
+    builder: ClassVar[str] = "t5vqvae.baselines.transformer:TransformerVQVAE.build"
+    loader: ClassVar[str] = "t5vqvae.baselines.transformer:TransformerVQVAE.load"
+    name: Literal["transformer"] = "transformer"
+    backbone: None = setting(None, description="always from scratch")
+    d_model: int = setting(128, ge=8, description="width of the states")
+    d_ff: int = setting(512, ge=8, description="width of the feed-forward layers")
+    num_heads: int = setting(4, ge=1, description="attention heads")
+    num_layers: int = setting(2, ge=1, description="encoder blocks")
+    num_decoder_layers: int = setting(2, ge=1, description="decoder blocks")
+    dropout: float = setting(0.0, ge=0, lt=1)
+    norm: Literal["post", "pre"] = setting("post", description="layer norm after each sublayer (the paper's) or before")
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.d_model % self.num_heads:
+            raise SettingError(f"model.num_heads={self.num_heads} must divide model.d_model={self.d_model}")
+        return self
+
+
+class LatentSettings(Config):
+    """A Gaussian latent: N(mean, variance) by the encoder, N(0, 1) a priori."""
+
+    latent_width: int = setting(32, ge=1, description="Z, dimensions of the latent")
+    kl_weight: float = setting(1.0, ge=0, description="beta: weight of the KL term once annealed; nats a source token")
+    kl_schedule: Literal["constant", "linear", "cyclical"] = setting(
+        "linear", description="of the KL weight: constant; from 0 up to it in kl_steps; or again in every cycle"
+    )
+    kl_steps: int = setting(200, ge=1, description="steps of the ramp (linear) or of one cycle (cyclical)")
+    free_bits: float | None = setting(
+        None, gt=0, description="nats that every latent dimension may carry for nothing; None: without"
+    )
+
+
+class GaussianConfig(LatentSettings, T5Config):
+    """T5 with a continuous Gaussian bottleneck: one latent a token, or one a sentence."""
+
+    builder: ClassVar[str] = "t5vqvae.baselines.gaussian:build_gaussian"
+    loader: ClassVar[str] = "t5vqvae.baselines.gaussian:GaussianT5.from_pretrained"
+    own_bottleneck: ClassVar[bool] = True
+    name: Literal["gaussian"] = "gaussian"
+    level: Literal["token", "sentence"] = setting("token", description="a latent for every token, or for the sentence")
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if self.prompts is not None:
+            raise SettingError("model.prompts must be null with model.name=gaussian: they would pass the latent by")
+        if self.level == "sentence" and self.position is not None:
+            raise SettingError(f"model.position={self.position} must be null with model.level=sentence")
+        return self
+
+
+class OptimusConfig(LatentSettings, ModelConfig):
+    """Optimus: a sentence-level Gaussian latent that the decoder's self-attention is given, without cross-attention."""
+
+    builder: ClassVar[str] = "t5vqvae.baselines.optimus:Optimus.build"
+    loader: ClassVar[str] = "t5vqvae.baselines.optimus:Optimus.load"
+    own_bottleneck: ClassVar[bool] = True
+    name: Literal["optimus"] = "optimus"
+    blocks: Literal["t5", "bert_gpt2"] = setting("t5", description="T5's encoder and decoder, or BERT and GPT-2")
+    backbone: str | None = setting(None, description="a T5 checkpoint for blocks=t5; None: from scratch")
+    bert: str | None = setting(None, description="a BERT checkpoint for the encoder's blocks; None: from scratch")
+    gpt2: str | None = setting(None, description="a GPT-2 checkpoint for the decoder's blocks; None: from scratch")
+    injection: Literal["memory", "addition", "fusion"] = setting("memory", description="how attention is given it")
+    into: Literal["q", "kv", "qkv"] = setting("kv", description="which of queries, keys and values are given it")
+    fusion_rank: int = setting(4, ge=1, description="terms of the low-rank product; fusion only")
+    latent_in_embeddings: bool = setting(False, description="also add the latent to the decoder's input embeddings")
+    d_model: int = setting(128, ge=8, description="width of the states; from scratch only")
+    d_ff: int = setting(512, ge=8, description="width of the feed-forward layers; from scratch only")
+    num_heads: int = setting(4, ge=1, description="attention heads; from scratch only")
+    num_layers: int = setting(2, ge=1, description="encoder blocks; from scratch only")
+    num_decoder_layers: int = setting(2, ge=1, description="decoder blocks; from scratch only")
+    dropout: float = setting(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _combines(self) -> Self:
+        if self.injection == "memory" and self.into != "kv":
+            raise SettingError(
+                f"model.into={self.into} cannot be used with model.injection=memory: what one more query reads goes"
+                " nowhere; use kv"
+            )
+        for setting_name, blocks in (("backbone", "t5"), ("bert", "bert_gpt2"), ("gpt2", "bert_gpt2")):
+            if getattr(self, setting_name) is not None and self.blocks != blocks:
+                raise SettingError(f"model.{setting_name} needs model.blocks={blocks}, not {self.blocks}")
+        if self.d_model % self.num_heads:
+            raise SettingError(f"model.num_heads={self.num_heads} must divide model.d_model={self.d_model}")
+        return self
+
+
+class AAEConfig(ModelConfig):
+    """Adversarial autoencoder on LSTMs; denoising (DAAE) with `word_drop`, LAAE with `log_variance_weight`."""
+
+    builder: ClassVar[str] = "t5vqvae.baselines.aae:AAE.build"
+    loader: ClassVar[str] = "t5vqvae.baselines.aae:AAE.load"
+    own_bottleneck: ClassVar[bool] = True
+    name: Literal["aae"] = "aae"
+    backbone: None = setting(None, description="always from scratch")
+    embedding_width: int = setting(512, ge=1)
+    hidden_width: int = setting(1024, ge=1, description="width of the LSTM's state, each direction")
+    latent_width: int = setting(128, ge=1, description="Z, dimensions of the latent")
+    discriminator_width: int = setting(512, ge=1, description="hidden width of the discriminator")
+    adversarial_weight: float = setting(10.0, ge=0, description="weight of the encoder's term against it")
+    log_variance_weight: float = setting(0.0, ge=0, description="weight of |log variance|; LAAE: 0.01")
+    word_drop: float = setting(0.0, ge=0, lt=1, description="chance of a source token to be dropped; DAAE: 0.3")
+    dropout: float = setting(0.5, ge=0, lt=1)
+
+
+class CrossLayerConfig(ModelConfig):
+    """CLVQ-VAE's form: codes of layer `from_layer` of a frozen encoder explain its layer `to_layer`."""
+
+    builder: ClassVar[str] = "t5vqvae.baselines.cross_layer:CrossLayer.build"
+    loader: ClassVar[str] = "t5vqvae.baselines.cross_layer:CrossLayer.load"
+    name: Literal["cross_layer"] = "cross_layer"
+    backbone: str = setting(description="the frozen network: a T5 checkpoint, or a saved T5VQVAE without a bottleneck")
+    from_layer: int = setting(1, ge=0, description="blocks before the states that are quantized")
+    to_layer: int | None = setting(None, ge=1, description="blocks before the states explained; None: all")
+    num_layers: int = setting(6, ge=1, description="blocks of the explaining decoder")
+    num_heads: int = setting(8, ge=1, description="its attention heads")
+    d_ff: int = setting(2048, ge=8, description="width of its feed-forward layers")
+    dropout: float = setting(0.1, ge=0, lt=1, description="in the explaining decoder")
+    memory: Literal["codes", "states"] = setting(
+        "codes",
+        description="what it attends to: the codes again, or the continuous states, as published, which leaks",
+    )
+    faithfulness_steps: int | None = setting(
+        8, ge=1, description="steps of the integrated gradients of the removal test; None: no test"
+    )

@@ -111,6 +111,9 @@ class TextAutoencoder(Protocol):
     def greedy(self, batch: Any, max_new_tokens: int) -> Tensor:
         """Returns greedily decoded token ids, shape (B, at most max_new_tokens + 1)."""
 
+    def get_input_embeddings(self) -> Any:
+        """Returns the module of the token embeddings, where a codebook may start."""
+
     def states_to_quantize(self, batch: Any) -> Tensor:
         """Returns the unpadded states that the quantizer sees, shape (N, E)."""
 

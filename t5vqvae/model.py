@@ -484,8 +484,17 @@ def _stack_config(config: T5VQVAEConfig, is_decoder: bool) -> T5VQVAEConfig:
     return stack
 
 
-def build_t5vqvae(spec: RunSpec, tokenizer: PreTrainedTokenizerBase, num_roles: int = 0) -> T5VQVAE:
+def build_t5vqvae(
+    spec: RunSpec, tokenizer: PreTrainedTokenizerBase, num_roles: int = 0, kind: type[T5VQVAE] = T5VQVAE, **extra: Any
+) -> Any:
     """Returns the T5VQVAE of a spec, from scratch or with a backbone's weights; seeded by `spec.seed`.
+
+    Args:
+        spec: The run.
+        tokenizer: Of its data.
+        num_roles: How many semantic roles the data knows.
+        kind: The class to build, T5VQVAE or one derived from it.
+        extra: Further settings of `kind.config_class`.
 
     Raises:
         SettingError: If `model.position` exceeds the backbone's blocks, or the backbone is no T5.
@@ -493,7 +502,8 @@ def build_t5vqvae(spec: RunSpec, tokenizer: PreTrainedTokenizerBase, num_roles: 
     torch.manual_seed(spec.seed)
     settings = spec.model
     assert isinstance(settings, T5Config)
-    model = _from_scratch(spec, tokenizer, num_roles) if settings.backbone is None else _from_backbone(spec, num_roles)
+    own = {**_bottleneck(spec, num_roles), **extra}
+    model = _from_scratch(spec, tokenizer, kind, own) if settings.backbone is None else _from_backbone(spec, kind, own)
     model.tokenizer = tokenizer
     return model
 
@@ -509,9 +519,11 @@ def _bottleneck(spec: RunSpec, num_roles: int) -> dict[str, Any]:
     }
 
 
-def _from_scratch(spec: RunSpec, tokenizer: PreTrainedTokenizerBase, num_roles: int) -> T5VQVAE:
+def _from_scratch(
+    spec: RunSpec, tokenizer: PreTrainedTokenizerBase, kind: type[T5VQVAE], own: dict[str, Any]
+) -> T5VQVAE:
     size = spec.model
-    config = T5VQVAEConfig(
+    config = kind.config_class(
         vocab_size=len(tokenizer),
         d_model=size.d_model,
         d_kv=size.d_model // size.num_heads,
@@ -523,24 +535,24 @@ def _from_scratch(spec: RunSpec, tokenizer: PreTrainedTokenizerBase, num_roles: 
         pad_token_id=0,
         eos_token_id=1,
         decoder_start_token_id=0,
-        **_bottleneck(spec, num_roles),
+        **own,
     )
-    return T5VQVAE(config)
+    return kind(config)
 
 
-def _from_backbone(spec: RunSpec, num_roles: int) -> T5VQVAE:
+def _from_backbone(spec: RunSpec, kind: type[T5VQVAE], own: dict[str, Any]) -> T5VQVAE:
     try:
         backbone = T5ForConditionalGeneration.from_pretrained(spec.model.backbone)
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise SettingError(f"model.backbone={spec.model.backbone!r} cannot be loaded as a T5: {first}") from None
-    settings = backbone.config.to_dict() | {"dropout_rate": spec.model.dropout} | _bottleneck(spec, num_roles)
+    settings = backbone.config.to_dict() | {"dropout_rate": spec.model.dropout} | own
     for name in ("model_type", "architectures", "transformers_version", "torch_dtype", "dtype"):
         settings.pop(name, None)
-    model = T5VQVAE(T5VQVAEConfig(**settings))
+    model = kind(kind.config_class(**settings))
     missing, unexpected = model.load_state_dict(backbone.state_dict(), strict=False)
-    own = ("encoder.quantizer.", "prompts.", "decoder.input_scale", "decoder.memory_scale", "decoder.block.0.layer.1")
-    lost = [name for name in missing if not name.startswith(own)]
+    ours = ("encoder.quantizer.", "prompts.", "decoder.input_scale", "decoder.memory_scale", "decoder.block.0.layer.1")
+    lost = [name for name in missing if not name.startswith(ours)]
     if lost or unexpected:
         raise SettingError(f"model.backbone={spec.model.backbone!r} does not fit T5: {[*lost, *unexpected][:3]}")
     model.generation_config = backbone.generation_config

@@ -303,7 +303,7 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimi
     """Returns AdamW; matrices decay, but not norms, biases, scales or anything of the quantizer."""
     decayed, plain = [], []
     for name, parameter in model.named_parameters():
-        (decayed if parameter.ndim >= 2 and ".quantizer." not in name else plain).append(parameter)
+        (decayed if parameter.ndim >= 2 and ".quantizer." not in f".{name}" else plain).append(parameter)
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True)
 
