@@ -211,9 +211,17 @@ class AblationSpec(Config):
             raise SettingError(f"nuisance: {path} is what the arms ask about; it cannot be retuned as well")
         for arm in [Arm(name=BASELINE), *arms]:
             spec = base.with_overrides(arm.overrides)
-            self.nuisance.check(spec)
-            for dimension in self.nuisance.outside(spec.as_flat_dict()):
+            values = spec.as_flat_dict()
+            self._nuisance_of(values).check(spec)
+            for dimension in self.nuisance.outside(values):
                 raise SettingError(f"nuisance: {dimension.path} of arm {arm.name!r} lies outside its range; widen that")
+
+    def _nuisance_of(self, values: dict[str, Any]) -> SearchSpace:
+        """Returns the nuisance settings that an arm can have: a condition may hold in other arms alone."""
+        paths = self.nuisance.paths
+        found = self.nuisance.dimensions
+        possible = [d for d in found if d.range.holds(values) or any(path in paths for path in d.range.when)]
+        return SearchSpace(tuple(possible))
 
     def _refuse_hopeless(self, num_tests: int) -> None:
         smallest = smallest_adjusted_p(len(self.seeds), num_tests, self.test)
