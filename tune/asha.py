@@ -11,7 +11,7 @@ the stopping form of Ray's `ASHAScheduler`: a trial is judged once a rung, at it
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,16 +72,23 @@ class Rungs:
 
 
 class StepASHA(FIFOScheduler):
-    """Stops running trials that `Rungs` judges not worth going on; the last step is never cut."""
+    """Stops running trials that `Rungs` judges not worth going on; the last step is never cut.
 
-    def __init__(self, rungs: Rungs, metric: str) -> None:
+    Args:
+        rungs: What earlier trials reached.
+        value: A milestone's metrics to the value that is judged; None: this milestone is not judged. See
+            `SearchSpec.scheduled_value`.
+    """
+
+    def __init__(self, rungs: Rungs, value: Callable[[Mapping[str, Any]], float | None]) -> None:
         super().__init__()
         self.rungs = rungs
-        self.judged_by = metric
+        self.value = value
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        if result.get("status") != "running" or self.judged_by not in result:
+        value = self.value(result) if result.get("status") == "running" else None
+        if value is None:
             return TrialScheduler.CONTINUE
         number, step = trial.config["number"], int(result["progress/step"])
-        keep = self.rungs.survives(number, step, float(result[self.judged_by]))
+        keep = self.rungs.survives(number, step, value)
         return TrialScheduler.CONTINUE if keep else TrialScheduler.STOP

@@ -107,7 +107,7 @@ def scheduler_of(spec: SearchSpec, plan: TrialPlan, searcher: StudySearcher) -> 
     steps, factor = plan.base.train.max_steps, spec.scheduler.reduction_factor
     rungs = Rungs(spec.grace_steps, steps, factor, objective.direction)
     rungs.replay(searcher.intermediate_values())
-    return StepASHA(rungs, objective.metric)
+    return StepASHA(rungs, spec.scheduled_value)
 
 
 def too_many_failures(num_failed: int, spec: SearchSpec) -> str | None:

@@ -15,6 +15,7 @@ One rule for words: if the first component is a field of `SearchSpec`, the word 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -127,6 +128,18 @@ class SearchSpec(Config):
     def has_bottleneck(self, metrics: Mapping[str, float]) -> bool:
         """Returns whether metrics come from a run with codes; a run without any is a control, whose latent leaks."""
         return LEAK in metrics
+
+    def scheduled_value(self, metrics: Mapping[str, Any]) -> float | None:
+        """Returns what a milestone is judged by when the scheduler compares running trials.
+
+        NaN, which counts as the worst, where a constraint is violated: a bottleneck that leaks would otherwise set the
+        bar, and stop the trials that keep to the rate. None, not judged, without codes: a control, or the warm-up
+        before quantization.
+        """
+        objective = self.scheduler_objective
+        if objective is None or objective.metric not in metrics or not self.has_bottleneck(metrics):
+            return None
+        return float(metrics[objective.metric]) if self.is_feasible(metrics) else math.nan
 
     def counts_as_best(self, record: TrialRecord) -> bool:
         """Returns whether a trial may be called best and be promoted: completed, with codes, every constraint kept."""

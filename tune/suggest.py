@@ -103,11 +103,11 @@ class Suggestions:
         if trial is None or step in self._reported[number]:
             return
         self._reported[number].add(step)
-        objective, scheduled = self._sole_objective(), self._scheduled_metric()
+        objective, scheduled = self._sole_objective(), self.spec.scheduled_value(metrics)
         if objective is not None and objective in metrics:
             trial.report(float(metrics[objective]), step)
-        if scheduled is not None and scheduled != objective and scheduled in metrics:
-            trial.set_user_attr(f"{HISTORY}{step}", float(metrics[scheduled]))
+        if self.spec.scheduler_objective is not None and scheduled != metrics.get(objective):
+            trial.set_user_attr(f"{HISTORY}{step}", scheduled)
 
     def end(self, number: int, status: str, metrics: Mapping[str, float]) -> None:
         """Tells how a trial ended; a trial that has ended already is left as it is.
@@ -154,10 +154,13 @@ class Suggestions:
         self._unfinished = deque(number for number in self._unfinished if number not in records)
 
     def intermediate_values(self) -> dict[int, dict[int, float]]:
-        """Returns `{trial number: {step: value}}` of the metric that the scheduler stops trials by."""
-        if self._scheduled_metric() == self._sole_objective():
-            return {trial.number: dict(trial.intermediate_values) for trial in self.trials() if _is_ours(trial)}
-        return {trial.number: dict(_history(trial)) for trial in self.trials() if _is_ours(trial)}
+        """Returns `{trial number: {step: value}}` of what the scheduler judged trials by; see `scheduled_value`."""
+        shared = self._scheduled_metric() == self._sole_objective()
+        values = {}
+        for trial in filter(_is_ours, self.trials()):
+            judged = {**(trial.intermediate_values if shared else {}), **dict(_history(trial))}
+            values[trial.number] = {step: value for step, value in judged.items() if value is not None}
+        return values
 
     def constraints(self, status: str, metrics: Mapping[str, float]) -> dict[str, float]:
         """Returns the constraint values of a trial, kept where 0 or less; the same keys for every trial."""
@@ -211,7 +214,7 @@ def _is_ours(trial: FrozenTrial) -> bool:
     return not trial.user_attrs.get(ORIGIN, "").startswith(TOLD)
 
 
-def _history(trial: FrozenTrial) -> Iterator[tuple[int, float]]:
+def _history(trial: FrozenTrial) -> Iterator[tuple[int, float | None]]:
     for key, value in trial.user_attrs.items():
         if key.startswith(HISTORY):
             yield int(key.removeprefix(HISTORY)), value

@@ -13,6 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 from t5vqvae.errors import SettingError, UserError
+from tune.asha import Rungs
 from tune.dry_run import dry_run
 from tune.record import TrialRecord
 from tune.seeding import seed_of
@@ -231,6 +232,20 @@ def test_what_is_told_twice_is_told_once(tmp_path):
     heir.end(0, "pruned", metrics(nll=5.0))
     assert frozen(heir, 0).state == TrialState.COMPLETE and frozen(heir, 0).value == 1.0
     assert heir.intermediate_values() == {0: {50: 2.0, 100: 1.0}}
+
+
+def test_a_leak_is_judged_worst_and_what_has_no_codes_is_not_judged(tmp_path):
+    """A trial over the rate cap must not set the bar for those that keep to it, before or after a restart."""
+    suggestions = Suggestions(study(), tmp_path / "optuna.db")
+    kept, leaking, open_ = (suggestions.next().number for _ in range(3))
+    for number, bits in ((kept, 8.0), (leaking, 12.0), (open_, None)):
+        suggestions.report(number, metrics(step=50, nll=0.5 if number == kept else 0.1, bits=bits))
+    values = Suggestions(study(), tmp_path / "optuna.db").intermediate_values()
+    assert values[kept] == {50: 0.5} and values[open_] == {} and math.isnan(values[leaking][50])
+    assert frozen(suggestions, leaking).intermediate_values == {50: 0.1}, "Optuna hears the objective itself"
+    rungs = Rungs(50, 100, 2, "minimize")
+    rungs.replay(values)
+    assert rungs.survives(7, 50, 0.45) and not rungs.survives(8, 50, math.nan)
 
 
 def test_several_objectives_keep_the_schedulers_metric(tmp_path):
