@@ -104,6 +104,7 @@ KEPT: dict[str, str] = {
     "quantizer.levels": "null: chosen by the codebook size",
     "quantizer.temperature": "null: the form's own",
     "quantizer.last_temperature": "null: the form's own",
+    "quantizer.refit_every": "null: only at the start; a sweep answers it",
     "train.tf32": "speed",
     "train.compile": "speed",
     "evaluate.num_examples": "how runs are judged",

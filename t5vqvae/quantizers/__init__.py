@@ -9,6 +9,7 @@ from t5vqvae.quantizers.hypervq import HyperVQConfig
 from t5vqvae.quantizers.kmeans import KMeansConfig
 from t5vqvae.quantizers.lfq import LFQConfig
 from t5vqvae.quantizers.none import NoneConfig
+from t5vqvae.quantizers.pca import PCAConfig
 from t5vqvae.quantizers.role import RoleConfig
 from t5vqvae.quantizers.rvq import RVQConfig
 from t5vqvae.quantizers.sfvq import SFVQConfig
@@ -25,6 +26,7 @@ __all__ = [
     "KMeansConfig",
     "LFQConfig",
     "NoneConfig",
+    "PCAConfig",
     "Packed",
     "Quantizer",
     "QuantizerConfig",
