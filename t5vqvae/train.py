@@ -15,13 +15,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
+import transformers
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -267,7 +268,8 @@ class Trainer:
 
     def save_into(self, folder: Path) -> None:
         """Writes weights and training state into a checkpoint folder."""
-        self.model.save_pretrained(folder / "model")
+        with _without_progress_bars():
+            self.model.save_pretrained(folder / "model")
         state = {
             "step": self.step,
             "num_tokens": self.num_tokens,
@@ -297,6 +299,19 @@ class Trainer:
         torch.set_rng_state(state["random_cpu"].cpu())
         if state["random_cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"].cpu())
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    """Keeps Transformers from drawing a bar for every checkpoint."""
+    logging = transformers.utils.logging
+    drawn = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if drawn:
+            logging.enable_progress_bar()
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
