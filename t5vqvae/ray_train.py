@@ -8,7 +8,6 @@ driver go on from them alike.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import ray.train
@@ -16,9 +15,6 @@ import ray.train.torch
 
 from t5vqvae.errors import UserError
 from t5vqvae.tracked import TrackedRun, failure, follow
-
-PLACEMENT_GROUP = "placement_group"
-"""The file in a run's folder that names the placement group of its workers, for `free`."""
 
 MAX_WORKER_FAILURES = 2
 
@@ -57,8 +53,6 @@ def train_function(config: dict[str, Any]) -> None:
 
     run: TrackedRun = config["run"]
     first = ray.train.get_context().get_world_rank() == 0
-    if first:
-        _note_placement_group(run.directory)
     try:
         for report in follow(run, writes=first):
             ray.train.report(report)
@@ -66,29 +60,38 @@ def train_function(config: dict[str, Any]) -> None:
         ray.train.report(failure(run.directory, error) if first else {"status": "failed"})
 
 
-def free(directory: Path) -> bool:
-    """Gives back the resources of a run whose driver was stopped; returns False when there was nothing to free.
+def free_orphans() -> int:
+    """Gives back what stopped trainers of this job held; returns how many groups living ones still hold.
 
-    Ray Train frees its workers' placement group when its controller ends, not when Tune stops the trial: the group
-    then holds its CPUs and GPUs until the job ends, and later trials starve (ray#54305, ray#65443). Ray's own cleaner
-    needs the dashboard; this needs only the group's id, which the first worker leaves in the run's folder.
+    When Tune stops a trial, the controller of its trainer dies without giving back its workers' placement group, and
+    Ray keeps that until the job ends: its CPUs and GPUs are gone, and later trials starve (ray#54305, ray#65443).
+    Ray's own cleaner asks the State API, which needs the dashboard. The head's table of groups, which needs nothing,
+    knows whose creator is dead; it is read past Ray's public `placement_group_table`, which leaves that out.
     """
+    import ray
+    from ray._private.state import state
     from ray._raylet import PlacementGroupID
+    from ray.core.generated.gcs_pb2 import PlacementGroupTableData
     from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-    file = directory / PLACEMENT_GROUP
-    if not file.exists():
-        return False
-    group = PlacementGroupID(bytes.fromhex(file.read_text()))
-    file.unlink()
-    remove_placement_group(PlacementGroup(group))
-    return True
+    job = ray.get_runtime_context().get_job_id()
+    held = 0
+    for line in state._connect_and_get_accessor().get_placement_group_table():
+        group = PlacementGroupTableData.FromString(line)
+        removed = group.state == PlacementGroupTableData.REMOVED
+        if removed or not group.creator_actor_id.strip(b"\xff") or group.creator_job_id.hex() != job:
+            continue
+        if group.creator_actor_dead:
+            remove_placement_group(PlacementGroup(PlacementGroupID(group.placement_group_id)))
+        else:
+            held += 1
+    return held
 
 
 class _Trainer(ray.train.torch.TorchTrainer):
     """Ray's trainer without its detached cleaner actor, one more process a trial that outlives a stopped one.
 
-    `free` does its work.
+    `free_orphans` does its work.
     """
 
     def _create_default_callbacks(self) -> list[Any]:
@@ -102,13 +105,3 @@ def _callbacks() -> list[Any]:
     from ray.tune.trainable.trainable_fn_utils import _in_tune_session
 
     return [TuneReportCallback()] if _in_tune_session() else []
-
-
-def _note_placement_group(directory: Path) -> None:
-    """Writes the id of this worker's placement group down for `free`."""
-    from ray.util.placement_group import get_current_placement_group
-
-    group = get_current_placement_group()
-    if group is not None:
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / PLACEMENT_GROUP).write_text(group.id.hex())

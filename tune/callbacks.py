@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -24,6 +25,8 @@ from tune.trial import TrialPlan, release
 
 FINAL = ("completed", "diverged", "failed")
 """What a trial says of itself at its end; one that ends as `running` was pruned."""
+RELEASE_SECONDS = 1.0
+"""How often the ledger looks for what stopped trials still hold."""
 
 
 class Ledger(ray.tune.Callback):
@@ -52,6 +55,7 @@ class Ledger(ray.tune.Callback):
         self.board = board
         self.chores = Chores()
         self.num_failed = 0
+        self._released = 0.0
         self._live: dict[int, dict[str, Any]] = {}
         for number in sorted(records):
             retention.add(records[number])
@@ -76,15 +80,8 @@ class Ledger(ray.tune.Callback):
         else:
             self._show(number, "running", live)
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        release(self.plan, trial.config["number"])
-
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        release(self.plan, trial.config["number"])
-
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number = trial.config["number"]
-        release(self.plan, number)
         if number not in self.records:
             live = self._known(trial)
             lines = str(trial.get_error() or "its process died").strip().splitlines()
@@ -93,11 +90,14 @@ class Ledger(ray.tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self.board.draw()
+        if time.monotonic() - self._released > RELEASE_SECONDS:
+            self._released = time.monotonic()
+            release(self.plan)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Notes the trials that were stopped before their end: they go on at the next start."""
+        release(self.plan, wait=10)
         for number, live in self._live.items():
-            release(self.plan, number)
             self._show(number, "interrupted", live)
             self._close(number, live, "interrupted")
         self.chores.finish()

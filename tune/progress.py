@@ -169,9 +169,9 @@ class Board:
 
 
 def wide_console() -> Console:
-    """Returns the console of this process; a job's log, which has no width, is taken as 160 characters wide."""
+    """Returns the console of this process; a job's log, which has no width, is taken as 200 characters wide."""
     console = Console()
-    return console if console.is_terminal else Console(width=160)
+    return console if console.is_terminal else Console(width=200)
 
 
 def _link(url: str | None) -> Text:

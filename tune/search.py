@@ -18,6 +18,7 @@ if __package__ in (None, ""):  # run as a script: sys.path[0] is tune/, whose mo
 
 import argparse
 import os
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from tune.stopping import Stop
 
 QUICKSTART = "quickstart"
+SETTLE_SECONDS = 20
+"""How long the end of a search waits for the last trials' processes to let go of what they logged."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +234,12 @@ def _conclude(spec: SearchSpec, plan: TrialPlan, records: dict[int, TrialRecord]
 def settle_tracking(plan: TrialPlan, records: dict[int, TrialRecord]) -> None:
     """Sends what waits, completes records with the MLflow ids that came late, and leaves no run RUNNING."""
     tracker, trials = plan.tracker, plan.paths.trials
-    tracker.replay(trials)
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (
+        tracker.replay(trials) and time.monotonic() < deadline
+    ):  # a process that was just killed may still hold its log
+        tracker.check()
+        time.sleep(0.5)
     for number, record in records.items():
         if record.mlflow_id is None:
             records[number] = replace(record, mlflow_id=tracker.find_trial(plan.key(number)))

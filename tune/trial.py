@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import math
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -150,9 +151,17 @@ def ray_train_trial(config: dict[str, Any]) -> None:
         ray.tune.report(failure(run.directory, error))
 
 
-def release(plan: TrialPlan, number: int) -> None:
-    """Gives back what a trial still holds in the cluster after Tune has stopped it; nothing with `process`."""
-    if plan.runner == "ray_train":
-        from t5vqvae.ray_train import free
+def release(plan: TrialPlan, wait: float = 0.0) -> None:
+    """Gives back what stopped trials still hold in the cluster; nothing with `process`.
 
-        free(plan.paths.trial(number))
+    Args:
+        plan: What the trials share.
+        wait: Seconds to wait for those that are just being stopped.
+    """
+    if plan.runner != "ray_train":
+        return
+    from t5vqvae.ray_train import free_orphans
+
+    deadline = time.monotonic() + wait
+    while free_orphans() and time.monotonic() < deadline:
+        time.sleep(0.2)

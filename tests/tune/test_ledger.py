@@ -79,8 +79,6 @@ def report(ledger: Ledger, number: int, nll: float, status: str = "running", don
         **more,
     }
     ledger.on_trial_result(0, [], trial, result)
-    if done:
-        ledger.on_trial_complete(0, [], trial)
 
 
 def kept(ledger: Ledger) -> list[int]:

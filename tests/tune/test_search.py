@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,9 +32,21 @@ def state(tmp_path_factory) -> Iterator[Path]:
             yield folder
 
 
+def groups_in_use() -> dict[str, Any]:
+    """The placement groups that hold resources."""
+    import ray.util
+
+    return {name: group for name, group in ray.util.placement_group_table().items() if group["state"] != "REMOVED"}
+
+
 def starts(state: Path) -> list[str]:
     log = state / "starts.log"
     return log.read_text().splitlines() if log.exists() else []
+
+
+def steps_trained(state: Path, learning_rate: float) -> list[int]:
+    lines = [line.split() for line in starts(state)]
+    return [int(step) for rate, step in lines if float(rate) == learning_rate]
 
 
 def test_a_study_end_to_end_again_and_extended(state):
@@ -77,8 +90,7 @@ def test_what_goes_wrong_is_told_as_it_was(state):
     assert failed.tags["error"] == "RuntimeError: the trainer broke"
     assert "Traceback" in (StudyPaths(state, "wrong").trial(failed.number) / "error.txt").read_text()
     killed = next(r for r in records.values() if r.overrides["optim.weight_decay"] == 0.75)
-    rate = killed.overrides["optim.learning_rate"]
-    steps = [int(line.split()[1]) for line in starts(state) if float(line.split()[0]) == rate]
+    steps = steps_trained(state, killed.overrides["optim.learning_rate"])
     assert steps == [10, 20, 20, 30, 40], "a killed process costs one interval"
 
 
@@ -143,6 +155,19 @@ def test_both_runners_give_the_same_numbers_of_real_training(state):
         found[name] = {k: v for k, v in records[0].metrics.items() if not k.startswith("cost/")}
     assert found["ray_train"] == found["process"]
     assert found["two"] == pytest.approx(found["process"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_ray_train_gives_back_what_stopped_trials_held_and_survives_a_killed_worker(state):
+    """No placement group outlives its trial, with no dashboard up; a killed worker costs one interval."""
+    killed = {"optim.warmup_steps": 20, "optim.weight_decay": 0.75}
+    alone = {"budget": {"concurrent": 1}, "sampler": {"name": "random"}}  # so that the second is judged by the first
+    spec = stub_study("train", 2, base=killed, runner="ray_train", **alone)
+    search(spec, state=state, trainer=STUB)
+    records = assert_all_agree(spec, state)
+    assert [records[number].status for number in range(2)] == ["completed", "pruned"]
+    assert steps_trained(state, records[0].overrides["optim.learning_rate"]) == [10, 20, 20, 30, 40]
+    assert groups_in_use() == {}
 
 
 REAL = {
