@@ -25,7 +25,7 @@ from typing import Any
 from t5vqvae.errors import SettingError, TrackingError, UserError
 from t5vqvae.spec import RunSpec
 from t5vqvae.tracked import TRAINER
-from tune.agenda import Agenda, tags_of
+from tune.agenda import Agenda, Job, tags_of
 from tune.analysis import Comparison, FactorialEffect
 from tune.design import AblationSpec, load, shipped
 from tune.earlier import Earlier, identifier, prepared_fingerprint
@@ -191,24 +191,27 @@ def _run_jobs(
 ) -> None:
     from tune.callbacks import Ledger
     from tune.dispatch import PlannedRuns, RunBoard
-    from tune.progress import wide_console
+    from tune.progress import Row, wide_console
     from tune.retention import Retention
     from tune.session import tune_run
 
     spec, records = findings.spec, findings.records
     assert isinstance(records, dict)
 
-    def keep(record: TrialRecord) -> None:
-        record.write(plan.paths.trial(record.number))
-        records[record.number] = record
+    board = RunBoard(spec.name, [spec.objective.metric], len(expand(spec, plan.base)), wide_console())
+
+    def keep(job: Job, record: TrialRecord) -> None:
+        record.write(plan.paths.trial(job.number))
+        records[job.number] = record
+        board.label({job.number: job.tags})
+        board.put(Row(job.number, job.tags, record.status, record.metrics))
 
     agenda = Agenda(findings, numbering, identify=identify, find=Earlier(plan.paths, plan.tracker), keep=keep)
     if agenda.finished:
         return
-    board = RunBoard(spec.name, [spec.objective.metric], len(expand(spec, plan.base)), wide_console())
-    board.labels = {numbering.latest[run.key]: tags_of(run) for run in findings.runs if run.key in numbering.latest}
     retention = Retention(plan.paths, spec.retention.keep_best, lambda found: _ranked(found, spec))
     ledger = Ledger(spec, plan, records, retention, board)
+    board.label({numbering.latest[run.key]: tags_of(run) for run in findings.runs if run.key in numbering.latest})
     stop.failed = lambda: _hopeless(ledger.num_failed, records)
     tune_run(
         plan,
@@ -245,7 +248,7 @@ def _conclude(
     try:
         _track_taken(plan, findings)
         settle_tracking(plan, records)
-        _track_superseded(plan, numbering)
+        _track_superseded(plan, numbering, records)
     except TrackingError as error:
         print(f"{error}; what is unsent is kept, and sent by the next start of this study")
     notes = [*history, *([f"unfinished: it stopped since {stopped}"] if stopped else [])]
@@ -287,16 +290,12 @@ def _track_taken(plan: TrialPlan, findings: Findings) -> None:
         findings.records[record.number].write(plan.paths.trial(record.number))
 
 
-def _track_superseded(plan: TrialPlan, numbering: Numbering) -> None:
+def _track_superseded(plan: TrialPlan, numbering: Numbering, records: Mapping[int, TrialRecord]) -> None:
     """Marks the runs of arms that mean something else now, so that nobody counts them."""
     for number in numbering.superseded:
         mlflow_id = plan.tracker.find_trial(plan.key(number))
         if mlflow_id is not None:
-            record = (
-                TrialRecord.read(plan.paths.trial(number))
-                if (plan.paths.trial(number) / "record.json").exists()
-                else None
-            )
+            record = records.get(number)
             status = "interrupted" if record is None else record.status
             plan.tracker.close(mlflow_id, status, {"superseded": "true"})
 

@@ -51,7 +51,7 @@ class Agenda:
         numbering: The numbers of runs.
         identify: Names a run by its result.
         find: Looks for a result elsewhere.
-        keep: Called with the record of a run whose result was taken.
+        keep: Called with a run whose result was taken, and its record.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Agenda:
         *,
         identify: Identify,
         find: Find,
-        keep: Callable[[TrialRecord], None],
+        keep: Callable[[Job, TrialRecord], None],
     ) -> None:
         self._first = findings
         self.numbering = numbering
@@ -141,7 +141,7 @@ class Agenda:
             tags={**found.tags, TAKEN: origin},
             seconds=0.0,
         )
-        self.keep(record)
+        self.keep(Job(number, run), record)
         return True
 
     def _own(self, run_id: str, number: int) -> TrialRecord | None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray.tune
 
@@ -22,6 +22,9 @@ from tune.progress import Board, Row
 from tune.retention import Retention, clean
 from tune.study import SearchSpec, TrialRecord
 from tune.trial import TrialPlan, release
+
+if TYPE_CHECKING:
+    from tune.design import AblationSpec
 
 FINAL = ("completed", "diverged", "failed")
 """What a trial says of itself at its end; one that ends as `running` was pruned."""
@@ -42,7 +45,7 @@ class Ledger(ray.tune.Callback):
 
     def __init__(
         self,
-        spec: SearchSpec,
+        spec: SearchSpec | AblationSpec,
         plan: TrialPlan,
         records: dict[int, TrialRecord],
         retention: Retention,

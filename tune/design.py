@@ -209,12 +209,17 @@ class AblationSpec(Config):
             raise SettingError(f"nuisance must contain {LEARNING_RATE}; it has {', '.join(self.nuisance.paths)}")
         for path in sorted(asked & set(self.nuisance.paths)):
             raise SettingError(f"nuisance: {path} is what the arms ask about; it cannot be retuned as well")
+        used: list[Any] = []
         for arm in [Arm(name=BASELINE), *arms]:
             spec = base.with_overrides(arm.overrides)
             values = spec.as_flat_dict()
-            self._nuisance_of(values).check(spec)
+            possible = self._nuisance_of(values)
+            possible.check(spec)
+            used += possible.dimensions
             for dimension in self.nuisance.outside(values):
                 raise SettingError(f"nuisance: {dimension.path} of arm {arm.name!r} lies outside its range; widen that")
+        if never := [d.path for d in self.nuisance.dimensions if d not in used]:
+            raise SettingError(f"nuisance: {', '.join(never)}: `when` holds in no arm; correct that or leave it out")
 
     def _nuisance_of(self, values: dict[str, Any]) -> SearchSpace:
         """Returns the nuisance settings that an arm can have: a condition may hold in other arms alone."""

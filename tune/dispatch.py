@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from ray.tune.search import Searcher
 
-from tune.agenda import Agenda, Job
+from tune.agenda import Agenda
 from tune.progress import Board, Row
 
 
@@ -24,12 +25,12 @@ class PlannedRuns(Searcher):
         self.agenda = agenda
         self.board = board
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a string
         job = self.agenda.next()
         if job is None:
             return Searcher.FINISHED if self.agenda.finished else None
-        self.board.labels[job.number] = job.tags
-        return config_of(job)
+        self.board.label({job.number: job.tags})
+        return {"number": job.number, "overrides": dict(job.run.overrides), "tags": job.tags}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Does nothing: the ledger writes records, and the agenda reads them."""
@@ -41,17 +42,18 @@ class PlannedRuns(Searcher):
         """Restores nothing."""
 
 
-def config_of(job: Job) -> dict[str, Any]:
-    """Returns a job as a trial's config."""
-    return {"number": job.number, "overrides": dict(job.run.overrides), "tags": job.tags}
-
-
 class RunBoard(Board):
     """The board of an ablation: arm, phase and seed stand where a search shows settings."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.labels: dict[int, dict[str, str]] = {}
+
+    def label(self, labels: Mapping[int, dict[str, str]]) -> None:
+        """Says what numbers stand for; rows that are there already are shown so, too."""
+        self.labels |= labels
+        for number in set(labels) & set(self.rows):
+            self.rows[number] = replace(self.rows[number], overrides=labels[number])
 
     def put(self, row: Row) -> None:
         super().put(replace(row, overrides=self.labels.get(row.number, row.overrides)))

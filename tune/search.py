@@ -32,6 +32,7 @@ from tune.trial import TrialPlan
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
+    from tune.design import AblationSpec
     from tune.stopping import Stop
 
 QUICKSTART = "quickstart"
@@ -186,7 +187,7 @@ def _opened(spec: SearchSpec, plan: TrialPlan) -> TrialPlan:
     return plan
 
 
-def tracker_of(spec: SearchSpec, paths: StudyPaths) -> Tracker:
+def tracker_of(spec: SearchSpec | AblationSpec, paths: StudyPaths) -> Tracker:
     """Returns where a study is tracked: its own setting, MLFLOW_TRACKING_URI, or a database under the state folder."""
     from t5vqvae.tracking import Tracker
 

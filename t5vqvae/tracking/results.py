@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from t5vqvae.tracking.runs import Destination
 
@@ -20,7 +20,7 @@ class StoredResult:
     """A run that ended on its own: where it is, how it ended, with what metrics."""
 
     mlflow_id: str
-    status: str
+    status: Literal["completed", "diverged"]
     metrics: Mapping[str, float]
 
 

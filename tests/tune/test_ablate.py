@@ -57,20 +57,20 @@ def mlflow_runs(spec: AblationSpec, state: Path) -> tuple[Any, list[Any]]:
 
 
 def test_an_ablation_end_to_end_and_again(state):
-    spec = ablation(arms=[WORSE, RENAMED, DIVERGES], seeds=8)
+    spec = ablation(arms=[WORSE, RENAMED, DIVERGES], seeds=7)
     result = ablate(spec, state=state, trainer=TRAINER)
     worse, renamed, diverges = result.comparison.arms
     assert worse.verdict == "worse" and worse.effect.low < 0.05 < worse.effect.high
     assert renamed.verdict == "equivalent" and diverges.verdict == "unstable" and diverges.effect is None
-    assert worse.beside["cost/step_seconds"].mean == 0 and worse.beside["rate/bits_per_token"].num_seeds == 8
+    assert worse.beside["cost/step_seconds"].mean == 0 and worse.beside["rate/bits_per_token"].num_seeds == 7
     assert result.stopped is None and {record.status for record in result.records} == {"completed", "diverged"}
 
     parent, children = mlflow_runs(spec, state)
     assert parent.info.status == "FINISHED" and parent.data.tags["verdict/worse"] == "worse"
     said = {(r.data.tags["arm"], r.data.tags["phase"], r.data.tags["seed"]) for r in children}
-    assert len(children) == 4 * (2 + 8) == len(result.records) and len(said) == 4 * (1 + 8)
+    assert len(children) == 4 * (2 + 7) == len(result.records) and len(said) == 4 * (1 + 7)
     assert {run.info.status for run in children} == {"FINISHED", "FAILED"}
-    assert sum(TAKEN in run.data.tags for run in children) == 10, "the renamed arm was not trained"
+    assert sum(TAKEN in run.data.tags for run in children) == 9, "the renamed arm was not trained"
     assert {run.info.run_id for run in children} == {record.mlflow_id for record in result.records}
     effect = independent_effect(children, "worse", "validation/nll_per_char")
     assert effect == pytest.approx(worse.effect.mean, rel=1e-12), "MLflow alone gives the report's number"
@@ -91,7 +91,7 @@ def independent_effect(runs: list[Any], arm: str, metric: str) -> float:
 
 
 def test_its_report_is_written_logged_and_written_again(state, capsys, tmp_path):
-    spec = ablation(arms=[WORSE, RENAMED, DIVERGES], seeds=8)
+    spec = ablation(arms=[WORSE, RENAMED, DIVERGES], seeds=7)
     result = ablate(spec, state=state, trainer=TRAINER)
     names = {path.name for path in result.files}
     assert names == {"report.html", "report.md", "effects.csv", "runs.csv", "effects.tex", "runs.parquet"}
@@ -113,14 +113,14 @@ def test_its_report_is_written_logged_and_written_again(state, capsys, tmp_path)
 
 def test_another_study_takes_what_is_there_from_records_or_from_mlflow(state):
     trained = starts(state)
-    first = ablate(ablation("first", arms=[WORSE], seeds=9), state=state, trainer=TRAINER)
+    first = ablate(ablation("first", arms=[WORSE], seeds=8), state=state, trainer=TRAINER)
     assert starts(state) == trained + 2 * 4, "one new seed, two arms, four milestones"
     taken = [record.tags[TAKEN] for record in first.records if TAKEN in record.tags]
-    assert len(taken) == 2 * (2 + 8) and all(origin.startswith("study planted, run ") for origin in taken)
+    assert len(taken) == 2 * (2 + 7) and all(origin.startswith("study planted, run ") for origin in taken)
 
     for study in ("planted", "first"):
         shutil.rmtree(StudyPaths(state, study).root)
-    second = ablate(ablation("second", arms=[WORSE], seeds=9), state=state, trainer=TRAINER)
+    second = ablate(ablation("second", arms=[WORSE], seeds=8), state=state, trainer=TRAINER)
     assert starts(state) == trained + 2 * 4
     assert all(record.tags[TAKEN].startswith("MLflow run ") for record in second.records)
     assert second.comparison.arm("worse").effect == first.comparison.arm("worse").effect

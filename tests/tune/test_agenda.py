@@ -26,7 +26,9 @@ def identify(spec: RunSpec) -> str:
 def agenda_of(spec: AblationSpec, folder: Path, records: dict[int, TrialRecord], find=nowhere) -> Agenda:
     numbering, base = Numbering(folder), spec.resolve_base()
     findings = Findings(spec, base, numbering.latest, records)
-    return Agenda(findings, numbering, identify=identify, find=find, keep=lambda r: records.update({r.number: r}))
+    return Agenda(
+        findings, numbering, identify=identify, find=find, keep=lambda job, r: records.update({job.number: r})
+    )
 
 
 def record_of(job: Job, spec: AblationSpec, status: str = "completed", value: float | None = None) -> TrialRecord:

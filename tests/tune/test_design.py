@@ -266,3 +266,14 @@ def test_every_shipped_ablation_validates(name):
     spec = load(name)
     if not spec.baseline.needs_lookup:
         assert dry_run(spec, spec.resolve_base(), step_seconds=0.1).num_runs > 0
+
+
+def test_a_nuisance_setting_may_belong_to_some_arms_alone():
+    decay = {"type": "float", "low": 0.9, "high": 0.995, "when": {"quantizer.name": "ema"}}
+    spec = ablation(base={"quantizer.name": "vq"}, arms=[{"name": "averages", "overrides": {"quantizer.name": "ema"}}])
+    both = ablation(**{**spec.as_dict(), "nuisance": RATE | {"quantizer.decay": decay}})
+    runs = expand(both, both.resolve_base())
+    assert {run.arm for run in runs if "quantizer.decay" in run.overrides} == {"averages"}
+    never = {**decay, "when": {"quantizer.name": "kmeans"}}
+    with pytest.raises(SettingError, match=r"nuisance: quantizer.decay: `when` holds in no arm"):
+        ablation(**{**spec.as_dict(), "nuisance": RATE | {"quantizer.decay": never}})

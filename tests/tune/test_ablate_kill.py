@@ -1,0 +1,65 @@
+"""An ablation killed half way and started again gives the same report as one that was left alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.tune.test_kill import ended, wait_for
+from tune.state import CODE_ROOT, StudyPaths
+
+pytestmark = pytest.mark.ray
+MEASURED = ("cost/", "mlflow_id", "url")
+"""What no two starts have in common."""
+
+
+def start(state: Path, milliseconds: int) -> subprocess.Popen:
+    environment = {**os.environ, "RAY_ADDRESS": "local", "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    command = [sys.executable, "-m", "tests.tune.ablations", str(state), "night", str(milliseconds)]
+    with (state / "driver.log").open("a") as log:
+        return subprocess.Popen(command, cwd=CODE_ROOT, env=environment, stdout=log, stderr=log)
+
+
+def rows(paths: StudyPaths) -> list[dict[str, str]]:
+    """The runs of a report, but for what was measured."""
+    found = csv.DictReader(io.StringIO((paths.root / "report" / "runs.csv").read_text()))
+    return [{name: value for name, value in row.items() if not name.startswith(MEASURED)} for row in found]
+
+
+def test_killed_half_way_and_started_again_it_gives_the_same_report(tmp_path):
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    killed.mkdir()
+    whole.mkdir()
+    paths, reference = StudyPaths(killed, "night"), StudyPaths(whole, "night")
+    driver = start(killed, 20)
+    try:
+        wait_for(lambda: len(ended(paths)) >= 8, driver, "eight runs")
+        cluster = psutil.Process(driver.pid).children(recursive=True)
+        driver.kill()
+        driver.wait()
+        half = ended(paths)
+        assert len(half) < 3 * (2 + 7), "something must be left to do"
+        _, alive = psutil.wait_procs(cluster, timeout=60)
+        assert not alive
+        driver = start(killed, 20)
+        assert driver.wait(timeout=300) == 0
+    finally:
+        driver.kill()
+    driver = start(whole, 20)
+    try:
+        assert driver.wait(timeout=300) == 0
+    finally:
+        driver.kill()
+
+    assert rows(paths) == rows(reference) and len(rows(paths)) == 3 * 7
+    effects = [(each.root / "report" / "effects.csv").read_text() for each in (paths, reference)]
+    assert effects[0] == effects[1]
+    assert ended(paths) == set(range(3 * (2 + 7))), "nothing was done under two numbers"
