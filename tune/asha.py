@@ -44,10 +44,13 @@ class Rungs:
     def survives(self, number: int, step: int, value: float) -> bool:
         """Records a trial's value at its highest new rung and says whether the trial may go on.
 
-        A value that is not finite counts as the worst. A trial that was judged at a rung already is not judged
-        there again, so that a resumed trial which repeats a step keeps its verdict.
+        A value that is not finite counts as the worst, and takes back what the trial had at lower rungs: a trial that
+        breaks a constraint later on must not set the bar for those that keep it. A trial that was judged at a rung
+        already is not judged there again, so that a resumed trial which repeats a step keeps its verdict.
         """
         score = self.sign * value if math.isfinite(value) else -math.inf
+        if score == -math.inf:
+            self._take_back(number)
         for rung, scores in self.values.items():
             if step < rung:
                 continue
@@ -63,6 +66,11 @@ class Rungs:
         for number, values in history.items():
             for step in sorted(values):
                 self.survives(number, step, values[step])
+
+    def _take_back(self, number: int) -> None:
+        for scores in self.values.values():
+            if number in scores:
+                scores[number] = -math.inf
 
     def _cutoff(self, scores: list[float]) -> float:
         finite = [score for score in scores if math.isfinite(score)]

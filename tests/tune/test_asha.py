@@ -48,7 +48,15 @@ def test_values_that_are_not_finite_are_the_worst_and_poison_nobody(direction):
     assert rungs.survives(2, 10, 1.0)
 
 
-@given(st.lists(st.tuples(st.integers(0, 8), st.integers(1, 6), st.floats(-5, 5)), max_size=40))
+def test_a_trial_that_breaks_a_constraint_later_takes_its_values_back():
+    rungs = Rungs(10, 40, 2, "minimize")
+    assert rungs.survives(0, 10, 0.1)
+    assert not rungs.survives(1, 10, 0.5)
+    rungs.survives(0, 15, math.nan)
+    assert rungs.survives(2, 10, 0.5), "only trial 1's 0.5 is left to compare with"
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(1, 6), st.floats(-5, 5) | st.just(math.nan)), max_size=40))
 def test_rungs_rebuilt_from_stored_values_equal_the_lost_ones(reports):
     """Law: a driver that replays what was stored judges as the dead one would have."""
     stored: dict[int, dict[int, float]] = {}
