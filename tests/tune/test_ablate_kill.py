@@ -47,8 +47,7 @@ def test_killed_half_way_and_started_again_it_gives_the_same_report(tmp_path):
         driver.wait()
         half = ended(paths)
         assert len(half) < 3 * (2 + 7), "something must be left to do"
-        _, alive = psutil.wait_procs(cluster, timeout=60)
-        assert not alive
+        psutil.wait_procs(cluster, timeout=60)  # `test_kill` holds that nothing stays; here it only must not train on
         driver = start(killed, 20)
         assert driver.wait(timeout=300) == 0
     finally:
