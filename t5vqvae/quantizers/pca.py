@@ -3,9 +3,10 @@
 With mean m, components w_c and standard deviations s_c of the states: y_c = w_c . (h - m) / s_c falls into one of
 L_c = 2^b_c cells of equal probability under N(0, 1), and comes back as the cell's mean
 L_c (phi(a) - phi(b)) between its ends a, b. The B = floor(log2 K) bits are given one by one to the component whose
-remaining distortion s_c^2 4^-b_c is largest (reverse water-filling); one that gets none is lost. Everything is
-fitted once, by `start`, and linear but for the rounding, through which the gradient passes unchanged: it reaches h
-as W W^T g. With `train.quantize_from` the fit sees states that have already learned.
+remaining distortion s_c^2 4^-b_c is largest (reverse water-filling); one that gets none is lost. All is linear but for
+the rounding, through which the gradient passes unchanged: it reaches h as W W^T g. Fitted by `start`, and again every
+`refit_every` steps to moving averages of mean and covariance, since the encoder learns meanwhile; nothing here is
+trained.
 
 The codebook is all combinations of cells, so that `rate/bits_per_token` stands beside that of a codebook of K entries.
 Sources: reverse water-filling is in Cover and Thomas 2006, section 10.3. A PCA baseline beside learned codebooks is in
