@@ -151,6 +151,25 @@ def test_the_removal_test_removes_what_it_says(cache: Path, network: Path, monke
     assert model.removal_test(batch, upper, codes)["faithfulness/random"] == measures["faithfulness/random"]
 
 
+def test_the_code_removed_is_the_most_salient_tokens(
+    cache: Path, network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Codes that need nothing to be removed everywhere but at the salient token: the cross-entropy still rises."""
+    model, batch = cross_layer(cache, network)
+    _, upper = model.layers(batch)
+    codes = model.remember(batch).bottleneck.codes_BTQ
+    main = torch.linalg.svd(upper[batch.mask_BT], full_matrices=False).Vh
+    salient = model.salience(batch, upper).masked_fill(~batch.mask_BT, -1).argmax(-1)
+    assert (salient != 0).any()
+    vectors = main[-1].expand(*codes.shape[:2], -1).clone()
+    vectors[torch.arange(len(batch)), salient] = main[0]
+    monkeypatch.setattr(model.quantizer, "lookup", lambda codes: vectors)
+    rise = model.removal_test(batch, upper, codes)["faithfulness/salient"][0]
+    with torch.no_grad():
+        by_hand = model._nll(batch, without(upper, main[0].expand(len(batch), -1))) - model._nll(batch, upper)
+    assert rise == pytest.approx(float(by_hand), rel=1e-3, abs=1e-2)
+
+
 def test_a_plain_t5_checkpoint_can_be_explained(cache: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = transformers.T5Config(
