@@ -3,8 +3,8 @@
     python tests/benchmarks/model_step.py [--steps 6] [--device cpu] [--output tests/benchmarks/results/model_step.md]
 
 t5-small's size from scratch, 32 sentences of 8 to 32 tokens, forward, backward, clipping, AdamW and the quantizer's
-update, through the trainer's own `train_step`. Both sides alternate in one process; CPU time on a CPU, synchronized wall
-time on a GPU; the median of the steps. Goal: at most 1.10.
+update, through the trainer's own `train_step`. Both sides alternate in one process; CPU time on a CPU, wall time
+on a GPU; the median of the steps. Goal: at most 1.10.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class _Plan:
 class _Split:
     """Stands in for a tokenized split: the batch comes from `_Plan`."""
 
-    lengths = [LENGTH] * BATCH
+    lengths = (LENGTH,) * BATCH
 
     def __len__(self) -> int:
         return BATCH
@@ -112,7 +112,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    sides = {"none": trainer({"quantizer.name": "none"}, options.device), "ema, K = 10,000": trainer(EMA, options.device)}
+    sides = {
+        "none": trainer({"quantizer.name": "none"}, options.device),
+        "ema, K = 10,000": trainer(EMA, options.device),
+    }
     rows: dict[str, list[float]] = {side: [] for side in sides}
     for step in range(options.steps + 2):
         for side, made in sides.items():
