@@ -46,7 +46,7 @@ class TrainConfig(Config):
         "auto", description="auto: bfloat16 on GPUs that have it, float32 elsewhere"
     )
     tf32: bool = setting(True, description="TF32 matrix products on GPUs")
-    compile: bool = setting(False, description="torch.compile the model")
+    compile: bool = setting(False, description="torch.compile the layers of T5's blocks")
     num_workers: int = setting(1, ge=1, result=False, description="workers of data-parallel training")
     device: Literal["auto", "cpu", "cuda"] = setting("auto", result=False)
 

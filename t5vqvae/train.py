@@ -25,10 +25,11 @@ import torch.distributed as dist
 import transformers
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from transformers.models.t5.modeling_t5 import T5Block
 
 from t5vqvae import checkpoint, signatures
 from t5vqvae.data import BatchPlan, PreparedData, prepare
-from t5vqvae.errors import CheckpointError
+from t5vqvae.errors import CheckpointError, SettingError
 from t5vqvae.evaluate import Evaluation, Reconstruction, evaluate
 from t5vqvae.spec import OptimConfig, RunSpec
 
@@ -116,7 +117,8 @@ class Trainer:
         self.precision = resolve_precision(spec, self.device)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = spec.train.tf32
         self.model = spec.model.build(spec, prepared.tokenizer, len(prepared.role_names)).to(self.device).train()
-        self.losses = torch.compile(self.model.losses, dynamic=True) if spec.train.compile else self.model.losses
+        if spec.train.compile:
+            compile_blocks(self.model)
         self.optimizer = build_optimizer(self.model, spec.optim)
         config = spec.train
         self.plan = BatchPlan(
@@ -159,7 +161,7 @@ class Trainer:
         totals = torch.zeros(2, device=self.device)
         for batch in batches:
             with self.autocast():
-                losses = self.losses(batch)
+                losses = self.model.losses(batch)
             nll = losses.nll_sum / tokens
             aux = losses.aux_loss * (losses.num_positions / positions)
             (nll + aux).backward()
@@ -312,6 +314,21 @@ def _without_progress_bars() -> Iterator[None]:
     finally:
         if drawn:
             logging.enable_progress_bar()
+
+
+def compile_blocks(model: nn.Module) -> None:
+    """Compiles, in place, the layers that T5's blocks are made of, and leaves the quantizer to eager execution.
+
+    Packing positions without padding makes shapes that depend on data, which a compiled graph of the whole cannot hold.
+
+    Raises:
+        SettingError: If the model has no such layers.
+    """
+    layers = [layer for block in model.modules() if isinstance(block, T5Block) for layer in block.layer]
+    if not layers:
+        raise SettingError("train.compile=True needs a model made of T5's blocks; leave it out for this model.name")
+    for layer in layers:
+        layer.compile(dynamic=True)
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
