@@ -26,7 +26,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, fi
 from t5vqvae.config import Config, setting
 from t5vqvae.errors import SettingError
 from t5vqvae.spec import RunSpec
-from tune.analysis import Demand, Question, SequentialPlan, advice, pairs_needed, smallest_adjusted_p
+from tune.analysis import BESIDE, Demand, Question, SequentialPlan, advice, pairs_needed, smallest_adjusted_p
 from tune.arms import BASELINE, Arm, DesignConfig, Flat
 from tune.components import side_changes
 from tune.fairness import refuse_unfair
@@ -102,7 +102,8 @@ class AblationSpec(Config):
     power: float = setting(0.8, gt=0, lt=1, description="chance to find what is there, for advice on seeds")
     sd: float | None = setting(None, gt=0, description="expected SD of paired differences, from a pilot; for advice")
     test: Literal["permutation", "t"] = setting("permutation")
-    interval: Literal["t", "bca"] = setting("t")
+    interval: Literal["permutation", "t", "bca"] | None = setting(None, description="None: that of the test")
+    beside: tuple[str, ...] = setting((), description="metrics shown beside the objective, before rate and costs")
     sequential: Sequential | None = setting(None, description="stop arms early; None: run everything")
     budget: AblationBudget = Field(default_factory=AblationBudget)
     runner: Literal["auto", "process", "ray_train"] = setting("auto")
@@ -183,7 +184,14 @@ class AblationSpec(Config):
             plan = SequentialPlan(self.sequential.looks, share, self.sequential.spending, self.sequential.futility)
         objective = self.objective
         return Question(
-            objective.metric, objective.direction, self.alpha, self.margin, self.test, self.interval, plan=plan
+            objective=objective.metric,
+            direction=objective.direction,
+            alpha=self.alpha,
+            margin=self.margin,
+            test=self.test,
+            interval=self.interval,
+            beside=tuple(dict.fromkeys([*self.beside, *BESIDE])),
+            plan=plan,
         )
 
     def check(self, base: RunSpec) -> None:

@@ -107,15 +107,22 @@ class Findings:
         contrasts = [] if design is None else design.contrasts(self.base)
         if design is None or not contrasts:
             return []
-        num_factors, metric = len(design.factors_of(self.base)), self.spec.objective.metric
+        question = self.spec.analysis_question(self.base)
+        beside = {metric: self._cells(metric) for metric in question.beside}
+        return factorial_effects(
+            self._cells(question.objective), contrasts, design.fraction(self.base), question, beside
+        )
+
+    def _cells(self, metric: str) -> dict[tuple[int, ...], dict[int, float]]:
+        """Returns a metric of the completed runs of a factorial: `{cell: {seed: value}}`."""
+        num_factors = len(self.spec.design.factors_of(self.base)) if self.spec.design else 0
         cells = {arm.name: arm.cell or (0,) * num_factors for arm in self.arms}
-        values: dict[Any, dict[int, float]] = {cell: {} for cell in cells.values()}
+        found: dict[tuple[int, ...], dict[int, float]] = {cell: {} for cell in cells.values()}
         for row in self.rows():
             value = row.value(metric)
             if value is not None:
-                values[cells[row.arm]][row.seed] = value
-        spec = self.spec
-        return factorial_effects(values, contrasts, design.fraction(self.base), spec.alpha, spec.test, spec.interval)
+                found[cells[row.arm]][row.seed] = value
+        return found
 
     def levels(self) -> dict[str, list[Any]]:
         """Returns the levels of a factorial's factors, the baseline's first."""
@@ -137,6 +144,10 @@ class Findings:
                 found.append(
                     f"{arm}: {path}={chosen[path]:.3g} is the last value that was tried; better may lie beyond"
                 )
+        rows = self.rows()
+        for metric in self.spec.beside if rows else ():
+            if not any(metric in row.metrics for row in rows):
+                found.append(f"beside: {metric} was measured by no run")
         taken = [record for run in self.runs if (record := self.record(run)) is not None and TAKEN in record.tags]
         if taken:
             found.append(

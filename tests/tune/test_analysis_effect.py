@@ -21,6 +21,7 @@ from tune.analysis import (
     pairs_needed,
     power,
     seeds_needed,
+    sign_flip_interval,
     sign_flip_test,
     smallest_adjusted_p,
     smallest_p,
@@ -71,6 +72,28 @@ def test_the_bootstrap_interval_is_seeded_and_follows_a_skew():
     first, second = paired_effect(skewed, interval="bca"), paired_effect(skewed, interval="bca")
     assert (first.low, first.high) == (second.low, second.high)
     assert first.high - first.mean > 1.5 * (first.mean - first.low)
+
+
+def test_the_permutation_interval_by_hand():
+    # Means of the 7 subsets of (1, 2, 6): 1, 1.5, 2, 3, 3.5, 4, 6. Two in eight patterns: the smallest and the largest.
+    assert sign_flip_interval(np.array([1.0, 2.0, 6.0]), 0.75) == (1.0, 6.0)
+    assert sign_flip_interval(np.array([1.0, 2.0, 6.0]), 0.5) == (1.5, 4.0)
+    assert sign_flip_interval(np.array([1.0, 2.0, 6.0]), 0.8) == (-math.inf, math.inf)
+
+
+@given(st.lists(numbers, min_size=1, max_size=9), st.sampled_from([0.8, 0.9, 0.95]))
+@settings(deadline=None)
+def test_an_interval_excludes_zero_just_where_its_test_does(differences, confidence):
+    effect = paired_effect(differences, confidence)
+    assert (effect.low > 0 or effect.high < 0) == (effect.p_value <= 1 - confidence + 1e-12)
+
+
+def test_beyond_exact_counting_test_and_interval_still_agree():
+    values = np.random.default_rng(3).normal(0.4, 1.0, 30)
+    low, high = sign_flip_interval(values, 0.95)
+    t_low, t_high = stats.t.interval(0.95, 29, values.mean(), stats.sem(values))
+    assert (low, high) == pytest.approx((t_low, t_high), abs=0.05)
+    assert sign_flip_test(values - low) == pytest.approx(0.05, abs=0.005)
 
 
 def test_the_permutation_test_counts_sign_patterns():

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tune.analysis import Fraction, factorial_effects, fraction_contrasts, full_contrasts, smallest_fraction
+from tune.analysis import Fraction, Question, factorial_effects, fraction_contrasts, full_contrasts, smallest_fraction
 
 SEEDS = range(8)
 
@@ -37,7 +37,8 @@ def test_main_effects_and_interactions_of_a_two_by_three_factorial():
 def test_intervals_come_from_the_spread_over_seeds():
     cells = list(itertools.product(range(2), range(2)))
     values = planted(cells, lambda a, b: 2 * a, noise=0.5)
-    found = by_name(factorial_effects(values, full_contrasts({"a": 2, "b": 2}), test="t"))
+    question = Question("objective", "minimize", test="t")
+    found = by_name(factorial_effects(values, full_contrasts({"a": 2, "b": 2}), question=question))
     main, interaction = found[("a",), (1,)].effect, found[("a", "b"), (1, 1)]
     assert main.low < 2 < main.high and main.low > 0
     per_seed = [(values[1, 0][s] + values[1, 1][s] - values[0, 0][s] - values[0, 1][s]) / 2 for s in SEEDS]

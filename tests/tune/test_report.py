@@ -24,11 +24,13 @@ from tune.analysis import (
     cost,
     factorial_effects,
     fraction_contrasts,
+    full_contrasts,
     paired_effect,
     smallest_fraction,
 )
 from tune.record import TrialRecord
 from tune.report import AblationReport, SearchReport, main
+from tune.report.factors import Factors
 from tune.report.page import anchor, link
 from tune.report.words import answer, interval, p_text
 from tune.state import StudyPaths
@@ -221,16 +223,32 @@ def test_factorial_effects_name_their_aliases():
     values = {cell: {s: s + 2.0 * cell[0] + 0.01 * s * cell[1] for s in SEEDS} for cell in cells}
     effects = factorial_effects(values, fraction_contrasts(design), design)
     levels = {path: ("off", "on") for path in design.factors}
-    page = report(effects=effects, levels=levels).html()
-    assert "start=on x selection=on" in page and "dropout x grad_clip" in page
-    assert "start=on: +2.00" in report(effects=effects, levels=levels).markdown()
+    made = report(effects=effects, levels=levels)
+    assert "start=on x selection=on" in made.html() and "dropout x grad_clip" in made.html()
+    assert "| start=on | +2.0 [" in made.markdown()
+
+
+def test_the_answer_of_a_factorial_is_about_its_factors():
+    contrasts = full_contrasts({"quantizer.estimator": 2, "quantizer.name": 2})
+    cells = {(a, b): {s: s - 0.5 * a + 0.001 * s * b for s in SEEDS} for a in range(2) for b in range(2)}
+    usage = {cell: dict.fromkeys(SEEDS, 0.1 * cell[0]) for cell in cells}
+    question = Question("validation/nll", "minimize", margin=0.1, beside=("codebook/usage",))
+    effects = factorial_effects(cells, contrasts, None, question, {"codebook/usage": usage})
+    levels = {"quantizer.estimator": ("straight_through", "rotation"), "quantizer.name": ("ema", "vq")}
+    found = Factors(effects, levels, question)
+    assert [e.verdict for e in effects] == ["better", "equivalent", "equivalent"]
+    assert found.answer().startswith("Averaged over the other factors: estimator=rotation, nll \N{MINUS SIGN}0.5")
+    assert "better than estimator=straight_through; quantizer=vq" in found.answer()
+    assert found.answer().endswith("Of 1 interactions 1 is equivalent.")
+    assert "| +0.10 [+0.10, +0.10] |" in found.markdown().splitlines()[2]
+    assert [line.verdict for line in found.lines()] == ["better", "equivalent", "equivalent"]
 
 
 def test_digits_follow_the_interval():
-    assert interval(paired_effect([0.118, 0.1, 0.136, 0.12])).startswith("+0.118 [")
-    assert interval(paired_effect([1180.0, 1000.0, 1360.0])) == "+1180 [+733, +1627]"
+    assert interval(paired_effect([0.118, 0.1, 0.136, 0.12], test="t")).startswith("+0.118 [")
+    assert interval(paired_effect([1180.0, 1000.0, 1360.0], test="t")) == "+1180 [+733, +1627]"
     assert interval(paired_effect([0.5])) == "+0.50 [?, ?]"
-    assert interval(paired_effect([0.0] * 5)) == "0.000 [0.000, 0.000]"
+    assert interval(paired_effect([0.0] * 6)) == "0.000 [0.000, 0.000]"
     assert (p_text(0.0001), p_text(0.0391), p_text(1.0)) == ("p < .001", "p = .039", "p = 1.000")
 
 

@@ -5,7 +5,7 @@ Ablations: `arms.py` (arms against a baseline), `factorial.py` and `fraction.py`
 `bootstrap.py`. Searches: `importance.py`, `response.py`, `front.py`.
 """
 
-from tune.analysis.arms import ArmResult, Comparison, Question, RunRow, compare_arms
+from tune.analysis.arms import BESIDE, ArmResult, Comparison, Question, RunRow, compare_arms
 from tune.analysis.bootstrap import SentenceComparison, compare_bleu, compare_means
 from tune.analysis.effect import Effect, paired_differences, paired_effect
 from tune.analysis.equivalence import Equivalence, equivalence
@@ -14,12 +14,13 @@ from tune.analysis.fraction import Fraction, smallest_fraction
 from tune.analysis.front import Cost, cost, pareto
 from tune.analysis.holm import holm, pairs_needed, smallest_adjusted_p
 from tune.analysis.importance import Importance, fanova, ped_anova
-from tune.analysis.permutation import sign_flip_test, smallest_p
+from tune.analysis.permutation import sign_flip_interval, sign_flip_test, smallest_p
 from tune.analysis.power import Demand, advice, detectable, power, seeds_needed
 from tune.analysis.response import LevelMean, Surface, main_effect, surface
 from tune.analysis.sequential import SequentialPlan
 
 __all__ = [
+    "BESIDE",
     "ArmResult",
     "Comparison",
     "Cost",
@@ -55,6 +56,7 @@ __all__ = [
     "ped_anova",
     "power",
     "seeds_needed",
+    "sign_flip_interval",
     "sign_flip_test",
     "smallest_adjusted_p",
     "smallest_fraction",

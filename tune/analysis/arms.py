@@ -61,7 +61,7 @@ class Question:
         alpha: Chance of any false claim over all arms, in (0, 1).
         margin: Largest difference that does not matter; None: no equivalence is tested.
         test: `permutation` or `t`.
-        interval: `t` or `bca`.
+        interval: As in `paired_effect`.
         beside: Metrics whose differences are shown beside the objective's.
     """
 
@@ -70,7 +70,7 @@ class Question:
     alpha: float = 0.05
     margin: float | None = None
     test: Test = "permutation"
-    interval: Interval = "t"
+    interval: Interval | None = None
     beside: tuple[str, ...] = BESIDE
     plan: SequentialPlan | None = None
     """Looks taken on the way, each arm at its share of alpha; None: one test at the end."""
@@ -161,7 +161,7 @@ def _result(found: Any, arm: str, baseline: str, seeds: Sequence[int], question:
     stopped_at = _stopped_at(found, arm, baseline, seeds, question)
     awaited = seeds if stopped_at is None else seeds[:stopped_at]
     missing = tuple(s for s in awaited if s not in {*paired, *diverged, *baseline_diverged})
-    verdict = _verdict(effect, p_adjusted, p_same, bool(diverged or baseline_diverged), question)
+    claim = verdict(effect, p_adjusted, p_same, bool(diverged or baseline_diverged), question)
     values = [_mean(found, name, paired, question.objective) for name in (arm, baseline)]
     beside = {metric: _effect(found, arm, baseline, seeds, metric, question) for metric in question.beside}
     return ArmResult(
@@ -170,7 +170,7 @@ def _result(found: Any, arm: str, baseline: str, seeds: Sequence[int], question:
         p_adjusted=p_adjusted,
         equivalence=same,
         p_equivalence=p_same,
-        verdict=verdict,
+        verdict=claim,
         value=values[0],
         baseline_value=values[1],
         beside={metric: effect for metric, effect in beside.items() if effect is not None},
@@ -182,7 +182,7 @@ def _result(found: Any, arm: str, baseline: str, seeds: Sequence[int], question:
     )
 
 
-def _verdict(effect: Effect | None, p_adjusted: float, p_same: float, unstable: bool, question: Question) -> Verdict:
+def verdict(effect: Effect | None, p_adjusted: float, p_same: float, unstable: bool, question: Question) -> Verdict:
     """Says what may be claimed. A significant difference within the margin is equivalent: it does not matter."""
     if unstable:
         return "unstable"

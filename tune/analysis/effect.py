@@ -7,16 +7,16 @@ Every comparison of a study ends in an `Effect`. All functions take differences 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from scipy import stats
 
-from tune.analysis.permutation import sign_flip_test
+from tune.analysis.permutation import sign_flip_interval, sign_flip_test
 
-Interval = Literal["t", "bca"]
+Interval = Literal["permutation", "t", "bca"]
 Test = Literal["permutation", "t"]
 
 
@@ -45,7 +45,7 @@ class Effect:
     p_value: float
     confidence: float = 0.95
     seeds: tuple[int, ...] = ()
-    interval: Interval = "t"
+    interval: Interval = "permutation"
     test: Test = "permutation"
 
     @property
@@ -78,7 +78,7 @@ def paired_effect(
     differences: Mapping[int, float] | Sequence[float],
     confidence: float = 0.95,
     test: Test = "permutation",
-    interval: Interval = "t",
+    interval: Interval | None = None,
 ) -> Effect:
     """Returns the effect behind differences of paired runs.
 
@@ -86,7 +86,8 @@ def paired_effect(
         differences: Arm minus baseline, `{seed: difference}` or in any order; finite, at least one.
         confidence: Of the interval, in (0, 1).
         test: `permutation` (sign flips, exact up to 2^20, no assumption but symmetry) or `t`.
-        interval: `t`, or `bca` (bootstrap; too narrow below about ten seeds).
+        interval: `permutation` or `t`, which hold what the test of that name does not reject, or `bca` (bootstrap; too
+            narrow below about ten seeds); None: as `test`, so that it excludes zero just where p <= 1 - confidence.
 
     Raises:
         ValueError: If there is no difference, or one is not finite: a diverged run must be left out by name.
@@ -95,7 +96,8 @@ def paired_effect(
     values = np.asarray(list(differences.values()) if isinstance(differences, Mapping) else differences, dtype=float)
     if values.size == 0 or not np.isfinite(values).all():
         raise ValueError(f"differences {values.tolist()} must be finite and at least one; leave diverged runs out")
-    low, high = (bca_interval if interval == "bca" else t_interval)(values, confidence)
+    interval = interval or test
+    low, high = INTERVALS[interval](values, confidence)
     p_value = sign_flip_test(values) if test == "permutation" else t_test(values)
     sd = float(values.std(ddof=1)) if values.size > 1 else math.nan
     return Effect(float(values.mean()), low, high, values.size, sd, p_value, confidence, seeds, interval, test)
@@ -119,6 +121,13 @@ def bca_interval(values: np.ndarray, confidence: float, num_resamples: int = 999
         (values,), np.mean, confidence_level=confidence, method="BCa", n_resamples=num_resamples, rng=0
     ).confidence_interval
     return float(found.low), float(found.high)
+
+
+INTERVALS: dict[Interval, Callable[[np.ndarray, float], tuple[float, float]]] = {
+    "permutation": sign_flip_interval,
+    "t": t_interval,
+    "bca": bca_interval,
+}
 
 
 def t_test(values: np.ndarray) -> float:

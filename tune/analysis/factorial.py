@@ -12,16 +12,23 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from tune.analysis.effect import Effect, Interval, Test, paired_effect
+from tune.analysis.arms import Question, Verdict, verdict
+from tune.analysis.effect import Effect, paired_effect
+from tune.analysis.equivalence import equivalence
 from tune.analysis.fraction import Fraction
 from tune.analysis.holm import holm
 
 Cell = tuple[int, ...]
 """The index of each factor's level; 0 is the base level."""
+
+Cells = Mapping[Cell, Mapping[int, float]]
+"""A metric of completed runs: `{cell: {seed: value}}`."""
+
+DEFAULT = Question("objective", "minimize")
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,9 @@ class FactorialEffect:
         levels: The level of each that is compared with its base level.
         effect: Over seeds that completed every cell; None if none did.
         p_adjusted: After Holm over all effects of the design.
+        p_equivalence: Of its being within the margin, after Holm over all effects; 1 where no margin is asked about.
+        verdict: What may be claimed; of an interaction, `better` says that the two levels do better together.
+        beside: The same contrast of the metrics beside the objective.
         aliases: Effects up to two factors that cannot be told from it.
     """
 
@@ -40,7 +50,15 @@ class FactorialEffect:
     levels: tuple[int, ...]
     effect: Effect | None
     p_adjusted: float
+    p_equivalence: float = 1.0
+    verdict: Verdict = "undecided"
+    beside: Mapping[str, Effect] = field(default_factory=dict)
     aliases: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def is_main(self) -> bool:
+        """Whether it is a main effect."""
+        return len(self.factors) == 1
 
 
 @dataclass(frozen=True)
@@ -87,36 +105,47 @@ def _sign(levels: Sequence[int], asked: Sequence[int]) -> int:
 
 
 def factorial_effects(
-    values: Mapping[Cell, Mapping[int, float]],
+    values: Cells,
     contrasts: Sequence[Contrast],
     design: Fraction | None = None,
-    alpha: float = 0.05,
-    test: Test = "permutation",
-    interval: Interval = "t",
+    question: Question = DEFAULT,
+    beside: Mapping[str, Cells] | None = None,
 ) -> list[FactorialEffect]:
     """Returns the effect of every contrast.
 
     Args:
-        values: `{cell: {seed: objective}}` of completed runs. A contrast is over the seeds that completed all cells
-            with a weight: a seed with a diverged cell drops out of it, which the effect's `seeds` show.
+        values: The objective. A contrast is over the seeds that completed all cells with a weight: a seed with a
+            diverged cell drops out of it, which the effect's `seeds` show.
         contrasts: From `full_contrasts` or `fraction_contrasts`.
         design: For the aliases; None for a full factorial.
-        alpha: 1 - confidence of the intervals.
-        test: As in `paired_effect`.
-        interval: As in `paired_effect`.
+        question: What decides.
+        beside: Further metrics, by name.
     """
-    effects = []
-    for contrast in contrasts:
-        per_seed = _per_seed(values, contrast)
-        effects.append(paired_effect(per_seed, 1 - alpha, test, interval) if per_seed else None)
-    adjusted = holm([1.0 if effect is None else effect.p_value for effect in effects])
-    return [
-        FactorialEffect(contrast.factors, contrast.levels, effect, p, _short_aliases(design, contrast.factors))
-        for contrast, effect, p in zip(contrasts, effects, adjusted, strict=True)
-    ]
+    per_seed = [_per_seed(values, contrast) for contrast in contrasts]
+    effects = [_effect(differences, question) for differences in per_seed]
+    p_values = holm([1.0 if effect is None else effect.p_value for effect in effects])
+    p_same = holm([_p_equivalence(differences, question) for differences in per_seed])
+    found = []
+    for contrast, effect, p, same in zip(contrasts, effects, p_values, p_same, strict=True):
+        claim = verdict(effect, p, same, False, question)
+        others = {name: _effect(_per_seed(cells, contrast), question) for name, cells in (beside or {}).items()}
+        known = {name: other for name, other in others.items() if other is not None}
+        aliases = _short_aliases(design, contrast.factors)
+        found.append(FactorialEffect(contrast.factors, contrast.levels, effect, p, same, claim, known, aliases))
+    return found
 
 
-def _per_seed(values: Mapping[Cell, Mapping[int, float]], contrast: Contrast) -> dict[int, float]:
+def _effect(per_seed: Mapping[int, float], question: Question) -> Effect | None:
+    return paired_effect(per_seed, 1 - question.alpha, question.test, question.interval) if per_seed else None
+
+
+def _p_equivalence(per_seed: Mapping[int, float], question: Question) -> float:
+    if question.margin is None or not per_seed:
+        return 1.0
+    return equivalence(per_seed, question.margin, question.alpha).p_value
+
+
+def _per_seed(values: Cells, contrast: Contrast) -> dict[int, float]:
     needed = [cell for cell, weight in contrast.weights.items() if weight]
     seeds = set.intersection(*(set(values.get(cell, {})) for cell in needed))
     return {seed: sum(contrast.weights[cell] * values[cell][seed] for cell in needed) for seed in sorted(seeds)}

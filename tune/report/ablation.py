@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from t5vqvae.data.files import written_whole
-from tune.analysis import ArmResult, Comparison, Cost, FactorialEffect, RunRow
-from tune.arms import short_names
+from tune.analysis import Comparison, Cost, FactorialEffect, RunRow
 from tune.report import figures, tables
+from tune.report.factors import Factors
+from tune.report.forest import Line, forest
 from tune.report.page import Section, anchor, link, listing, page, table
-from tune.report.words import answer, caveats, interval, label, p_text, signed
+from tune.report.words import answer, caveats, label
+
+INTERVALS = {
+    "permutation": "intervals of what that test does not reject",
+    "t": "t intervals",
+    "bca": "BCa bootstrap intervals",
+}
 
 
 @dataclass(frozen=True)
@@ -60,23 +66,23 @@ class AblationReport:
 
     def html(self) -> str:
         """Returns the page."""
-        sections = [self._first(), self._effects()]
-        sections += [self._factorial()] if self.effects else []
-        return page(f"{self.name}: {self.question}", [*sections, self._pairs(), self._arms(), self._runs()])
+        factors = [self._factors().section()] if self.effects else []
+        rest = [self._effects(), self._pairs(), self._arms(), self._runs()]
+        return page(f"{self.name}: {self.question}", [self._first(), *factors, *rest])
 
     def markdown(self) -> str:
         """Returns the report as Markdown."""
-        lines = [f"# {self.question}", "", f"**{answer(self.comparison)}**", "", tables.markdown(self.comparison), ""]
-        lines += [f"{self._rules()}", "", *(f"- {note}" for note in [*caveats(self.comparison), *self.notes])]
+        lines = [f"# {self.question}", "", f"**{self._answer()}**", ""]
         if self.effects:
-            lines += ["", "## Factors", ""]
-            lines += [f"- {self._effect_name(effect)}: {_effect_text(effect)}" for effect in self.effects]
+            lines += ["## Factors", "", self._factors().markdown(), "", "## Cells against the baseline", ""]
+        lines += [tables.markdown(self.comparison), "", self._rules(), ""]
+        lines += [f"- {note}" for note in [*caveats(self.comparison), *self.notes]]
         return "\n".join(lines) + "\n"
 
     def _first(self) -> Section:
         study = f'<p class="study">Ablation {link(self.name, self.url)}</p>'
         body = f"{study}<h1>{html.escape(self.question)}</h1>"
-        body += f'<p class="answer">{html.escape(answer(self.comparison))}</p>{forest(self.comparison)}'
+        body += f'<p class="answer">{html.escape(self._answer())}</p>{self._forest()}'
         return Section("", f"{body}{listing(caveats(self.comparison))}")
 
     def _effects(self) -> Section:
@@ -90,7 +96,8 @@ class AblationReport:
         drawn = [metric for metric in beside if self._varies(metric)][:2]
         caption = "{}, arm minus baseline, with intervals"
         shown = tuple((caption.format(label(metric)), figures.price(self.comparison, metric)) for metric in drawn)
-        return Section("Effects, and what they cost", body, shown)
+        title = "Cells against the baseline" if self.effects else "Effects"
+        return Section(f"{title}, and what they cost", body, shown)
 
     def _varies(self, metric: str) -> bool:
         found = [arm.beside[metric] for arm in self.comparison.arms if metric in arm.beside]
@@ -99,7 +106,7 @@ class AblationReport:
     def _rules(self) -> str:
         question, num = self.comparison.question, len(self.comparison.arms)
         tests = "sign-flip permutation test" if question.test == "permutation" else "t test"
-        kind = "t intervals" if question.interval == "t" else "BCa bootstrap intervals"
+        kind = INTERVALS[question.interval or question.test]
         many = (
             "a group-sequential plan shares alpha among arms" if question.plan else f"Holm's correction over {num} arms"
         )
@@ -107,27 +114,19 @@ class AblationReport:
         better = "less" if question.direction == "minimize" else "more"
         return (
             f"Effects are arm minus baseline over pairs of equal seed, of {question.objective} ({better} is better);"
-            f" {1 - question.alpha:.0%} {kind}, one arm at a time; p-values: paired {tests}, {many}{margin}."
+            f" p-values: paired {tests}, {many}; {1 - question.alpha:.0%} {kind}, one arm at a time{margin}."
             " g: mean over the standard deviation of the differences, with Hedges' correction."
         )
 
-    def _factorial(self) -> Section:
-        rows = []
-        for found in self.effects:
-            aliases = "; ".join(" x ".join(short_names(list(self.levels))[f] for f in alias) for alias in found.aliases)
-            numbers = "-" if found.effect is None else interval(found.effect)
-            cells = [self._effect_name(found), numbers, p_text(found.p_adjusted), aliases or "-"]
-            rows.append([html.escape(cell) for cell in cells])
-        text = "Main effects are averaged over the other factors; an interaction is a difference of differences."
-        body = table(
-            ["effect", f"{label(self.comparison.question.objective)} [interval]", "adjusted", "aliased with"], rows
-        )
-        return Section("Factors and their interactions", f'{body}<p class="note">{text}</p>')
+    def _factors(self) -> Factors:
+        return Factors(self.effects, self.levels, self.comparison.question)
 
-    def _effect_name(self, found: FactorialEffect) -> str:
-        labels = short_names(list(self.levels))
-        levels = [self.levels[factor][at] for factor, at in zip(found.factors, found.levels, strict=True)]
-        return " x ".join(f"{labels[factor]}={level}" for factor, level in zip(found.factors, levels, strict=True))
+    def _answer(self) -> str:
+        return self._factors().answer() if self.effects else answer(self.comparison)
+
+    def _forest(self) -> str:
+        lines = [Line(arm.arm, arm.effect, arm.verdict, f"runs-{anchor(arm.arm)}") for arm in self.comparison.arms]
+        return forest(self._factors().lines() if self.effects else lines, self.comparison.question)
 
     def _pairs(self) -> Section:
         caption = "Each dot is one seed's difference, arm minus baseline; click it for its run."
@@ -164,45 +163,6 @@ class AblationReport:
         return f'<span title="run {html.escape(row.run_id or "unknown")}, {html.escape(row.status)}">{text}</span>'
 
 
-def forest(comparison: Comparison) -> str:
-    """Returns the forest plot as plain HTML: readable at once, at any width, without a script."""
-    ends = [abs(end) for arm in comparison.arms if arm.effect for end in (arm.effect.low, arm.effect.high)]
-    ends = [end for end in ends if math.isfinite(end)] + [1.3 * (comparison.question.margin or 0.0)]
-    means = [abs(arm.effect.mean) for arm in comparison.arms if arm.effect]
-    limit = 1.05 * max([*ends, *means]) or 1.0
-    rows = "\n".join(_forest_row(arm, limit, comparison.question.margin) for arm in comparison.arms)
-    less, more = ("better", "worse") if comparison.question.direction == "minimize" else ("worse", "better")
-    places = max(0, 2 - math.ceil(math.log10(limit)))
-    axis = (
-        '<span class="blank"></span><span class="blank"></span><div class="ends note">'
-        f"<span>{signed(-limit, places)} {less}</span><span>0</span><span>{more} {signed(limit, places)}</span></div>"
-    )
-    return f'<div class="forest">{rows}{axis}</div>'
-
-
-def _forest_row(arm: ArmResult, limit: float, margin: float | None) -> str:
-    def at(value: float) -> float:
-        return 50 + 50 * max(-1.0, min(1.0, value / limit))
-
-    marks = (
-        ""
-        if margin is None
-        else f'<i class="margin" style="left:{at(-margin):.2f}%;width:{at(margin) - at(-margin):.2f}%"></i>'
-    )
-    marks += '<i class="zero"></i>'
-    numbers = "no pair"
-    if arm.effect is not None:
-        low, high = at(arm.effect.low), at(arm.effect.high)
-        marks += f'<i class="bar" style="left:{low:.2f}%;width:{high - low:.2f}%"></i>'
-        marks += f'<i class="dot" style="left:{at(arm.effect.mean):.2f}%"></i>'
-        numbers = f'<a href="#runs-{anchor(arm.arm)}">{html.escape(interval(arm.effect))}</a>'
-    return (
-        f'<div class="row"><span class="arm">{html.escape(arm.arm)}'
-        f' <span class="badge {arm.verdict}">{arm.verdict}</span></span>'
-        f'<span class="numbers">{numbers}</span><div class="track {arm.verdict}">{marks}</div></div>'
-    )
-
-
 def write_all(folder: Path, texts: Mapping[str, str]) -> list[Path]:
     """Writes files into a folder, each whole or not at all; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -210,12 +170,6 @@ def write_all(folder: Path, texts: Mapping[str, str]) -> list[Path]:
         with written_whole(folder / name) as scratch:
             scratch.write_text(text, encoding="utf-8")
     return [folder / name for name in texts]
-
-
-def _effect_text(found: FactorialEffect) -> str:
-    if found.effect is None:
-        return "no seed completed every cell"
-    return f"{interval(found.effect)}, {p_text(found.p_adjusted)}"
 
 
 def _settings(overrides: Mapping[str, Any] | None) -> str:

@@ -38,10 +38,15 @@ def beside_metrics(comparison: Comparison) -> list[str]:
 
 def markdown(comparison: Comparison) -> str:
     """Returns the table of effects as Markdown."""
-    beside, head = beside_metrics(comparison), effect_head(comparison)
-    rows = [[cell.replace("|", r"\|") for cell in effect_cells(arm, beside)] for arm in comparison.arms]
+    beside = beside_metrics(comparison)
+    return as_markdown(effect_head(comparison), [effect_cells(arm, beside) for arm in comparison.arms])
+
+
+def as_markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns a table of names, numbers and words, the first and the last column to the left."""
+    escaped = [[cell.replace("|", r"\|") for cell in row] for row in rows]
     marks = ["---", *["---:"] * (len(head) - 2), "---"]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, marks, *rows])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, marks, *escaped])
 
 
 def latex(comparison: Comparison, caption: str, name: str) -> str:
@@ -80,12 +85,13 @@ def _arm_values(arm: ArmResult) -> dict[str, Any]:
 
 
 def _factorial_values(found: FactorialEffect) -> dict[str, Any]:
-    kind = "main effect" if len(found.factors) == 1 else "interaction"
+    kind = "main effect" if found.is_main else "interaction"
     name = " x ".join(f"{factor}[{level}]" for factor, level in zip(found.factors, found.levels, strict=True))
-    aliases = "; ".join(" x ".join(alias) for alias in found.aliases)
-    return {"kind": kind, "name": name, "p_adjusted": found.p_adjusted, "aliases": aliases} | _effect_values(
-        found.effect, ""
-    )
+    values = {"kind": kind, "name": name, "verdict": found.verdict, "p_adjusted": found.p_adjusted}
+    values |= {"p_equivalence_adjusted": found.p_equivalence} | _effect_values(found.effect, "")
+    for metric, effect in found.beside.items():
+        values |= _effect_values(effect, f"{metric}:")
+    return values | {"aliases": "; ".join(" x ".join(alias) for alias in found.aliases)}
 
 
 def _effect_values(effect: Any, prefix: str) -> dict[str, Any]:

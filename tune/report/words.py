@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from tune.analysis import ArmResult, Comparison, Demand, Effect, advice
+from tune.analysis import ArmResult, Comparison, Demand, Effect, Question, advice
 
 NAMES = {
     "rate/bits_per_token": "rate, bits a token",
@@ -22,7 +23,7 @@ def label(metric: str) -> str:
 def decimals(effect: Effect) -> int:
     """Returns the decimals that the interval's width supports: its first two digits."""
     width = effect.high - effect.low
-    scale = width if math.isfinite(width) and width > 0 else abs(effect.mean)
+    scale = width if math.isfinite(width) and width > 1e-9 * abs(effect.mean) else abs(effect.mean)
     return 3 if scale == 0 else max(0, min(8, 1 - math.floor(math.log10(scale))))
 
 
@@ -53,9 +54,14 @@ def answer(comparison: Comparison) -> str:
     order = sorted(claims or with_effect, key=lambda arm: (leaks(arm), -_size(arm)))
     if len(comparison.arms) == 1:
         return f"{_claim(order[0], comparison)}."
-    counts = [(sum(arm.verdict == word for arm in comparison.arms), word) for word in VERDICTS]
-    parts = [f"{num} {'is' if num == 1 else 'are'} {word}" for num, word in counts if num]
-    return f"Of {len(comparison.arms)} arms {_joined(parts)}; the largest effect is {_claim(order[0], comparison)}."
+    counts = counted([arm.verdict for arm in comparison.arms])
+    return f"Of {len(comparison.arms)} arms {counts}; the largest effect is {_claim(order[0], comparison)}."
+
+
+def counted(verdicts: Sequence[str]) -> str:
+    """Returns `1 is better, 2 are worse and 1 is undecided`."""
+    counts = [(sum(found == word for found in verdicts), word) for word in VERDICTS]
+    return _joined([f"{num} {'is' if num == 1 else 'are'} {word}" for num, word in counts if num])
 
 
 def _joined(parts: list[str]) -> str:
@@ -70,20 +76,38 @@ def _size(arm: ArmResult) -> float:
 
 
 def _claim(arm: ArmResult, comparison: Comparison) -> str:
-    effect, question = arm.effect, comparison.question
-    assert effect is not None
-    metric, seeds = label(question.objective), f"{effect.num_seeds} paired seed{'s' if effect.num_seeds > 1 else ''}"
-    numbers = f"{arm.arm}, {metric} {interval(effect)} ({effect.confidence:.0%} interval, {seeds}, "
-    if arm.verdict == "equivalent":
-        return f"{numbers}{p_text(arm.p_equivalence)}): equivalent within \N{PLUS-MINUS SIGN}{question.margin:g}"
-    adjusted = f"adjusted {p_text(arm.p_adjusted)})"
-    end = {
-        "better": "better than the baseline",
-        "worse": "worse than the baseline",
-        "undecided": "not shown to differ from the baseline",
-        "unstable": f"no claim, since {divergence(arm)}",
-    }[arm.verdict]
-    return f"{numbers}{adjusted}: {end}" + (", as a control without a bottleneck" if leaks(arm) else "")
+    assert arm.effect is not None
+    question = comparison.question
+    text = claim(arm.arm, arm.effect, arm.verdict, (arm.p_adjusted, arm.p_equivalence), question, "the baseline")
+    if arm.verdict == "unstable":
+        text = f"{text}, since {divergence(arm)}"
+    return text + (", as a control without a bottleneck" if leaks(arm) else "")
+
+
+def claim(
+    name: str, effect: Effect, verdict: str, p_values: tuple[float, float], question: Question, against: str
+) -> str:
+    """Returns `rotation, nll -0.12 [-0.2, -0.1] (95% interval, 8 paired seeds, adjusted p = .01): better than ...`.
+
+    Args:
+        name: Of the arm or the factor's level.
+        effect: Its effect.
+        verdict: What may be claimed.
+        p_values: Adjusted, of a difference and of equivalence.
+        question: What decides.
+        against: What it is compared with.
+    """
+    seeds = f"{effect.num_seeds} paired seed{'s' if effect.num_seeds > 1 else ''}"
+    numbers = f"{name}, {label(question.objective)} {interval(effect)} ({effect.confidence:.0%} interval, {seeds}, "
+    if verdict == "equivalent":
+        return f"{numbers}{p_text(p_values[1])}): equivalent within \N{PLUS-MINUS SIGN}{question.margin:g}"
+    words = {
+        "better": f"better than {against}",
+        "worse": f"worse than {against}",
+        "undecided": f"not shown to differ from {against}",
+        "unstable": "no claim",
+    }
+    return f"{numbers}adjusted {p_text(p_values[0])}): {words[verdict]}"
 
 
 def divergence(arm: ArmResult) -> str:

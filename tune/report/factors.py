@@ -1,0 +1,98 @@
+"""The factors of a factorial ablation in its report: main effects first, since they are what was asked."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tune.analysis import FactorialEffect, Question
+from tune.arms import short_names
+from tune.report.forest import Line
+from tune.report.page import Section, anchor, table
+from tune.report.tables import as_markdown
+from tune.report.words import claim, counted, interval, label, p_text
+
+FEW = 4
+"""Main effects up to which the answer names each."""
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Main effects and interactions of a factorial, in words.
+
+    Attributes:
+        effects: In the design's order.
+        levels: The levels of each factor, the baseline's first.
+        question: What decides.
+    """
+
+    effects: Sequence[FactorialEffect]
+    levels: Mapping[str, Sequence[Any]]
+    question: Question
+
+    def answer(self) -> str:
+        """Returns the finding in one sentence: every main effect, or the largest of many, then interactions."""
+        mains = [found for found in self.effects if found.is_main and found.effect is not None]
+        if not mains:
+            return "No seed has completed every cell yet."
+        order = mains if len(mains) <= FEW else [max(mains, key=lambda found: abs(found.effect.mean))]
+        text = "; ".join(self._claim(found) for found in order)
+        if len(mains) > FEW:
+            text = f"of {len(mains)} main effects {counted([f.verdict for f in mains])}; the largest is {text}"
+        crossed = [found.verdict for found in self.effects if not found.is_main and found.effect is not None]
+        rest = f" Of {len(crossed)} interactions {counted(crossed)}." if crossed else ""
+        return f"Averaged over the other factors: {text}.{rest}"
+
+    def lines(self) -> list[Line]:
+        """Returns the effects as a forest plot draws them, main effects first."""
+        order = sorted(self.effects, key=lambda found: not found.is_main)
+        return [Line(self.name(f), f.effect, f.verdict, f"factor-{anchor(self.name(f))}") for f in order]
+
+    def section(self) -> Section:
+        """Returns the table of effects."""
+        rows = []
+        for found in self.effects:
+            name, *numbers, verdict = map(html.escape, self._cells(found))
+            titled = f'<span id="factor-{anchor(self.name(found))}">{name}</span>'
+            rows.append([titled, *numbers, f'<span class="badge {found.verdict}">{verdict}</span>'])
+        text = (
+            "Main effects are averaged over the other factors; an interaction is a difference of differences."
+            f" Holm's correction over {len(self.effects)} effects. Rate, time and memory are differences as well."
+        )
+        return Section("Factors and their interactions", f'{table(self._head(), rows)}<p class="note">{text}</p>')
+
+    def markdown(self) -> str:
+        """Returns the same table as Markdown."""
+        return as_markdown(self._head(), [self._cells(found) for found in self.effects])
+
+    def name(self, found: FactorialEffect) -> str:
+        """Returns `estimator=rotation x name=vq`."""
+        return " x ".join(self._levels(found, found.levels))
+
+    def _levels(self, found: FactorialEffect, at: Sequence[int]) -> list[str]:
+        labels = short_names(list(self.levels))
+        pairs = zip(found.factors, at, strict=True)
+        return [f"{labels[factor]}={self.levels[factor][level]}" for factor, level in pairs]
+
+    def _claim(self, found: FactorialEffect) -> str:
+        assert found.effect is not None
+        base = self._levels(found, (0,) * len(found.factors))[0]
+        p_values = (found.p_adjusted, found.p_equivalence)
+        return claim(self.name(found), found.effect, found.verdict, p_values, self.question, base)
+
+    def _head(self) -> list[str]:
+        beside = [f"\N{GREEK CAPITAL LETTER DELTA} {label(metric)}" for metric in self._beside()]
+        return ["effect", f"{label(self.question.objective)} [interval]", "adjusted p", *beside, "aliases", "verdict"]
+
+    def _cells(self, found: FactorialEffect) -> list[str]:
+        numbers = "-" if found.effect is None else interval(found.effect)
+        beside = [interval(found.beside[name]) if name in found.beside else "-" for name in self._beside()]
+        labels = short_names(list(self.levels))
+        aliases = "; ".join(" x ".join(labels[factor] for factor in alias) for alias in found.aliases)
+        p_value = p_text(found.p_adjusted).removeprefix("p = ")
+        return [self.name(found), numbers, p_value, *beside, aliases or "-", found.verdict]
+
+    def _beside(self) -> list[str]:
+        return [name for name in self.question.beside if any(name in found.beside for found in self.effects)]
