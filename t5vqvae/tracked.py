@@ -14,6 +14,7 @@ import json
 import os
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t5vqvae import checkpoint
-from t5vqvae.errors import CheckpointError, SettingError
+from t5vqvae.errors import CheckpointError, SettingError, UserError
 from t5vqvae.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def follow(run: TrackedRun, *, writes: bool = True) -> Iterator[dict[str, Any]]:
         writes: False on all workers but the first, which then log and save nothing, but yield in step with it.
     """
     newest = checkpoint.latest(run.directory, run.spec)
+    claim = _Claim(run.directory) if writes else None
     with ExitStack() as stack:
         journal = stack.enter_context(_Journal(run)) if writes else None
         if newest is not None:
@@ -78,7 +80,8 @@ def follow(run: TrackedRun, *, writes: bool = True) -> Iterator[dict[str, Any]]:
                 return
         for milestone in load_trainer(run.trainer)(run.spec, cache_dir=run.cache_dir, resume_from=newest):
             stored = dict(milestone.state.milestone)
-            if writes:
+            if claim is not None:
+                claim.check()
                 newest = _save(milestone.state, run, stored) or newest
             yield _report(stored, newest, journal)
 
@@ -133,6 +136,28 @@ def failure(directory: Path, error: Exception, last: Mapping[str, Any] = {}) -> 
     if type(error).__name__ == "OutOfMemoryError":
         tags["signature/out_of_memory"] = line
     return {**last, "status": "failed", "tags": tags}
+
+
+class _Claim:
+    """Who may write into a run's folder: whoever claimed it last.
+
+    A process that the cluster has given up may train on: its node is cut off, its driver or its head was killed. By
+    then the run goes on elsewhere, and two writers would log steps twice and take each other's checkpoints away.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path, self._token = directory / "owner", uuid.uuid4().hex
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._path.write_text(self._token)
+        except OSError:  # a full disk costs the claim, not the run
+            self._path = Path(os.devnull)
+
+    def check(self) -> None:
+        """Raises UserError if another process has claimed the folder since."""
+        owner = self._path.read_text() if self._path.is_file() else self._token
+        if owner and owner != self._token:
+            raise UserError(f"the run in {self._path.parent} goes on in another process; this one ends")
 
 
 class _Journal:

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from t5vqvae import checkpoint
-from t5vqvae.errors import CheckpointError, SettingError
+from t5vqvae.errors import CheckpointError, SettingError, UserError
 from t5vqvae.spec import RunSpec
-from t5vqvae.tracked import TrackedRun, failure, follow, load_trainer
+from t5vqvae.tracked import TrackedRun, _Claim, failure, follow, load_trainer
 
 STUB = "tests.tune.stub:train"
 
@@ -113,6 +113,25 @@ def test_other_workers_yield_in_step_and_write_nothing(tmp_path):
     tracker = Journal()
     assert steps(follow(run_in(tmp_path, tracker), writes=False)) == [10, 20, 30, 40]
     assert tracker.calls == [] and not (tmp_path / "run").exists()
+
+
+def test_a_process_that_was_given_up_ends_when_the_run_goes_on_elsewhere(tmp_path):
+    tracker = Journal()
+    lost = follow(run_in(tmp_path, tracker))
+    next(lost), next(lost)
+    assert steps(follow(run_in(tmp_path))) == [20, 30, 40]
+    kept = sorted((tmp_path / "run").glob("step-*"))
+    with pytest.raises(UserError, match="goes on in another process"):
+        next(lost)
+    assert tracker.steps() == [10, 20] and sorted((tmp_path / "run").glob("step-*")) == kept
+
+
+def test_a_full_disk_costs_the_claim_but_not_the_run(tmp_path, monkeypatch):
+    def full(path, text):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("t5vqvae.tracked.Path.write_text", full)
+    _Claim(tmp_path / "run").check()
 
 
 def test_seconds_add_up_over_starts(tmp_path):

@@ -215,6 +215,17 @@ def test_a_server_away_costs_no_time_and_a_replay_brings_everything(tracker: Tra
     assert tracker.replay(spool.parent.parent) == 0
 
 
+def test_a_run_that_does_not_exist_yet_is_not_told_as_a_server_away(
+    tracker: Tracker, spool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING", "t5vqvae.tracking"):
+        assert not tracker.close(None, "pruned", key="study/00000", spool=spool)
+        assert caplog.records == []
+        assert not Tracker(DEAD, "study").close(None, "pruned", key="study/00000", spool=spool)
+    told = [record.message for record in caplog.records if record.name == "t5vqvae.tracking"]
+    assert ["is away (Connection refused)" in message for message in told] == [True]
+
+
 def test_an_old_opening_sent_late_does_not_open_a_closed_run(tracker: Tracker, spool: Path) -> None:
     logger = open_trial(Tracker(DEAD, "study"), spool, wait=0)
     logger.close(timeout=20)

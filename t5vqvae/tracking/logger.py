@@ -168,29 +168,31 @@ class RunLogger:
 
     def _work(self) -> None:
         """The thread: sends whenever something was written, and tries again while the server is away."""
-        delay, away = FIRST_DELAY, False
+        delay, reason = FIRST_DELAY, None
         while True:
-            closing = self._closing.is_set()
+            closing, before = self._closing.is_set(), reason
             self._wake.clear()
             try:
                 self._send_all()
-                if away:
-                    log.warning("tracking server %s is back", without_password(self._destination.uri))
-                delay, away = FIRST_DELAY, False
+                delay, reason = FIRST_DELAY, None
             except Exception as error:
-                if not away:
-                    log.warning(
-                        "tracking server %s is away (%s); training goes on, the log waits in %s",
-                        without_password(self._destination.uri),
-                        one_line(error),
-                        self.spool,
-                    )
-                delay, away = min(2 * delay, LONGEST_DELAY), True
+                delay, reason = min(2 * delay, LONGEST_DELAY), error
+            self._tell(before, reason)
             self._tried.set()
             if closing or self._abandoned.is_set():
                 break
-            self._wake.wait(delay if away else None)
-        self._finish(all_sent=not away and not self._abandoned.is_set())
+            self._wake.wait(delay if reason else None)
+        self._finish(all_sent=reason is None and not self._abandoned.is_set())
+
+    def _tell(self, before: Exception | None, reason: Exception | None) -> None:
+        """Says when the server goes away and comes back; a run that another journal will create is no news."""
+        server = without_password(self._destination.uri)
+        was_away, away = (not isinstance(error, NotYetError | None) for error in (before, reason))
+        if reason and away and not was_away:
+            said = f"is away ({one_line(reason)}); training goes on, the log waits in {self.spool}"
+            log.warning("tracking server %s %s", server, said)
+        elif was_away and not away:
+            log.warning("tracking server %s is back", server)
 
     def _send_all(self) -> None:
         while self._left:
