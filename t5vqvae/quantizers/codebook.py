@@ -202,7 +202,8 @@ class CodebookQuantizer(Quantizer):
             terms["entropy"] = config.entropy_weight * torch.stack(values).mean()
         if config.orthogonality_weight is not None:
             used_MQS = gather_rows(codes_NQS) if self.training else codes_NQS
-            values = [orthogonality(self._whole(q), used_MQS[:, q]) for q in range(self.num_codebooks)]
+            draws = self.generator("orthogonality")
+            values = [orthogonality(self._whole(q), used_MQS[:, q], draws) for q in range(self.num_codebooks)]
             terms["orthogonality"] = config.orthogonality_weight * torch.stack(values).mean()
         return terms
 

@@ -47,14 +47,20 @@ def both_ways(
     }
 
 
-def orthogonality(table_KD: Tensor, codes_N: Tensor) -> Tensor:
+def orthogonality(table_KD: Tensor, codes_N: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Returns how far the entries in use are from orthogonal: sum of cos^2 over all pairs / U^2 - 1 / U, at least 0.
+
+    Args:
+        table_KD: The entries, with their gradient.
+        codes_N: The entries taken, of all workers.
+        generator: On the CPU; draws which entries are compared where there are more than `MAX_ORTHOGONAL`. Workers
+            must be given equal ones, or each would push other entries apart.
 
     Source: Shin et al. 2021, arXiv 2112.00384 (weight 10; on the entries that the batch uses).
     """
     used_U = codes_N.unique()
     if used_U.numel() > MAX_ORTHOGONAL:
-        used_U = used_U[torch.randperm(used_U.numel(), device=used_U.device)[:MAX_ORTHOGONAL]]
+        used_U = used_U[torch.randperm(used_U.numel(), generator=generator)[:MAX_ORTHOGONAL].to(used_U.device)]
     units_UD = F.normalize(F.embedding(used_U, table_KD), dim=-1)
     num_used = max(1, used_U.numel())
     return (units_UD @ units_UD.T).square().sum() / num_used**2 - min(1, used_U.numel()) / num_used

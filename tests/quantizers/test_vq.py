@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from t5vqvae.quantizers import VQConfig
-from t5vqvae.quantizers.terms import missing_entropy, orthogonality
+from t5vqvae.quantizers.terms import MAX_ORTHOGONAL, missing_entropy, orthogonality
 from t5vqvae.quantizers.vq import VQQuantizer
 
 
@@ -61,6 +61,18 @@ def test_orthogonality_by_hand() -> None:
     # cos of 45 degrees, squared: 1/2, twice, over 4 pairs
     assert orthogonality(table_KD, torch.tensor([2, 0])).item() == pytest.approx(2 * 0.5 / 4)
     assert orthogonality(table_KD, torch.empty(0, dtype=torch.int64)).item() == 0.0
+
+
+def test_workers_compare_the_same_of_many_entries() -> None:
+    quantizer = VQConfig(codebook_size=MAX_ORTHOGONAL + 50, start="random", orthogonality_weight=1.0).build(4)
+    states_BTE = quantizer.entries_QKD.detach().clone()
+    values = []
+    for worker, update in ((0, 0), (1, 0), (0, 1)):
+        torch.manual_seed(worker)  # each has drawn as many numbers of its own as its sentences took
+        quantizer._num_updates.fill_(update)
+        output = quantizer(states_BTE, torch.ones(states_BTE.shape[:2]))
+        values.append(output.terms["orthogonality"].item())
+    assert values[0] == values[1] != values[2]
 
 
 def test_orthogonality_pushes_used_entries_apart() -> None:
