@@ -47,7 +47,37 @@ def _find(place: str) -> Any:
     return attrgetter(names)(import_module(module))
 
 
-class T5Config(ModelConfig):
+class SizedConfig(ModelConfig):
+    """The sizes of a model made of Transformer blocks."""
+
+    d_model: int = setting(128, ge=8, description="width of the states; from scratch only")
+    d_ff: int = setting(512, ge=8, description="width of the feed-forward layers; from scratch only")
+    num_heads: int = setting(4, ge=1, description="attention heads; from scratch only")
+    num_layers: int = setting(2, ge=1, description="encoder blocks; from scratch only")
+    num_decoder_layers: int = setting(2, ge=1, description="decoder blocks; from scratch only")
+    dropout: float = setting(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.backbone is None and self.d_model % self.num_heads:
+            raise SettingError(f"model.num_heads={self.num_heads} must divide model.d_model={self.d_model}")
+        return self
+
+    def t5_sizes(self, vocab_size: int) -> dict[str, Any]:
+        """Returns the sizes in the words of Transformers' T5Config."""
+        return {
+            "vocab_size": vocab_size,
+            "d_model": self.d_model,
+            "d_kv": self.d_model // self.num_heads,
+            "d_ff": self.d_ff,
+            "num_heads": self.num_heads,
+            "num_layers": self.num_layers,
+            "num_decoder_layers": self.num_decoder_layers,
+            "dropout_rate": self.dropout,
+        }
+
+
+class T5Config(SizedConfig):
     """T5 with a quantizer after encoder block `position`, from scratch or from a pretrained checkpoint."""
 
     builder: ClassVar[str] = "t5vqvae.model:build_t5vqvae"
@@ -60,12 +90,6 @@ class T5Config(ModelConfig):
     cross_positions: Literal["none", "absolute", "relative"] | None = setting(
         None, description="positions in cross-attention; None: absolute from scratch, none with a backbone"
     )
-    d_model: int = setting(128, ge=8, description="width of the states; from scratch only")
-    d_ff: int = setting(512, ge=8, description="width of the feed-forward layers; from scratch only")
-    num_heads: int = setting(4, ge=1, description="attention heads; from scratch only")
-    num_layers: int = setting(2, ge=1, description="encoder blocks; from scratch only")
-    num_decoder_layers: int = setting(2, ge=1, description="decoder blocks; from scratch only")
-    dropout: float = setting(0.0, ge=0, lt=1)
     prompts: PromptConfig | None = setting(None, description="quantized prompts made from the input; None: without")
 
     @model_validator(mode="after")
@@ -73,8 +97,6 @@ class T5Config(ModelConfig):
         if self.backbone is None:
             if self.position is not None and self.position > self.num_layers:
                 raise SettingError(f"model.position={self.position} must be at most model.num_layers={self.num_layers}")
-            if self.d_model % self.num_heads:
-                raise SettingError(f"model.num_heads={self.num_heads} must divide model.d_model={self.d_model}")
             return self
         for name in SCRATCH_ONLY:
             if getattr(self, name) != type(self).model_fields[name].default:
@@ -87,26 +109,14 @@ class T5Config(ModelConfig):
         return self.cross_positions or ("absolute" if self.backbone is None else "none")
 
 
-class TransformerConfig(ModelConfig):
+class TransformerConfig(SizedConfig):
     """The plain Transformer of Vaswani et al. with a quantizer at the end of its encoder: nothing of T5's."""
 
     builder: ClassVar[str] = "t5vqvae.baselines.transformer:TransformerVQVAE.build"
     loader: ClassVar[str] = "t5vqvae.baselines.transformer:TransformerVQVAE.load"
     name: Literal["transformer"] = "transformer"
     backbone: None = setting(None, description="always from scratch")
-    d_model: int = setting(128, ge=8, description="width of the states")
-    d_ff: int = setting(512, ge=8, description="width of the feed-forward layers")
-    num_heads: int = setting(4, ge=1, description="attention heads")
-    num_layers: int = setting(2, ge=1, description="encoder blocks")
-    num_decoder_layers: int = setting(2, ge=1, description="decoder blocks")
-    dropout: float = setting(0.0, ge=0, lt=1)
     norm: Literal["post", "pre"] = setting("post", description="layer norm after each sublayer (the paper's) or before")
-
-    @model_validator(mode="after")
-    def _heads_fit(self) -> Self:
-        if self.d_model % self.num_heads:
-            raise SettingError(f"model.num_heads={self.num_heads} must divide model.d_model={self.d_model}")
-        return self
 
 
 class LatentSettings(Config):
@@ -141,7 +151,7 @@ class GaussianConfig(LatentSettings, T5Config):
         return self
 
 
-class OptimusConfig(LatentSettings, ModelConfig):
+class OptimusConfig(LatentSettings, SizedConfig):
     """Optimus: a sentence-level Gaussian latent that the decoder's self-attention is given, without cross-attention."""
 
     builder: ClassVar[str] = "t5vqvae.baselines.optimus:Optimus.build"
@@ -156,12 +166,6 @@ class OptimusConfig(LatentSettings, ModelConfig):
     into: Literal["q", "kv", "qkv"] = setting("kv", description="which of queries, keys and values are given it")
     fusion_rank: int = setting(4, ge=1, description="terms of the low-rank product; fusion only")
     latent_in_embeddings: bool = setting(False, description="also add the latent to the decoder's input embeddings")
-    d_model: int = setting(128, ge=8, description="width of the states; from scratch only")
-    d_ff: int = setting(512, ge=8, description="width of the feed-forward layers; from scratch only")
-    num_heads: int = setting(4, ge=1, description="attention heads; from scratch only")
-    num_layers: int = setting(2, ge=1, description="encoder blocks; from scratch only")
-    num_decoder_layers: int = setting(2, ge=1, description="decoder blocks; from scratch only")
-    dropout: float = setting(0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _combines(self) -> Self:
@@ -173,8 +177,6 @@ class OptimusConfig(LatentSettings, ModelConfig):
         for setting_name, blocks in (("backbone", "t5"), ("bert", "bert_gpt2"), ("gpt2", "bert_gpt2")):
             if getattr(self, setting_name) is not None and self.blocks != blocks:
                 raise SettingError(f"model.{setting_name} needs model.blocks={blocks}, not {self.blocks}")
-        if self.d_model % self.num_heads:
-            raise SettingError(f"model.num_heads={self.num_heads} must divide model.d_model={self.d_model}")
         return self
 
 

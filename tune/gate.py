@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 from t5vqvae.errors import SettingError
+from tune.bound import Bound
 from tune.objective import Constraint, Objective
 
 RATE = "test/rate/bits_per_token"
 
 
-@dataclass(frozen=True)
-class Gate:
-    """An inclusive bound on a test metric, as `test/exact_match >= 0.5` or `VAR/bleu >= 40`."""
-
-    metric: str
-    relation: Literal["<=", ">="]
-    bound: float
+class Gate(Bound):
+    """A bound on a test metric, as `test/exact_match >= 0.5` or `VAR/bleu >= 40`."""
 
     @classmethod
     def parse(cls, text: str) -> Gate:
@@ -29,11 +22,10 @@ class Gate:
         Raises:
             SettingError: If it is neither.
         """
-        match = re.fullmatch(r"\s*([\w/]+)\s*(<=|>=)\s*([-+.\deE]+)\s*", text)
-        try:
-            return cls(match[1], match[2], float(match[3]))  # type: ignore[index, arg-type]
-        except (TypeError, ValueError):
-            raise SettingError(f"gate {text!r} must read as 'test/exact_match >= 0.5' or with <=") from None
+        gate = cls.read(text)
+        if gate is None:
+            raise SettingError(f"gate {text!r} must read as 'test/exact_match >= 0.5' or with <=")
+        return gate
 
     @classmethod
     def of_constraint(cls, constraint: Constraint) -> Gate:
@@ -46,7 +38,7 @@ class Gate:
         if (value <= self.bound) if self.relation == "<=" else (value >= self.bound):
             return None
         shown = "it was not measured" if math.isnan(value) else f"it is {value:.4g}"
-        return f"gate {self.metric} {self.relation} {self.bound:g} is shut: {shown}"
+        return f"gate {self} is shut: {shown}"
 
 
 def on_test(metric: str) -> str:

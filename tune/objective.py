@@ -10,13 +10,13 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
 from t5vqvae.config import Config
 from t5vqvae.errors import SettingError
+from tune.bound import Bound
 
 Direction = Literal["minimize", "maximize"]
 
@@ -80,13 +80,8 @@ class Objective(Config):
         return 1.0 if self.direction == "minimize" else -1.0
 
 
-@dataclass(frozen=True)
-class Constraint:
-    """An inclusive bound on a metric, as `rate/bits_per_token <= 10`."""
-
-    metric: str
-    relation: Literal["<=", ">="]
-    bound: float
+class Constraint(Bound):
+    """A bound that trials of a study should keep, as `rate/bits_per_token <= 10`."""
 
     @classmethod
     def parse(cls, text: Any) -> Constraint:
@@ -97,15 +92,11 @@ class Constraint:
         """
         if isinstance(text, cls):
             return text
-        match = re.fullmatch(r"\s*([\w/]+)\s*(<=|>=)\s*(\S+)\s*", text) if isinstance(text, str) else None
-        bound = _number(match[3]) if match else None
-        if match is None or bound is None:
+        constraint = cls.read(text)
+        if constraint is None:
             raise SettingError(f"constraints: {text!r} must read as 'rate/bits_per_token <= 10' or with >=")
-        refuse_metric(match[1], (*DIRECTIONS, *CONSTRAINT_ONLY), "constraint")
-        return cls(match[1], match[2], bound)  # type: ignore[arg-type]  # the pattern allows no other relation
-
-    def __str__(self) -> str:
-        return f"{self.metric} {self.relation} {self.bound:g}"
+        refuse_metric(constraint.metric, (*DIRECTIONS, *CONSTRAINT_ONLY), "constraint")
+        return constraint
 
     def violation(self, metrics: Mapping[str, float]) -> float:
         """Returns how far metrics are beyond the bound, relative to it: 0 or less where they keep it.
@@ -170,11 +161,3 @@ def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
     """Returns whether costs `one` are nowhere higher than `other`, and somewhere lower."""
     pairs = list(zip(one, other, strict=True))
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

@@ -163,45 +163,35 @@ def _stack(config: transformers.T5Config, is_decoder: bool) -> T5Stack:
 
 
 def _t5_config(size: OptimusConfig, vocab_size: int, given: Mapping[str, Any] | None) -> transformers.T5Config:
-    if given is not None:
-        return transformers.T5Config.from_dict({**given, "dropout_rate": size.dropout})
-    return transformers.T5Config(
-        vocab_size=vocab_size,
-        d_model=size.d_model,
-        d_kv=size.d_model // size.num_heads,
-        d_ff=size.d_ff,
-        num_heads=size.num_heads,
-        num_layers=size.num_layers,
-        num_decoder_layers=size.num_decoder_layers,
-        dropout_rate=size.dropout,
-    )
+    return _config(transformers.T5Config, given, size.t5_sizes(vocab_size), {"dropout_rate": size.dropout})
 
 
 def _bert_config(size: OptimusConfig, given: Mapping[str, Any] | None) -> transformers.BertConfig:
+    sizes = {
+        "vocab_size": 1,
+        "hidden_size": size.d_model,
+        "intermediate_size": size.d_ff,
+        "num_attention_heads": size.num_heads,
+        "num_hidden_layers": size.num_layers,
+        "max_position_embeddings": MAX_POSITIONS,
+    }
     dropout = {"hidden_dropout_prob": size.dropout, "attention_probs_dropout_prob": size.dropout}
-    if given is not None:
-        return transformers.BertConfig.from_dict({**given, **dropout})
-    return transformers.BertConfig(
-        vocab_size=1,
-        hidden_size=size.d_model,
-        intermediate_size=size.d_ff,
-        num_attention_heads=size.num_heads,
-        num_hidden_layers=size.num_layers,
-        max_position_embeddings=MAX_POSITIONS,
-        **dropout,
-    )
+    return _config(transformers.BertConfig, given, sizes, dropout)
 
 
 def _gpt2_config(size: OptimusConfig, given: Mapping[str, Any] | None) -> transformers.GPT2Config:
+    sizes = {
+        "vocab_size": 1,
+        "n_embd": size.d_model,
+        "n_inner": size.d_ff,
+        "n_head": size.num_heads,
+        "n_layer": size.num_decoder_layers,
+        "n_positions": MAX_POSITIONS,
+    }
     dropout = {"resid_pdrop": size.dropout, "embd_pdrop": size.dropout, "attn_pdrop": size.dropout}
-    if given is not None:
-        return transformers.GPT2Config.from_dict({**given, **dropout})
-    return transformers.GPT2Config(
-        vocab_size=1,
-        n_embd=size.d_model,
-        n_inner=size.d_ff,
-        n_head=size.num_heads,
-        n_layer=size.num_decoder_layers,
-        n_positions=MAX_POSITIONS,
-        **dropout,
-    )
+    return _config(transformers.GPT2Config, given, sizes, dropout)
+
+
+def _config(kind: Any, given: Mapping[str, Any] | None, sizes: Mapping[str, Any], dropout: Mapping[str, float]) -> Any:
+    """Returns Transformers' config of a checkpoint (`given`), or one of these sizes where there is none."""
+    return kind.from_dict({**(sizes if given is None else given), **dropout})

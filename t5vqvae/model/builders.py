@@ -51,22 +51,8 @@ def _bottleneck(spec: RunSpec, num_roles: int) -> dict[str, Any]:
 def _from_scratch(
     spec: RunSpec, tokenizer: PreTrainedTokenizerBase, kind: type[T5VQVAE], own: dict[str, Any]
 ) -> T5VQVAE:
-    size = spec.model
-    config = kind.config_class(
-        vocab_size=len(tokenizer),
-        d_model=size.d_model,
-        d_kv=size.d_model // size.num_heads,
-        d_ff=size.d_ff,
-        num_heads=size.num_heads,
-        num_layers=size.num_layers,
-        num_decoder_layers=size.num_decoder_layers,
-        dropout_rate=size.dropout,
-        pad_token_id=0,
-        eos_token_id=1,
-        decoder_start_token_id=0,
-        **own,
-    )
-    return kind(config)
+    special = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
+    return kind(kind.config_class(**spec.model.t5_sizes(len(tokenizer)), **special, **own))
 
 
 def _from_backbone(spec: RunSpec, kind: type[T5VQVAE], own: dict[str, Any]) -> T5VQVAE:

@@ -275,15 +275,23 @@ class CodebookQuantizer(Quantizer):
 
     @torch.no_grad()
     def start(self, vectors_NC: Tensor, embeddings_VE: Tensor | None = None) -> None:
-        config = self.config
-        if config.start == "random":
+        if self.config.start == "random":
             return
-        vectors_NC = self._embeddings(embeddings_VE) if config.start == "embeddings" else vectors_NC.float()
+        vectors_NC = self._embeddings(embeddings_VE) if self.config.start == "embeddings" else vectors_NC.float()
         parts, generator = self._parts(vectors_NC), self.generator("start")
         pools = parts if self.num_tables == len(parts) else [torch.cat(parts)]
         for table, pool_MD in enumerate(pools):
-            size, rounds = config.codebook_size, config.start_iterations
-            self._place(table, place_entries(config.start, pool_MD, size, rounds, generator, self.unit))
+            sizes = [end - first for first, end in self._started_apart]
+            self._place(table, torch.cat([self._drawn(pool_MD, size, generator) for size in sizes]))
+
+    @property
+    def _started_apart(self) -> list[tuple[int, int]]:
+        """First entry and the one after the last, of each slice of a table that starts by itself."""
+        return [(0, self.config.codebook_size)]
+
+    def _drawn(self, pool_MD: Tensor, size: int, generator: torch.Generator) -> Tensor:
+        config = self.config
+        return place_entries(config.start, pool_MD, size, config.start_iterations, generator, self.unit)
 
     def _embeddings(self, embeddings_VE: Tensor | None) -> Tensor:
         if embeddings_VE is None:

@@ -22,19 +22,17 @@ Letters: N positions, n of one chunk, C code width, K entries.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import model_validator
 from torch import Tensor, nn
 
 from t5vqvae.config import setting
-from t5vqvae.errors import SettingError
-from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig
+from t5vqvae.quantizers.annealing import AnnealedConfig, AnnealedQuantizer
+from t5vqvae.quantizers.base import Packed
 from t5vqvae.quantizers.relaxation import (
     Relaxation,
-    annealed,
     choose,
     likeliest,
     marginal_perplexity,
@@ -42,18 +40,15 @@ from t5vqvae.quantizers.relaxation import (
 )
 
 
-class HyperVQConfig(QuantizerConfig):
+class HyperVQConfig(AnnealedConfig):
     """Hyperbolic multinomial logistic regression chooses; hyperplanes' representative points are the code vectors."""
 
     name: Literal["hypervq"] = "hypervq"
-    codebook_size: int = setting(1024, ge=2, description="K")
-    code_width: int | None = setting(None, ge=1, description="C; None: the model's width, without a projection")
     curvature: float = setting(1.0, gt=0, description="c; the ball has radius 1 / sqrt(c)")
     clip_length: float = setting(1.0, gt=0, description="states longer than this are shortened before exp_0")
     first_offset: float = setting(1.0, ge=0, description="r at the start; HNN++ starts at 0")
     temperature: float = setting(2.0, gt=0, description="first temperature")
     last_temperature: float = setting(0.5, gt=0, description="after annealing")
-    anneal_steps: int = setting(1000, ge=1, description="updates from the first to the last temperature")
     diversity_weight: float = setting(0.5, ge=0, description="weight of 1 - perplexity / K of the batch's marginal")
     noise: bool = setting(False, description="sample in training; False: take the likeliest entry")
 
@@ -64,36 +59,21 @@ class HyperVQConfig(QuantizerConfig):
         "diversity_weight": {"type": "float", "low": 0.05, "high": 5.0, "log": True},
     }
 
-    @model_validator(mode="after")
-    def _cools_down(self) -> Self:
-        if self.last_temperature > self.temperature:
-            raise SettingError(
-                f"quantizer.last_temperature={self.last_temperature:g} must be at most"
-                f" quantizer.temperature={self.temperature:g}"
-            )
-        return self
-
     def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> HyperVQQuantizer:
         return HyperVQQuantizer(self, model_width, seed)
 
 
-class HyperVQQuantizer(Quantizer):
+class HyperVQQuantizer(AnnealedQuantizer):
     """Takes the likeliest entry; in training a sample, if `noise`."""
 
+    config: HyperVQConfig
     gradient: ClassVar[str] = "surrogate"
 
     def __init__(self, config: HyperVQConfig, model_width: int, seed: int) -> None:
-        super().__init__(model_width, config.code_width, (config.codebook_size,), seed)
-        self.config = config
+        super().__init__(config, model_width, seed)
         normals_KC = torch.randn(config.codebook_size, self.code_width, generator=self.generator("start"))
         self.normals_KC = nn.Parameter(normals_KC * self.code_width**-0.5)
         self.offsets_K = nn.Parameter(torch.full((config.codebook_size,), config.first_offset))
-
-    @property
-    def temperature(self) -> float:
-        """The temperature after the updates so far."""
-        config = self.config
-        return annealed(config.temperature, config.last_temperature, config.anneal_steps, int(self._num_updates))
 
     @property
     def entries_KC(self) -> Tensor:
@@ -124,9 +104,6 @@ class HyperVQQuantizer(Quantizer):
             return {}
         share = marginal_perplexity(mass_K, num_positions, torch.is_grad_enabled()) / mass_K.numel()
         return {"diversity": self.config.diversity_weight * (1.0 - share)}
-
-    def update(self) -> None:
-        self._num_updates += 1
 
 
 def exp_0(vectors_NC: Tensor, curvature: float) -> Tensor:

@@ -20,7 +20,7 @@ from t5vqvae.errors import SettingError
 from t5vqvae.quantizers.base import Packed
 from t5vqvae.quantizers.ema import EMAConfig, EMAQuantizer
 from t5vqvae.quantizers.revival import revive
-from t5vqvae.quantizers.starts import Start, place_entries
+from t5vqvae.quantizers.starts import Start
 
 
 class RoleConfig(EMAConfig):
@@ -106,18 +106,7 @@ class RoleQuantizer(EMAQuantizer):
             generator = self.generator(f"revive{table}-{number}")
             revive(entries_KD[first:end], counts_K[first:end], where_MD[own_M], self.config.revive_below, generator)
 
-    @torch.no_grad()
-    def start(self, vectors_NC: Tensor, embeddings_VE: Tensor | None = None) -> None:
-        """Starts each slice by itself from all the vectors, so that no role begins with a corner of the space."""
-        config = self.config
-        if config.start == "random":
-            return
-        vectors_NC = self._embeddings(embeddings_VE) if config.start == "embeddings" else vectors_NC.float()
-        parts, generator = self._parts(vectors_NC), self.generator("start")
-        pools = parts if self.num_tables == len(parts) else [torch.cat(parts)]
-        for table, pool_MD in enumerate(pools):
-            slices = [
-                place_entries(config.start, pool_MD, end - first, config.start_iterations, generator, self.unit)
-                for first, end in self.slices
-            ]
-            self._place(table, torch.cat(slices))
+    @property
+    def _started_apart(self) -> list[tuple[int, int]]:
+        """Each slice starts from all the vectors, so that no role begins with a corner of the space."""
+        return self.slices

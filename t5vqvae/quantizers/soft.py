@@ -12,30 +12,26 @@ Letters: N positions, C code width, K entries.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import model_validator
 from torch import Tensor, nn
 
 from t5vqvae.config import setting
-from t5vqvae.errors import SettingError
+from t5vqvae.quantizers.annealing import AnnealedConfig, AnnealedQuantizer
 from t5vqvae.quantizers.assignment import nearest
-from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig
-from t5vqvae.quantizers.relaxation import Relaxation, annealed, choose, negative_distances
+from t5vqvae.quantizers.base import Packed
+from t5vqvae.quantizers.relaxation import Relaxation, choose, negative_distances
 from t5vqvae.quantizers.starts import kmeans, num_vectors_for, sample_rows
 
 
-class SoftConfig(QuantizerConfig):
+class SoftConfig(AnnealedConfig):
     """Averages of entries in training, the nearest entry (or the average) in evaluation."""
 
     name: Literal["soft"] = "soft"
-    codebook_size: int = setting(1024, ge=2, description="K")
-    code_width: int | None = setting(None, ge=1, description="C; None: the model's width, without a projection")
     temperature: float = setting(10.0, gt=0, description="first temperature")
     last_temperature: float = setting(0.1, gt=0, description="after annealing; the paper's stays at 10")
-    anneal_steps: int = setting(1000, ge=1, description="updates from the first to the last temperature")
     noise: bool = setting(True, description="Gumbel noise in training")
     start: Literal["random", "kmeans"] = setting("kmeans", description="random: N(0, 4), as in the paper")
 
@@ -46,37 +42,21 @@ class SoftConfig(QuantizerConfig):
         "anneal_steps": {"type": "int", "low": 100, "high": 10000, "log": True},
     }
 
-    @model_validator(mode="after")
-    def _cools_down(self) -> Self:
-        if self.last_temperature > self.temperature:
-            raise SettingError(
-                f"quantizer.last_temperature={self.last_temperature:g} must be at most"
-                f" quantizer.temperature={self.temperature:g}"
-            )
-        return self
-
     def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> SoftQuantizer:
         return SoftQuantizer(self, model_width, seed)
 
 
-class SoftQuantizer(Quantizer):
+class SoftQuantizer(AnnealedQuantizer):
     """Soft in training; in evaluation hard or soft, as `hard` says. Codes are the nearest entries in either case."""
 
+    config: SoftConfig
     has_soft_form: ClassVar[bool] = True
-
     gradient: ClassVar[str] = "exact"
 
     def __init__(self, config: SoftConfig, model_width: int, seed: int) -> None:
-        super().__init__(model_width, config.code_width, (config.codebook_size,), seed)
-        self.config = config
+        super().__init__(config, model_width, seed)
         entries_KC = torch.randn(config.codebook_size, self.code_width, generator=self.generator("start"))
         self.entries_KC = nn.Parameter(2.0 * entries_KC)
-
-    @property
-    def temperature(self) -> float:
-        """The temperature after the updates so far."""
-        config = self.config
-        return annealed(config.temperature, config.last_temperature, config.anneal_steps, int(self._num_updates))
 
     def quantize_packed(self, inputs_NC: Tensor, roles_N: Tensor | None = None) -> Packed:
         if not self.training and self.hard:
@@ -100,6 +80,3 @@ class SoftQuantizer(Quantizer):
             generator = self.generator("start")
             first_KC = sample_rows(vectors_NC.float(), self.config.codebook_size, generator)
             self.entries_KC.copy_(kmeans(vectors_NC.float(), first_KC, 10, generator))
-
-    def update(self) -> None:
-        self._num_updates += 1
