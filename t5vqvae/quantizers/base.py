@@ -149,7 +149,7 @@ class Quantizer(nn.Module, ABC):
         with torch.autocast(states_BTE.device.type, enabled=False):
             packed = self._quantize(states_NE.float(), roles_N)
             quantized_NE = self.project_out(packed.quantized_NC).to(states_BTE.dtype)
-        quantized_PE = torch.zeros_like(states_PE).index_copy(0, places_N, quantized_NE)
+        quantized_PE = torch.zeros_like(states_PE).index_copy_(0, places_N, quantized_NE)
         aux_loss = sum(packed.terms.values(), states_NE.new_zeros((), dtype=torch.float32))
         terms = {name: term.detach() for name, term in packed.terms.items()}
         codes_BTQ = None if packed.codes_NQ is None else _unpack_codes(packed.codes_NQ, places_N, mask_BT.shape)

@@ -79,26 +79,29 @@ class FSQQuantizer(Quantizer):
         levels_C = torch.tensor(levels)
         self.register_buffer("levels_C", levels_C, persistent=False)
         self.register_buffer("place_C", levels_C.cumprod(0) // levels_C, persistent=False)
+        self.register_buffer("middle_C", levels_C // 2, persistent=False)
+        half_C = (levels_C - 1) * (1 + 1e-3) / 2
+        offset_C = (levels_C % 2 == 0) * 0.5
+        self.register_buffer("half_C", half_C, persistent=False)
+        self.register_buffer("offset_C", offset_C, persistent=False)
+        self.register_buffer("shift_C", torch.atanh(offset_C / half_C), persistent=False)
 
     def bounded(self, inputs_NC: Tensor) -> Tensor:
         """Returns the inputs squeezed so that rounding gives one of L integers around 0, floor(L / 2) below it."""
-        half_C = (self.levels_C - 1) * (1 + 1e-3) / 2
-        offset_C = (self.levels_C % 2 == 0) * 0.5
         if self.config.bound == "sigmoid":
-            shift_C = torch.atanh(offset_C / half_C) * 2 / IFSQ_SLOPE
-            return (2 * torch.sigmoid(IFSQ_SLOPE * (inputs_NC + shift_C)) - 1) * half_C - offset_C
-        return torch.tanh(inputs_NC + torch.atanh(offset_C / half_C)) * half_C - offset_C
+            shift_C = self.shift_C * 2 / IFSQ_SLOPE
+            return (2 * torch.sigmoid(IFSQ_SLOPE * (inputs_NC + shift_C)) - 1) * self.half_C - self.offset_C
+        return torch.tanh(inputs_NC + self.shift_C) * self.half_C - self.offset_C
 
     def quantize_packed(self, inputs_NC: Tensor, roles_N: Tensor | None = None) -> Packed:
         bounded_NC = self.bounded(inputs_NC)
-        digits_NC = bounded_NC.detach().round().long() + self.levels_C // 2
-        codes_N1 = (digits_NC * self.place_C).sum(-1, keepdim=True)
-        scaled_NC = bounded_NC / (self.levels_C // 2)
-        return Packed(straight_through(scaled_NC, self.lookup_packed(codes_N1)), codes_N1)
+        rounded_NC = bounded_NC.detach().round()
+        codes_N1 = ((rounded_NC.long() + self.middle_C) * self.place_C).sum(-1, keepdim=True)
+        return Packed(straight_through(bounded_NC / self.middle_C, rounded_NC / self.middle_C), codes_N1)
 
     def lookup_packed(self, codes_NQ: Tensor) -> Tensor:
         digits_NC = codes_NQ // self.place_C % self.levels_C
-        return (digits_NC - self.levels_C // 2) / (self.levels_C // 2)
+        return (digits_NC - self.middle_C) / self.middle_C
 
 
 def levels_for(codebook_size: int) -> tuple[int, ...]:
