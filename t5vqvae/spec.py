@@ -39,7 +39,9 @@ class TrainConfig(Config):
 
     max_steps: int = setting(300, ge=1, description="optimizer steps")
     batch_size: int = setting(64, ge=1, description="sentences a step, over all workers and micro-batches")
-    microbatches: int = setting(1, ge=1, description="gradient accumulation: micro-batches a worker and step")
+    microbatches: int = setting(
+        1, ge=1, result=False, description="gradient accumulation: micro-batches a worker and step"
+    )
     quantize_from: int = setting(0, ge=0, description="first step with quantization; before it the bottleneck is open")
     eval_every: int = setting(50, ge=1, description="steps between two evaluations (and checkpoints)")
     precision: Literal["auto", "float32", "bfloat16"] = setting(
@@ -90,6 +92,18 @@ class RunSpec(Config):
             raise SettingError(
                 f"quantizer.name={self.quantizer.name} cannot be used with model.name={self.model.name}, which brings"
                 " its own bottleneck; set quantizer.name=none"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        """Micro-batches stay out of the run id, as workers do, since they change no result; what would is refused."""
+        weights = [name for name in self.quantizer.whole_batch if getattr(self.quantizer, name)]
+        if self.train.microbatches > 1 and weights:
+            term = f"quantizer.{weights[0]}={getattr(self.quantizer, weights[0])}"
+            raise SettingError(
+                f"train.microbatches={self.train.microbatches} would change the term of {term}, which is over the whole"
+                " batch; take a smaller train.batch_size or more workers"
             )
         return self
 

@@ -31,6 +31,7 @@ from t5vqvae import checkpoint, signatures
 from t5vqvae.data import BatchPlan, PreparedData, prepare
 from t5vqvae.errors import CheckpointError, SettingError
 from t5vqvae.evaluate import Evaluation, Reconstruction, evaluate
+from t5vqvae.memory import memory_costs
 from t5vqvae.spec import OptimConfig, RunSpec
 
 Status = Literal["running", "completed", "diverged"]
@@ -206,11 +207,13 @@ class Trainer:
     def start_quantizer(self) -> None:
         """Places the codebook by encoder states of as many training batches as it wants, and closes the bottleneck.
 
-        Every worker encodes the same (global) batches, so that all start alike and like a single worker would.
+        Every worker encodes the same (global) batches, so that all start alike and like a single worker would, a
+        micro-batch at a time.
         """
         quantizer = self.model.quantizer
         wanted, vectors, step = quantizer.num_start_vectors, [], self.step
-        plan = BatchPlan(self.prepared.train, self.spec.train.batch_size, self.spec.seed)
+        config = self.spec.train
+        plan = BatchPlan(self.prepared.train, config.batch_size, self.spec.seed, microbatches=config.microbatches)
         self.model.eval()
         while sum(map(len, vectors)) < wanted and step - self.step < len(self.prepared.train):
             for batch in plan.local_batches(step):
@@ -257,7 +260,6 @@ class Trainer:
             "train/aux_loss": aux,
             "train/grad_norm": float(self._recent["grad_norm"]),
             "train/learning_rate": learning_rate_at(self.step - 1, self.spec.optim, self.spec.train.max_steps),
-            "cost/peak_memory_mb": peak_memory_mb(self.device),
             "cost/parameters": float(sum(p.numel() for p in self.model.parameters())),
             "progress/step": float(self.step),
             "progress/tokens": float(self.num_tokens),
@@ -266,7 +268,7 @@ class Trainer:
         }
         if steps:
             metrics["cost/step_seconds"] = seconds / steps
-        return metrics
+        return metrics | memory_costs(self.device)
 
     def save_into(self, folder: Path) -> None:
         """Writes weights and training state into a checkpoint folder."""
@@ -364,12 +366,3 @@ def resolve_precision(spec: RunSpec, device: torch.device) -> str:
     if spec.train.precision != "auto":
         return spec.train.precision
     return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
-
-
-def peak_memory_mb(device: torch.device) -> float:
-    """Returns the peak of allocated GPU memory, or the process's present resident memory on a CPU, in MB."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    import psutil
-
-    return psutil.Process().memory_info().rss / 1e6

@@ -9,14 +9,14 @@ import os
 import shutil
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 import torch.multiprocessing as mp
 
 from t5vqvae import checkpoint, signatures
-from t5vqvae.errors import CheckpointError
+from t5vqvae.errors import CheckpointError, SettingError
 from t5vqvae.quantizers import QuantizerConfig
 from t5vqvae.spec import OptimConfig, RunSpec
 from t5vqvae.train import Milestone, learning_rate_at, train
@@ -101,11 +101,40 @@ def test_the_same_spec_gives_the_same_numbers_and_another_seed_others(cache: Pat
     assert other[-1].metrics["validation/nll"] != first[-1].metrics["validation/nll"]
 
 
-def test_microbatches_equal_one_batch(cache: Path) -> None:
-    _, whole = finish(tiny(), cache)
-    _, parts = finish(tiny(**{"train.microbatches": 4}), cache)
-    for name, value in whole.items():
-        torch.testing.assert_close(parts[name], value, rtol=1e-4, atol=1e-5, msg=name)
+NOISE = {"sfvq": "a random point of each segment"}
+"""Quantizers that draw in training, whatever their settings: other shapes draw other numbers."""
+
+
+@pytest.mark.parametrize("name", sorted(set(QuantizerConfig.variants) - set(NOISE)))
+def test_microbatches_equal_one_batch_and_have_its_run_id(name: str, cache: Path) -> None:
+    config = QuantizerConfig.variants[name]
+    off = {
+        field: None if type(None) in get_args(config.model_fields[field].annotation) else 0.0
+        for field in config.whole_batch
+    }
+    calm = {f"quantizer.{field}": value for field, value in off.items()}
+    calm |= {"quantizer.noise": False} if "noise" in config.model_fields else {}
+    whole_spec, parts_spec = (tiny_with(name, **calm, **{"train.microbatches": number}) for number in (1, 4))
+    (whole_milestones, whole), (parts_milestones, parts) = finish(whole_spec, cache), finish(parts_spec, cache)
+    for key, value in whole.items():
+        torch.testing.assert_close(parts[key], value, rtol=1e-4, atol=1e-5, msg=f"{name}: {key}")
+    run_ids = [milestones[-1].state.milestone["run_id"] for milestones in (whole_milestones, parts_milestones)]
+    assert run_ids[0] == run_ids[1]
+
+
+@pytest.mark.parametrize("name", [name for name, config in QuantizerConfig.variants.items() if config.whole_batch])
+def test_a_term_over_the_whole_batch_is_not_cut(name: str) -> None:
+    weight = QuantizerConfig.variants[name].whole_batch[0]
+    with pytest.raises(SettingError, match=rf"train.microbatches=2 .* quantizer.{weight}=0.5, .* smaller"):
+        tiny_with(name, **{f"quantizer.{weight}": 0.5, "train.microbatches": 2})
+
+
+def test_a_run_goes_on_in_microbatches_from_a_checkpoint_of_whole_batches(cache: Path, tmp_path: Path) -> None:
+    _, expected = finish(tiny(), cache)
+    path = next(train(tiny(), cache_dir=cache)).state.save(tmp_path)
+    _, state = finish(tiny(**{"train.microbatches": 2}), cache, resume_from=path)
+    for name, value in expected.items():
+        torch.testing.assert_close(state[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
 def _free_port() -> int:

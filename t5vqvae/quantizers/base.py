@@ -31,9 +31,12 @@ class QuantizerConfig(Variant):
     """The settings of one quantizer; `name` picks the variant.
 
     `space` is the search space that the variant suggests: `{setting: range}` in the words of a study file.
+    `whole_batch` names the weights of terms that are no sum over positions (the entropy of a batch's mean): cut into
+    micro-batches they would be other terms, so a run that has one takes its batch whole (`RunSpec` sees to it).
     """
 
     space: ClassVar[Mapping[str, Any]] = {}
+    whole_batch: ClassVar[tuple[str, ...]] = ()
 
     def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> Quantizer:
         """Returns the quantizer for states of `model_width`.

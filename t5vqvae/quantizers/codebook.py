@@ -73,6 +73,7 @@ class CodebookConfig(QuantizerConfig):
     start_iterations: int = setting(10, ge=0, description="k-means iterations at the start")
 
     learns_by_gradient: ClassVar[bool] = False
+    whole_batch: ClassVar[tuple[str, ...]] = ("entropy_weight", "orthogonality_weight")
     unsupported: ClassVar[Mapping[str, str]] = {}
 
     @model_validator(mode="after")

@@ -62,6 +62,7 @@ class GumbelConfig(QuantizerConfig):
     commitment_weight: float = setting(0.0, ge=0, description="weight of ||h - sg(e)||^2; not in the papers")
     noise: bool = setting(True, description="sample in training; False: take the likeliest entry")
 
+    whole_batch: ClassVar[tuple[str, ...]] = ("diversity_weight",)
     space: ClassVar[Mapping[str, Any]] = {
         "codebook_size": {"type": "int", "low": 256, "high": 22000, "log": True},
         "form": {"type": "choice", "choices": ["untied", "decoupled"]},

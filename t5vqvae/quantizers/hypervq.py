@@ -52,6 +52,7 @@ class HyperVQConfig(AnnealedConfig):
     diversity_weight: float = setting(0.5, ge=0, description="weight of 1 - perplexity / K of the batch's marginal")
     noise: bool = setting(False, description="sample in training; False: take the likeliest entry")
 
+    whole_batch: ClassVar[tuple[str, ...]] = ("diversity_weight",)
     space: ClassVar[Mapping[str, Any]] = {
         "codebook_size": {"type": "int", "low": 256, "high": 22000, "log": True},
         "curvature": {"type": "float", "low": 0.05, "high": 2.0, "log": True},

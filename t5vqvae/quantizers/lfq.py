@@ -40,6 +40,7 @@ class LFQConfig(QuantizerConfig):
     inverse_temperature: float = setting(100.0, gt=0, description="t of the softmax in the entropy loss")
     commitment_weight: float = setting(0.25, ge=0, description="weight of ||z - sg(sign z)||^2")
 
+    whole_batch: ClassVar[tuple[str, ...]] = ("entropy_weight",)
     space: ClassVar[Mapping[str, Any]] = {
         "codebook_size": {"type": "choice", "choices": [256, 512, 1024, 2048, 4096, 8192, 16384]},
         "entropy_weight": {"type": "float", "low": 0.01, "high": 1.0, "log": True},
