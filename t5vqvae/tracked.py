@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 TRAINER = "t5vqvae.train:train"
 """The generator of milestones, as `module:function`; tests and simulations name another of the same signature."""
 
+OWNER = "owner"
+"""The file of a run's folder that says who writes there: host, process id and a random word."""
+
 
 @dataclass(frozen=True)
 class TrackedRun:
@@ -146,7 +149,7 @@ class _Claim:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._path, self._token = directory / "owner", uuid.uuid4().hex
+        self._path, self._token = directory / OWNER, f"{os.uname().nodename} {os.getpid()} {uuid.uuid4().hex}"
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._path.write_text(self._token)

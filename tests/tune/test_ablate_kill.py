@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.tune.test_kill import ended, wait_for
-from tune.state import CODE_ROOT, StudyPaths
+from tests.tune.survival import ended, start, wait_for
+from tune.state import StudyPaths
 
 pytestmark = pytest.mark.ray
+ABLATIONS = "tests.tune.ablations"
 MEASURED = ("cost/", "mlflow_id", "url")
 """What no two starts have in common."""
-
-
-def start(state: Path, milliseconds: int) -> subprocess.Popen:
-    environment = {**os.environ, "RAY_ADDRESS": "local", "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    command = [sys.executable, "-m", "tests.tune.ablations", str(state), "night", str(milliseconds)]
-    with (state / "driver.log").open("a") as log:
-        return subprocess.Popen(command, cwd=CODE_ROOT, env=environment, stdout=log, stderr=log)
 
 
 def rows(paths: StudyPaths) -> list[dict[str, str]]:
@@ -39,7 +29,7 @@ def test_killed_half_way_and_started_again_it_gives_the_same_report(tmp_path):
     killed.mkdir()
     whole.mkdir()
     paths, reference = StudyPaths(killed, "night"), StudyPaths(whole, "night")
-    driver = start(killed, 20)
+    driver = start(killed, "night", "20", module=ABLATIONS)
     try:
         wait_for(lambda: len(ended(paths)) >= 8, driver, "eight runs")
         cluster = psutil.Process(driver.pid).children(recursive=True)
@@ -48,11 +38,11 @@ def test_killed_half_way_and_started_again_it_gives_the_same_report(tmp_path):
         half = ended(paths)
         assert len(half) < 3 * (2 + 7), "something must be left to do"
         psutil.wait_procs(cluster, timeout=60)  # `test_kill` holds that nothing stays; here it only must not train on
-        driver = start(killed, 20)
+        driver = start(killed, "night", "20", module=ABLATIONS)
         assert driver.wait(timeout=300) == 0
     finally:
         driver.kill()
-    driver = start(whole, 20)
+    driver = start(whole, "night", "20", module=ABLATIONS)
     try:
         assert driver.wait(timeout=300) == 0
     finally:
