@@ -69,7 +69,7 @@ def test_a_planted_effect_is_found_with_the_stated_power(test):
     demand = Demand(num_tests=4, test=test)
     planted = detectable(SD, len(SEEDS), demand)
     found = np.mean([verdict == "better" for verdict in verdicts(planted, None, test)["planted"]])
-    assert power(planted, SD, len(SEEDS), demand) == pytest.approx(0.8)
+    assert power(planted, SD, len(SEEDS), demand) == pytest.approx(0.8, abs=1e-3)
     slack = 0.05 if test == "permutation" else 0.0
     assert found >= 0.8 - 3 * math.sqrt(0.16 / STUDIES) - slack
     assert found <= 0.95

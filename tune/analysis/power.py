@@ -1,21 +1,28 @@
-"""How many seeds a question needs: power of the paired t test, by the noncentral t distribution.
+"""How many seeds a question needs, for differences that vary normally over seeds.
 
-The permutation test's power is close to the t test's as soon as it has enough pairs to reject at all (below that it
-is zero, which is taken into account). With m tests under Holm, the first one is held to alpha / m: numbers here are
-for that, so they are on the safe side.
+The t test's power is that of the noncentral t distribution. With few pairs a permutation test knows few p-values and
+shows less (9 pairs, 7 tests: a difference of 1.2 standard deviations in 34 of 100 studies, where a t test would in 54);
+its power is simulated there, and the t test's from 13 pairs on, where they agree to .02. With m tests under Holm, the
+first one is held to alpha / m: numbers here are for that, so they are on the safe side.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
+import numpy as np
 from scipy import optimize, stats
 
 from tune.analysis.effect import Test
 from tune.analysis.holm import smallest_adjusted_p
+from tune.analysis.permutation import sign_flip_interval
 
 MAX_SEEDS = 10_000
+MAX_SIMULATED = 12
+"""Pairs up to which the permutation test's own power is simulated."""
+NUM_SIMULATED = 4_000
 _WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 
 
@@ -49,12 +56,27 @@ def power(difference: float, sd: float, num_seeds: int, demand: Demand = Demand(
     """
     if num_seeds < 2 or smallest_adjusted_p(num_seeds, demand.num_tests, demand.test) > demand.alpha:
         return 0.0
+    if demand.test == "permutation" and num_seeds <= MAX_SIMULATED:
+        needed = _needed_shifts(num_seeds, demand.alpha / demand.num_tests)
+        ends = np.searchsorted(needed, [abs(difference) / sd, -abs(difference) / sd])
+        return float(ends.sum() / len(needed))
     df = num_seeds - 1
     shift = abs(difference) / sd * math.sqrt(num_seeds)
     bound = stats.t.ppf(1 - demand.alpha / demand.num_tests / 2, df)
     right, wrong = float(stats.nct.sf(bound, df, shift)), float(stats.nct.cdf(-bound, df, shift))
     right = float(shift > bound) if math.isnan(right) else right
     return right + (0.0 if math.isnan(wrong) else wrong)
+
+
+@lru_cache(maxsize=64)
+def _needed_shifts(num_seeds: int, alpha: float) -> np.ndarray:
+    """Returns, in order, how far 4,000 samples of standard normal differences must be shifted to be significant.
+
+    A shift moves the permutation interval along with the sample, so what a sample needs is minus its lower end; on
+    the other side it is the same by symmetry.
+    """
+    samples = np.random.default_rng(0).normal(size=(NUM_SIMULATED, num_seeds))
+    return np.sort([-sign_flip_interval(sample, 1 - alpha)[0] for sample in samples])
 
 
 def detectable(sd: float, num_seeds: int, demand: Demand = Demand()) -> float:
