@@ -186,6 +186,43 @@ def test_other_data_is_not_compared_but_may_be_replaced(
     assert alias_holders(paths) == {"champion": "2"}
 
 
+def test_an_ablation_starts_from_a_studys_best_trial_or_from_the_champion(
+    paths: StudyPaths, scores: list[dict[str, float]]
+) -> None:
+    from tune.ablate import base_of
+    from tune.design import AblationSpec
+    from tune.search import tracker_of
+
+    scores.append(SCORES)
+    add_trial(paths, 0, nll=1.0, overrides={"quantizer.commitment_weight": 0.5})
+    promote(paths)
+    tracker = Tracker(f"sqlite:///{paths.state}/mlflow.db", "tiny")
+    holder, (_, winner) = tracker.registry("t5vqvae").holder("champion"), module.best_trial(paths)
+    trained = SearchSpec.read(paths.spec).run_spec(winner.overrides)
+    tracker.destination.client.log_dict(holder.mlflow_id, trained.as_dict(), "spec.json")  # as a trial's logger does
+    add_trial(paths, 1, nll=0.5, overrides={"quantizer.commitment_weight": 1.5})
+    values = {
+        "name": "averages",
+        "question": "What do moving averages give?",
+        "arms": [{"name": "vq", "overrides": {"quantizer.name": "vq", "quantizer.revive_below": 0.02}}],
+        "seeds": 6,
+        "untuned": "a test",
+        "objective": {"metric": "validation/nll"},
+        "base": {"train.batch_size": 8},
+    }
+    found = {}
+    for source in ({"study": "tiny"}, {"champion": "t5vqvae"}):
+        spec = AblationSpec.parse({**values, "baseline": source})
+        ablation = StudyPaths(paths.state, "averages")
+        found[next(iter(source))] = base_of(spec, ablation, tracker_of(spec, ablation))
+    best, champion = found["study"], found["champion"]
+    assert (best.quantizer.commitment_weight, champion.quantizer.commitment_weight) == (1.5, 0.5)
+    assert best.train.batch_size == champion.train.batch_size == 8 and best.model.d_model == 16
+    spec = AblationSpec.parse({**values, "baseline": {"champion": "nobody"}})
+    with pytest.raises(SettingError, match="baseline.champion=nobody: no such registered model"):
+        base_of(spec, ablation, tracker_of(spec, ablation))
+
+
 FRESH = """
 import json, sys
 import mlflow.pyfunc, pandas as pd

@@ -105,7 +105,7 @@ def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str) -> tuple[TrialPl
     tracker = tracker_of(spec, paths)
     tracker.check()
     before = Begun.read(paths)
-    base = _base(spec, paths, tracker) if before is None or _asks_another_base(before, spec) else before.base
+    base = base_of(spec, paths, tracker) if before is None or _asks_another_base(before, spec) else before.base
     spec.check(base)
     earlier = () if before is None else before.specs
     specs = earlier if earlier and earlier[-1] == spec else (*earlier, spec)
@@ -129,7 +129,7 @@ def _asks_another_base(before: Begun, spec: AblationSpec) -> bool:
     return (last.base, last.baseline, last.resources) != (spec.base, spec.baseline, spec.resources)
 
 
-def _base(spec: AblationSpec, paths: StudyPaths, tracker: Any) -> RunSpec:
+def base_of(spec: AblationSpec, paths: StudyPaths, tracker: Any) -> RunSpec:
     """Returns the baseline's run spec, looked up where it is a study's best trial or the champion."""
     baseline = spec.baseline
     if baseline.champion is not None:
@@ -315,7 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         spec = load(options.words[0], options.words[1:])
         if options.dry_run:
             paths = StudyPaths(state_dir(options.state), spec.name)
-            print(dry_run(spec, _base(spec, paths, tracker_of(spec, paths))).markdown())
+            print(dry_run(spec, base_of(spec, paths, tracker_of(spec, paths))).markdown())
             return 0
         result = ablate(spec, state=options.state)
     except UserError as error:
