@@ -219,7 +219,7 @@ def test_an_ablation_starts_from_a_studys_best_trial_or_from_the_champion(
     assert (best.quantizer.commitment_weight, champion.quantizer.commitment_weight) == (1.5, 0.5)
     assert best.train.batch_size == champion.train.batch_size == 8 and best.model.d_model == 16
     spec = AblationSpec.parse({**values, "baseline": {"champion": "nobody"}})
-    with pytest.raises(SettingError, match="baseline.champion=nobody: no such registered model"):
+    with pytest.raises(SettingError, match="champion=nobody: no such registered model"):
         base_of(spec, ablation, tracker_of(spec, ablation))
 
 
