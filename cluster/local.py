@@ -98,6 +98,7 @@ def ray_service(state: Path, dashboard_port: int, mlflow_url: str) -> Service:
         "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled"),
         "MLFLOW_TRACKING_URI": os.environ.get("MLFLOW_TRACKING_URI") or mlflow_url,
         "T5VQVAE_STATE": str(state),
+        "RAY_JOB_STOP_WAIT_TIME_S": "600",  # `ray job stop` kills after 3 s; a gentle stop takes a milestone
     }
     url = f"http://127.0.0.1:{dashboard_port}"
     facts = {"url": url, "address": f"127.0.0.1:{port}", "folder": str(folder)}

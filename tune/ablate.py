@@ -170,6 +170,7 @@ def _run(plan: TrialPlan, findings: Findings, numbering: Numbering, stop: Stop) 
 
     spec = findings.spec
     with connect():
+        stop.listen()  # again: Ray puts a handler of its own in place
         concurrent = num_concurrent(plan, spec.budget.concurrent)
         fingerprint = prepared_fingerprint(plan) if plan.trainer == TRAINER else lambda _: plan.trainer
         identify = identifier(plan, fingerprint)

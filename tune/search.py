@@ -103,6 +103,7 @@ def _run(
     from tune.session import run_trials
 
     with connect():
+        stop.listen()  # again: Ray puts a handler of its own in place
         concurrent = num_concurrent(plan, spec.budget.concurrent)
         plan = _opened(spec, plan)
         spec.write(plan.paths.spec)

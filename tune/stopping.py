@@ -45,19 +45,28 @@ class Stop(ray.tune.Stopper):
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Turns the first SIGINT or SIGTERM into a gentle stop; in the main thread only, where Python has signals."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        """Turns the first SIGINT or SIGTERM into a gentle stop for a while, and then gives back the old handlers."""
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        self.listen()
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            if _has_signals():
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+    def listen(self) -> None:
+        """Puts the handlers in place; in the main thread only, where Python has signals."""
+        if _has_signals():
+            for number in SIGNALS:
+                signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: Any) -> None:
         if self.reason is not None:
             raise KeyboardInterrupt
         self.reason = f"{signal.Signals(number).name} asked for it"
         print("stopping gently; running trials keep their checkpoints (again: at once)", flush=True)
+
+
+def _has_signals() -> bool:
+    return threading.current_thread() is threading.main_thread()

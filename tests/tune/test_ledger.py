@@ -187,3 +187,12 @@ def test_the_first_signal_stops_gently_and_the_second_at_once():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_handler_that_ray_put_in_between_is_replaced():
+    stop = Stop(None)
+    with stop.on_signals():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        stop.listen()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert "SIGTERM" in stop.reason
