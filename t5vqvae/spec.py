@@ -48,7 +48,7 @@ class TrainConfig(Config):
         "auto", description="auto: bfloat16 on GPUs that have it, float32 elsewhere"
     )
     tf32: bool = setting(True, description="TF32 matrix products on GPUs")
-    compile: bool = setting(False, description="torch.compile the layers of T5's blocks")
+    compile: bool = setting(False, description="torch.compile the layers of T5's blocks in training steps")
     num_workers: int = setting(1, ge=1, result=False, description="workers of data-parallel training")
     device: Literal["auto", "cpu", "cuda"] = setting("auto", result=False)
 

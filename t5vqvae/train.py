@@ -25,11 +25,11 @@ import torch.distributed as dist
 import transformers
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers.models.t5.modeling_t5 import T5Block
 
 from t5vqvae import checkpoint, signatures
+from t5vqvae.compiled import compile_blocks, uncompiled
 from t5vqvae.data import BatchPlan, PreparedData, prepare
-from t5vqvae.errors import CheckpointError, SettingError
+from t5vqvae.errors import CheckpointError
 from t5vqvae.evaluate import Evaluation, Reconstruction, evaluate
 from t5vqvae.memory import memory_costs
 from t5vqvae.spec import OptimConfig, RunSpec
@@ -138,6 +138,10 @@ class Trainer:
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
+    def eagerly(self) -> AbstractContextManager[Any]:
+        """Returns the context of what is no training step, which is never compiled."""
+        return uncompiled() if self.spec.train.compile else nullcontext()
+
     def advance(self) -> bool:
         """Trains up to the next evaluation; returns False when a loss was not finite."""
         config, started, first = self.spec.train, time.perf_counter(), self.step
@@ -217,8 +221,9 @@ class Trainer:
         self.model.eval()
         while sum(map(len, vectors)) < wanted and step - self.step < len(self.prepared.train):
             for batch in plan.local_batches(step):
-                batch = batch.to(self.device)
-                vectors.append(quantizer.project_in(self.model.states_to_quantize(batch).float()))
+                with self.eagerly():
+                    states_NE = self.model.states_to_quantize(batch.to(self.device))
+                vectors.append(quantizer.project_in(states_NE.float()))
             step += 1
         if vectors:
             quantizer.start(torch.cat(vectors)[:wanted], self.model.get_input_embeddings().weight.detach())
@@ -227,7 +232,8 @@ class Trainer:
 
     def evaluate(self) -> Evaluation:
         """Evaluates on the validation split, in the precision of training."""
-        return evaluate(self.model, self.prepared.validation, self.spec, autocast=self.autocast())
+        with self.eagerly():
+            return evaluate(self.model, self.prepared.validation, self.spec, autocast=self.autocast())
 
     def milestone(self, status: Status, evaluation: Evaluation | None) -> Milestone:
         """Puts a milestone together; without an evaluation (diverged) it carries progress alone."""
@@ -316,21 +322,6 @@ def _without_progress_bars() -> Iterator[None]:
     finally:
         if drawn:
             logging.enable_progress_bar()
-
-
-def compile_blocks(model: nn.Module) -> None:
-    """Compiles, in place, the layers that T5's blocks are made of, and leaves the quantizer to eager execution.
-
-    Packing positions without padding makes shapes that depend on data, which a compiled graph of the whole cannot hold.
-
-    Raises:
-        SettingError: If the model has no such layers.
-    """
-    layers = [layer for block in model.modules() if isinstance(block, T5Block) for layer in block.layer]
-    if not layers:
-        raise SettingError("train.compile=True needs a model made of T5's blocks; leave it out for this model.name")
-    for layer in layers:
-        layer.compile(dynamic=True)
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
