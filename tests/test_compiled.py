@@ -42,7 +42,7 @@ def test_a_compiled_run_equals_an_eager_one_to_rounding(tmp_path: Path) -> None:
     counters.clear()
     compiled = milestones(tmp_path, **{"train.compile": True})
     eager = milestones(tmp_path)
-    # Self-attention of either side, cross-attention, feed-forward; some again for batches without padding. Decoding adds 10.
+    # Self-attention of either side, cross-attention, feed-forward; some again without padding. Decoding: 10 more.
     assert counters["stats"]["unique_graphs"] <= 6
     for one, other in zip(compiled, eager, strict=True):
         for name in ("train/loss", "train/grad_norm", "validation/nll"):
