@@ -189,7 +189,7 @@ def test_other_data_is_not_compared_but_may_be_replaced(
 def test_an_ablation_starts_from_a_studys_best_trial_or_from_the_champion(
     paths: StudyPaths, scores: list[dict[str, float]]
 ) -> None:
-    from tune.ablate import base_of
+    from tune.baseline import base_of
     from tune.design import AblationSpec
     from tune.search import tracker_of
 

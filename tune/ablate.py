@@ -23,22 +23,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from t5vqvae.errors import SettingError, TrackingError, UserError
-from t5vqvae.spec import RunSpec
 from t5vqvae.tracked import TRAINER
+from tune.ablation_tracking import log_report, track_superseded, track_taken
 from tune.agenda import Agenda, Job, tags_of
 from tune.analysis import Comparison, FactorialEffect
+from tune.baseline import base_of
 from tune.design import AblationSpec, load, shipped
 from tune.earlier import Earlier, identifier, prepared_fingerprint
 from tune.findings import TAKEN, Begun, Findings, write_parquet
 from tune.numbering import Numbering
 from tune.plan import dry_run, expand
-from tune.record import TrialRecord, best, read_records
+from tune.record import TrialRecord, read_records
 from tune.report.ablation import AblationReport
 from tune.report.study import ablation_report
 from tune.search import settle_tracking, tracker_of
 from tune.state import StudyPaths, state_dir
 from tune.stopping import Stop
-from tune.study import SearchSpec
 from tune.trial import TrialPlan
 
 MAX_EARLY_FAILURES = 3
@@ -127,33 +127,6 @@ def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str) -> tuple[TrialPl
 def _asks_another_base(before: Begun, spec: AblationSpec) -> bool:
     last = before.specs[-1]
     return (last.base, last.baseline, last.resources) != (spec.base, spec.baseline, spec.resources)
-
-
-def base_of(spec: AblationSpec, paths: StudyPaths, tracker: Any) -> RunSpec:
-    """Returns the baseline's run spec, looked up where it is a study's best trial or the champion."""
-    baseline = spec.baseline
-    if baseline.champion is not None:
-        holder = tracker.registry(baseline.champion).holder("champion")
-        if holder is None:
-            raise SettingError(f"baseline.champion={baseline.champion}: no such registered model has a champion")
-        return spec.resolve_base(RunSpec.parse(tracker.stored_spec(holder.mlflow_id)))
-    return spec.resolve_base(None if baseline.study is None else best_run(paths.state, baseline.study))
-
-
-def best_run(state: Path, study: str) -> RunSpec:
-    """Returns the run spec of a study's best trial.
-
-    Raises:
-        SettingError: If there is no such study, or no trial of it counts.
-    """
-    paths = StudyPaths(state, study)
-    if not paths.spec.exists():
-        raise SettingError(f"baseline.study={study}: there is no such study under {paths.root.parent}; search it first")
-    searched = SearchSpec.read(paths.spec)
-    winner = best(read_records(paths.trials), searched)
-    if winner is None:
-        raise SettingError(f"baseline.study={study}: none of its trials counts as best; search on")
-    return searched.run_spec(winner.overrides)
 
 
 def _runner(spec: AblationSpec) -> str:
@@ -247,16 +220,16 @@ def _conclude(
     spec, paths, records = findings.spec, plan.paths, findings.records
     assert isinstance(records, dict)
     try:
-        _track_taken(plan, findings)
+        track_taken(plan, findings)
         settle_tracking(plan, records)
-        _track_superseded(plan, numbering, records)
+        track_superseded(plan, numbering, records)
     except TrackingError as error:
         print(f"{error}; what is unsent is kept, and sent by the next start of this study")
     notes = [*history, *([f"unfinished: it stopped since {stopped}"] if stopped else [])]
     report = ablation_report(findings, notes, plan.tracker, plan.parent_id)
     folder = paths.root / "report"
     files = [*report.write(folder), write_parquet(findings.table(), folder / "runs.parquet")]
-    _log_report(plan, files)
+    log_report(plan, files)
     metrics = {f"effect/{arm.arm}": arm.effect.mean for arm in report.comparison.arms if arm.effect is not None}
     verdicts = {f"verdict/{arm.arm}": arm.verdict for arm in report.comparison.arms}
     status, spool = "interrupted" if stopped else "completed", paths.root / "spool"
@@ -273,40 +246,6 @@ def _conclude(
         mlflow_parent_id=plan.parent_id,
         stopped=stopped,
     )
-
-
-def _track_taken(plan: TrialPlan, findings: Findings) -> None:
-    """Gives every run whose result was taken an MLflow run of its own, so that MLflow alone tells the whole study."""
-    assert isinstance(findings.records, dict)
-    for run in findings.runs:
-        record = findings.record(run)
-        if record is None or TAKEN not in record.tags or record.mlflow_id is not None:
-            continue
-        tracked = plan.run(record.number, run.overrides, {**tags_of(run), **record.tags, "run_id": record.run_id or ""})
-        mlflow_id = plan.tracker.open_trial(
-            plan.parent_id, tracked.key, tracked.key, tracked.spec.as_flat_dict(), tracked.tags
-        )
-        plan.tracker.close(mlflow_id, record.status, metrics=record.metrics)
-        findings.records[record.number] = replace(record, mlflow_id=mlflow_id)
-        findings.records[record.number].write(plan.paths.trial(record.number))
-
-
-def _track_superseded(plan: TrialPlan, numbering: Numbering, records: Mapping[int, TrialRecord]) -> None:
-    """Marks the runs of arms that mean something else now, so that nobody counts them."""
-    for number in numbering.superseded:
-        mlflow_id = plan.tracker.find_trial(plan.key(number))
-        if mlflow_id is not None:
-            record = records.get(number)
-            status = "interrupted" if record is None else record.status
-            plan.tracker.close(mlflow_id, status, {"superseded": "true"})
-
-
-def _log_report(plan: TrialPlan, files: Sequence[Path]) -> None:
-    """Logs the report's files to the study's MLflow run; what a server that is away misses is spooled."""
-    logger = plan.tracker.logger(plan.parent_id, plan.paths.root / "spool")
-    for file in files:
-        logger.artifact(file, "report")
-    logger.close()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
