@@ -95,12 +95,12 @@ def assert_survived(
     Args:
         spec: The study.
         state: Its state folder.
-        twin: The records of the same study, never interrupted.
+        twin: The records of the same study, never interrupted; it may have more of them.
         repeated: Milestones that may have been trained twice: one a running trial and interruption; None: any.
     """
     paths = StudyPaths(state, spec.name)
     records = assert_all_agree(spec, state)
-    assert sorted(records) == list(range(spec.budget.trials)) == sorted(twin)
+    assert sorted(records) == list(range(spec.budget.trials))
     for number, record in records.items():
         assert outcome(record) == outcome(twin[number]), f"trial {number} differs from its twin"
         every, last = spec.base_spec.train.eval_every, record.steps

@@ -1,0 +1,44 @@
+"""Real training, killed twice: its numbers are those of an uninterrupted twin, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from t5vqvae.tracked import TRAINER
+from tests.tune.drive import killed_study
+from tests.tune.survival import as_words, assert_survived, ended, halfway, process_of, start, under_way, wait_for
+from tests.tune.test_search import REAL
+from tune.record import read_records
+from tune.state import StudyPaths
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+TRIALS = 4
+SETTINGS = {"base": {**REAL, "train.max_steps": 12}, "budget": {"concurrent": 1}}
+
+
+def begin(state: Path):
+    state.mkdir(exist_ok=True)
+    return start(state, "real", str(TRIALS), as_words({**SETTINGS, "trainer": TRAINER}))
+
+
+def test_killed_training_ends_with_the_numbers_of_its_twin(tmp_path):
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    assert begin(whole).wait(timeout=400) == 0
+    twin = {record.number: record for record in read_records(StudyPaths(whole, "real").trials)}
+
+    paths = StudyPaths(killed, "real")
+    driver = begin(killed)
+    try:
+        wait_for(lambda: halfway(paths, TRIALS), driver, "half way")
+        process_of(paths, min(under_way(paths))).kill()
+        before = ended(paths)
+        wait_for(lambda: halfway(paths, TRIALS, before), driver, "half way again")
+        driver.kill()
+        driver.wait()
+        driver = begin(killed)
+        assert driver.wait(timeout=400) == 0
+    finally:
+        driver.kill()
+    assert_survived(killed_study("real", TRIALS, **SETTINGS), killed, twin)
