@@ -13,29 +13,31 @@ from typing import Any
 import ray.train
 import ray.train.torch
 
+from t5vqvae.attempt import Attempt, attempted
 from t5vqvae.errors import UserError
-from t5vqvae.tracked import TrackedRun, failure, follow
+from t5vqvae.tracked import TrackedRun, failure
 
 MAX_WORKER_FAILURES = 2
 
 
-def fit(run: TrackedRun, *, workers: int, cpus: float, gpus: float) -> None:
+def fit(run: TrackedRun, attempt: Attempt, *, workers: int, cpus: float) -> None:
     """Trains a run on Ray Train and returns at its end.
 
     Args:
         run: What to train; its folder must be the same on all nodes.
+        attempt: How each worker is fitted onto its GPU.
         workers: Number of workers; the global batch does not depend on it.
         cpus: CPUs a worker.
-        gpus: GPUs a worker; a fraction is allowed.
 
     Raises:
         ray.train.TrainingFailedError: If the training function raised, or workers died more than twice.
     """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+    gpus = attempt.gpus
     resources = {"CPU": cpus} | ({"GPU": gpus} if gpus else {})
     _Trainer(
         train_function,
-        train_loop_config={"run": run},
+        train_loop_config={"run": run, "attempt": attempt},
         torch_config=ray.train.torch.TorchConfig(backend="nccl" if gpus else "gloo"),
         scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker=resources),
         run_config=ray.train.RunConfig(
@@ -52,12 +54,19 @@ def train_function(config: dict[str, Any]) -> None:
     import ray.train
 
     run: TrackedRun = config["run"]
-    first = ray.train.get_context().get_world_rank() == 0
+    context = ray.train.get_context()
+    first, alone = context.get_world_rank() == 0, context.get_world_size() == 1
     try:
-        for report in follow(run, writes=first):
+        for report in attempted(run, config["attempt"], writes=first, alone=alone):
             ray.train.report(report)
     except UserError as error:  # every worker raises it alike, and a second start would raise it again
         ray.train.report(failure(run.directory, error) if first else {"status": "failed"})
+
+
+def ran_out(error: Exception) -> bool:
+    """Returns whether `fit` raised an error since a worker's GPU had no room, which no further attempt mends."""
+    failures = getattr(error, "worker_failures", {}).values()
+    return any("OutOfMemoryError" in str(failure) for failure in failures)
 
 
 def free_orphans() -> int:

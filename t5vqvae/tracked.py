@@ -136,7 +136,7 @@ def failure(directory: Path, error: Exception, last: Mapping[str, Any] = {}) -> 
     (directory / "error.txt").write_text("".join(traceback.format_exception(error)))
     line = f"{type(error).__name__}: {error}".splitlines()[0][:300]
     tags = {**last.get("tags", {}), "error": line}
-    if type(error).__name__ == "OutOfMemoryError":
+    if "OutOfMemoryError" in (type(error).__name__, type(error.__cause__).__name__):
         tags["signature/out_of_memory"] = line
     return {**last, "status": "failed", "tags": tags}
 

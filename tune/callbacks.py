@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray.tune
 
+from t5vqvae.attempt import OUT_OF_MEMORY
 from t5vqvae.errors import UserError
 from tune.progress import Board, Row
 from tune.retention import Retention, clean
@@ -78,7 +79,9 @@ class Ledger(ray.tune.Callback):
         live = self._known(trial)
         live["metrics"] = {**live["metrics"], **metrics_of(result)}
         live |= {name: result[name] for name in KNOWN if result.get(name) is not None}
-        if live["status"] in FINAL or result.get("done"):
+        if live["status"] == OUT_OF_MEMORY:  # it goes on as another attempt, which `tune.packing` gives out
+            self._show(number, "running", live)
+        elif live["status"] in FINAL or result.get("done"):
             self._finish(number, live["status"] if live["status"] in FINAL else "pruned")
         else:
             self._show(number, "running", live)

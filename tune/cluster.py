@@ -13,7 +13,9 @@ from collections.abc import Iterator
 
 import ray
 
+from t5vqvae.attempt import share_of
 from t5vqvae.errors import UserError
+from tune.memory import MOST
 from tune.state import CODE_ROOT
 from tune.trial import TrialPlan
 
@@ -76,7 +78,7 @@ def num_concurrent(plan: TrialPlan, wanted: int | None) -> int:
             f"resources.cpus={plan.cpus:g} x resources.workers={plan.workers} is more than the cluster's {cpus:g} CPUs;"
             " set either lower"
         )
-    rooms = [workers_on(cpus, plan.cpus), workers_on(gpus, plan.gpus)]
+    rooms = [workers_on(cpus, plan.cpus), workers_on(gpus, share_of(MOST) if plan.packed else plan.gpus)]
     room = min(workers // plan.workers for workers in rooms if workers is not None)
     return max(1, room if wanted is None else min(room, wanted))
 

@@ -83,11 +83,10 @@ class DryRun:
 
     def _sums(self) -> list[str]:
         spec, resources = self.spec, self.spec.resources
-        device, each = ("GPU", resources.gpus) if resources.gpus else ("CPU", resources.cpus)
+        device, each = ("GPU", resources.first_gpus) if resources.gpus else ("CPU", resources.cpus)
         total = self.max_trial_hours
-        needs = (
-            f"a trial takes {resources.workers} worker(s) with {resources.cpus:g} CPU(s) and {resources.gpus:g} GPU(s)"
-        )
+        gpus = f"{resources.first_gpus:g} GPU(s)" if not resources.packed else "a GPU, less once memory is measured,"
+        needs = f"a trial takes {resources.workers} worker(s) with {resources.cpus:g} CPU(s) and {gpus}"
         if total is None:
             return [f"{needs} each; hours unknown: set budget.step_seconds to what a step takes"]
         device_hours = total * each * resources.workers
@@ -123,7 +122,7 @@ def dry_run(spec: SearchSpec, step_seconds: float | None = None) -> DryRun:
             overrides=known[number] if number < len(known) else None,
             workers=resources.workers,
             cpus=resources.cpus * resources.workers,
-            gpus=resources.gpus * resources.workers,
+            gpus=resources.first_gpus * resources.workers,
             max_hours=None if seconds is None else steps * seconds / 3600,
         )
         for number in range(spec.budget.trials)

@@ -160,7 +160,7 @@ class Findings:
         ended = [record for run in self.runs if (record := self.record(run)) is not None]
         resources = self.spec.resources
         workers = resources.workers
-        return cost([asdict(record) for record in ended], workers * resources.cpus, workers * resources.gpus)
+        return cost([asdict(record) for record in ended], workers * resources.cpus, workers * resources.first_gpus)
 
     def table(self) -> list[dict[str, Any]]:
         """Returns a flat row for every run of both phases that has ended, all its metrics included."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import PlainValidator, model_validator
 
 from t5vqvae.config import Config, setting
 from t5vqvae.errors import SettingError
@@ -50,16 +50,41 @@ class SchedulerConfig(Config):
     reduction_factor: float = setting(3, gt=1, description="one in so many trials passes a rung")
 
 
+def _gpus(value: Any) -> float | str:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise SettingError(f"resources.gpus={value!r} must be a number of GPUs, 0 or more, or auto")
+    return float(value)
+
+
 class Resources(Config):
     """What a trial takes of the cluster: so many workers, each with its CPUs and GPUs."""
 
     workers: int = setting(1, ge=1, description="data-parallel workers a trial")
     cpus: float = setting(1, gt=0, description="CPUs a worker")
-    gpus: float = setting(0, ge=0, description="GPUs a worker; 0.25 lets four trials share one")
+    gpus: Annotated[float | Literal["auto"], PlainValidator(_gpus)] = setting(
+        0, description="GPUs a worker; 0.25: four trials share one; auto: as many as the first one's memory says"
+    )
+
+    @property
+    def first_gpus(self) -> float:
+        """GPUs of a worker of the first trial: a whole one where its memory is to be measured."""
+        return 1.0 if isinstance(self.gpus, str) else self.gpus
+
+    @property
+    def packed(self) -> bool:
+        """Whether measured memory says how many trials share a GPU."""
+        return self.gpus == "auto"
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if self.gpus > 1 and self.gpus % 1:
+        if self.packed and self.workers > 1:
+            raise SettingError(
+                f"resources.gpus=auto packs trials of one worker, not of resources.workers={self.workers}, which need a"
+                " GPU each; set resources.gpus=1"
+            )
+        if self.first_gpus > 1 and self.first_gpus % 1:
             raise SettingError(f"resources.gpus={self.gpus} must be a whole number or less than 1")
         return self
 

@@ -15,6 +15,7 @@ import ray.tune
 
 from tune.asha import Rungs, StepASHA
 from tune.callbacks import Ledger
+from tune.packing import PackedTrials
 from tune.progress import Board, wide_console
 from tune.retention import Retention
 from tune.sampler import StudySearcher
@@ -76,6 +77,8 @@ def tune_run(
 ) -> None:
     """Lets Ray Tune run what a searcher gives, `{"number", "overrides"}` each, until it or `stop` ends it."""
     scratch = plan.paths.root / "ray"
+    if plan.gpus:
+        searcher = PackedTrials(searcher, plan)
     with _quiet(), board:
         ray.tune.run(
             trainable(plan),

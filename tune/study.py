@@ -191,9 +191,10 @@ class SearchSpec(Config):
         if self.runner == "process" and self.resources.workers > 1:
             raise SettingError(f"runner=process takes one worker, not resources.workers={self.resources.workers}")
         if self.resources.gpus and self.base_spec.train.device == "cpu":
-            raise SettingError(f"train.device=cpu leaves resources.gpus={self.resources.gpus:g} unused; change either")
+            gpus = str(self.resources.gpus).removesuffix(".0")
+            raise SettingError(f"train.device=cpu leaves resources.gpus={gpus} unused; change either")
         if not self.resources.gpus and self.base_spec.train.device == "cuda":
-            raise SettingError("train.device=cuda needs GPUs; set resources.gpus, such as 1 or 0.25")
+            raise SettingError("train.device=cuda needs GPUs; set resources.gpus, such as 1, 0.25 or auto")
         return self
 
     def _refuse_unfit_baseline(self) -> None:

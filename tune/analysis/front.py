@@ -51,12 +51,14 @@ def cost(trials: Sequence[Trial], cpus: float, gpus: float = 0.0) -> Cost:
     Args:
         trials: Records, with `seconds`: wall seconds a trial, 0 where unknown.
         cpus: CPUs that one trial held.
-        gpus: GPUs, or the share of one, that one trial held.
+        gpus: GPUs, or the share of one, that one trial held, unless its own `cost/gpus` says otherwise.
     """
     hours: dict[str, float] = {}
+    gpu_hours = 0.0
     for trial in trials:
-        seconds = trial.get("seconds") or 0.0
-        hours[trial["status"]] = hours.get(trial["status"], 0.0) + seconds / 3600
+        spent = (trial.get("seconds") or 0.0) / 3600
+        hours[trial["status"]] = hours.get(trial["status"], 0.0) + spent
+        gpu_hours += spent * trial.get("metrics", {}).get("cost/gpus", gpus)
     total = math.fsum(hours.values())
     counts = Counter(trial["status"] for trial in trials)
-    return Cost(total, total * cpus, total * gpus, dict(sorted(counts.items())), dict(sorted(hours.items())))
+    return Cost(total, total * cpus, gpu_hours, dict(sorted(counts.items())), dict(sorted(hours.items())))

@@ -43,7 +43,7 @@ def search_report(
         metric=spec.objectives[0].metric,
         direction=spec.objectives[0].direction,
         best=None if winner is None else winner.number,
-        cost=cost(trials, workers * spec.resources.cpus, workers * spec.resources.gpus),
+        cost=cost(trials, workers * spec.resources.cpus, workers * spec.resources.first_gpus),
         baseline=next((record.number for record in records if _is_baseline(record, spec)), None),
         space=spec.space.distributions,
         urls=urls or {},
