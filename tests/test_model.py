@@ -14,12 +14,10 @@ from t5vqvae.data import Batch
 from t5vqvae.errors import SettingError
 from t5vqvae.model import T5VQVAE
 from t5vqvae.spec import RunSpec
+from tests.plain_t5 import V1_1, assert_starts_like_t5, saved_t5
 
 VOCABULARY = 50
-KINDS = {
-    "t5": {},
-    "t5_v1_1": {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
-}
+KINDS = {"t5": {}, "t5_v1_1": V1_1}
 
 
 class _Vocabulary:
@@ -32,20 +30,8 @@ class _Vocabulary:
 @pytest.fixture(scope="module", params=list(KINDS))
 def backbone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A randomly initialised T5 checkpoint, saved locally."""
-    torch.manual_seed(0)
-    config = transformers.T5Config(
-        vocab_size=VOCABULARY,
-        d_model=32,
-        d_kv=8,
-        d_ff=64,
-        num_heads=4,
-        num_layers=3,
-        num_decoder_layers=2,
-        decoder_start_token_id=0,
-        **KINDS[request.param],
-    )
     folder = tmp_path_factory.mktemp("backbone")
-    transformers.T5ForConditionalGeneration(config).save_pretrained(folder)
+    saved_t5(folder, VOCABULARY, d_model=32, d_kv=8, d_ff=64, **KINDS[request.param])
     return folder
 
 
@@ -160,11 +146,7 @@ def test_the_backbone_keeps_its_weights_and_the_quantizer_its_own_start(backbone
 @pytest.mark.parametrize("cross_positions", ["none", "absolute", "relative"])
 def test_from_scratch_starts_with_the_spread_of_t5(cross_positions: str) -> None:
     model = build(**{"model.cross_positions": cross_positions})
-    plain = transformers.T5ForConditionalGeneration(transformers.T5Config(**model.config.to_diff_dict()))
-    ours = dict(model.named_parameters())
-    for name, weight in plain.named_parameters():
-        if weight.numel() > 500:
-            assert ours[name].std().item() == pytest.approx(weight.std().item(), rel=0.2), name
+    assert_starts_like_t5(dict(model.named_parameters()), model.config, at_least=20)
 
 
 def test_losses_are_sums_of_what_forward_averages(inputs: Any) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 from baseline_runs import batch_of, build, finish, tiny
 
 from t5vqvae.baselines.cross_layer import AdaptiveResidual, without
 from t5vqvae.errors import SettingError
 from t5vqvae.model import load_model
+from tests.plain_t5 import saved_t5
 
 SMALL = {"model.num_layers": 1, "model.num_heads": 4, "model.d_ff": 64, "data.tokenizer.kind": "unigram"}
 
@@ -172,11 +172,7 @@ def test_the_code_removed_is_the_most_salient_tokens(
 
 def test_a_plain_t5_checkpoint_can_be_explained(cache: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    config = transformers.T5Config(
-        vocab_size=400, d_model=32, d_kv=8, d_ff=32, num_heads=4, num_layers=3, decoder_start_token_id=0
-    )
-    plain = transformers.T5ForConditionalGeneration(config).eval()
-    plain.save_pretrained(tmp_path)
+    plain = saved_t5(tmp_path, d_model=32, d_kv=8)
     model, batch = cross_layer(cache, tmp_path, **{"model.to_layer": 2})
     with torch.no_grad():
         hidden = plain.encoder(batch.input_ids_BT, batch.mask_BT.long(), output_hidden_states=True).hidden_states

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import transformers
 from baseline_runs import batch_of, build, finish, tiny
 from torch.distributions import Normal, kl_divergence
 
@@ -15,6 +14,7 @@ from t5vqvae.architectures import LatentSettings
 from t5vqvae.autoencoder import pooled
 from t5vqvae.baselines.latent import GaussianLatent, SentenceLatent, kl_weight_at
 from t5vqvae.errors import SettingError
+from tests.plain_t5 import assert_starts_like_t5, saved_t5
 
 CONSTANT = {"kl_schedule": "constant", "latent_width": 3}
 
@@ -128,21 +128,12 @@ def test_a_token_latent_stands_where_the_codes_would(cache: Path) -> None:
 
 def test_it_starts_with_the_spread_of_t5_and_its_own_maps_with_theirs(cache: Path) -> None:
     model = build(tiny("gaussian", **{"model.latent_width": 40}), cache)
-    plain = transformers.T5ForConditionalGeneration(transformers.T5Config(**model.config.to_diff_dict()))
-    ours = dict(model.named_parameters())
-    for name, weight in plain.named_parameters():
-        if weight.numel() > 500:
-            assert ours[name].std().item() == pytest.approx(weight.std().item(), rel=0.2), name
+    assert_starts_like_t5(dict(model.named_parameters()), model.config, at_least=20)
     assert model.quantizer.moments.weight.abs().max() <= 32**-0.5  # nn.Linear's start
 
 
 def test_a_backbone_keeps_its_weights(cache: Path, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    config = transformers.T5Config(
-        vocab_size=400, d_model=16, d_kv=4, d_ff=32, num_heads=4, num_layers=2, decoder_start_token_id=0
-    )
-    plain = transformers.T5ForConditionalGeneration(config)
-    plain.save_pretrained(tmp_path)
+    plain = saved_t5(tmp_path)
     spec = tiny("gaussian", **{"model.backbone": str(tmp_path), "model.position": 1, "data.tokenizer.kind": "unigram"})
     ours = build(spec, cache).state_dict()
     assert all(torch.equal(ours[name], value) for name, value in plain.state_dict().items())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -17,3 +18,17 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, TrialRecord]:
     state = tmp_path_factory.mktemp("twin")
     assert start(state, "night", str(TRIALS)).wait(timeout=240) == 0, (state / "driver.log").read_text()
     return {record.number: record for record in read_records(StudyPaths(state, "night").trials)}
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state folder, with a cluster of two CPUs up."""
+    from tune.cluster import connect
+
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", "local")
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with connect():
+            yield folder

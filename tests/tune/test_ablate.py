@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +24,6 @@ from tune.state import StudyPaths
 pytestmark = pytest.mark.ray
 DIVERGES = {"name": "diverges", "overrides": {"optim.weight_decay": 0.25}}
 BREAKS = {"name": "breaks", "overrides": {"optim.weight_decay": 0.5}}
-
-
-@pytest.fixture(scope="module")
-def state(tmp_path_factory) -> Iterator[Path]:
-    """A state folder, with a cluster of two CPUs up."""
-    from tune.cluster import connect
-
-    folder = tmp_path_factory.mktemp("state")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_ADDRESS", "local")
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        with connect():
-            yield folder
 
 
 def starts(state: Path) -> int:

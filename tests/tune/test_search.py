@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,6 @@ from tune.search import search
 from tune.state import StudyPaths
 
 pytestmark = pytest.mark.ray
-
-
-@pytest.fixture(scope="module")
-def state(tmp_path_factory) -> Iterator[Path]:
-    """A state folder, with a cluster of two CPUs up."""
-    from tune.cluster import connect
-
-    folder = tmp_path_factory.mktemp("state")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_ADDRESS", "local")
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        with connect():
-            yield folder
 
 
 def groups_in_use() -> dict[str, Any]:
