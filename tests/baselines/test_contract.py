@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from baseline_runs import batch_of, build, finish, tiny
+from baseline_runs import CASES, batch_of, build, finish, tiny
 
 from t5vqvae import checkpoint
 from t5vqvae.architectures import ModelConfig
@@ -17,44 +17,6 @@ from t5vqvae.data import Batch
 from t5vqvae.errors import CheckpointError, SettingError
 from t5vqvae.model import load_model, reconstruct
 from t5vqvae.train import train
-
-LATENT = {"model.latent_width": 16, "model.kl_weight": 0.01}
-AAE = {
-    "model.embedding_width": 32,
-    "model.hidden_width": 32,
-    "model.latent_width": 16,
-    "model.discriminator_width": 16,
-    "model.dropout": 0.1,
-}
-CROSS_LAYER = {
-    "model.backbone": "NETWORK",
-    "data.tokenizer.kind": "unigram",
-    "model.num_layers": 1,
-    "model.num_heads": 4,
-    "model.d_ff": 64,
-    "model.faithfulness_steps": 2,
-}
-CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "t5vqvae": ("t5vqvae", {}),
-    "prompts": ("t5vqvae", {"model.prompts.num_prompts": 3, "model.prompts.hidden_width": 16}),
-    "transformer": ("transformer", {}),
-    "transformer, pre": ("transformer", {"model.norm": "pre"}),
-    "gaussian token": ("gaussian", LATENT),
-    "gaussian sentence": ("gaussian", {**LATENT, "model.level": "sentence"}),
-    "optimus memory": ("optimus", {**LATENT, "model.latent_in_embeddings": True}),
-    "optimus addition": ("optimus", {**LATENT, "model.injection": "addition", "model.into": "q"}),
-    "optimus fusion": ("optimus", {**LATENT, "model.injection": "fusion", "model.into": "qkv"}),
-    "optimus bert gpt2": ("optimus", {**LATENT, "model.blocks": "bert_gpt2"}),
-    "optimus bert gpt2 fusion": (
-        "optimus",
-        {**LATENT, "model.blocks": "bert_gpt2", "model.injection": "fusion", "model.into": "qkv"},
-    ),
-    "aae": ("aae", AAE),
-    "daae": ("aae", {**AAE, "model.word_drop": 0.3, "model.log_variance_weight": 0.01}),
-    "cross layer": ("cross_layer", CROSS_LAYER),
-    "cross layer, leaking": ("cross_layer", {**CROSS_LAYER, "model.memory": "states"}),
-}
-"""`{case: (architecture, overrides)}`; every registered architecture must be here, and a test below holds that."""
 
 TRAINED_ON = {"cross_layer": "cross_layer/unexplained"}
 """What falls in training where it is not the cross-entropy."""
