@@ -88,6 +88,25 @@ def test_the_spaces_of_all_quantizers_can_be_searched_together():
         assert set(overrides) - {"optim.beta1", "quantizer.name"} <= own
 
 
+@pytest.mark.parametrize("name", sorted(QuantizerConfig.variants))
+def test_a_trial_of_a_variant_is_asked_for_all_of_its_own_space_and_nothing_else(name):
+    space = SearchSpace.parse({"quantizer": {"type": "suggested", "variants": sorted(QuantizerConfig.variants)}})
+    ranges, asked = QuantizerConfig.variants[name].space, set()
+    for seed in range(8):
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
+        study.enqueue_trial({"quantizer.name": name})
+        overrides = space.sample(study.ask(), FLAT)
+        resolved = BASE.with_overrides(overrides).quantizer.as_dict()
+        active = {
+            setting
+            for setting, values in ranges.items()
+            if all(resolved[key] == wanted for key, wanted in values.get("when", {}).items())
+        }
+        assert set(overrides) == {"quantizer.name"} | {f"quantizer.{setting}" for setting in active}
+        asked |= active
+    assert asked == set(ranges)
+
+
 number_ranges = st.one_of(
     st.builds(
         lambda low, width, log: {"type": "float", "low": low, "high": low + width, "log": log},
