@@ -177,3 +177,23 @@ def test_several_codes_a_token(inputs: Any, codes: int, width: int | None) -> No
     assert output.codes.shape == (4, 9, codes)
     quantized = model.embed_codes(output.codes)
     assert torch.equal(quantized, model.encoder(inputs["input_ids"], inputs["attention_mask"]).last_hidden_state)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux says what is mapped")
+def test_a_backbones_weights_are_mapped_and_not_read_by_every_trial(
+    backbone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All processes of a node read the one copy in the system's page cache; a copy of their own is the model alone."""
+    mapped, load = [], transformers.T5ForConditionalGeneration.from_pretrained
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        model = load(*args, **kwargs)
+        mapped.append(str(backbone / "model.safetensors") in Path("/proc/self/maps").read_text())
+        return model
+
+    monkeypatch.setattr(transformers.T5ForConditionalGeneration, "from_pretrained", watched)
+    spec = RunSpec().with_overrides({"model.backbone": str(backbone), "quantizer.codebook_size": 8})
+    built = spec.model.build(spec, _Vocabulary())
+    assert mapped == [True]
+    assert str(backbone / "model.safetensors") not in Path("/proc/self/maps").read_text(), "it trains on its own copy"
+    assert isinstance(built, T5VQVAE)

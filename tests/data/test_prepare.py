@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from t5vqvae.data import (
 from t5vqvae.data import prepare as prepare_function
 from t5vqvae.data.corpus import CorpusConfig
 from t5vqvae.data.prepare import roles_of_tokens
+from t5vqvae.data.tokenizer import load_pretrained
 from t5vqvae.errors import DataError, SettingError
 
 GRAMMAR = GrammarCorpus(size=60, validation_size=10, test_size=10)
@@ -193,3 +195,18 @@ def test_training_sees_no_test_split(tmp_path: Path) -> None:
     assert {name for name in vars(data) if "test" in name} == set()
     assert json.dumps(data.num_too_long) == '{"train": 0, "validation": 0, "test": 0}'
     assert "test" not in CorpusConfig.variants
+
+
+def test_runs_of_a_process_share_a_tokenizer_and_read_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, read = DataConfig(corpus=GRAMMAR), []
+    prepare(config, tmp_path)
+
+    def counted(folder: Path) -> Any:
+        read.append(folder)
+        return load_pretrained(folder)
+
+    monkeypatch.setattr(sys.modules["t5vqvae.data.prepare"], "load_pretrained", counted)
+    first, second = (prepare(config, tmp_path).tokenizer for _ in range(2))
+    assert first is second and len(read) == 1
+    other = prepare(config.with_overrides({"corpus.size": 50}), tmp_path).tokenizer
+    assert other is not first and len(read) == 2
