@@ -294,7 +294,7 @@ def test_an_ablation_packs_its_runs_too(tmp_path: Path, one_gpu: None) -> None:
     from tests.tune.gpus import TRAINER
     from tune.ablate import ablate
 
-    large = {"name": "large", "question": "Is more better?", "overrides": {"quantizer.codebook_size": 6_000}}
+    large = {"name": "large", "question": "Is more better?", "overrides": {"quantizer.codebook_size": 5_000}}
     base = {"quantizer.codebook_size": 2_000, "train.device": "auto", "train.batch_size": 4}
     spec = ablation(
         "packed",
@@ -308,5 +308,5 @@ def test_an_ablation_packs_its_runs_too(tmp_path: Path, one_gpu: None) -> None:
     )
     result = ablate(spec, state=tmp_path, trainer=TRAINER)
     assert {record.status for record in result.records} == {"completed"} and len(result.records) == 16
-    shares = {size: [share for other, share, *_ in starts(tmp_path) if other == size] for size in (2_000, 6_000)}
-    assert shares[2_000][0] == 1.0 and max(shares[2_000][1:]) < 1 and max(shares[6_000]) <= 0.5
+    shares = {size: [share for other, share, *_ in starts(tmp_path) if other == size] for size in (2_000, 5_000)}
+    assert shares[2_000][0] == 1.0 and max([*shares[2_000][1:], *shares[5_000]]) <= 0.5
