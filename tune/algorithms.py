@@ -23,6 +23,8 @@ class SamplerConfig(Variant):
     takes_conditions: ClassVar[bool] = True
     takes_choices: ClassVar[bool] = True
     takes_objectives: ClassVar[bool] = True
+    reads: ClassVar[int | None] = None
+    """Most trials that a suggestion reads (see `tune.window`); None: all."""
 
     @property
     def num_random(self) -> int | None:
@@ -63,6 +65,8 @@ class TPEConfig(SamplerConfig):
 
     Source: Watanabe 2023 (arXiv:2304.11127).
     """
+
+    reads: ClassVar[int | None] = 500
 
     name: Literal["tpe"] = "tpe"
     num_startup: int = setting(10, ge=0, description="random trials to have ended before the model decides")

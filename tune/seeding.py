@@ -12,35 +12,43 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from tune.study import SearchSpec
+from tune.window import Window
 
 
 class SeededByNumber(BaseSampler):
-    """The study's sampler, built anew for each trial with a seed that follows from the trial's number."""
+    """The study's sampler, built anew for each trial with a seed that follows from the trial's number.
 
-    def __init__(self, spec: SearchSpec) -> None:
+    It reads a long study through a `Window`, as it was when the trial began.
+    """
+
+    def __init__(self, spec: SearchSpec, storage: BaseStorage) -> None:
         self.spec = spec
+        self.window = Window(storage, spec.sampler.reads)
         self.inner = spec.sampler.build(seed_of(spec.seed, 0), spec.space)
+        self._seen: Study | None = None
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self._seen = self.window.view(study)
         self.inner = self.spec.sampler.build(seed_of(self.spec.seed, trial.number), self.spec.space)
         self.inner.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self.inner.infer_relative_search_space(study, trial)
+        return self.inner.infer_relative_search_space(self._seen or study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self.inner.sample_relative(study, trial, search_space)
+        return self.inner.sample_relative(self._seen or study, trial, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        return self.inner.sample_independent(study, trial, param_name, param_distribution)
+        return self.inner.sample_independent(self._seen or study, trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         self.inner.after_trial(study, trial, state, values)

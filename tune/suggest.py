@@ -62,7 +62,7 @@ class Suggestions:
         self.study = optuna.create_study(
             study_name=spec.name,
             storage=self.storage,
-            sampler=SeededByNumber(spec),
+            sampler=SeededByNumber(spec, self.storage),
             pruner=optuna.pruners.NopPruner(),
             directions=[objective.direction for objective in spec.objectives],
             load_if_exists=True,
