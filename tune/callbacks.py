@@ -130,11 +130,14 @@ class Ledger(ray.tune.Callback):
             tags=live["tags"],
             seconds=live.get("seconds", 0.0),
         )
-        self._keep(record)
+        dropped = {other.number: replace(other, checkpoint=None) for other in self.retention.add(record)}
+        self._keep(dropped.pop(number, record))
         self.num_failed += status == "failed"
-        for dropped in self.retention.add(record):
-            self._keep(replace(dropped, checkpoint=None))
-            self.chores.put(partial(clean, self.plan.paths.trial(dropped.number), keep=False))
+        for other in dropped.values():
+            self._keep(other)
+        for other in {number: self.records[number], **dropped}.values():
+            if other.checkpoint is None:
+                self.chores.put(partial(clean, self.plan.paths.trial(other.number), keep=False))
         self._close(number, vars(record), status)
         self._show(number, status, vars(record))
 
