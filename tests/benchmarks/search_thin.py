@@ -1,0 +1,121 @@
+"""A search without Ray: what `ray.tune.run` asks of a study's parts, in its order, one trial after the other.
+
+The trials run in a process of their own, as actors do, so that the driver's CPU time and memory are its own.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import wraps
+from io import StringIO
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from mlflow import MlflowClient
+from rich.console import Console
+
+from t5vqvae.tracked import follow
+from tune import session
+from tune.progress import Board
+from tune.retention import Retention
+from tune.sampler import StudySearcher
+from tune.search import tracker_of
+from tune.state import StudyPaths
+from tune.study import SearchSpec, contenders
+from tune.trial import TrialPlan
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def run_thin(spec: SearchSpec, paths: StudyPaths, trainer: str) -> None:
+    """Runs all trials of a study."""
+    plan = TrialPlan(spec.name, spec.base_spec, paths, tracker=tracker_of(spec, paths), trainer=trainer)
+    plan = replace(plan, parent_id=plan.tracker.open_study(spec.as_flat_dict(), {"t5vqvae.study": spec.name}))
+    searcher = StudySearcher(spec, paths.storage)
+    scheduler = session.scheduler_of(spec, plan, searcher)
+    board = Board(spec.name, ["validation/nll"], spec.budget.trials, Console(file=StringIO(), width=160))
+    retention = Retention(paths, spec.retention.keep_best, lambda found: contenders(found, spec))
+    ledger = session.Ledger(spec, plan, {}, retention, board)
+    with _process(plan) as actor:
+        while isinstance(suggested := searcher.suggest(name := str(searcher.suggestions.num_asked)), dict):
+            run_trial(suggested, name, searcher=searcher, scheduler=scheduler, ledger=ledger, actor=actor)
+    ledger.on_experiment_end([])
+
+
+def run_trial(
+    config: dict[str, Any], name: str, *, searcher: StudySearcher, scheduler: Any, ledger: Any, actor: Connection
+) -> None:
+    """Runs one trial: every report to scheduler, searcher and ledger, as Tune's controller does."""
+    trial = SimpleNamespace(config=config, trial_id=name)
+    ledger.on_trial_start(0, [], trial)
+    actor.send((config["number"], config["overrides"]))
+    goes_on = True
+    while goes_on:
+        report = actor.recv()
+        goes_on = report["status"] == "running" and scheduler.on_trial_result(None, trial, report) != "STOP"
+        report["done"] = not goes_on
+        if goes_on:
+            searcher.on_trial_result(name, report)
+        ledger.on_trial_result(0, [], trial, report)
+        ledger.on_step_end(0, [])
+        actor.send(goes_on)
+    searcher.on_trial_complete(name, report)
+
+
+@contextmanager
+def _process(plan: TrialPlan) -> Iterator[Connection]:
+    """Starts the process that runs trials and returns the way to it."""
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_work, args=(plan, there), daemon=True)
+    process.start()
+    try:
+        yield here
+        here.send(None)
+        process.join()
+    finally:
+        process.kill()
+
+
+def _work(plan: TrialPlan, driver: Connection) -> None:
+    while (asked := driver.recv()) is not None:
+        reports = follow(plan.run(*asked))
+        for report in reports:
+            driver.send(report)
+            if not driver.recv():
+                break
+        reports.close()
+
+
+@contextmanager
+def counted(calls: Counter[str]) -> Iterator[None]:
+    """Counts the calls of MLflow's client in this process; each is a request to a server."""
+    names = [name for name, value in vars(MlflowClient).items() if callable(value) and not name.startswith("_")]
+    kept = {name: getattr(MlflowClient, name) for name in names}
+
+    def counting(name: str) -> Any:
+        @wraps(kept[name])
+        def call(*args: Any, **kwargs: Any) -> Any:
+            calls[name] += 1
+            return kept[name](*args, **kwargs)
+
+        return call
+
+    for name in names:
+        setattr(MlflowClient, name, counting(name))
+    try:
+        yield
+    finally:
+        for name, method in kept.items():
+            setattr(MlflowClient, name, method)
+
+
+def resident_mb() -> float:
+    """Returns this process's resident memory in MB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE / 1e6
