@@ -51,6 +51,19 @@ def _logits(quantizer: GumbelQuantizer, inputs_NC: Tensor) -> Tensor:
     return -torch.cdist(inputs_NC, quantizer.entries_QKD[0].detach()).square()
 
 
+def test_decoupled_samples_at_its_own_temperature_and_its_gradient_sees_no_noise() -> None:
+    settings = {"form": "decoupled", "temperature": 0.5, "last_temperature": 0.5, "backward_temperature": 2.0}
+    quantizer = built(codebook_size=2, noise=True, **settings)
+    with torch.no_grad():
+        quantizer.entries_QKD[0] = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+    inputs_NC = torch.zeros(20_000, 2, requires_grad=True)
+    packed = quantizer.quantize_packed(inputs_NC)
+    # Logits 0 and -1: softmax of 0 and -2. At the backward temperature, or at 1, it would be .38 or .27.
+    assert packed.codes_NQ.float().mean().item() == pytest.approx(0.119, abs=0.01)
+    packed.quantized_NC.sum().backward()
+    assert torch.equal(inputs_NC.grad, inputs_NC.grad[:1].expand_as(inputs_NC))  # whatever each has drawn
+
+
 def test_entries_learn_from_the_positions_that_took_them() -> None:
     quantizer = built()
     pull_NC = torch.randn(6, 2)
