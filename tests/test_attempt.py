@@ -64,8 +64,10 @@ def test_an_older_attempt_is_sent_back_before_it_trains(tmp_path: Path) -> None:
 
 
 def test_what_no_attempt_fits_has_failed_and_may_be_tried_afresh(tmp_path: Path) -> None:
-    run = run_in(tmp_path, **{"train.batch_size": 1})
-    last = reports(run, Attempt(1.0))[-1]
+    run, last_way_out = run_in(tmp_path, **{"train.batch_size": 1}), Attempt(1.0, tried=("gpus=0.5",))
+    run.directory.mkdir()
+    last_way_out.write(run.directory)
+    last = reports(run, last_way_out)[-1]
     assert last["status"] == "failed" and last["progress/step"] == 10
     assert "train.batch_size=1 does not fit onto the GPU" in last["tags"]["error"]
     assert last["tags"]["signature/out_of_memory"] and Attempt.read(run.directory) is None
