@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from t5vqvae.errors import SettingError, TrackingError, UserError
+from t5vqvae.errors import SettingError, TrackingError
 from t5vqvae.tracked import TRAINER
 from tune.ablation_tracking import log_report, track_superseded, track_taken
 from tune.agenda import Agenda, Job, tags_of
@@ -30,6 +30,7 @@ from tune.analysis import Comparison, FactorialEffect
 from tune.baseline import base_of
 from tune.design import AblationSpec, load, shipped
 from tune.earlier import Earlier, identifier, prepared_fingerprint
+from tune.exits import exit_status
 from tune.findings import TAKEN, Begun, Findings, write_parquet
 from tune.numbering import Numbering
 from tune.plan import dry_run, expand
@@ -252,19 +253,16 @@ def _conclude(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit status: 2 for what was refused, 1 when no run worked."""
     options = _parse(arguments)
-    try:
-        spec = load(options.words[0], options.words[1:])
-        if options.dry_run:
-            paths = StudyPaths(state_dir(options.state), spec.name)
-            print(dry_run(spec, base_of(spec, paths, tracker_of(spec, paths))).markdown())
-            return 0
-        result = ablate(spec, state=options.state)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped at once; the same command goes on", file=sys.stderr)
-        return 130
+    return exit_status(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    spec = load(options.words[0], options.words[1:])
+    if options.dry_run:
+        paths = StudyPaths(state_dir(options.state), spec.name)
+        print(dry_run(spec, base_of(spec, paths, tracker_of(spec, paths))).markdown())
+        return 0
+    result = ablate(spec, state=options.state)
     print(result.report.markdown())
     if result.stopped:
         print(f"stopped since {result.stopped}; the same command goes on")

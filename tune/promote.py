@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from t5vqvae import checkpoint
 from t5vqvae.data.files import written_whole
 from t5vqvae.errors import UserError
+from tune.exits import exit_status
 from tune.gate import Gate, compared, on_test, refusals
 from tune.search import tracker_of
 from tune.state import StudyPaths, state_dir
@@ -248,7 +249,7 @@ def _same(one: Version | None, other: Version) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns 0 if the trial is champion, 1 if it is challenger."""
+    """Runs the command line; returns 0 if the trial is champion, 1 if it is challenger, 2 for what was refused."""
     parser = argparse.ArgumentParser(prog="promote", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("study", help="name of a searched study")
     parser.add_argument("--gate", action="append", default=[], help="a bound on a test metric; may be repeated")
@@ -256,6 +257,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", default="t5vqvae", help="registered model")
     parser.add_argument("--state", type=Path, help="state folder; default: $T5VQVAE_STATE, or var/ of the project")
     options = parser.parse_args(arguments)
+    return exit_status(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
     outcome = promote(
         StudyPaths(state_dir(options.state), options.study),
         registered_name=options.name,

@@ -24,8 +24,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from t5vqvae.errors import SettingError, TrackingError, UserError
+from t5vqvae.errors import SettingError, TrackingError
 from t5vqvae.tracked import TRAINER
+from tune.exits import exit_status
 from tune.state import StudyPaths, state_dir
 from tune.study import SearchSpec, TrialRecord, contenders, load, pareto, read_records
 from tune.trial import TrialPlan
@@ -120,20 +121,17 @@ def _run(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit status: 2 for what was refused, 1 when no trial worked."""
     options = _parse(arguments)
-    try:
-        spec = _spec(options)
-        if options.dry_run:
-            from tune.dry_run import dry_run
+    return exit_status(lambda: _run(options))
 
-            print(dry_run(spec))
-            return 0
-        result = search(spec, state=options.state, warm_start=options.warm_start)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped at once; the same command goes on", file=sys.stderr)
-        return 130
+
+def _run(options: argparse.Namespace) -> int:
+    spec = _spec(options)
+    if options.dry_run:
+        from tune.dry_run import dry_run
+
+        print(dry_run(spec))
+        return 0
+    result = search(spec, state=options.state, warm_start=options.warm_start)
     if result.stopped:
         print(f"stopped since {result.stopped}; the same command goes on")
     worked = [record for record in result.records if record.status in ("completed", "pruned")]

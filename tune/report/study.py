@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from t5vqvae.errors import SettingError, TrackingError, UserError
+from t5vqvae.errors import SettingError, TrackingError
 from t5vqvae.tracking import Tracker
 from tune.analysis import cost
 from tune.design import AblationSpec
+from tune.exits import exit_status
 from tune.findings import Begun, Findings, read_findings, write_parquet
 from tune.record import TrialRecord, best, read_records
 from tune.report.ablation import AblationReport
@@ -124,14 +124,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--into", type=Path, help="folder to write to; default: report/ in the study's folder")
     parser.add_argument("--state", type=Path, help="state folder")
     options = parser.parse_args(arguments)
+    return exit_status(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
     paths = StudyPaths(state_dir(options.state), options.study)
     folder = options.into or paths.root / "report"
-    try:
-        files = _write_ablation(paths, folder) if Begun.path(paths).exists() else _write_search(paths, folder)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    for path in files:
+    for path in _write_ablation(paths, folder) if Begun.path(paths).exists() else _write_search(paths, folder):
         print(path)
     return 0
 
