@@ -146,6 +146,7 @@ ROWS = (
     Row("vq", peer=by_gradient),
     Row("kmeans"),
     Row("rvq", peer=rvq, overrides={"depth": 4, "codebook_size": 64}),
+    Row("pca"),
     Row("fsq", peer=lambda ours: library.FSQ([8, 8, 8], dim=WIDTH)),
     Row("lfq", peer=lambda ours: library.LFQ(dim=WIDTH, codebook_size=CODES, commitment_loss_weight=0.25)),
     Row("simvq", peer=sim_vq(False)),

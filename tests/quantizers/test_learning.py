@@ -10,8 +10,8 @@ from token_task import CODES, WIDTH, Score, train
 
 from t5vqvae.quantizers import QuantizerConfig
 
-LEAST_ACCURACY = {"gumbel": 0.80, "simvq": 0.50, "pca": 0.45}
-"""Others .60. `simvq` is slower to learn, and so is its peer; `pca` is the linear control."""
+LEAST_ACCURACY = {"gumbel": 0.80, "simvq": 0.50}
+"""Others .60, the linear control `pca` included. `simvq` is slower to learn, and so is its peer."""
 
 
 def score(name: str, num_steps: int = 800, **overrides: object) -> Score:
