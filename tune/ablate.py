@@ -253,10 +253,10 @@ def _conclude(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit status: 2 for what was refused, 1 when no run worked."""
     options = _parse(arguments)
-    return exit_status(lambda: _run(options))
+    return exit_status(lambda: _carry_out(options))
 
 
-def _run(options: argparse.Namespace) -> int:
+def _carry_out(options: argparse.Namespace) -> int:
     spec = load(options.words[0], options.words[1:])
     if options.dry_run:
         paths = StudyPaths(state_dir(options.state), spec.name)

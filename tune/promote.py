@@ -257,10 +257,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", default="t5vqvae", help="registered model")
     parser.add_argument("--state", type=Path, help="state folder; default: $T5VQVAE_STATE, or var/ of the project")
     options = parser.parse_args(arguments)
-    return exit_status(lambda: _run(options))
+    return exit_status(lambda: _carry_out(options))
 
 
-def _run(options: argparse.Namespace) -> int:
+def _carry_out(options: argparse.Namespace) -> int:
     outcome = promote(
         StudyPaths(state_dir(options.state), options.study),
         registered_name=options.name,

@@ -121,10 +121,10 @@ def _run(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit status: 2 for what was refused, 1 when no trial worked."""
     options = _parse(arguments)
-    return exit_status(lambda: _run(options))
+    return exit_status(lambda: _carry_out(options))
 
 
-def _run(options: argparse.Namespace) -> int:
+def _carry_out(options: argparse.Namespace) -> int:
     spec = _spec(options)
     if options.dry_run:
         from tune.dry_run import dry_run

@@ -124,10 +124,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--into", type=Path, help="folder to write to; default: report/ in the study's folder")
     parser.add_argument("--state", type=Path, help="state folder")
     options = parser.parse_args(arguments)
-    return exit_status(lambda: _run(options))
+    return exit_status(lambda: _carry_out(options))
 
 
-def _run(options: argparse.Namespace) -> int:
+def _carry_out(options: argparse.Namespace) -> int:
     paths = StudyPaths(state_dir(options.state), options.study)
     folder = options.into or paths.root / "report"
     for path in _write_ablation(paths, folder) if Begun.path(paths).exists() else _write_search(paths, folder):
