@@ -147,20 +147,33 @@ class Quantizer(nn.Module, ABC):
         # Row numbers: the backward pass of a masked scatter takes half as long as assigning to 2,000 entries does.
         places_N = mask_BT.bool().flatten().nonzero().squeeze(-1)
         states_PE = states_BTE.flatten(0, 1)
-        states_NE = states_PE.index_select(0, places_N)
         roles_N = None if roles_BT is None else roles_BT.flatten()[places_N]
         with torch.autocast(states_BTE.device.type, enabled=False):
-            packed = self._quantize(states_NE.float(), roles_N)
-            quantized_NE = self.project_out(packed.quantized_NC).to(states_BTE.dtype)
-        quantized_PE = torch.zeros_like(states_PE).index_copy_(0, places_N, quantized_NE)
-        aux_loss = sum(packed.terms.values(), states_NE.new_zeros((), dtype=torch.float32))
+            packed = self._quantize(self._packed_inputs(states_PE, places_N), roles_N)
+            quantized_PE = self._unpacked(packed.quantized_NC, places_N, len(states_PE)).to(states_BTE.dtype)
+        aux_loss = sum(packed.terms.values(), states_BTE.new_zeros((), dtype=torch.float32))
         terms = {name: term.detach() for name, term in packed.terms.items()}
         codes_BTQ = None if packed.codes_NQ is None else _unpack_codes(packed.codes_NQ, places_N, mask_BT.shape)
-        return QuantizerOutput(quantized_PE.view_as(states_BTE), codes_BTQ, aux_loss, terms, states_NE.shape[0])
+        return QuantizerOutput(quantized_PE.view_as(states_BTE), codes_BTQ, aux_loss, terms, len(places_N))
 
-    def _quantize(self, states_NE: Tensor, roles_N: Tensor | None) -> Packed:
-        inputs_NC = self.project_in(states_NE)
+    def _quantize(self, inputs_NC: Tensor, roles_N: Tensor | None) -> Packed:
         return self.quantize_packed(inputs_NC, roles_N) if self.active else Packed(inputs_NC, None)
+
+    def _packed_inputs(self, states_PE: Tensor, places_N: Tensor) -> Tensor:
+        """Returns the real positions in code space; narrow codes are packed there, where a position is small."""
+        if self.code_width < self.model_width:
+            return self.project_in(states_PE.float()).index_select(0, places_N)
+        return self.project_in(states_PE.index_select(0, places_N).float())
+
+    def _unpacked(self, quantized_NC: Tensor, places_N: Tensor, num_places: int) -> Tensor:
+        """Returns every position in model space, padding zero: the bias of `project_out` is added to real ones alone."""
+        if self.code_width >= self.model_width:
+            quantized_NE = self.project_out(quantized_NC)
+            return quantized_NE.new_zeros(num_places, self.model_width).index_copy_(0, places_N, quantized_NE)
+        ones_N1 = quantized_NC.new_ones(len(places_N), 1)
+        real_ND = torch.cat([quantized_NC, ones_N1], dim=1)
+        real_PD = real_ND.new_zeros(num_places, real_ND.shape[1]).index_copy_(0, places_N, real_ND)
+        return real_PD @ torch.cat([self.project_out.weight, self.project_out.bias[:, None]], dim=1).T
 
     @abstractmethod
     def quantize_packed(self, inputs_NC: Tensor, roles_N: Tensor | None = None) -> Packed:
@@ -179,9 +192,9 @@ class Quantizer(nn.Module, ABC):
         if not self.discrete:
             raise ValueError(f"quantizer {type(self).__name__} has no codes to look up")
         keep_BT = (codes_BTQ >= 0).all(-1)
-        quantized_NE = self.project_out(self.lookup_packed(codes_BTQ[keep_BT]))
-        quantized_BTE = quantized_NE.new_zeros(*keep_BT.shape, self.model_width)
-        return quantized_BTE.masked_scatter(keep_BT.unsqueeze(-1), quantized_NE)
+        places_N = keep_BT.flatten().nonzero().squeeze(-1)
+        quantized_NC = self.lookup_packed(codes_BTQ.flatten(0, 1).index_select(0, places_N))
+        return self._unpacked(quantized_NC, places_N, keep_BT.numel()).view(*keep_BT.shape, self.model_width)
 
     def start(self, vectors_NC: Tensor, embeddings_VE: Tensor | None = None) -> None:
         """Places the codebook; the trainer calls it once, with equal arguments on all workers.
