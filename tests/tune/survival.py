@@ -67,9 +67,15 @@ def halfway(paths: StudyPaths, trials: int, before: set[int] = frozenset()) -> b
     return bool(ended(paths) - before and under_way(paths)) and len(begun) < trials
 
 
+def owner_of(paths: StudyPaths, number: int) -> int | None:
+    """Returns the id of the process that trains a trial (rank 0 of several); None while it is being written."""
+    words = (paths.trial(number) / OWNER).read_text().split()
+    return int(words[1]) if len(words) == 3 else None
+
+
 def process_of(paths: StudyPaths, number: int) -> psutil.Process:
-    """Returns the process that trains a trial (rank 0 of several)."""
-    return psutil.Process(int((paths.trial(number) / OWNER).read_text().split()[1]))
+    """Returns the process that trains a trial."""
+    return psutil.Process(owner_of(paths, number))
 
 
 def kill_family(root: int) -> list[psutil.Process]:
