@@ -32,7 +32,9 @@ class Window:
     def __init__(self, storage: BaseStorage, limit: int | None) -> None:
         self.storage = storage
         self.limit = limit
-        self._known: set[int] = set()
+        self._known = 0
+        self._live: list[int] = []
+        self._ended: list[int] = []
         self._best: list[tuple[tuple[float, ...], int]] = []
 
     def view(self, study: Study) -> Study:
@@ -42,18 +44,28 @@ class Window:
         """
         if self.limit is None or len(study.directions) > 1:
             return study
-        ended = study.get_trials(deepcopy=False, states=READ)
-        if len(ended) <= self.limit:
+        trials = study.get_trials(deepcopy=False)
+        self._look_at(trials, study.direction)
+        if len(self._ended) <= self.limit:
             return study
-        return Study(study.study_name, _Fewer(self.storage, self._chosen(study, ended, self.limit)), study.sampler)  # type: ignore[arg-type]
+        chosen = [trials[number] for number in self._chosen(self.limit)]
+        return Study(study.study_name, _Fewer(self.storage, chosen), study.sampler)  # type: ignore[arg-type]
 
-    def _chosen(self, study: Study, ended: list[FrozenTrial], limit: int) -> list[FrozenTrial]:
-        news = [(_rank(trial, study.direction), trial.number) for trial in ended if trial.number not in self._known]
-        self._known.update(number for _, number in news)
-        self._best = heapq.nsmallest(NUM_BEST, [*self._best, *news])
-        best = {number for _, number in self._best}
-        stride = 2 ** math.ceil(math.log2(max(1, len(ended) / (limit - NUM_BEST))))
-        return [trial for trial in ended if trial.number in best or trial.number % stride == 0]
+    def _look_at(self, trials: list[FrozenTrial], direction: StudyDirection) -> None:
+        """Takes the trials that are new or were running into account."""
+        looked_at = [trials[number] for number in [*self._live, *range(self._known, len(trials))]]
+        self._known = len(trials)
+        self._live = [trial.number for trial in looked_at if not trial.state.is_finished()]
+        news = [trial for trial in looked_at if trial.state in READ]
+        self._ended += [trial.number for trial in news]
+        ranked = [(_rank(trial, direction), trial.number) for trial in news]
+        self._best = heapq.nsmallest(NUM_BEST, [*self._best, *ranked])
+
+    def _chosen(self, limit: int) -> list[int]:
+        """Returns the numbers of the best trials and of every second, fourth, ... one."""
+        stride = 2 ** math.ceil(math.log2(max(1, len(self._ended) / (limit - NUM_BEST))))
+        spread = {number for number in self._ended if number % stride == 0}
+        return sorted(spread.union(number for _, number in self._best))
 
 
 def _rank(trial: FrozenTrial, direction: StudyDirection) -> tuple[float, ...]:
