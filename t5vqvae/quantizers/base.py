@@ -166,7 +166,7 @@ class Quantizer(nn.Module, ABC):
         return self.project_in(states_PE.index_select(0, places_N).float())
 
     def _unpacked(self, quantized_NC: Tensor, places_N: Tensor, num_places: int) -> Tensor:
-        """Returns every position in model space, padding zero: the bias of `project_out` is added to real ones alone."""
+        """Returns every position in model space, padding zero: the bias is for real positions alone."""
         if self.code_width >= self.model_width:
             quantized_NE = self.project_out(quantized_NC)
             return quantized_NE.new_zeros(num_places, self.model_width).index_copy_(0, places_N, quantized_NE)
