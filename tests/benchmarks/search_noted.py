@@ -1,4 +1,4 @@
-"""The trainer, with a note a trial: when it was asked for, its first step and its end, and its process's memory.
+"""The trainer, with a note a trial: when it was asked for, its first step, its last evaluation, its end, its memory.
 
 For `search(trainer="tests.benchmarks.search_noted:train")`; the notes are lines of JSON in `notes.jsonl` beside the
 cache, written by the processes that train.
@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -17,25 +18,43 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from t5vqvae import train as trainer
 from t5vqvae.spec import RunSpec
 
+FILE = "notes.jsonl"
+
 
 def train(spec: RunSpec, *, cache_dir: Path, resume_from: Path | None = None) -> Iterator[trainer.Milestone]:
     """Trains as `t5vqvae.train.train` does."""
-    asked, cpu = time.time(), time.process_time()
-    stepped: list[float] = []
-    hook = register_optimizer_step_pre_hook(lambda *_: stepped.append(time.time()))
+    with noted(cache_dir.parent) as note:
+        for milestone in trainer.train(spec, cache_dir=cache_dir, resume_from=resume_from):
+            note["evaluated"] = time.time()
+            yield milestone
+
+
+@contextmanager
+def noted(folder: Path) -> Iterator[dict[str, float]]:
+    """Notes a training into `folder`; the caller adds when it was `evaluated` last. Times are seconds since 1970."""
+    note = {"pid": os.getpid(), "asked": time.time(), "cpu": time.process_time()}
+
+    def note_first_step(*_: object) -> None:
+        note.setdefault("stepped", time.time())
+
+    hook = register_optimizer_step_pre_hook(note_first_step)
     try:
-        yield from trainer.train(spec, cache_dir=cache_dir, resume_from=resume_from)
+        yield note
     finally:
         hook.remove()
-        note = {"pid": os.getpid(), "asked": asked, "stepped": stepped[0], "ended": time.time(), "cpu": cpu, **memory()}
-        with (cache_dir.parent / "notes.jsonl").open("a") as file:
-            file.write(json.dumps(note) + "\n")
+        with (folder / FILE).open("a") as file:
+            file.write(json.dumps({**note, "ended": time.time(), **memory()}) + "\n")
 
 
-def memory() -> dict[str, float]:
-    """Returns this process's RSS, PSS and USS in MB."""
+def read(folder: Path) -> list[dict[str, float]]:
+    """Returns the notes, one a training, in the order of their ends."""
+    return [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
+
+
+def memory(process: int | str = "self") -> dict[str, float]:
+    """Returns a process's RSS, PSS and USS in MB."""
     sizes: dict[str, float] = {}
-    for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]:
+    for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]:
         name, size = line.split()[:2]
         sizes[name.rstrip(":")] = int(size) * 1024 / 1e6
     return {"rss": sizes["Rss"], "pss": sizes["Pss"], "uss": sizes["Private_Clean"] + sizes["Private_Dirty"]}

@@ -1,25 +1,31 @@
 """What a search of ten thousand trials costs its driver: CPU time a trial, memory, requests to MLflow, database sizes.
 
-    python -m tests.benchmarks.search_scale thin --trials 10000 [--every 1000] [--output FILE.md]
-    python -m tests.benchmarks.search_scale ray --trials 1000 [--every 100] [--output FILE.md]
+    python -m tests.benchmarks.search_scale untracked --at 0 1000 3000 9900 [--trials 100] [--output FILE.md]
+    python -m tests.benchmarks.search_scale thin --trials 300
+    python -m tests.benchmarks.search_scale ray --trials 100
 
 Trials are those of `tests/tune/stub.py`: real checkpoints and records, made-up metrics, no training. `ray` runs them
 through `tune.search.search` as a user does. `thin` gives the same searcher, halving, ledger, retention and tracking the
 calls that Ray Tune gives them, in its order, with the trials in a process of their own (`search_thin.py`): what one
-costs without Ray. CPU time is that of the driver's process, all its threads, without that of its trials.
+costs without Ray. `untracked` is `thin` without MLflow. CPU time is that of the driver's process, all its threads, from
+its first trial's start to its last one's end, without that of its trials. `--at` says how many trials a study has when
+the measured ones begin; those before are random ones put into the memory of sampler and ledger.
 """
 
 from __future__ import annotations
 
 import argparse
 import cProfile
+import multiprocessing
 import pstats
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.benchmarks.search_tables import described, write
 from tests.benchmarks.search_thin import counted, resident_mb, run_thin
@@ -30,37 +36,29 @@ from tune.search import search
 from tune.state import StudyPaths
 from tune.study import SearchSpec
 
-GOAL_MS = 50
 STUB = "tests.tune.stub:train"
 
 
 @dataclass
 class Samples:
-    """What was seen of a driver each time that `every` more trials had ended.
+    """What was seen of a driver at the start of its first trial and at the end of every one.
 
     Attributes:
         paths: Where the study lives.
-        every: Trials between two samples.
         requests: Calls of MLflow's client by the driver, counted as they are made.
+        rows: The first and the newest sample.
     """
 
     paths: StudyPaths
-    every: int
     requests: Counter[str] = field(default_factory=Counter)
     rows: list[dict[str, float]] = field(default_factory=list)
-    _ended: int = 0
 
-    def trial_ended(self) -> None:
-        self._ended += 1
-        if self._ended % self.every == 0:
-            self.take()
-
-    def take(self) -> None:
-        row = {"trials": self._ended, "cpu": time.process_time(), "wall": time.monotonic(), "rss": resident_mb()}
+    def take(self, trials: int) -> None:
+        row = {"trials": trials, "cpu": time.process_time(), "wall": time.monotonic(), "rss": resident_mb()}
         row["requests"] = sum(self.requests.values())
         row["optuna"] = megabytes(self.paths.root, "optuna*")
         row["mlflow"] = megabytes(self.paths.state, "mlflow.db*")
-        self.rows.append(row)
+        self.rows = [*self.rows[:1], row]
 
 
 def megabytes(folder: Path, pattern: str) -> float:
@@ -68,9 +66,8 @@ def megabytes(folder: Path, pattern: str) -> float:
     return sum(file.stat().st_size for file in folder.glob(pattern)) / 1e6
 
 
-def study(trials: int, sampler: str) -> SearchSpec:
+def study(trials: int) -> SearchSpec:
     """Returns a study of stub trials: three searched settings, halving, four milestones at most."""
-    tpe = {"name": "tpe", "num_startup": 10}
     return SearchSpec.parse(
         {
             "name": "scale",
@@ -83,37 +80,55 @@ def study(trials: int, sampler: str) -> SearchSpec:
             "objectives": [{"metric": "validation/nll"}],
             "constraints": ["rate/bits_per_token <= 10"],
             "budget": {"trials": trials, "max_failures": trials},
-            "sampler": tpe if sampler == "tpe" else {"name": sampler},
+            "sampler": {"name": "tpe", "num_startup": 10},
             "scheduler": {"name": "asha", "grace_steps": 10, "reduction_factor": 2},
         }
     )
 
 
 def watched(samples: Samples) -> type[Ledger]:
-    """Returns the ledger, sampling whenever a trial has ended."""
+    """Returns the ledger, sampling."""
 
     class Watched(Ledger):
+        def on_trial_start(self, *args: Any, **info: Any) -> None:
+            if not samples.rows:
+                samples.take(len(self.records))
+            super().on_trial_start(*args, **info)
+
         def _finish(self, number: int, status: str) -> None:
             super()._finish(number, status)
-            samples.trial_ended()
+            samples.take(len(self.records))
 
     return Watched
 
 
-def measure(tier: str, spec: SearchSpec, every: int, state: Path) -> Samples:
-    """Runs a study and returns what was seen of its driver."""
-    samples = Samples(StudyPaths(state, spec.name), every)
-    session.Ledger = watched(samples)  # type: ignore[misc]
-    with counted(samples.requests), connect() if tier == "ray" else nullcontext():
-        samples.take()
-        if tier == "ray":
-            search(spec, state=state, trainer=STUB)
-        else:
-            run_thin(spec, samples.paths, STUB)
-    return samples
+def measure(tier: str, trials: int, at: int, profile: Path | None) -> list[dict[str, float]]:
+    """Runs a study and returns its driver's first and last sample.
+
+    Args:
+        tier: See the file's docstring.
+        trials: How many to run.
+        at: How many it has before.
+        profile: Where to write which functions of the driver's main thread take CPU time.
+    """
+    spec = study(at + trials)
+    profiler = cProfile.Profile(time.thread_time) if profile else None
+    with tempfile.TemporaryDirectory() as folder, profiler or nullcontext():
+        samples = Samples(StudyPaths(Path(folder), spec.name))
+        session.Ledger = watched(samples)  # type: ignore[misc]
+        with counted(samples.requests), connect() if tier == "ray" else nullcontext():
+            if tier == "ray":
+                search(spec, state=samples.paths.state, trainer=STUB)
+            else:
+                run_thin(spec, samples.paths, STUB, tracked=tier == "thin", earlier=at)
+    if profiler is not None and profile is not None:
+        with profile.open("w") as file:
+            pstats.Stats(profiler, stream=file).sort_stats("tottime").print_stats(60)
+            pstats.Stats(profiler, stream=file).sort_stats("cumtime").print_stats(120)
+    return samples.rows
 
 
-def table(samples: Samples, title: str, command: str) -> str:
+def table(found: list[list[dict[str, float]]], title: str, command: str) -> str:
     """Returns the result as Markdown."""
     lines = [f"# {title}", "", *described(command), ""]
     lines += [
@@ -121,7 +136,7 @@ def table(samples: Samples, title: str, command: str) -> str:
         " | driver's requests to MLflow a trial | Optuna's files, MB | MLflow's database, MB |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for before, after in zip(samples.rows, samples.rows[1:], strict=False):
+    for before, after in found:
         count = after["trials"] - before["trials"]
         cpu, wall = (1000 * (after[clock] - before[clock]) / count for clock in ("cpu", "wall"))
         requests = (after["requests"] - before["requests"]) / count
@@ -135,26 +150,19 @@ def table(samples: Samples, title: str, command: str) -> str:
 def main() -> None:
     """Measures, prints and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tier", choices=["thin", "ray"])
-    parser.add_argument("--trials", type=int, default=1000)
-    parser.add_argument("--every", type=int, default=100)
-    parser.add_argument("--sampler", default="tpe")
-    parser.add_argument("--profile", type=Path, help="write cProfile's lines here")
+    parser.add_argument("tier", choices=["ray", "thin", "untracked"])
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--at", type=int, nargs="+", default=[0])
+    parser.add_argument("--profile", type=Path)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    spec = study(options.trials, options.sampler)
-    profiler = cProfile.Profile(time.thread_time) if options.profile else None
-    with tempfile.TemporaryDirectory() as folder, profiler or nullcontext():
-        samples = measure(options.tier, spec, options.every, Path(folder))
-    if profiler is not None:
-        with options.profile.open("w") as file:
-            pstats.Stats(profiler, stream=file).sort_stats("tottime").print_stats(60).sort_stats("cumtime").print_stats(
-                120
-            )
-    command = (
-        f"search_scale {options.tier} --trials {options.trials} --every {options.every} --sampler {options.sampler}"
-    )
-    write(table(samples, f"A search of {options.trials:,} trials, {options.tier}", command), options.output)
+    found = []
+    for at in options.at:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+            found.append(fresh.submit(measure, options.tier, options.trials, at, options.profile).result())
+        print(at, found[-1], flush=True)
+    command = f"search_scale {options.tier} --trials {options.trials} --at {' '.join(map(str, options.at))}"
+    write(table(found, f"The driver of a long search: {options.tier}", command), options.output)
 
 
 if __name__ == "__main__":

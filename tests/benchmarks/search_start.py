@@ -11,13 +11,13 @@ The goal: 2 s and 600 MB for a trial with one worker in reused processes.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
 from t5vqvae.data import prepare
+from tests.benchmarks.search_noted import read
 from tests.benchmarks.search_tables import described, write
 from tune.cluster import connect
 from tune.search import search
@@ -59,7 +59,7 @@ def measure(trials: int) -> list[dict[str, float]]:
         prepare(spec.base_spec.data, Path(folder) / "cache")
         begun = time.time()
         search(spec, state=folder, trainer=TRAINER)
-        notes = [json.loads(line) for line in (Path(folder) / "notes.jsonl").read_text().splitlines()]
+        notes = read(Path(folder))
     for note, may_start in zip(notes, [begun, *(note["ended"] for note in notes)], strict=False):
         note["start"] = note["stepped"] - may_start
     return notes

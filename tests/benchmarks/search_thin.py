@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,34 +20,85 @@ from types import SimpleNamespace
 from typing import Any
 
 from mlflow import MlflowClient
+from optuna.distributions import IntDistribution
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
 from t5vqvae.tracked import follow
 from tune import session
 from tune.progress import Board
+from tune.record import TrialRecord
 from tune.retention import Retention
 from tune.sampler import StudySearcher
 from tune.search import tracker_of
 from tune.state import StudyPaths
 from tune.study import SearchSpec, contenders
+from tune.suggest import Suggestions
 from tune.trial import TrialPlan
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def run_thin(spec: SearchSpec, paths: StudyPaths, trainer: str) -> None:
-    """Runs all trials of a study."""
-    plan = TrialPlan(spec.name, spec.base_spec, paths, tracker=tracker_of(spec, paths), trainer=trainer)
-    plan = replace(plan, parent_id=plan.tracker.open_study(spec.as_flat_dict(), {"t5vqvae.study": spec.name}))
+def run_thin(spec: SearchSpec, paths: StudyPaths, trainer: str, *, tracked: bool, earlier: int = 0) -> None:
+    """Runs the trials of a study that are left.
+
+    Args:
+        spec: The study.
+        paths: Where it lives.
+        trainer: Of its trials.
+        tracked: Whether MLflow hears of them.
+        earlier: How many it is said to have had before.
+    """
+    plan = TrialPlan(spec.name, spec.base_spec, paths, trainer=trainer)
+    if tracked:
+        tracker = tracker_of(spec, paths)
+        parent_id = tracker.open_study(spec.as_flat_dict(), {"t5vqvae.study": spec.name})
+        plan = replace(plan, tracker=tracker, parent_id=parent_id)
     searcher = StudySearcher(spec, paths.storage)
+    records = {record.number: record for record in said_to_have_ended(searcher.suggestions, earlier)}
     scheduler = session.scheduler_of(spec, plan, searcher)
     board = Board(spec.name, ["validation/nll"], spec.budget.trials, Console(file=StringIO(), width=160))
     retention = Retention(paths, spec.retention.keep_best, lambda found: contenders(found, spec))
-    ledger = session.Ledger(spec, plan, {}, retention, board)
+    ledger = session.Ledger(spec, plan, records, retention, board)
     with _process(plan) as actor:
         while isinstance(suggested := searcher.suggest(name := str(searcher.suggestions.num_asked)), dict):
             run_trial(suggested, name, searcher=searcher, scheduler=scheduler, ledger=ledger, actor=actor)
     ledger.on_experiment_end([])
+
+
+def said_to_have_ended(suggestions: Suggestions, count: int) -> Iterator[TrialRecord]:
+    """Puts random trials into the memory of a study's storage, half of them pruned early; yields their records.
+
+    The database, from which nothing is read while a study runs, is left without them: it takes 10 ms a trial.
+    """
+    spec, draw = suggestions.spec, random.Random(0)
+    study_id = suggestions.storage.get_study_id_from_name(spec.name)
+    suggestions.num_asked += count
+    every, last = spec.base_spec.train.eval_every, spec.base_spec.train.max_steps
+    for number in range(count):
+        params = {name: _drawn(distribution, draw) for name, distribution in spec.space.distributions.items()}
+        completed, loss = draw.random() < 0.5, draw.random() * 3
+        step = last if completed else every
+        metrics = {"progress/step": float(step), "validation/nll": loss, "rate/bits_per_token": 8.0}
+        trial = create_trial(
+            state=TrialState.COMPLETE if completed else TrialState.PRUNED,
+            value=loss,
+            params=params,
+            distributions=spec.space.distributions,
+            intermediate_values={at: loss for at in range(every, step + 1, every)},
+            constraints=suggestions.constraints("completed", metrics),
+        )
+        InMemoryStorage.create_new_trial(suggestions.storage, study_id, trial)  # type: ignore[arg-type]
+        status = "completed" if completed else "pruned"
+        yield TrialRecord(spec.name, number, spec.space.overrides(params), None, None, status, step, metrics)
+
+
+def _drawn(distribution: Any, draw: random.Random) -> float:
+    """Returns a value of a numerical range, uniform in what Optuna searches it by."""
+    low, high = distribution.low, distribution.high
+    value = low * (high / low) ** draw.random() if distribution.log else draw.uniform(low, high)
+    return round(value) if isinstance(distribution, IntDistribution) else value
 
 
 def run_trial(
