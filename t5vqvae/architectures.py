@@ -139,7 +139,7 @@ class GaussianConfig(LatentSettings, T5Config):
     builder: ClassVar[str] = "t5vqvae.baselines.gaussian:build_gaussian"
     loader: ClassVar[str] = "t5vqvae.baselines.gaussian:GaussianT5.from_pretrained"
     own_bottleneck: ClassVar[bool] = True
-    name: Literal["gaussian"] = "gaussian"
+    name: Literal["gaussian"] = "gaussian"  # type: ignore[assignment]
     level: Literal["token", "sentence"] = setting("token", description="a latent for every token, or for the sentence")
 
     @model_validator(mode="after")

@@ -94,8 +94,8 @@ class Variant(Config):
         """Returns the field type that accepts every variant of the family registered so far."""
         variants = tuple(cls.variants.values())
         if len(variants) == 1:
-            return SerializeAsAny[variants[0]]
-        return SerializeAsAny[Annotated[Union[variants], Field(discriminator="name")]]  # noqa: UP007 (run time)
+            return SerializeAsAny[variants[0]]  # type: ignore[misc, valid-type]
+        return SerializeAsAny[Annotated[Union[variants], Field(discriminator="name")]]  # type: ignore  # noqa: UP007
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -80,8 +80,8 @@ class RunSpec(Config):
 
     seed: int = setting(0, ge=0, description="drives initial weights, data order and every random choice")
     data: DataConfig = Field(default_factory=DataConfig)
-    model: ModelConfig.any() = Field(default_factory=T5Config)
-    quantizer: QuantizerConfig.any() = Field(default_factory=EMAConfig)
+    model: ModelConfig.any() = Field(default_factory=T5Config)  # type: ignore[valid-type]
+    quantizer: QuantizerConfig.any() = Field(default_factory=EMAConfig)  # type: ignore[valid-type]
     optim: OptimConfig = Field(default_factory=OptimConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)

@@ -215,11 +215,12 @@ class Trainer:
         micro-batch at a time.
         """
         quantizer = self.model.quantizer
-        wanted, vectors, step = quantizer.num_start_vectors, [], self.step
+        wanted, step = quantizer.num_start_vectors, self.step
+        vectors: list[Tensor] = []
         config = self.spec.train
         plan = BatchPlan(self.prepared.train, config.batch_size, self.spec.seed, microbatches=config.microbatches)
         self.model.eval()
-        while sum(map(len, vectors)) < wanted and step - self.step < len(self.prepared.train):
+        while sum(len(each) for each in vectors) < wanted and step - self.step < len(self.prepared.train):
             for batch in plan.local_batches(step):
                 with self.eagerly():
                     states_NE = self.model.states_to_quantize(batch.to(self.device))
@@ -326,7 +327,8 @@ def _without_progress_bars() -> Iterator[None]:
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
     """Returns AdamW; matrices decay, but not norms, biases, scales or anything of the quantizer."""
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         (decayed if parameter.ndim >= 2 and ".quantizer." not in f".{name}" else plain).append(parameter)
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]

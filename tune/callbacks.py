@@ -114,7 +114,7 @@ class Ledger(ray.tune.Callback):
         fresh = {"overrides": dict(trial.config["overrides"]), "status": "running", "metrics": {}, "tags": {}}
         return self._live.setdefault(trial.config["number"], fresh)
 
-    def _finish(self, number: int, status: str) -> None:
+    def _finish(self, number: int, status: Any) -> None:
         """Writes the record of a trial that has ended and deletes the checkpoints that it makes superfluous."""
         live = self._live.pop(number)
         record = TrialRecord(

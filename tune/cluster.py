@@ -10,6 +10,7 @@ import logging
 import math
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import ray
 
@@ -44,7 +45,7 @@ def connect() -> Iterator[None]:
         yield
         return
     with contextlib.chdir(CODE_ROOT):  # Ray lets its workers import from the driver's directory
-        options = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+        options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
         try:
             ray.init(**options)
         except ConnectionError:

@@ -90,7 +90,7 @@ class AblationSpec(Config):
     base: Flat = setting({}, description="overrides over the defaults, or over what `baseline` names")
     baseline: Baseline = Field(default_factory=Baseline)
     arms: tuple[Arm, ...] = setting((), description="variations of the baseline; or give a design")
-    design: DesignConfig.any() | None = setting(None, description="a rule that makes the arms")
+    design: DesignConfig.any() | None = setting(None, description="a rule that makes the arms")  # type: ignore[valid-type]
     seeds: Seeds = setting(min_length=2, description="a list, or how many; the same for every arm")
     nuisance: Space = setting(SearchSpace(), description="settings retuned for every arm; the learning rate among them")
     trials_per_arm: int | None = setting(None, ge=2, description="candidates that every arm is tuned over")

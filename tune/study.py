@@ -77,7 +77,7 @@ class SearchSpec(Config):
     objectives: tuple[Objective, ...] = setting(min_length=1)
     constraints: Constraints = setting(())
     budget: Budget = Field(default_factory=Budget)
-    sampler: SamplerConfig.any() = Field(default_factory=TPEConfig)
+    sampler: SamplerConfig.any() = Field(default_factory=TPEConfig)  # type: ignore[valid-type]
     scheduler: SchedulerConfig = Field(default_factory=SchedulerConfig)
     runner: Literal["auto", "process", "ray_train"] = setting("auto", description="auto: process for one worker")
     resources: Resources = Field(default_factory=Resources)

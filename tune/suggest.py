@@ -106,7 +106,7 @@ class Suggestions:
         objective, scheduled = self._sole_objective(), self.spec.scheduled_value(metrics)
         if objective is not None and objective in metrics:
             trial.report(float(metrics[objective]), step)
-        if self.spec.scheduler_objective is not None and scheduled != metrics.get(objective):
+        if self.spec.scheduler_objective is not None and scheduled != metrics.get(objective or ""):
             trial.set_user_attr(f"{HISTORY}{step}", scheduled)
 
     def end(self, number: int, status: str, metrics: Mapping[str, float]) -> None:

@@ -51,7 +51,7 @@ def _bottleneck(spec: RunSpec, num_roles: int) -> dict[str, Any]:
 def _from_scratch(
     spec: RunSpec, tokenizer: PreTrainedTokenizerBase, kind: type[T5VQVAE], own: dict[str, Any]
 ) -> T5VQVAE:
-    special = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
+    special: dict[str, Any] = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
     return kind(kind.config_class(**spec.model.t5_sizes(len(tokenizer)), **special, **own))
 
 

@@ -23,9 +23,11 @@ NOISE = 0.01
 class AminoAseedConfig(SimVQConfig):
     """A learned linear map, with a bias, of frozen encoder states."""
 
-    name: Literal["aminoaseed"] = "aminoaseed"
+    name: Literal["aminoaseed"] = "aminoaseed"  # type: ignore[assignment]
     codebook_size: int = setting(512, ge=2, description="K, entries of each codebook")
-    start: Literal["states", "random"] = setting("states", description="what is frozen: encoder states or random rows")
+    start: Literal["states", "random"] = setting(  # type: ignore[assignment]
+        "states", description="what is frozen: encoder states or random rows"
+    )
 
     def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> AminoAseedQuantizer:
         return AminoAseedQuantizer(self, model_width, seed)

@@ -100,6 +100,9 @@ class Quantizer(nn.Module, ABC):
     discrete: ClassVar[bool] = True
     has_soft_form: ClassVar[bool] = False
 
+    _active: Tensor
+    _num_updates: Tensor
+
     def __init__(self, model_width: int, code_width: int | None, code_sizes: tuple[int, ...], seed: int = 0) -> None:
         super().__init__()
         self.model_width = model_width

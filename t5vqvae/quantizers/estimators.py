@@ -71,7 +71,8 @@ class _Rotation(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_ND: Tensor) -> tuple[Tensor, None, None]:
-        return rotate_back(*ctx.saved_tensors, grad_ND, ctx.scaled), None, None
+        inputs_ND, entries_ND = ctx.saved_tensors
+        return rotate_back(inputs_ND, entries_ND, grad_ND, ctx.scaled), None, None
 
 
 def rotate_back(inputs_ND: Tensor, entries_ND: Tensor, grad_ND: Tensor, scaled: bool) -> Tensor:

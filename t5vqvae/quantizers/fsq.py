@@ -72,6 +72,13 @@ class FSQQuantizer(Quantizer):
 
     gradient: ClassVar[str] = "surrogate"
 
+    levels_C: Tensor
+    place_C: Tensor
+    middle_C: Tensor
+    half_C: Tensor
+    offset_C: Tensor
+    shift_C: Tensor
+
     def __init__(self, config: FSQConfig, model_width: int, seed: int) -> None:
         levels = config.resolved_levels
         super().__init__(model_width, len(levels), (math.prod(levels),), seed)

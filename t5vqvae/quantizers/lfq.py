@@ -64,6 +64,8 @@ class LFQConfig(QuantizerConfig):
 class LFQQuantizer(Quantizer):
     """Takes signs; its only parameters are the maps to and from the few dimensions."""
 
+    place_C: Tensor
+
     def __init__(self, config: LFQConfig, model_width: int, seed: int) -> None:
         num_bits = int(math.log2(config.codebook_size))
         super().__init__(model_width, num_bits, (config.codebook_size,), seed)

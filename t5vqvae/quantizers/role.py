@@ -26,7 +26,7 @@ from t5vqvae.quantizers.starts import Start
 class RoleConfig(EMAConfig):
     """A slice of the codebook for each role of the data."""
 
-    name: Literal["role"] = "role"
+    name: Literal["role"] = "role"  # type: ignore[assignment]
     start: Start = setting("kmeans", description="where the entries of each slice start; states have no roles yet")
 
     def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> RoleQuantizer:

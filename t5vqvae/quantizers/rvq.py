@@ -69,7 +69,8 @@ class RVQQuantizer(Quantizer):
 
     def quantize_packed(self, inputs_NC: Tensor, roles_N: Tensor | None = None) -> Packed:
         kept = self._num_kept()
-        residual_NC, codes, terms = inputs_NC, [], {}
+        residual_NC, codes = inputs_NC, []
+        terms: dict[str, Tensor] = {}
         for number, layer in enumerate(self.layers):
             with torch.set_grad_enabled(torch.is_grad_enabled() and number < kept):
                 packed = layer.quantize_packed(residual_NC)

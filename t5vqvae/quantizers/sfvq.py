@@ -86,6 +86,8 @@ class SFVQQuantizer(Quantizer):
 
     has_soft_form: ClassVar[bool] = True
 
+    _num_corners: Tensor
+
     def __init__(self, config: SFVQConfig, model_width: int, seed: int) -> None:
         super().__init__(model_width, config.code_width, (config.codebook_size,), seed)
         self.config = config

@@ -51,6 +51,8 @@ class SimVQQuantizer(CodebookQuantizer):
     config: SimVQConfig
     bias: ClassVar[bool] = False
 
+    frozen_QKD: Tensor
+
     def __init__(self, config: SimVQConfig, model_width: int, seed: int) -> None:
         super().__init__(config, model_width, seed)
         self._mapped_QKD: Tensor | None = None

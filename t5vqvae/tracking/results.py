@@ -36,7 +36,7 @@ def find_result(destination: Destination, run_id: str) -> StoredResult | None:
     condition = f"tags.run_id = '{run_id}' AND tags.`t5vqvae.kind` = 'trial'"
     found = client.search_runs(experiments, condition, max_results=50, order_by=["attributes.start_time ASC"])
     for run in found:
-        status = run.data.tags.get("status")
+        status: Any = run.data.tags.get("status")
         if status in ("completed", "diverged") and "taken_from" not in run.data.tags:
             metrics = {k: v for k, v in run.data.metrics.items() if not k.startswith(SECOND_SERIES)}
             return StoredResult(run.info.run_id, status, metrics)

@@ -37,7 +37,7 @@ class Factors:
         mains = [found for found in self.effects if found.is_main and found.effect is not None]
         if not mains:
             return "No seed has completed every cell yet."
-        order = mains if len(mains) <= FEW else [max(mains, key=lambda found: abs(found.effect.mean))]
+        order = mains if len(mains) <= FEW else [max(mains, key=lambda found: abs(found.effect.mean))]  # type: ignore
         text = "; ".join(self._claim(found) for found in order)
         if len(mains) > FEW:
             text = f"of {len(mains)} main effects {counted([f.verdict for f in mains])}; the largest is {text}"
