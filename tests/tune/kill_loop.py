@@ -39,7 +39,7 @@ def main(state: Path, kills: int = 5, seed: int = 0, seconds: int = 70) -> None:
     state.mkdir(parents=True, exist_ok=True)
     paths, chance = StudyPaths(state, NAME), random.Random(seed)
     for number in range(kills):
-        driver, patience = start(state), chance.uniform(20, seconds)
+        driver, patience = start(state), chance.uniform(8, seconds)
         try:
             status = driver.wait(timeout=patience)
         except subprocess.TimeoutExpired:
