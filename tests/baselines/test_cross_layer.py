@@ -127,7 +127,7 @@ def test_salience_is_complete(cache: Path, network: Path, monkeypatch: pytest.Mo
     finally:
         torch.autograd.grad = restore
     contribution = (torch.stack(gradients).mean(0) * upper).sum(-1)
-    torch.testing.assert_close(salience, contribution.abs())
+    torch.testing.assert_close(salience, contribution.abs(), rtol=1e-4, atol=1e-4)  # sums of 64 terms, in another order
     with torch.no_grad():
         total = model._nll(batch, upper) - model._nll(batch, 1e-3 * upper)
     assert float(contribution.sum()) == pytest.approx(float(total), rel=0.15, abs=1.0)
