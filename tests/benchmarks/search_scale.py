@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import cProfile
 import multiprocessing
+import os
 import pstats
 import tempfile
 import time
@@ -63,7 +64,10 @@ class Samples:
 
 def megabytes(folder: Path, pattern: str) -> float:
     """Returns the size of the files that match, in MB."""
-    return sum(file.stat().st_size for file in folder.glob(pattern)) / 1e6
+    sizes = [
+        os.stat(file).st_size for file in folder.glob(pattern) if not file.name.endswith("-journal")
+    ]  # come and go
+    return sum(sizes) / 1e6
 
 
 def study(trials: int) -> SearchSpec:

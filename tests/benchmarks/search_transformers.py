@@ -49,6 +49,7 @@ class NotedTrainer(Trainer):
 
     def train(self, *args: Any, **settings: Any) -> Any:
         with noted(self.folder) as note:
-            result = super().train(*args, **settings)
-            note["evaluated"] = time.time()
-        return result
+            try:
+                return super().train(*args, **settings)
+            finally:  # a trial that Optuna prunes leaves by an exception, after its evaluation
+                note["evaluated"] = time.time()
