@@ -63,10 +63,8 @@ class Samples:
 
 def megabytes(folder: Path, pattern: str) -> float:
     """Returns the size of the files that match, in MB."""
-    sizes = [
-        os.stat(file).st_size for file in folder.glob(pattern) if not file.name.endswith("-journal")
-    ]  # comes and goes
-    return sum(file.stat().st_size for file in files) / 1e6
+    lasting = [file for file in folder.glob(pattern) if not file.name.endswith("-journal")]
+    return sum(file.stat().st_size for file in lasting) / 1e6
 
 
 def study(trials: int) -> SearchSpec:
