@@ -16,7 +16,7 @@ from tune.state import StudyPaths
 def twin(tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, TrialRecord]:
     """The records of the study `night`, which nobody interrupted."""
     state = tmp_path_factory.mktemp("twin")
-    assert start(state, "night", str(TRIALS)).wait(timeout=240) == 0, (state / "driver.log").read_text()
+    assert start(state, "night", str(TRIALS)).wait(timeout=600) == 0, (state / "driver.log").read_text()
     return {record.number: record for record in read_records(StudyPaths(state, "night").trials)}
 
 

@@ -50,7 +50,7 @@ def test_padding_counted_in_the_codebook_is_found_and_what_changes_nothing_is_eq
                 {"name": "renamed", "overrides": {"quantizer.decay": 0.9}},
                 {"name": "trained again", "overrides": {"optim.grad_clip": 1e9}},
             ],
-            "seeds": 10,
+            "seeds": 24,
             "nuisance": {"optim.learning_rate": {"type": "float", "low": 2e-3, "high": 1e-2, "log": True}},
             "trials_per_arm": 2,
             "objective": {"metric": "validation/nll_per_char"},
@@ -63,4 +63,4 @@ def test_padding_counted_in_the_codebook_is_found_and_what_changes_nothing_is_eq
     assert arms["padding counts"].verdict == "worse" and arms["padding counts"].effect.mean > 0
     assert arms["renamed"].verdict == "equivalent" and arms["trained again"].verdict == "equivalent"
     taken = [record for record in result.records if TAKEN in record.tags]
-    assert len(taken) == 2 + 10, "the renamed arm alone was not trained"
+    assert len(taken) == 2 + 24, "the renamed arm alone was not trained"
