@@ -11,7 +11,6 @@ Transformers. Pure training is the time from the first optimizer step of a trial
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from typing import Any
 import psutil
 
 from tests.benchmarks.search_noted import memory, read
-from tests.benchmarks.search_tables import described, write
+from tests.benchmarks.search_tables import described, parser, write
 
 SIDES = {
     "this service, process runner": "ours",
@@ -219,13 +218,10 @@ def table(found: dict[str, dict[str, float]], command: str) -> str:
 
 def main() -> None:
     """Runs all sides, or the one that a parent process asks for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--side", choices=SIDES.values())
-    parser.add_argument("--folder", type=Path)
-    parser.add_argument("--output", type=Path)
-    options = parser.parse_args()
+    words = parser(__doc__, trials=8, steps=100)
+    words.add_argument("--side", choices=SIDES.values())
+    words.add_argument("--folder", type=Path)
+    options = words.parse_args()
     if options.side:
         runs = {"ours": ours, "ray": plain_ray, "transformers": transformers}
         runs[options.side](options.folder, options.trials, options.steps)

@@ -9,15 +9,13 @@ or intermediate loss of at most the best recorded run's final loss / 0.99. Inter
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests.benchmarks.search_curves import EVERY, FILE, MILESTONES, STEPS, Surface, study
-from tests.benchmarks.search_tables import described, write
+from tests.benchmarks.search_tables import described, parser, write
 from tune.asha import Rungs
 from tune.suggest import Suggestions
 
@@ -103,11 +101,7 @@ def table(found: dict[str, np.ndarray], surface: Surface, most: int, command: st
 
 def main() -> None:
     """Searches, prints and writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=18_000, help="that a search may take")
-    parser.add_argument("--output", type=Path)
-    options = parser.parse_args()
+    options = parser(__doc__, seeds=10, steps=18_000).parse_args()
     surface = Surface()
     goal = surface.best / SHARE
     found = {}

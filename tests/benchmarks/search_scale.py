@@ -14,7 +14,6 @@ the measured ones begin; those before are random ones put into the memory of sam
 
 from __future__ import annotations
 
-import argparse
 import cProfile
 import multiprocessing
 import pstats
@@ -27,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.search_tables import described, write
+from tests.benchmarks.search_tables import described, parser, write
 from tests.benchmarks.search_thin import counted, resident_mb, run_thin
 from tune import session
 from tune.callbacks import Ledger
@@ -150,13 +149,11 @@ def table(found: list[list[dict[str, float]]], title: str, command: str) -> str:
 
 def main() -> None:
     """Measures, prints and writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tier", choices=["ray", "thin", "untracked"])
-    parser.add_argument("--trials", type=int, default=100)
-    parser.add_argument("--at", type=int, nargs="+", default=[0])
-    parser.add_argument("--profile", type=Path)
-    parser.add_argument("--output", type=Path)
-    options = parser.parse_args()
+    words = parser(__doc__, trials=100)
+    words.add_argument("tier", choices=["ray", "thin", "untracked"])
+    words.add_argument("--at", type=int, nargs="+", default=[0])
+    words.add_argument("--profile", type=Path)
+    options = words.parse_args()
     found = []
     for at in options.at:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 from importlib import metadata
@@ -23,6 +24,15 @@ def described(command: str) -> list[str]:
         f"`python -m tests.benchmarks.{command}` on {cores} {platform.machine()} cores with a load of {load:.1f}"
         f" at the end; {versions}."
     ]
+
+
+def parser(doc: str | None, **numbers: int) -> argparse.ArgumentParser:
+    """Returns a benchmark's command line: its first line of documentation, `--output`, and options with defaults."""
+    made = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    for name, default in numbers.items():
+        made.add_argument(f"--{name}", type=int, default=default, help="default: %(default)s")
+    made.add_argument("--output", type=Path)
+    return made
 
 
 def write(text: str, output: Path | None) -> None:

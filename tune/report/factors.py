@@ -34,13 +34,14 @@ class Factors:
 
     def answer(self) -> str:
         """Returns the finding in one sentence: every main effect, or the largest of many, then interactions."""
-        mains = [found for found in self.effects if found.is_main and found.effect is not None]
+        sized = [(abs(found.effect.mean), found) for found in self.effects if found.is_main and found.effect]
+        mains = [found for _, found in sized]
         if not mains:
             return "No seed has completed every cell yet."
-        order = mains if len(mains) <= FEW else [max(mains, key=lambda found: abs(found.effect.mean))]  # type: ignore
+        order = mains if len(mains) <= FEW else [max(sized, key=lambda pair: pair[0])[1]]
         text = "; ".join(self._claim(found) for found in order)
         if len(mains) > FEW:
-            text = f"of {len(mains)} main effects {counted([f.verdict for f in mains])}; the largest is {text}"
+            text = f"of {len(mains)} main effects {counted([found.verdict for found in mains])}; the largest is {text}"
         crossed = [found.verdict for found in self.effects if not found.is_main and found.effect is not None]
         rest = f" Of {len(crossed)} interactions {counted(crossed)}." if crossed else ""
         return f"Averaged over the other factors: {text}.{rest}"
