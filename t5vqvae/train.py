@@ -32,6 +32,7 @@ from t5vqvae.data import BatchPlan, PreparedData, prepare
 from t5vqvae.errors import CheckpointError
 from t5vqvae.evaluate import Evaluation, Reconstruction, evaluate
 from t5vqvae.memory import memory_costs
+from t5vqvae.seeding import seed_from
 from t5vqvae.spec import OptimConfig, RunSpec
 
 Status = Literal["running", "completed", "diverged"]
@@ -161,6 +162,7 @@ class Trainer:
         """One optimizer step over all micro-batches and workers; returns the global loss."""
         batches = [batch.to(self.device) for batch in self.plan.local_batches(self.step)]
         tokens, positions = self._global_counts(batches)
+        self._draw_apart()
         self._set_learning_rate()
         self.optimizer.zero_grad(set_to_none=True)
         totals = torch.zeros(2, device=self.device)
@@ -191,6 +193,15 @@ class Trainer:
             dist.all_reduce(counts)
         tokens, positions = counts.tolist()
         return max(1, tokens), max(1, positions)
+
+    def _draw_apart(self) -> None:
+        """Lets several workers drop out, and make noise, each for its own sentences.
+
+        Their draws follow from seed, step and rank, so that a resumed run repeats them, though its checkpoint holds
+        the first worker's state alone.
+        """
+        if self.world > 1:
+            torch.manual_seed(seed_from(self.spec.seed, self.step, self.rank))
 
     def _sum_gradients(self) -> None:
         """Sums gradients over workers, in one message; a parameter that one worker did not use counts as zero there."""

@@ -14,7 +14,6 @@ codebook's entries (C = Q D where the codes split the width).
 
 from __future__ import annotations
 
-import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from t5vqvae.config import Variant
+from t5vqvae.seeding import seed_from
 
 
 class QuantizerConfig(Variant):
@@ -217,12 +217,9 @@ class Quantizer(nn.Module, ABC):
         """Returns a CPU generator that depends on the seed, the number of updates so far and `purpose` alone.
 
         Random choices that every worker must make alike (revival, k-means) draw from it; it needs no state of its
-        own in a checkpoint. The three are hashed: a CPU generator reads the low 32 bits of its seed only
-        (https://github.com/pytorch/pytorch/issues/87509), so whatever is shifted above them would be lost.
+        own in a checkpoint.
         """
-        text = f"{self.seed} {int(self._num_updates)} {purpose}"
-        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+        return torch.Generator().manual_seed(seed_from(self.seed, int(self._num_updates), purpose))
 
 
 def _unpack_codes(codes_NQ: Tensor, places_N: Tensor, shape_BT: torch.Size) -> Tensor:
