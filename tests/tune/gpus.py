@@ -39,6 +39,14 @@ def train(spec: RunSpec, *, cache_dir: Path, resume_from: Path | None = None) ->
         yield milestone
 
 
+def without_nccl() -> None:
+    """Lets workers of Ray Train talk over gloo on GPUs that are made up; to be called first in every process of Ray."""
+    import ray.train.torch
+
+    whole = ray.train.torch.TorchConfig
+    ray.train.torch.TorchConfig = lambda backend: whole(backend="gloo")  # type: ignore[misc,assignment]
+
+
 def memory(spec: RunSpec, share: float) -> dict[str, Any]:
     """What a GPU tells: beside a run that has it alone there is its own process, beside others there is theirs, too."""
     return {

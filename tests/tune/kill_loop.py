@@ -2,9 +2,9 @@
 
     python -m tests.tune.kill_loop STATE [KILLS] [SEED] [SECONDS]
 
-SECONDS is the longest that a start may live; on a busy machine none gets anywhere in the 70 that it is by default.
-
-Every process of the search is killed, as when the machine loses power. Run by hand: minutes, and no two runs are alike.
+Each start is killed up to SECONDS after it has written its first checkpoint: in a step, an evaluation, a save, between
+two trials. Every process of the search is killed, as when the machine loses power. Run by hand: minutes, and no two
+runs are alike.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+from t5vqvae import checkpoint
 from tests.tune.searches import assert_all_agree, metric_steps
 from tests.tune.survival import ALONE, ended, kill_family, under_way
 from tune.state import CODE_ROOT, StudyPaths
@@ -35,18 +36,29 @@ def start(state: Path) -> subprocess.Popen:
         return subprocess.Popen(command, cwd=CODE_ROOT, env={**os.environ, **ALONE}, stdout=log, stderr=log)
 
 
-def main(state: Path, kills: int = 5, seed: int = 0, seconds: int = 70) -> None:
+def checkpoints(paths: StudyPaths) -> set[str]:
+    """Returns the checkpoints there are, as `trial/step`; those that are just being written are among them."""
+    return {f"{path.parent.name}/{path.name}" for path in paths.trials.glob(f"*/{checkpoint.PREFIX}*")}
+
+
+def main(state: Path, kills: int = 5, seed: int = 0, seconds: int = 8) -> None:
     state.mkdir(parents=True, exist_ok=True)
     paths, chance = StudyPaths(state, NAME), random.Random(seed)
     for number in range(kills):
-        driver, patience = start(state), chance.uniform(8, seconds)
+        before, driver, patience = checkpoints(paths), start(state), chance.uniform(0, seconds)
+        while driver.poll() is None and not checkpoints(paths) - before:
+            time.sleep(0.02)
         try:
             status = driver.wait(timeout=patience)
         except subprocess.TimeoutExpired:
             kill_family(driver.pid)
             status = -signal.SIGKILL
-        ending, running = len(ended(paths)), len(under_way(paths))
-        print(f"start {number}: status {status} after at most {patience:.0f} s; {ending} ended, {running} under way")
+        new, running = len(checkpoints(paths) - before), sorted(under_way(paths))
+        print(
+            f"start {number}: status {status}, {patience:.1f} s after its first checkpoint; {len(ended(paths))} ended,"
+            f" under way: {running}, checkpoints of this start: {new}",
+            flush=True,
+        )
     began = time.monotonic()
     status = start(state).wait()
     print(f"last start: status {status} after {time.monotonic() - began:.0f} s")

@@ -1,7 +1,8 @@
 """A trainer of milliseconds with the interface of `t5vqvae.train.train`: real checkpoints, made-up metrics.
 
-Its quality follows from the settings, `loss = |log10(learning_rate) + 3| + 1 / step`, and every start leaves a line in
-`starts.log` beside the cache, so that tests can count what was trained twice. Settings that do something:
+Its quality follows from the settings, `loss = |log10(learning_rate) + 3| + 1 / step`, and every milestone begun leaves
+a line in `starts.log` beside the cache (by the first of several workers), so that tests can count what was trained
+twice. Settings that do something:
 `optim.weight_decay=0.5` raises at the second milestone, `0.25` diverges there, `0.75` kills the process there once.
 `optim.warmup_steps` is the milliseconds that a step takes.
 """
@@ -16,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch.distributed as dist
 
 from t5vqvae import checkpoint
 from t5vqvae.spec import RunSpec
@@ -47,8 +50,9 @@ def train(spec: RunSpec, *, cache_dir: Path, resume_from: Path | None = None) ->
     cache_dir.mkdir(parents=True, exist_ok=True)
     every, last = spec.train.eval_every, spec.train.max_steps
     for step in range(first + every, last + 1, every):
-        with (cache_dir.parent / "starts.log").open("a") as log:
-            log.write(f"{spec.optim.learning_rate} {step}\n")
+        if not dist.is_initialized() or dist.get_rank() == 0:
+            with (cache_dir.parent / "starts.log").open("a") as log:
+                log.write(f"{spec.optim.learning_rate} {step}\n")
         time.sleep(spec.optim.warmup_steps / 1000 * every)
         status = "completed" if step == last else "running"
         if step >= 2 * every:

@@ -113,4 +113,4 @@ def test_ray_train_outlives_a_worker_a_driver_and_a_node(cluster, tmp_path, twin
     settings = {"runner": "ray_train", "resources": {"workers": 2, "cpus": 1}, "budget": {"concurrent": 1}}
     drive(tmp_path, "train", trials, **settings)
     assert saboteur.done == [1, 2, 3]
-    assert_survived(killed_study("train", trials, **settings), tmp_path, twin)
+    assert_survived(killed_study("train", trials, **settings), tmp_path, twin, repeated=3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -233,9 +234,9 @@ def starts(state: Path) -> list[tuple[int, float, int, bool]]:
     return [(int(size), float(share), int(number), went_on == "True") for size, share, number, went_on in lines]
 
 
-@pytest.fixture
-def one_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A cluster that says it has a GPU; what asks for it finds none, and does not look."""
+@contextmanager
+def gpus(monkeypatch: pytest.MonkeyPatch, number: int, **settings: Any) -> Iterator[None]:
+    """A cluster that says it has so many GPUs; what asks for one finds none, and does not look."""
     import ray
 
     from tune.cluster import connect
@@ -243,10 +244,16 @@ def one_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("RAY_ADDRESS", "local")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    ray.init(address="local", num_cpus=8, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=8, num_gpus=number, include_dashboard=False, log_to_driver=False, **settings)
     with connect():
         yield
     ray.shutdown()
+
+
+@pytest.fixture
+def one_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with gpus(monkeypatch, 1):
+        yield
 
 
 @pytest.mark.ray
@@ -310,3 +317,31 @@ def test_an_ablation_packs_its_runs_too(tmp_path: Path, one_gpu: None) -> None:
     assert {record.status for record in result.records} == {"completed"} and len(result.records) == 16
     shares = {size: [share for other, share, *_ in starts(tmp_path) if other == size] for size in (2_000, 5_000)}
     assert shares[2_000][0] == 1.0 and max([*shares[2_000][1:], *shares[5_000]]) <= 0.5
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ray_train_cuts_the_batch_where_memory_runs_out(
+    workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One worker reports that memory ran out, two are ended and sent back together; both go on where they were."""
+    from tests.tune.gpus import TRAINER
+    from tests.tune.searches import assert_all_agree, stub_study
+    from tune.search import search
+
+    spec = stub_study(
+        "train",
+        1,
+        base={"quantizer.codebook_size": 20_000, "train.batch_size": 4},
+        scheduler={"name": "none"},
+        runner="ray_train",
+        resources={"gpus": 1, "workers": workers},
+    )
+    hook = {"worker_process_setup_hook": "tests.tune.gpus.without_nccl"}
+    with gpus(monkeypatch, workers, runtime_env=hook):
+        search(spec, state=tmp_path, trainer=TRAINER)
+    (record,) = assert_all_agree(spec, tmp_path).values()
+    assert record.status == "completed"
+    assert starts(tmp_path) == [(20_000, 1.0, 1, False)] * workers + [(20_000, 1.0, 2, True)] * workers
+    assert record.tags["t5vqvae.out_of_memory"] == "gpus=1 microbatches=1 after step 10"
