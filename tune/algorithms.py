@@ -66,7 +66,7 @@ class TPEConfig(SamplerConfig):
     Source: Watanabe 2023 (arXiv:2304.11127).
     """
 
-    reads: ClassVar[int | None] = 500
+    reads: ClassVar[int | None] = 300
 
     name: Literal["tpe"] = "tpe"
     num_startup: int = setting(10, ge=0, description="random trials to have ended before the model decides")

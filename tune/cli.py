@@ -5,6 +5,8 @@ Errors of the user come out as one line on stderr and exit status 2. Settings ar
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -24,6 +26,7 @@ class _Commands(TyperGroup):
     """Turns a user's error into one line."""
 
     def invoke(self, ctx: Any) -> Any:
+        atexit.register(gc.freeze)  # or the interpreter ends by looking through all that was imported: a second
         try:
             return super().invoke(ctx)
         except UserError as error:

@@ -5,7 +5,9 @@ Nothing but `connect` starts Ray. A search that the cluster cannot hold is refus
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import logging
 import math
 import os
@@ -41,6 +43,7 @@ def connect() -> Iterator[None]:
     """
     for name, value in DRIVER_SETTINGS.items():
         os.environ.setdefault(name, value)
+    atexit.register(gc.freeze)  # or the interpreter ends by looking through all that was imported: a second
     if ray.is_initialized():
         yield
         return
