@@ -2,12 +2,11 @@
 
 A checkpoint is a folder `step-00000100` with `model/` (weights as safetensors, config, tokenizer), `training.pt`
 (optimizer, random states, history), `spec.json`, `milestone.json` and, written last, `manifest.json` with the size and
-SHA-256 of every other file. It is written under another name and renamed when complete.
+SHA-256 of every other file. It is written under another name, and renamed when it is complete and on the disk.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from t5vqvae.data.files import file_sha256, flush
 from t5vqvae.errors import CheckpointError
 from t5vqvae.spec import RunSpec
 
@@ -41,6 +41,7 @@ def write(path: Path, spec: RunSpec, milestone: dict[str, Any], fill: Callable[[
         _write_json(partial / "spec.json", spec.as_dict())
         _write_json(partial / "milestone.json", milestone)
         _write_json(partial / MANIFEST, _manifest(partial))
+        flush(partial)
         shutil.rmtree(path, ignore_errors=True)
         partial.rename(path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
@@ -62,7 +63,7 @@ def verify(path: Path) -> None:
         file = path / name
         if not file.is_file() or file.stat().st_size != entry["size"]:
             raise CheckpointError(f"checkpoint {path}: {name} is missing or truncated")
-        if _digest(file) != entry["sha256"]:
+        if file_sha256(file) != entry["sha256"]:
             raise CheckpointError(f"checkpoint {path}: {name} has changed since it was written")
 
 
@@ -114,20 +115,12 @@ def keep_newest(directory: Path, number: int) -> None:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    with path.open("w") as file:
-        json.dump(value, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
+    path.write_text(json.dumps(value, indent=1))
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
     files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return {str(f.relative_to(folder)): {"size": f.stat().st_size, "sha256": _digest(f)} for f in files}
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return {str(f.relative_to(folder)): {"size": f.stat().st_size, "sha256": file_sha256(f)} for f in files}
 
 
 def _first_difference(mine: Any, theirs: Any, path: str = "") -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -63,10 +62,8 @@ class TrialRecord:
         if self.checkpoint is not None and Path(self.checkpoint).is_relative_to(directory):
             values["checkpoint"] = str(Path(self.checkpoint).relative_to(directory))
         path = directory / FILE
-        with written_whole(path) as scratch, scratch.open("w", encoding="utf-8") as file:
-            json.dump(values, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
+        with written_whole(path) as scratch:
+            scratch.write_text(json.dumps(values, indent=1), encoding="utf-8")
         return path
 
     @classmethod

@@ -27,6 +27,8 @@ def locked(path: Path) -> Iterator[None]:
 def written_whole(path: Path, folder: bool = False) -> Iterator[Path]:
     """Yields a temporary sibling that becomes `path` when the block ends well, and vanishes when it does not.
 
+    It is on the disk before it has the name, so that a machine that loses power has it whole or not at all.
+
     Args:
         path: Where the file or folder shall be. What is there already is replaced.
         folder: Whether it is a folder; the yielded folder exists then.
@@ -38,11 +40,20 @@ def written_whole(path: Path, folder: bool = False) -> Iterator[Path]:
         if folder:
             inside.mkdir()
         yield inside
+        flush(inside)
         if folder and path.exists():
             os.replace(path, scratch / "replaced")
         os.replace(inside, path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def flush(path: Path) -> None:
+    """Waits until a file, or every file of a folder, is on the disk, whatever happens to the machine then."""
+    for file in [path] if path.is_file() else path.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
 
 
 def digest(*values: Any) -> str:

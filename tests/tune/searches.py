@@ -39,8 +39,9 @@ def stub_study(name: str, trials: int, **settings: Any) -> SearchSpec:
 def optuna_states(paths: StudyPaths) -> dict[int, str]:
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.load_study(study_name=None, storage=f"sqlite:///{paths.storage}")
+    from tune.storage import open_storage
+
+    study = optuna.load_study(study_name=None, storage=open_storage(paths.storage))
     return {trial.number: trial.state.name for trial in study.trials}
 
 

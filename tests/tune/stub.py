@@ -4,11 +4,12 @@ Its quality follows from the settings, `loss = |log10(learning_rate) + 3| + 1 / 
 a line in `starts.log` beside the cache (by the first of several workers), so that tests can count what was trained
 twice. Settings that do something:
 `optim.weight_decay=0.5` raises at the second milestone, `0.25` diverges there, `0.75` kills the process there once.
-`optim.warmup_steps` is the milliseconds that a step takes.
+`optim.warmup_steps` is the milliseconds that a step takes. While there is a file `full` beside the cache, the disk is.
 """
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import signal
@@ -28,10 +29,17 @@ from t5vqvae.spec import RunSpec
 class State:
     spec: RunSpec
     milestone: dict[str, Any]
+    full: Path
 
     def save(self, directory: Path) -> Path:
         path = checkpoint.path_of(directory, self.milestone["step"])
-        return checkpoint.write(path, self.spec, self.milestone, lambda folder: (folder / "weights").write_text("w"))
+        return checkpoint.write(path, self.spec, self.milestone, self._fill)
+
+    def _fill(self, folder: Path) -> None:
+        weights = folder / "weights"
+        weights.write_text("w")
+        if self.full.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(weights))
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ def train(spec: RunSpec, *, cache_dir: Path, resume_from: Path | None = None) ->
         status = "completed" if step == last else "running"
         if step >= 2 * every:
             status = misbehave(spec, cache_dir) or status
-        yield milestone(spec, step, status)
+        yield milestone(spec, step, status, cache_dir.parent / "full")
         if status == "diverged":
             return
 
@@ -73,7 +81,7 @@ def misbehave(spec: RunSpec, cache_dir: Path) -> str | None:
     return "diverged" if spec.optim.weight_decay == 0.25 else None
 
 
-def milestone(spec: RunSpec, step: int, status: str) -> Milestone:
+def milestone(spec: RunSpec, step: int, status: str, full: Path) -> Milestone:
     loss = abs(math.log10(spec.optim.learning_rate) + 3) + 1 / step
     metrics = {
         "validation/nll": loss,
@@ -86,4 +94,4 @@ def milestone(spec: RunSpec, step: int, status: str) -> Milestone:
     if status == "diverged":
         metrics = {key: value for key, value in metrics.items() if key.startswith("progress/")}
     stored = {"step": step, "status": status, "metrics": metrics, "tags": {}, "samples": [], "run_id": "0" * 16}
-    return Milestone(step, metrics, {}, status, State(spec, stored), [], [])
+    return Milestone(step, metrics, {}, status, State(spec, stored, full), [], [])

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,11 @@ def kill_family(root: int) -> list[psutil.Process]:
 
 
 def assert_survived(
-    spec: SearchSpec, state: Path, twin: Mapping[int, TrialRecord], repeated: int | None = None
+    spec: SearchSpec,
+    state: Path,
+    twin: Mapping[int, TrialRecord],
+    repeated: int | None = None,
+    but: Container[int] = (),
 ) -> dict[int, TrialRecord]:
     """Judges a search that was interrupted and has ended; returns its records.
 
@@ -103,11 +107,14 @@ def assert_survived(
         state: Its state folder.
         twin: The records of the same study, never interrupted; it may have more of them.
         repeated: Milestones that may have been trained twice: one a running trial and interruption; None: any.
+        but: Trials that may differ from the twin's.
     """
     paths = StudyPaths(state, spec.name)
     records = assert_all_agree(spec, state)
     assert sorted(records) == list(range(spec.budget.trials))
     for number, record in records.items():
+        if number in but:
+            continue
         assert outcome(record) == outcome(twin[number]), f"trial {number} differs from its twin"
         every, last = spec.base_spec.train.eval_every, record.steps
         steps = metric_steps(spec, paths, str(record.mlflow_id), "validation/nll")

@@ -19,9 +19,9 @@ from tune.record import read_records
 from tune.state import StudyPaths
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-LONGER = {"base": {"optim.warmup_steps": 250}}
+LONGER = {"base": {"optim.warmup_steps": 600}}
 """The search outlasts a server that is away for `AWAY_SECONDS` and as long as it takes to start."""
-AWAY_SECONDS = 8
+AWAY_SECONDS = 60
 
 
 @pytest.fixture(scope="module")

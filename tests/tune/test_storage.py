@@ -1,15 +1,16 @@
-"""Laws of the storage: memory and file say the same, and the file is first."""
+"""Laws of the storage: a restart knows what was known before, and what the file refuses has not happened."""
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
+import optuna
 import pytest
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
 from tests.tune.searches import stub_study
-from tune.storage import Mirror, open_storage
+from tune.storage import Journal, open_storage
 from tune.suggest import Suggestions
 
 
@@ -35,13 +36,11 @@ def told(trials: list[FrozenTrial]) -> list[tuple]:
     ]
 
 
-def test_what_is_read_from_memory_is_what_the_file_holds(tmp_path):
+def test_a_restart_knows_what_was_known(tmp_path):
     suggestions = lived(tmp_path / "optuna.db")
-    file = RDBStorage(f"sqlite:///{tmp_path / 'optuna.db'}")
-    there = file.get_all_trials(file.get_study_id_from_name("lived"))
-    assert len({trial.state for trial in there}) == 4
-    assert told(suggestions.trials()) == told(there)
-    assert told(Suggestions(suggestions.spec, tmp_path / "optuna.db").trials()) == told(there)
+    known = suggestions.trials()
+    assert len({trial.state for trial in known}) == 4
+    assert told(Suggestions(suggestions.spec, tmp_path / "optuna.db").trials()) == told(known)
 
 
 def test_a_change_after_a_restart_reaches_the_trial_it_was_meant_for(tmp_path):
@@ -49,20 +48,37 @@ def test_a_change_after_a_restart_reaches_the_trial_it_was_meant_for(tmp_path):
     again = Suggestions(spec, tmp_path / "optuna.db")
     assert again.next().number == 5, "the trial that was running"
     again.end(5, "completed", metrics(40, 0.1))
-    file = RDBStorage(f"sqlite:///{tmp_path / 'optuna.db'}")
-    assert file.get_best_trial(file.get_study_id_from_name("lived")).number == 5
+    assert Suggestions(spec, tmp_path / "optuna.db").study.best_trial.number == 5
+
+
+def test_optunas_own_tools_can_look_at_a_copy(tmp_path):
+    suggestions = lived(tmp_path / "optuna.db")
+    copy = f"sqlite:///{tmp_path / 'copy.db'}"
+    optuna.copy_study(from_study_name="lived", from_storage=open_storage(tmp_path / "optuna.db"), to_storage=copy)
+    there = optuna.load_study(study_name="lived", storage=copy)
+    assert told(there.trials) == told(suggestions.trials())
 
 
 def test_a_change_that_the_file_refuses_is_not_made_in_memory(tmp_path, monkeypatch):
-    storage = open_storage(tmp_path / "optuna.db")
-    assert isinstance(storage, Mirror)
     suggestions = Suggestions(stub_study("lived", 8), tmp_path / "optuna.db")
     number = suggestions.next().number
 
     def full(*args: object) -> None:
-        raise OSError("disk full")
+        raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(suggestions.storage.file, "set_trial_intermediate_value", full)
-    with pytest.raises(OSError, match="disk full"):
-        suggestions.report(number, metrics(10, 0.5))
+    with monkeypatch.context() as patch:
+        patch.setattr(suggestions.storage.journal, "append_logs", full)
+        with pytest.raises(sqlite3.OperationalError, match="disk is full"):
+            suggestions.report(number, metrics(10, 0.5))
     assert suggestions.trials()[number].intermediate_values == {}
+
+
+def test_changes_are_added_all_or_none_and_read_by_others(tmp_path):
+    journal = Journal(tmp_path / "journal.db")
+    journal.append_logs([{"a": 1}, {"b": float("inf")}])
+    with pytest.raises(TypeError):
+        journal.append_logs([{"c": 1}, {"d": object()}])
+    other = Journal(tmp_path / "journal.db")
+    other.append_logs([{"e": 2}])
+    assert list(journal.read_logs(0)) == [{"a": 1}, {"b": float("inf")}, {"e": 2}]
+    assert list(journal.read_logs(2)) == [{"e": 2}]
