@@ -23,21 +23,23 @@ SHARE = 0.99
 GRACE = 30
 """Steps before a trial may be stopped: past the warm-up of 20, and a quarter of a trial, as in the shipped studies."""
 RANDOM, TPE = {"name": "random"}, {"name": "tpe", "num_startup": 10}
-NO_HALVING, HALVING = {"name": "none"}, {"name": "asha", "grace_steps": GRACE, "reduction_factor": 2}
-SIDES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "random": (RANDOM, NO_HALVING),
-    "TPE + ASHA": (TPE, HALVING),
-    "TPE": (TPE, NO_HALVING),
-    "random + ASHA": (RANDOM, HALVING),
+SIDES: dict[str, tuple[dict[str, Any], int | None]] = {
+    "random": (RANDOM, None),
+    "TPE + ASHA": (TPE, GRACE),
+    "TPE + ASHA after half a trial": (TPE, STEPS // 2),
+    "TPE": (TPE, None),
+    "random + ASHA": (RANDOM, GRACE),
 }
+"""Sampler, and the first step at which a trial may be stopped; None: never."""
 
 
 def steps_until(surface: Surface, goal: float, seed: int, side: str, most: int) -> float:
     """Returns the training steps of a search until a trial's loss is at most `goal`; infinite if not within `most`."""
-    sampler, scheduler = SIDES[side]
-    spec = study(sampler=sampler, scheduler=scheduler, seed=seed, budget={"trials": most // EVERY})
+    sampler, grace = SIDES[side]
+    halving = {"name": "none"} if grace is None else {"name": "asha", "grace_steps": grace, "reduction_factor": 2}
+    spec = study(sampler=sampler, scheduler=halving, seed=seed, budget={"trials": most // EVERY})
     suggestions, steps = Suggestions(spec), 0
-    rungs = Rungs(GRACE, STEPS, 2, "minimize") if scheduler is HALVING else None
+    rungs = None if grace is None else Rungs(grace, STEPS, 2, "minimize")
     while steps < most and (suggestion := suggestions.next()) is not None:
         for step, loss in lived(surface.curve(suggestion.overrides), suggestion.number, rungs):
             steps += EVERY

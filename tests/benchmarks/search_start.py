@@ -1,16 +1,18 @@
 """What the start of a trial takes: seconds from the moment it may start to its first optimizer step, and memory.
 
-    python -m tests.benchmarks.search_start [--trials 5] [--output tests/benchmarks/results/search_start.md]
+    python -m tests.benchmarks.search_start [--trials 5] [--output FILE.md]
+    MLFLOW_TRACKING_URI=http://127.0.0.1:5000 python -m tests.benchmarks.search_start
 
 One search of tiny trials through Ray Tune, the process runner and tracking, one trial at a time, its data tokenized
 before. The first trial may start when the search has connected to Ray; a later one when the trial before it has ended.
 Memory is that of the process that trains: resident (RSS), its share of what it shares (PSS), and what is its own (USS).
+Without a server it also holds MLflow's database code.
 The goal: 2 s and 600 MB for a trial with one worker in reused processes.
 """
 
 from __future__ import annotations
 
-import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -18,7 +20,7 @@ from pathlib import Path
 
 from t5vqvae.data import prepare
 from tests.benchmarks.search_noted import read
-from tests.benchmarks.search_tables import described, write
+from tests.benchmarks.search_tables import described, parser, write
 from tune.cluster import connect
 from tune.search import search
 from tune.study import SearchSpec
@@ -76,6 +78,7 @@ def table(notes: list[dict[str, float]], command: str) -> str:
         "# The start of a trial",
         "",
         *described(command),
+        f"Trials log {'to a server' if os.environ.get('MLFLOW_TRACKING_URI') else 'into SQLite by themselves'}.",
         "",
         "| trial | seconds to its first step | RSS, MB | PSS, MB | USS, MB |",
         "| --- | --- | --- | --- | --- |",
@@ -88,10 +91,7 @@ def table(notes: list[dict[str, float]], command: str) -> str:
 
 def main() -> None:
     """Measures, prints and writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=5)
-    parser.add_argument("--output", type=Path)
-    options = parser.parse_args()
+    options = parser(__doc__, trials=5).parse_args()
     write(table(measure(options.trials), f"search_start --trials {options.trials}"), options.output)
 
 
