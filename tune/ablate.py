@@ -27,6 +27,7 @@ from t5vqvae.tracked import TRAINER
 from tune.ablation_tracking import log_report, track_superseded, track_taken
 from tune.agenda import Agenda, Job, tags_of
 from tune.analysis import Comparison, FactorialEffect
+from tune.asha import Unhalved
 from tune.baseline import base_of
 from tune.design import AblationSpec, load, shipped
 from tune.earlier import Earlier, identifier, prepared_fingerprint
@@ -192,7 +193,7 @@ def _run_jobs(
     tune_run(
         plan,
         searcher=PlannedRuns(agenda, board),
-        scheduler=None,
+        scheduler=Unhalved(),
         stop=stop,
         concurrent=concurrent,
         ledger=ledger,

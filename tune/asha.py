@@ -79,7 +79,17 @@ class Rungs:
         return float(np.percentile(finite, (1 - 1 / self.reduction_factor) * 100))
 
 
-class StepASHA(FIFOScheduler):
+class Unhalved(FIFOScheduler):
+    """Runs every trial out, in the order in which they came."""
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """Returns the next trial that waits; where Ray looks at all there ever were, at those that have not ended."""
+        live = tune_controller.get_live_trials()
+        waiting = [trial for status in ("PENDING", "PAUSED") for trial in live if trial.status == status]
+        return min(waiting, key=lambda trial: (trial.status != "PENDING", trial.config["number"]), default=None)
+
+
+class StepASHA(Unhalved):
     """Stops running trials that `Rungs` judges not worth going on; the last step is never cut.
 
     Args:

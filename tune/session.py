@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray.tune
 
-from tune.asha import Rungs, StepASHA
+from tune.asha import Rungs, StepASHA, Unhalved
 from tune.callbacks import Ledger
 from tune.packing import PackedTrials
 from tune.progress import Board, wide_console
@@ -69,7 +69,7 @@ def tune_run(
     plan: TrialPlan,
     *,
     searcher: Searcher,
-    scheduler: TrialScheduler | None,
+    scheduler: TrialScheduler,
     stop: Stop,
     concurrent: int,
     ledger: Ledger,
@@ -102,11 +102,11 @@ def tune_run(
     board.final()
 
 
-def scheduler_of(spec: SearchSpec, plan: TrialPlan, searcher: StudySearcher) -> TrialScheduler | None:
-    """Returns the scheduler of a study, its rungs filled with what earlier starts saw; None: every trial runs out."""
+def scheduler_of(spec: SearchSpec, plan: TrialPlan, searcher: StudySearcher) -> TrialScheduler:
+    """Returns the scheduler of a study, its rungs filled with what earlier starts saw."""
     objective = spec.scheduler_objective
     if objective is None:
-        return None
+        return Unhalved()
     steps, factor = plan.base.train.max_steps, spec.scheduler.reduction_factor
     rungs = Rungs(spec.grace_steps, steps, factor, objective.direction)
     rungs.replay(searcher.intermediate_values())

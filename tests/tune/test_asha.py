@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.asha import Rungs
+from tune.asha import Rungs, Unhalved
 
 
 def test_worked_example_of_halving():
@@ -68,3 +69,16 @@ def test_rungs_rebuilt_from_stored_values_equal_the_lost_ones(reports):
     rebuilt = Rungs(10, 60, 2, "minimize")
     rebuilt.replay(stored)
     assert rebuilt.values == live.values
+
+
+def test_the_next_trial_is_the_first_that_waits_and_paused_ones_come_last():
+    def trial(number: int, status: str) -> SimpleNamespace:
+        return SimpleNamespace(config={"number": number}, status=status)
+
+    live = [trial(4, "PENDING"), trial(1, "RUNNING"), trial(0, "PAUSED"), trial(3, "PENDING")]
+    controller = SimpleNamespace(get_live_trials=lambda: live)
+    assert Unhalved().choose_trial_to_run(controller) is live[3]
+    del live[3], live[0]
+    assert Unhalved().choose_trial_to_run(controller) is live[1]
+    live.pop()
+    assert Unhalved().choose_trial_to_run(controller) is None

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import FrozenTrial
+from optuna.storages import JournalStorage
+from optuna.trial import FrozenTrial, TrialState
 
 from tests.tune.searches import stub_study
 from tune.storage import Journal, open_storage
@@ -49,6 +50,22 @@ def test_a_change_after_a_restart_reaches_the_trial_it_was_meant_for(tmp_path):
     assert again.next().number == 5, "the trial that was running"
     again.end(5, "completed", metrics(40, 0.1))
     assert Suggestions(spec, tmp_path / "optuna.db").study.best_trial.number == 5
+
+
+@pytest.mark.parametrize(
+    "states", [None, (), *[(state,) for state in TrialState], (TrialState.RUNNING, TrialState.FAIL)]
+)
+def test_trials_are_those_that_optuna_itself_would_find(states, tmp_path):
+    suggestions = lived(tmp_path / "optuna.db")
+    suggestions.study.enqueue_trial({"optim.learning_rate": 1e-3})
+    suggestions.trials()  # what was looked at before
+    suggestions.end(5, "completed", metrics(40, 0.1))
+    suggestions.study.ask(), suggestions.next()
+    storage = suggestions.storage
+    found = storage.get_all_trials(0, deepcopy=False, states=states)
+    assert found == JournalStorage(storage.journal).get_all_trials(0, states=states)
+    copied = storage.get_all_trials(0, states=states)
+    assert copied == found and all(one is not other for one, other in zip(copied, found, strict=True))
 
 
 def test_optunas_own_tools_can_look_at_a_copy(tmp_path):
