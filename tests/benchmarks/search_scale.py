@@ -23,6 +23,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,17 @@ STUB = "tests.tune.stub:train"
 
 @dataclass
 class Samples:
-    """What was seen of a driver at the start of its first trial and at the end of every one.
+    """What was seen of a driver at the start of its first trial, at every thousandth one's end, and now.
 
     Attributes:
         paths: Where the study lives.
+        every: Trials between samples that are kept.
         requests: Calls of MLflow's client by the driver, counted as they are made.
-        rows: The first and the newest sample.
+        rows: The samples; the newest is the last.
     """
 
     paths: StudyPaths
+    every: int = 1000
     requests: Counter[str] = field(default_factory=Counter)
     rows: list[dict[str, float]] = field(default_factory=list)
 
@@ -57,7 +60,8 @@ class Samples:
         row["requests"] = sum(self.requests.values())
         row["optuna"] = megabytes(self.paths.root, "optuna*")
         row["mlflow"] = megabytes(self.paths.state, "mlflow.db*")
-        self.rows = [*self.rows[:1], row]
+        kept = self.rows[:1] + [old for old in self.rows[1:] if old["trials"] % self.every == 0]
+        self.rows = [*kept, row]
 
 
 def megabytes(folder: Path, pattern: str) -> float:
@@ -103,7 +107,7 @@ def watched(samples: Samples) -> type[Ledger]:
 
 
 def measure(tier: str, trials: int, at: int, profile: Path | None) -> list[dict[str, float]]:
-    """Runs a study and returns its driver's first and last sample.
+    """Runs a study and returns its driver's samples.
 
     Args:
         tier: See the file's docstring.
@@ -136,7 +140,7 @@ def table(found: list[list[dict[str, float]]], title: str, command: str) -> str:
         " | driver's requests to MLflow a trial | Optuna's files, MB | MLflow's database, MB |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for before, after in found:
+    for before, after in (pair for rows in found for pair in pairwise(rows)):
         count = after["trials"] - before["trials"]
         cpu, wall = (1000 * (after[clock] - before[clock]) / count for clock in ("cpu", "wall"))
         requests = (after["requests"] - before["requests"]) / count
@@ -158,7 +162,7 @@ def main() -> None:
     for at in options.at:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
             found.append(fresh.submit(measure, options.tier, options.trials, at, options.profile).result())
-        print(at, found[-1], flush=True)
+        print(at, found[-1][-1], flush=True)
     command = f"search_scale {options.tier} --trials {options.trials} --at {' '.join(map(str, options.at))}"
     write(table(found, f"The driver of a long search: {options.tier}", command), options.output)
 
