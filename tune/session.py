@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
 from collections.abc import Iterator
@@ -79,6 +80,8 @@ def tune_run(
     scratch = plan.paths.root / "ray"
     if plan.gpus:
         searcher = PackedTrials(searcher, plan)
+    gc.collect()
+    gc.freeze()  # what was imported stays: half a million objects that every full collection would look at again
     with _quiet(), board:
         ray.tune.run(
             trainable(plan),
