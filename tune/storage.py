@@ -62,8 +62,8 @@ class Journal(BaseJournalBackend):
 class StudyStorage(JournalStorage):
     """The storage of one study, over a `Journal`; written by one process at a time.
 
-    Optuna asks for all trials several times a suggestion, twice for those that wait. Trials that have ended do not
-    change, so only the others are looked at again: a millisecond a thousand trials.
+    Optuna asks for all trials several times a suggestion, which takes its journal a millisecond a thousand trials.
+    Those that have ended do not change, so only the others are looked at again.
     """
 
     def __init__(self, journal: Journal) -> None:
