@@ -80,7 +80,19 @@ class Rungs:
 
 
 class Unhalved(FIFOScheduler):
-    """Runs every trial out, in the order in which they came."""
+    """Runs every trial out, in the order in which they came.
+
+    Attributes:
+        unbegun: Ids of trials that Ray failed before they began; see `tune.again`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unbegun: set[str] = set()
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        if trial.should_recover():
+            self.unbegun.add(trial.trial_id)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Returns the next trial that waits; where Ray looks at all there ever were, at those that have not ended."""

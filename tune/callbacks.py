@@ -88,7 +88,7 @@ class Ledger(ray.tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number = trial.config["number"]
-        if number not in self.records:
+        if number not in self.records and not trial.should_recover():  # else it never began: `tune.again` gives it out
             live = self._known(trial)
             lines = str(trial.get_error() or "its process died").strip().splitlines()
             live["tags"] = {**live["tags"], "error": lines[-1][:300]}

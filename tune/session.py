@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray.tune
 
+from tune.again import GivenAgain
 from tune.asha import Rungs, StepASHA, Unhalved
 from tune.callbacks import Ledger
 from tune.packing import PackedTrials
@@ -25,7 +26,6 @@ from tune.study import SearchSpec, TrialRecord, contenders
 from tune.trial import PLAN, TrialPlan, trainable
 
 if TYPE_CHECKING:
-    from ray.tune.schedulers import TrialScheduler
     from ray.tune.search import Searcher
 
 MAX_RESTARTS = 2
@@ -70,7 +70,7 @@ def tune_run(
     plan: TrialPlan,
     *,
     searcher: Searcher,
-    scheduler: TrialScheduler,
+    scheduler: Unhalved,
     stop: Stop,
     concurrent: int,
     ledger: Ledger,
@@ -80,6 +80,7 @@ def tune_run(
     scratch = plan.paths.root / "ray"
     if plan.gpus:
         searcher = PackedTrials(searcher, plan)
+    searcher = GivenAgain(searcher, scheduler)
     gc.collect()
     gc.freeze()  # what was imported stays: half a million objects that every full collection would look at again
     with _quiet(), board:
@@ -105,7 +106,7 @@ def tune_run(
     board.final()
 
 
-def scheduler_of(spec: SearchSpec, plan: TrialPlan, searcher: StudySearcher) -> TrialScheduler:
+def scheduler_of(spec: SearchSpec, plan: TrialPlan, searcher: StudySearcher) -> Unhalved:
     """Returns the scheduler of a study, its rungs filled with what earlier starts saw."""
     objective = spec.scheduler_objective
     if objective is None:

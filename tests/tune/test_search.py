@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 
 from t5vqvae.errors import UserError
 from tests.tune.searches import STUB, assert_all_agree, stub_study
+from tests.tune.survival import owner_of
 from tune import search as command
+from tune import session
 from tune.search import search
 from tune.state import StudyPaths
 
@@ -77,6 +80,26 @@ def test_what_goes_wrong_is_told_as_it_was(state):
     killed = next(r for r in records.values() if r.overrides["optim.weight_decay"] == 0.75)
     steps = steps_trained(state, killed.overrides["optim.learning_rate"])
     assert steps == [10, 20, 20, 30, 40], "a killed process costs one interval"
+
+
+def test_a_process_that_dies_between_two_trials_costs_neither(state, monkeypatch):
+    """Ray fails the second, which it finds dead before it began; it is given out again."""
+    sampler = {"sampler": {"name": "random"}, "scheduler": {"name": "none"}, "budget": {"concurrent": 1}}
+    spec = stub_study("between", 3, **sampler)
+    paths = StudyPaths(state, "between")
+
+    class Killing(session.Ledger):
+        def _finish(self, number, status):
+            super()._finish(number, status)
+            if number < 2:
+                os.kill(owner_of(paths, number), signal.SIGKILL)
+
+    monkeypatch.setattr(session, "Ledger", Killing)
+    search(spec, state=state, trainer=STUB)
+    records = assert_all_agree(spec, state)
+    assert [records[number].status for number in range(3)] == ["completed"] * 3
+    for record in records.values():
+        assert steps_trained(state, record.overrides["optim.learning_rate"])[-4:] == [10, 20, 30, 40]
 
 
 def test_too_many_failures_stop_the_search(state):
