@@ -26,7 +26,7 @@ class _Commands(TyperGroup):
     """Turns a user's error into one line."""
 
     def invoke(self, ctx: Any) -> Any:
-        atexit.register(gc.freeze)  # or the interpreter ends by looking through all that was imported: a second
+        atexit.register(gc.freeze)  # or the interpreter ends by looking through all that was imported
         try:
             return super().invoke(ctx)
         except UserError as error:

@@ -43,7 +43,7 @@ def connect() -> Iterator[None]:
     """
     for name, value in DRIVER_SETTINGS.items():
         os.environ.setdefault(name, value)
-    atexit.register(gc.freeze)  # or the interpreter ends by looking through all that was imported: a second
+    atexit.register(gc.freeze)  # or the interpreter ends by looking through all that was imported
     if ray.is_initialized():
         yield
         return

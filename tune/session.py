@@ -82,7 +82,7 @@ def tune_run(
         searcher = PackedTrials(searcher, plan)
     searcher = GivenAgain(searcher, scheduler)
     gc.collect()
-    gc.freeze()  # what was imported stays: half a million objects that every full collection would look at again
+    gc.freeze()  # what was imported stays; every full collection would look at it again
     with _quiet(), board:
         ray.tune.run(
             trainable(plan),

@@ -1,8 +1,8 @@
 """Optuna's storage of a study: its journal of changes in one SQLite file, which no kill or loss of power tears.
 
-Optuna reads from memory, and writes a change in .2 ms where its own tables take ten times as long. Its journal in a
-plain file is as fast, but a line torn by a full disk or a lost machine makes all of it unreadable. To look at a study
-with Optuna's own tools:
+Optuna reads from memory, and writes a change as one row, where its own tables take several statements and reads. Its
+journal in a plain file would do, but a line torn by a full disk or a lost machine makes all of it unreadable. To look
+at a study with Optuna's own tools:
 
     optuna.copy_study(from_study_name=NAME, from_storage=open_storage(path), to_storage="sqlite:///copy.db")
 """
@@ -62,8 +62,8 @@ class Journal(BaseJournalBackend):
 class StudyStorage(JournalStorage):
     """The storage of one study, over a `Journal`; written by one process at a time.
 
-    Optuna asks for all trials several times a suggestion, which takes its journal a millisecond a thousand trials.
-    Those that have ended do not change, so only the others are looked at again.
+    Optuna asks for all trials several times a suggestion, and its journal lists them anew each time. Those that have
+    ended do not change, so only the others are looked at again.
     """
 
     def __init__(self, journal: Journal) -> None:

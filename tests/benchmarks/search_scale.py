@@ -8,9 +8,8 @@ Trials are those of `tests/tune/stub.py`: real checkpoints and records, made-up 
 through `tune.search.search` as a user does. `thin` gives the same searcher, halving, ledger, retention and tracking the
 calls that Ray Tune gives them, in its order, with the trials in a process of their own (`search_thin.py`): what one
 costs without Ray. `untracked` is `thin` without MLflow. CPU time is that of the driver's process, all its threads, from
-its first trial's start to its last one's end, without that of its trials; it follows the speed of the machine, which a
-fixed loop of Python tells before and after each row. `--at` says how many trials a study has when the measured ones
-begin; those before are random ones.
+its first trial's start to its last one's end, without that of its trials. `--at` says how many trials a study has when
+the measured ones begin; those before are random ones.
 """
 
 from __future__ import annotations
@@ -61,17 +60,8 @@ class Samples:
         row["requests"] = sum(self.requests.values())
         row["optuna"] = megabytes(self.paths.root, "optuna*")
         row["mlflow"] = megabytes(self.paths.state, "mlflow.db*")
-        if not self.rows or trials % self.every == 0:
-            row["loop"] = reference_ms()
-        self.rows = [*(old for old in self.rows if "loop" in old), row]
-
-
-def reference_ms() -> float:
-    """Returns the CPU time of a loop that is always the same: how fast the machine is at this moment."""
-    started, total = time.process_time(), 0
-    for number in range(300_000):
-        total += number * number
-    return 1000 * (time.process_time() - started)
+        kept = self.rows[:1] + [old for old in self.rows[1:] if old["trials"] % self.every == 0]
+        self.rows = [*kept, row]
 
 
 def megabytes(folder: Path, pattern: str) -> float:
@@ -147,8 +137,8 @@ def table(found: list[list[dict[str, float]]], title: str, command: str) -> str:
     lines = [f"# {title}", "", *described(command), ""]
     lines += [
         "| trials | driver's CPU time a trial, ms | wall time a trial, ms | driver's memory, MB"
-        " | driver's requests to MLflow a trial | Optuna's files, MB | MLflow's database, MB | a fixed loop, ms |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        " | driver's requests to MLflow a trial | Optuna's files, MB | MLflow's database, MB |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for before, after in (pair for rows in found for pair in pairwise(rows)):
         count = after["trials"] - before["trials"]
@@ -156,14 +146,9 @@ def table(found: list[list[dict[str, float]]], title: str, command: str) -> str:
         requests = (after["requests"] - before["requests"]) / count
         lines.append(
             f"| {before['trials'] + 1:,.0f} to {after['trials']:,.0f} | {cpu:.1f} | {wall:.0f} | {after['rss']:.0f}"
-            f" | {requests:.2f} | {after['optuna']:.1f} | {after['mlflow']:.1f} | {loops(before, after)} |"
+            f" | {requests:.2f} | {after['optuna']:.1f} | {after['mlflow']:.1f} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def loops(*rows: dict[str, float]) -> str:
-    """Returns the times of the fixed loop before and after."""
-    return ", ".join(f"{row['loop']:.0f}" for row in rows if "loop" in row)
 
 
 def main() -> None:

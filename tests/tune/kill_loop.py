@@ -37,7 +37,7 @@ def start(state: Path) -> subprocess.Popen:
 
 
 def checkpoints(paths: StudyPaths) -> set[str]:
-    """Returns the checkpoints there are, as `trial/step`; those that are just being written are among them."""
+    """Returns the checkpoints there are, as `trial/step`."""
     return {f"{path.parent.name}/{path.name}" for path in paths.trials.glob(f"*/{checkpoint.PREFIX}*")}
 
 
