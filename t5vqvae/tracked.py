@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 TRAINER = "t5vqvae.train:train"
 """The generator of milestones, as `module:function`; tests and simulations name another of the same signature."""
 
+OPEN_SECONDS = 0.5
+"""How long a report waits for the run's id while MLflow is being asked for the first time."""
+
 OWNER = "owner"
 """The file of a run's folder that says who writes there: host, process id and a random word."""
 
@@ -183,8 +186,8 @@ class _Journal:
 
     @property
     def mlflow_id(self) -> str | None:
-        """The run's id in MLflow, once the server has answered."""
-        return None if self._logger is None else self._logger.mlflow_id
+        """The run's id in MLflow; None as long as the server does not answer."""
+        return None if self._logger is None else self._logger.wait_opened(OPEN_SECONDS)
 
     def __enter__(self) -> _Journal:
         run = self.run

@@ -14,9 +14,13 @@ from ray.tune.search import Searcher
 
 from tune.asha import Unhalved
 
+Config = dict[str, Any]
+
 
 class GivenAgain(Searcher):
-    """Gives Ray Tune the trials of another searcher, which hears nothing of those that never began.
+    """Gives Ray Tune the trials of another searcher, which hears of the end of a trial's last attempt alone.
+
+    Subclasses say by `prepared`, `has_room` and `next_attempt` when a trial is given out, and what is tried again.
 
     Args:
         inner: Gives `{"number", "overrides"}`.
@@ -27,28 +31,46 @@ class GivenAgain(Searcher):
         super().__init__()
         self.inner = inner
         self.scheduler = scheduler
-        self._live: dict[str, tuple[str, dict[str, Any]]] = {}
-        self._again: deque[tuple[str, dict[str, Any]]] = deque()
+        self.live: dict[str, Config] = {}
+        self._first_ids: dict[int, str] = {}
+        self._waiting: deque[Config] = deque()
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a string
-        if self._again:
-            self._live[trial_id] = self._again.popleft()
-            return self._live[trial_id][1]
-        asked = self.inner.suggest(trial_id)
-        if not isinstance(asked, dict):
-            return None if self._live else asked  # one that has not begun may have to be given out again
-        self._live[trial_id] = trial_id, asked
-        return asked
+    def prepared(self, config: Config) -> Config:
+        """Returns what Ray Tune is to hear of a new trial."""
+        return config
+
+    def has_room(self, config: Config | None) -> bool:
+        """Returns whether a trial may begin now; None: one that is not known yet."""
+        return True
+
+    def next_attempt(self, trial_id: str, config: Config, result: dict[str, Any], error: bool) -> Config | None:
+        """Returns what is to be tried next of a trial that ended; None: that was its end."""
+        return config if error and trial_id in self.scheduler.unbegun else None
+
+    def suggest(self, trial_id: str) -> Config | str | None:  # type: ignore[override]  # FINISHED is a string
+        if not self._waiting:
+            if not self.has_room(None):
+                return None
+            asked = self.inner.suggest(trial_id)
+            if not isinstance(asked, dict):
+                return None if self.live else asked  # one that has not ended may have to be given out again
+            self._first_ids[asked["number"]] = trial_id
+            self._waiting.append(self.prepared(asked))
+        if not self.has_room(self._waiting[0]):
+            return None
+        self.live[trial_id] = self._waiting.popleft()
+        return self.live[trial_id]
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        self.inner.on_trial_result(self._live[trial_id][0], result)
+        self.inner.on_trial_result(self._first_ids[self.live[trial_id]["number"]], result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        first_id, config = self._live.pop(trial_id)
-        if error and trial_id in self.scheduler.unbegun:
-            self._again.append((first_id, config))
+        config = self.live.pop(trial_id)
+        following = self.next_attempt(trial_id, config, result or {}, error)
+        if following is None:
+            self.inner.on_trial_complete(self._first_ids.pop(config["number"]), result, error)
         else:
-            self.inner.on_trial_complete(first_id, result, error)
+            self._waiting.append(following)
 
     def save(self, checkpoint_path: str) -> None:
         """Saves nothing: what is not in a record is begun by the next start."""

@@ -78,9 +78,7 @@ def tune_run(
 ) -> None:
     """Lets Ray Tune run what a searcher gives, `{"number", "overrides"}` each, until it or `stop` ends it."""
     scratch = plan.paths.root / "ray"
-    if plan.gpus:
-        searcher = PackedTrials(searcher, plan)
-    searcher = GivenAgain(searcher, scheduler)
+    given = PackedTrials(searcher, scheduler, plan) if plan.gpus else GivenAgain(searcher, scheduler)
     gc.collect()
     gc.freeze()  # what was imported stays; every full collection would look at it again
     with _quiet(), board:
@@ -90,7 +88,7 @@ def tune_run(
             storage_path=str(scratch),
             config={PLAN: plan},
             num_samples=-1,
-            search_alg=searcher,
+            search_alg=given,
             scheduler=scheduler,
             max_concurrent_trials=concurrent,
             reuse_actors=plan.runner == "process",

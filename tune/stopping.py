@@ -1,7 +1,7 @@
 """When a search stops before its trials are used up: a signal, the hours, too many failures.
 
 Stopped gently, running trials end where they are and keep their checkpoints; the next start goes on with them. A
-second signal raises KeyboardInterrupt.
+second signal raises KeyboardInterrupt; where it strikes a finalizer, Python swallows that, so it is raised again.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ class Stop(ray.tune.Stopper):
         self.reason: str | None = None
         self.failed = failed
         self._deadline = None if hours is None else time.monotonic() + hours * 3600
+        self._at_once = False
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
+        self._interrupt()
         if self.reason is None and self._deadline is not None and time.monotonic() >= self._deadline:
             self.reason = "its hours are used up"
         if self.reason is None:
@@ -45,11 +47,16 @@ class Stop(ray.tune.Stopper):
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Turns the first SIGINT or SIGTERM into a gentle stop for a while, and then gives back the old handlers."""
+        """Turns the first SIGINT or SIGTERM into a gentle stop for a while, and then gives back the old handlers.
+
+        Raises:
+            KeyboardInterrupt: At the second, or at the end if nothing heard of it.
+        """
         before = {number: signal.getsignal(number) for number in SIGNALS}
         self.listen()
         try:
             yield
+            self._interrupt()
         finally:
             if _has_signals():
                 for number, handler in before.items():
@@ -62,10 +69,14 @@ class Stop(ray.tune.Stopper):
                 signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: Any) -> None:
-        if self.reason is not None:
-            raise KeyboardInterrupt
+        self._at_once = self.reason is not None
+        self._interrupt()
         self.reason = f"{signal.Signals(number).name} asked for it"
         print("stopping gently; running trials keep their checkpoints (again: at once)", flush=True)
+
+    def _interrupt(self) -> None:
+        if self._at_once:
+            raise KeyboardInterrupt
 
 
 def _has_signals() -> bool:

@@ -119,7 +119,8 @@ class SearchSpec(Config):
     @property
     def grace_steps(self) -> int:
         """Steps that every trial may take before it can be stopped."""
-        return self.scheduler.grace_steps or self.base_spec.train.eval_every
+        train = self.base_spec.train
+        return self.scheduler.grace_steps or max(train.eval_every, train.max_steps // 2)
 
     def is_feasible(self, metrics: Mapping[str, float]) -> bool:
         """Returns whether metrics keep every constraint."""

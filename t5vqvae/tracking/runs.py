@@ -132,9 +132,12 @@ def find(destination: Destination, kind: Kind, key: str) -> Run | None:
     """Returns the oldest run of a key, or None."""
     if "'" in key:
         raise TrackingError(f"the name {key!r} contains a quote, which MLflow cannot search for; leave it out")
+    condition = f"tags.`t5vqvae.{kind}` = '{key}'"  # MLflow reads this tag of all runs, and of each further condition
+    if kind == "study":  # which trials name, too
+        condition += " AND tags.`t5vqvae.kind` = 'study'"
     found = destination.client.search_runs(
         [destination.find_or_create()],
-        f"tags.`t5vqvae.{kind}` = '{key}' AND tags.`t5vqvae.kind` = '{kind}'",
+        condition,
         max_results=1,
         order_by=["attributes.start_time ASC"],
     )
@@ -155,13 +158,17 @@ def open_run(destination: Destination, opening: Opening) -> Opened:
     return Opened(run.info.run_id, False, run.data.params)
 
 
-def running_children(destination: Destination, parent_id: str) -> dict[str, str]:
-    """Returns `{key: MLflow's id}` of a study's trials that MLflow calls RUNNING."""
-    client, token = destination.client, None
+def children(destination: Destination, parent_id: str, status: str | None = None) -> dict[str, str]:
+    """Returns `{key: MLflow's id}` of a study's trials, the oldest of a key; with a status, those that have it."""
+    client, experiments, token = destination.client, [destination.find_or_create()], None
     found: dict[str, str] = {}
-    condition = f"tags.`mlflow.parentRunId` = '{parent_id}' AND attributes.status = 'RUNNING'"
+    condition = f"tags.`mlflow.parentRunId` = '{parent_id}'"
+    if status is not None:
+        condition += f" AND attributes.status = '{status}'"
     while True:
-        page = client.search_runs([destination.find_or_create()], condition, max_results=1000, page_token=token)
+        page = client.search_runs(
+            experiments, condition, max_results=1000, order_by=["attributes.start_time DESC"], page_token=token
+        )
         found |= {run.data.tags.get("t5vqvae.trial", run.info.run_id): run.info.run_id for run in page}
         token = page.token
         if not token:

@@ -21,7 +21,7 @@ from t5vqvae.tracking.names import split_finite
 from t5vqvae.tracking.registry import Registry
 from t5vqvae.tracking.replay import replay
 from t5vqvae.tracking.results import StoredResult, find_result, stored_spec
-from t5vqvae.tracking.runs import MLFLOW_STATUS, Destination, Kind, Opening, find, now, running_children
+from t5vqvae.tracking.runs import MLFLOW_STATUS, Destination, Kind, Opening, children, find, now
 
 
 class Tracker:
@@ -164,10 +164,19 @@ class Tracker:
             run = find(self.destination, "trial", key)
         return None if run is None else run.info.run_id
 
+    def trials(self, parent_id: str) -> dict[str, str]:
+        """Returns `{key: MLflow id}` of the study's trials.
+
+        Raises:
+            TrackingError: If the server cannot be reached.
+        """
+        with translated(self.uri):
+            return children(self.destination, parent_id)
+
     def running(self, parent_id: str) -> dict[str, str]:
         """Returns `{key: MLflow id}` of the study's trials that MLflow calls RUNNING."""
         with translated(self.uri):
-            return running_children(self.destination, parent_id)
+            return children(self.destination, parent_id, "RUNNING")
 
     def replay(self, directory: Path) -> int:
         """Sends what dead processes and absent servers left under `directory`.

@@ -20,26 +20,28 @@ from tune.asha import Rungs
 from tune.suggest import Suggestions
 
 SHARE = 0.99
-GRACE = 30
-"""Steps before a trial may be stopped: past the warm-up of 20, and a quarter of a trial, as in the shipped studies."""
 RANDOM, TPE = {"name": "random"}, {"name": "tpe", "num_startup": 10}
-SIDES: dict[str, tuple[dict[str, Any], int | None]] = {
-    "random": (RANDOM, None),
-    "TPE + ASHA": (TPE, GRACE),
-    "TPE + ASHA after half a trial": (TPE, STEPS // 2),
-    "TPE": (TPE, None),
-    "random + ASHA": (RANDOM, GRACE),
+OUT, HALF = {"name": "none"}, {"name": "asha"}
+QUARTER = {"name": "asha", "grace_steps": STEPS // 4, "reduction_factor": 2}
+"""Past the warm-up of 20, and a share of a trial such as the shipped studies have."""
+SIDES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "random": (RANDOM, OUT),
+    "TPE": (TPE, OUT),
+    "TPE + ASHA, as it is by default: one in three after half a trial": (TPE, HALF),
+    "TPE + ASHA, one in two after half a trial": (TPE, {**HALF, "reduction_factor": 2}),
+    "TPE + ASHA, one in two after a quarter and a half": (TPE, QUARTER),
+    "random + ASHA, one in two after a quarter and a half": (RANDOM, QUARTER),
 }
-"""Sampler, and the first step at which a trial may be stopped; None: never."""
+"""Sampler and scheduler of each search."""
 
 
 def steps_until(surface: Surface, goal: float, seed: int, side: str, most: int) -> float:
     """Returns the training steps of a search until a trial's loss is at most `goal`; infinite if not within `most`."""
-    sampler, grace = SIDES[side]
-    halving = {"name": "none"} if grace is None else {"name": "asha", "grace_steps": grace, "reduction_factor": 2}
-    spec = study(sampler=sampler, scheduler=halving, seed=seed, budget={"trials": most // EVERY})
+    sampler, scheduler = SIDES[side]
+    spec = study(sampler=sampler, scheduler=scheduler, seed=seed, budget={"trials": most // EVERY})
     suggestions, steps = Suggestions(spec), 0
-    rungs = None if grace is None else Rungs(grace, STEPS, 2, "minimize")
+    halves, factor = spec.scheduler.name == "asha", spec.scheduler.reduction_factor
+    rungs = Rungs(spec.grace_steps, STEPS, factor, "minimize") if halves else None
     while steps < most and (suggestion := suggestions.next()) is not None:
         for step, loss in lived(surface.curve(suggestion.overrides), suggestion.number, rungs):
             steps += EVERY

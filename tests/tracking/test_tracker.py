@@ -76,6 +76,7 @@ def test_running_names_the_trials_left_open(tracker: Tracker) -> None:
     trials = {key: tracker.open_trial(parent, key, key, {}, {}) for key in ("study/0", "study/1")}
     tracker.close(trials["study/0"], "completed")
     assert tracker.running(parent) == {"study/1": trials["study/1"]}
+    assert tracker.trials(parent) == trials
 
 
 def test_metrics_stand_against_steps_and_tokens(tracker: Tracker, spool: Path) -> None:

@@ -185,12 +185,30 @@ def test_a_search_stops_after_its_hours_or_too_many_failures():
 def test_the_first_signal_stops_gently_and_the_second_at_once():
     stop = Stop(None)
     before = signal.getsignal(signal.SIGINT)
-    with stop.on_signals():
+    with pytest.raises(KeyboardInterrupt), stop.on_signals():
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.stop_all() and "SIGINT" in stop.reason
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail("the second signal is at once")
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_second_signal_that_strikes_a_finalizer_is_heard_all_the_same():
+    class Handle:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    for look in (True, False):
+        stop, handle, reached = Stop(None), Handle(), False
+        with pytest.raises(KeyboardInterrupt), stop.on_signals():
+            os.kill(os.getpid(), signal.SIGINT)
+            del handle
+            reached = True
+            if look:
+                stop.stop_all()
+                pytest.fail("nothing heard of the second signal")
+        assert reached, "Python has swallowed it"
 
 
 def test_a_handler_that_ray_put_in_between_is_replaced():

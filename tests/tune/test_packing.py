@@ -13,6 +13,7 @@ from ray.tune.search import Searcher
 from t5vqvae.attempt import OUT_OF_MEMORY, Attempt, share_of, sharers
 from t5vqvae.errors import SettingError
 from t5vqvae.spec import RunSpec
+from tune.asha import Unhalved
 from tune.memory import FILE, LATEST, MOST, MemorySeen, first_attempt, seen_also
 from tune.packing import PackedTrials
 from tune.sections import Resources
@@ -148,7 +149,7 @@ def packed(tmp_path: Path, *, gpus: float = 1.0, measures: bool = True, total: f
     paths = StudyPaths(tmp_path, "packed")
     paths.root.mkdir(parents=True, exist_ok=True)
     plan = TrialPlan("packed", SPEC, paths, gpus=gpus, packed=measures)
-    return PackedTrials(Numbers(9), plan, total)
+    return PackedTrials(Numbers(9), Unhalved(), plan, total)
 
 
 def given(trials: PackedTrials, *ids: str) -> list[Any]:

@@ -227,7 +227,8 @@ def test_the_scheduler_follows_the_objective_unless_told():
     several = study(objectives=TWO, scheduler={"metric": "validation/bleu"})
     assert several.scheduler_objective.direction == "maximize"
     assert study(scheduler={"name": "none"}).scheduler_objective is None
-    assert study().grace_steps == study().base_spec.train.eval_every
+    assert study().grace_steps == study().base_spec.train.max_steps // 2
+    assert study(base=STUDY["base"] | {"train.max_steps": 400, "train.eval_every": 300}).grace_steps == 300
 
 
 # Who wins
