@@ -8,6 +8,7 @@ driver go on from them alike.
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import ray.train
@@ -18,6 +19,10 @@ from t5vqvae.errors import UserError
 from t5vqvae.tracked import TrackedRun, failure
 
 MAX_WORKER_FAILURES = 2
+GRACE_SECONDS = 1.0
+"""How long a dead trainer keeps its workers' placement group; see `free_orphans`."""
+
+_dead_since: dict[bytes, float] = {}
 
 
 def fit(run: TrackedRun, attempt: Attempt, *, workers: int, cpus: float) -> None:
@@ -70,12 +75,15 @@ def ran_out(error: Exception) -> bool:
 
 
 def free_orphans() -> int:
-    """Gives back what stopped trainers of this job held; returns how many groups living ones still hold.
+    """Gives back what stopped trainers of this job held; returns how many groups they or living ones still hold.
 
     When Tune stops a trial, the controller of its trainer dies without giving back its workers' placement group, and
     Ray keeps that until the job ends: its CPUs and GPUs are gone, and later trials starve (ray#54305, ray#65443).
-    Ray's own cleaner asks the State API, which needs the dashboard. The head's table of groups, which needs nothing,
-    knows whose creator is dead; it is read past Ray's public `placement_group_table`, which leaves that out.
+    Ray's own cleaner asks the State API, which needs the dashboard; the head's tables of groups and actors do not.
+
+    A controller's process outlives its end in the table by a moment. Whoever took its group away then would see it make
+    another one, of which Ray never hears that its creator is dead, and which would outlive even the job. So a group is
+    given back `GRACE_SECONDS` later, and the actor is asked for, not the group's `creator_actor_dead`.
     """
     import ray
     from ray._private.state import state
@@ -83,17 +91,19 @@ def free_orphans() -> int:
     from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # type: ignore[attr-defined]
     from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-    job = ray.get_runtime_context().get_job_id()
+    job, now = ray.get_runtime_context().get_job_id(), time.monotonic()
     held = 0
     for line in state._connect_and_get_accessor().get_placement_group_table():
         group = PlacementGroupTableData.FromString(line)
         removed = group.state == PlacementGroupTableData.REMOVED
         if removed or not group.creator_actor_id.strip(b"\xff") or group.creator_job_id.hex() != job:
             continue
-        if group.creator_actor_dead:
-            remove_placement_group(PlacementGroup(PlacementGroupID(group.placement_group_id)))
-        else:
+        alive = state.actor_table(group.creator_actor_id.hex()).get("State", "DEAD") != "DEAD"
+        if alive or now < _dead_since.setdefault(group.placement_group_id, now) + GRACE_SECONDS:
             held += 1
+        else:
+            remove_placement_group(PlacementGroup(PlacementGroupID(group.placement_group_id)))
+            del _dead_since[group.placement_group_id]
     return held
 
 
