@@ -22,7 +22,7 @@ MAX_WORKER_FAILURES = 2
 GRACE_SECONDS = 1.0
 """How long a dead trainer keeps its workers' placement group; see `free_orphans`."""
 
-_dead_since: dict[bytes, float] = {}
+_dead_since: dict[bytes, float] = {}  # groups by their ids
 
 
 def fit(run: TrackedRun, attempt: Attempt, *, workers: int, cpus: float) -> None:

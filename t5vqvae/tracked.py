@@ -32,7 +32,7 @@ TRAINER = "t5vqvae.train:train"
 """The generator of milestones, as `module:function`; tests and simulations name another of the same signature."""
 
 OPEN_SECONDS = 0.5
-"""How long a report waits for the run's id while MLflow is being asked for the first time."""
+"""How long after its start a run's reports wait for its id, while MLflow is asked for the first time."""
 
 OWNER = "owner"
 """The file of a run's folder that says who writes there: host, process id and a random word."""
@@ -115,7 +115,7 @@ def _report(stored: Mapping[str, Any], newest: Path | None, journal: _Journal | 
     }
     if journal is not None:
         journal.note(stored)
-        report |= {"mlflow_id": journal.mlflow_id, "seconds": journal.seconds}
+        report |= {"mlflow_id": journal.wait_mlflow_id(), "seconds": journal.seconds}
     return report
 
 
@@ -184,10 +184,10 @@ class _Journal:
         """Seconds spent on the run, those of earlier starts up to their last milestone included."""
         return self._before + time.monotonic() - self._started
 
-    @property
-    def mlflow_id(self) -> str | None:
-        """The run's id in MLflow; None as long as the server does not answer."""
-        return None if self._logger is None else self._logger.wait_opened(OPEN_SECONDS)
+    def wait_mlflow_id(self) -> str | None:
+        """Returns the run's id in MLflow; None as long as the server does not answer."""
+        left = self._started + OPEN_SECONDS - time.monotonic()
+        return None if self._logger is None else self._logger.wait_opened(max(0.0, left))
 
     def __enter__(self) -> _Journal:
         run = self.run

@@ -1,4 +1,4 @@
-"""Trials that are given out again since their process was found dead before they began.
+"""Trials that are given out again: since their process was found dead before they began, or as another attempt.
 
 Ray Tune starts a trial again that dies while it runs. One that is to follow another in a process that has died since
 (killed, or lost with its node, between two trials) it fails at once: its state is then still PENDING, and only RUNNING
@@ -14,7 +14,8 @@ from ray.tune.search import Searcher
 
 from tune.asha import Unhalved
 
-Config = dict[str, Any]
+TrialConfig = dict[str, Any]
+"""What Ray Tune hears of a trial."""
 
 
 class GivenAgain(Searcher):
@@ -25,29 +26,34 @@ class GivenAgain(Searcher):
     Args:
         inner: Gives `{"number", "overrides"}`.
         scheduler: Knows what Ray failed, and why.
+
+    Attributes:
+        live: Configs of the trials that Ray has, by its ids.
     """
 
     def __init__(self, inner: Searcher, scheduler: Unhalved) -> None:
         super().__init__()
         self.inner = inner
         self.scheduler = scheduler
-        self.live: dict[str, Config] = {}
+        self.live: dict[str, TrialConfig] = {}
         self._first_ids: dict[int, str] = {}
-        self._waiting: deque[Config] = deque()
+        self._waiting: deque[TrialConfig] = deque()
 
-    def prepared(self, config: Config) -> Config:
-        """Returns what Ray Tune is to hear of a new trial."""
+    def prepared(self, config: TrialConfig) -> TrialConfig:
+        """Returns what Ray Tune is to hear of a trial that begins, or is tried again."""
         return config
 
-    def has_room(self, config: Config | None) -> bool:
+    def has_room(self, config: TrialConfig | None) -> bool:
         """Returns whether a trial may begin now; None: one that is not known yet."""
         return True
 
-    def next_attempt(self, trial_id: str, config: Config, result: dict[str, Any], error: bool) -> Config | None:
+    def next_attempt(
+        self, trial_id: str, config: TrialConfig, result: dict[str, Any], error: bool
+    ) -> TrialConfig | None:
         """Returns what is to be tried next of a trial that ended; None: that was its end."""
-        return config if error and trial_id in self.scheduler.unbegun else None
+        return self.prepared(config) if error and trial_id in self.scheduler.unbegun else None
 
-    def suggest(self, trial_id: str) -> Config | str | None:  # type: ignore[override]  # FINISHED is a string
+    def suggest(self, trial_id: str) -> TrialConfig | str | None:  # type: ignore[override]  # FINISHED is a string
         if not self._waiting:
             if not self.has_room(None):
                 return None

@@ -15,7 +15,7 @@ import ray
 from ray.tune.search import Searcher
 
 from t5vqvae.attempt import OUT_OF_MEMORY, Attempt
-from tune.again import Config, GivenAgain
+from tune.again import GivenAgain, TrialConfig
 from tune.asha import Unhalved
 from tune.memory import FILE, MemorySeen, first_attempt, limited, seen_also
 from tune.trial import ATTEMPT, TrialPlan
@@ -40,16 +40,18 @@ class PackedTrials(GivenAgain):
         self.total = ray.cluster_resources().get("GPU", 0.0) if total_gpus is None else total_gpus
         self.seen = MemorySeen.read(self._path)
 
-    def prepared(self, config: Config) -> Config:
+    def prepared(self, config: TrialConfig) -> TrialConfig:
         return {**config, ATTEMPT: self._attempt(config["number"])}
 
-    def has_room(self, config: Config | None) -> bool:
+    def has_room(self, config: TrialConfig | None) -> bool:
         """Returns whether the cluster has room for one more trial; always where none runs: Ray waits for it then."""
         attempt = self._first if config is None else config[ATTEMPT]
         taken = sum(other[ATTEMPT].gpus for other in self.live.values()) + attempt.gpus
         return not self.live or taken * self.plan.workers <= self.total + ROUNDING
 
-    def next_attempt(self, trial_id: str, config: Config, result: dict[str, Any], error: bool) -> Config | None:
+    def next_attempt(
+        self, trial_id: str, config: TrialConfig, result: dict[str, Any], error: bool
+    ) -> TrialConfig | None:
         self._note(config, result)
         if not error and result.get("status") == OUT_OF_MEMORY:
             return self.prepared(config)
@@ -69,7 +71,7 @@ class PackedTrials(GivenAgain):
         attempt = Attempt(gpus, later.microbatches, None, later.tried)
         return limited(attempt, self.seen) if self.plan.packed else attempt
 
-    def _note(self, config: Config, result: dict[str, Any]) -> None:
+    def _note(self, config: TrialConfig, result: dict[str, Any]) -> None:
         """Takes a report's memory into account, and keeps it for the next start; not of a batch cut to fill a GPU."""
         if not self.plan.packed or config[ATTEMPT].microbatches is not None:
             return

@@ -242,10 +242,11 @@ def settle_tracking(plan: TrialPlan, records: dict[int, TrialRecord]) -> None:
         tracker.check()
         time.sleep(0.5)
     late = [number for number, record in records.items() if record.mlflow_id is None]
-    mlflow_ids = tracker.trials(plan.parent_id) if late else {}  # at once: 10,000 questions take a quarter of an hour
+    mlflow_ids = tracker.trials(plan.parent_id) if late else {}  # at once: each by its key takes as long
     for number in late:
-        records[number] = replace(records[number], mlflow_id=mlflow_ids.get(plan.key(number)))
-        records[number].write(plan.paths.trial(number))
+        if (mlflow_id := mlflow_ids.get(plan.key(number))) is not None:
+            records[number] = replace(records[number], mlflow_id=mlflow_id)
+            records[number].write(plan.paths.trial(number))
     by_key = {plan.key(number): record.status for number, record in records.items()}
     for key, mlflow_id in tracker.running(plan.parent_id).items():
         tracker.close(mlflow_id, by_key.get(key, "interrupted"))

@@ -46,7 +46,9 @@ class SchedulerConfig(Config):
 
     name: Literal["asha", "none"] = setting("asha", description="asynchronous successive halving, or nobody")
     metric: str | None = setting(None, description="what trials are stopped by; None: the only objective")
-    grace_steps: int | None = setting(None, ge=1, description="steps that every trial may take; None: half of them")
+    grace_steps: int | None = setting(
+        None, ge=1, description="steps that every trial may take; None: half a trial's, at least one evaluation"
+    )
     reduction_factor: float = setting(3, gt=1, description="one in so many trials passes a rung")
 
 

@@ -63,7 +63,8 @@ class RunLogger:
 
     def wait_opened(self, timeout: float) -> str | None:
         """Returns the id once the run is open; None after `timeout` seconds, or at once when the server is away."""
-        self._tried.wait(timeout)
+        if self.mlflow_id is None:
+            self._tried.wait(timeout)
         return self.mlflow_id
 
     def log(self, metrics: Mapping[str, float], step: int, tokens: int | None = None) -> None:

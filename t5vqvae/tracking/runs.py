@@ -132,8 +132,8 @@ def find(destination: Destination, kind: Kind, key: str) -> Run | None:
     """Returns the oldest run of a key, or None."""
     if "'" in key:
         raise TrackingError(f"the name {key!r} contains a quote, which MLflow cannot search for; leave it out")
-    condition = f"tags.`t5vqvae.{kind}` = '{key}'"  # MLflow reads this tag of all runs, and of each further condition
-    if kind == "study":  # which trials name, too
+    condition = f"tags.`t5vqvae.{kind}` = '{key}'"  # for each condition MLflow reads a tag of all runs
+    if kind == "study":  # trials bear the study's tag, too
         condition += " AND tags.`t5vqvae.kind` = 'study'"
     found = destination.client.search_runs(
         [destination.find_or_create()],

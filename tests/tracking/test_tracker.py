@@ -77,6 +77,9 @@ def test_running_names_the_trials_left_open(tracker: Tracker) -> None:
     tracker.close(trials["study/0"], "completed")
     assert tracker.running(parent) == {"study/1": trials["study/1"]}
     assert tracker.trials(parent) == trials
+    double = {"t5vqvae.trial": "study/1", "mlflow.parentRunId": parent}
+    later = tracker.destination.client.create_run(tracker.destination.find_or_create(), tags=double)
+    assert tracker.trials(parent) == trials, f"{later.info.run_id} is the younger of two"
 
 
 def test_metrics_stand_against_steps_and_tokens(tracker: Tracker, spool: Path) -> None:

@@ -207,6 +207,16 @@ def test_the_search_is_not_over_while_a_trial_may_come_again(tmp_path: Path) -> 
     assert given(trials, "c") == [Searcher.FINISHED]
 
 
+def test_one_that_never_began_waits_for_room_like_any_other(tmp_path: Path) -> None:
+    trials = packed(tmp_path, gpus=0.5, measures=False)
+    assert given(trials, "a", "b", "c") == [(0, 0.5), (1, 0.5), None]
+    trials.scheduler.unbegun.add("a")
+    trials.on_trial_complete("a", error=True)
+    assert given(trials, "c", "d") == [(0, 0.5), None]
+    inner: Any = trials.inner
+    assert inner.heard == []
+
+
 def test_a_batch_that_was_cut_says_nothing_of_others(tmp_path: Path) -> None:
     trials = packed(tmp_path)
     Attempt(1.0, 2, None, ("gpus=1 microbatches=1 after step 10",)).write(trials.plan.paths.trial(0))
