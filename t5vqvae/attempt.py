@@ -68,7 +68,8 @@ class Attempt:
         number = spec.train.microbatches
         tried = (*self.tried, f"gpus={self.gpus:g} microbatches={number} after step {step}")
         if self.gpus < 1:
-            return replace(self, gpus=share_of(max(1, sharers(self.gpus) // 2)), limit_mb=None, tried=tried)
+            fewer = math.ceil(sharers(self.gpus) / 2)  # of three two, which may do, and not one
+            return replace(self, gpus=share_of(fewer), limit_mb=None, tried=tried)
         with suppress(SettingError):
             spec.with_overrides({"train.microbatches": 2 * number})
             return replace(self, microbatches=2 * number, tried=tried)

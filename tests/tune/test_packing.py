@@ -90,8 +90,8 @@ def test_less_packing_comes_first_then_micro_batches_then_nothing() -> None:
         asked.append((following.gpus, following.microbatches))
         attempt = following
         spec = SPEC.with_overrides({"train.microbatches": following.microbatches or 1})
-    assert asked == [(0.5, None), (1.0, None), (1.0, 2), (1.0, 4)]
-    assert attempt.tried[0] == "gpus=0.2 microbatches=1 after step 10" and len(attempt.tried) == 4
+    assert asked == [(share_of(3), None), (0.5, None), (1.0, None), (1.0, 2), (1.0, 4)]
+    assert attempt.tried[0] == "gpus=0.2 microbatches=1 after step 10" and len(attempt.tried) == 5
     assert attempt.limit_mb is None
 
 
