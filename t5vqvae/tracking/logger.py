@@ -1,7 +1,8 @@
 """The logger of one run: it writes to the journal at once, and a background thread sends the journal.
 
-Training waits for the disk alone, never for the server. When the server is away the thread tries again, ever more
-slowly; what is unsent at `close` stays in the spool folder, where the run's next logger or `Tracker.replay` finds it.
+Training waits for the disk, and in the first half second of a run for its id; else never for the server. When that is
+away the thread tries again, ever more slowly; what is unsent at `close` stays in the spool folder, where the run's next
+logger or `Tracker.replay` finds it.
 """
 
 from __future__ import annotations
