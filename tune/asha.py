@@ -11,10 +11,10 @@ the stopping form of Ray's `ASHAScheduler`: a trial is judged once a rung, at it
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Rungs:
             steps.append(step)
             step *= reduction_factor
         self.values: dict[float, dict[int, float]] = {step: {} for step in reversed(steps)}
+        self._ranked: dict[float, list[float]] = {step: [] for step in self.values}
 
     def survives(self, number: int, step: int, value: float) -> bool:
         """Records a trial's value at its highest new rung and says whether the trial may go on.
@@ -56,9 +57,12 @@ class Rungs:
                 continue
             if number in scores:
                 return True
-            others = list(scores.values())
+            ranked = self._ranked[rung]
+            survives = score >= self._cutoff(ranked)
             scores[number] = score
-            return not others or score >= self._cutoff(others)
+            if score > -math.inf:
+                insort(ranked, score)
+            return survives
         return True
 
     def replay(self, history: Mapping[int, Mapping[int, float]]) -> None:
@@ -68,15 +72,21 @@ class Rungs:
                 self.survives(number, step, values[step])
 
     def _take_back(self, number: int) -> None:
-        for scores in self.values.values():
-            if number in scores:
+        for rung, scores in self.values.items():
+            if scores.get(number, -math.inf) > -math.inf:
+                ranked = self._ranked[rung]
+                del ranked[bisect_left(ranked, scores[number])]
                 scores[number] = -math.inf
 
-    def _cutoff(self, scores: list[float]) -> float:
-        finite = [score for score in scores if math.isfinite(score)]
-        if not finite:
+    def _cutoff(self, ranked: list[float]) -> float:
+        """Returns the quantile of finite scores in ascending order that the next one has to reach."""
+        if not ranked:
             return -math.inf
-        return float(np.percentile(finite, (1 - 1 / self.reduction_factor) * 100))
+        last = len(ranked) - 1
+        place = last - last / self.reduction_factor  # exact where a score lies on it, which then suffices
+        below = math.floor(place)
+        low, high = ranked[below], ranked[min(below + 1, last)]
+        return low + (high - low) * (place - below)
 
 
 class Unhalved(FIFOScheduler):

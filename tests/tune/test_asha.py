@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,6 +70,26 @@ def test_rungs_rebuilt_from_stored_values_equal_the_lost_ones(reports):
     rebuilt = Rungs(10, 60, 2, "minimize")
     rebuilt.replay(stored)
     assert rebuilt.values == live.values
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 6), st.integers(-5, 5) | st.just(math.nan)), max_size=80),
+    st.sampled_from([1.5, 2, 3, 4]),
+)
+def test_a_trial_goes_on_where_it_reaches_the_quantile_of_those_before(reports, factor):
+    """Oracle: NumPy's quantile of the finite scores at its rung, as they stand when it is judged."""
+    rungs = Rungs(10, 60, factor, "maximize")
+    for number, tens, value in reports:
+        before = {rung: dict(scores) for rung, scores in rungs.values.items()}
+        survives = rungs.survives(number, tens * 10, value)
+        rung = next(rung for rung in before if rung <= tens * 10)
+        if number in before[rung]:
+            assert survives
+            continue
+        others = [score for other, score in before[rung].items() if other != number and math.isfinite(score)]
+        cutoff = np.quantile(others, 1 - 1 / factor) if others else -math.inf
+        score = value if math.isfinite(value) else -math.inf
+        assert survives == (score >= cutoff - 1e-9)
 
 
 def test_the_next_trial_is_the_first_that_waits_and_paused_ones_come_last():
