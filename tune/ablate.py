@@ -33,6 +33,7 @@ from tune.design import AblationSpec, load, shipped
 from tune.earlier import Earlier, identifier, prepared_fingerprint
 from tune.exits import exit_status
 from tune.findings import TAKEN, Begun, Findings, write_parquet
+from tune.garbage import collected_seldom
 from tune.numbering import Numbering
 from tune.plan import dry_run, expand
 from tune.record import TrialRecord, read_records
@@ -86,7 +87,7 @@ def ablate(spec: AblationSpec, *, state: Path | str | None = None, trainer: str 
         UserError: If the study cannot work or could show nothing; no run has been started then.
     """
     paths, stop = StudyPaths(state_dir(state), spec.name), Stop(spec.budget.hours)
-    with paths.locked(), stop.on_signals():
+    with paths.locked(), stop.on_signals(), collected_seldom():
         plan, begun = _begin(spec, paths, trainer)
         numbering = Numbering(paths.root)
         ended = {record.number: record for record in read_records(paths.trials)}

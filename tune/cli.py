@@ -5,8 +5,6 @@ Errors of the user come out as one line on stderr and exit status 2. Settings ar
 
 from __future__ import annotations
 
-import atexit
-import gc
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from t5vqvae.errors import SettingError, UserError
+from tune.garbage import end_without_search
 from tune.state import StudyPaths, state_dir
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ class _Commands(TyperGroup):
     """Turns a user's error into one line."""
 
     def invoke(self, ctx: Any) -> Any:
-        atexit.register(gc.freeze)  # or the interpreter ends by looking through all that was imported
+        end_without_search()
         try:
             return super().invoke(ctx)
         except UserError as error:

@@ -5,9 +5,7 @@ Nothing but `connect` starts Ray. A search that the cluster cannot hold is refus
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import gc
 import logging
 import math
 import os
@@ -18,6 +16,7 @@ import ray
 
 from t5vqvae.attempt import share_of
 from t5vqvae.errors import UserError
+from tune.garbage import end_without_search
 from tune.memory import MOST
 from tune.state import CODE_ROOT
 from tune.trial import TrialPlan
@@ -43,7 +42,7 @@ def connect() -> Iterator[None]:
     """
     for name, value in DRIVER_SETTINGS.items():
         os.environ.setdefault(name, value)
-    atexit.register(gc.freeze)  # or the interpreter ends by looking through all that was imported
+    end_without_search()
     if ray.is_initialized():
         yield
         return

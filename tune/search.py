@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from t5vqvae.errors import SettingError, TrackingError
 from t5vqvae.tracked import TRAINER
 from tune.exits import exit_status
+from tune.garbage import collected_seldom
 from tune.state import StudyPaths, state_dir
 from tune.study import SearchSpec, TrialRecord, contenders, load, pareto, read_records
 from tune.trial import TrialPlan
@@ -80,7 +81,7 @@ def search(
 
     paths = StudyPaths(state_dir(state), spec.name)
     stop = Stop(spec.budget.hours)
-    with paths.locked(), stop.on_signals():
+    with paths.locked(), stop.on_signals(), collected_seldom():
         records = {record.number: record for record in read_records(paths.trials)}
         if paths.spec.exists():
             spec.refuse_changes(SearchSpec.read(paths.spec))

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import shutil
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import ray.tune
 from tune.again import GivenAgain
 from tune.asha import Rungs, StepASHA, Unhalved
 from tune.callbacks import Ledger
+from tune.garbage import keep_what_is_there
 from tune.packing import PackedTrials
 from tune.progress import Board, wide_console
 from tune.retention import Retention
@@ -79,8 +79,7 @@ def tune_run(
     """Lets Ray Tune run what a searcher gives, `{"number", "overrides"}` each, until it or `stop` ends it."""
     scratch = plan.paths.root / "ray"
     given = PackedTrials(searcher, scheduler, plan) if plan.gpus else GivenAgain(searcher, scheduler)
-    gc.collect()
-    gc.freeze()  # what was imported stays; every full collection would look at it again
+    keep_what_is_there()
     with _quiet(), board:
         ray.tune.run(
             trainable(plan),
