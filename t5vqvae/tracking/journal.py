@@ -19,6 +19,8 @@ Entry = dict[str, Any]
 
 MAX_IN_MEMORY = 1000
 """Entries kept in memory while the disk takes none; beyond it the oldest are lost."""
+CHUNK = 1 << 16
+"""Bytes read at once."""
 
 
 class Journal:
@@ -87,11 +89,12 @@ class Journal:
         return entries, mark
 
     def _lines(self) -> Iterator[bytes]:
-        if self._descriptor < 0:
-            return
-        with open(os.dup(self._descriptor), "rb") as file:
-            file.seek(self._offset)
-            yield from (line for line in file if line.endswith(b"\n"))
+        """Yields whole lines from the mark on; by place, since every append moves the descriptor's own position."""
+        place, rest = self._offset, b""
+        while self._descriptor >= 0 and (chunk := os.pread(self._descriptor, CHUNK, place)):
+            place += len(chunk)
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from (line + b"\n" for line in lines)
 
     def consume(self, mark: int) -> None:
         """Passes over what `pending` returned with this mark."""

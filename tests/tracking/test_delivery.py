@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -118,6 +119,26 @@ def test_the_journal_survives_torn_lines_and_a_full_disk(tmp_path: Path, monkeyp
     assert [entry["n"] for entry in left.pending(10)[0]] == [1, 3]
     left.close(delete=True)
     assert list(tmp_path.glob("*.jsonl")) == []
+
+
+def test_a_journal_read_while_it_is_written_gives_every_entry_once_in_order(tmp_path: Path) -> None:
+    """Appending moves a descriptor's position: a reader that relies on it misses entries, or joins halves of two."""
+    journal, count = Journal.create(tmp_path), 3000
+    entries = [
+        {"kind": "tags", "tags": {"number": str(number), "long": "x" * (number % 700)}} for number in range(count)
+    ]
+    writer = threading.Thread(target=lambda: [journal.append(entry) for entry in entries])
+    read, deadline, blind = [], time.monotonic() + 60, 0
+    journal.append({"kind": "run"})
+    writer.start()
+    while len(read) <= count and time.monotonic() < deadline:
+        found, mark = journal.pending(100)
+        again, _ = journal.pending(len(found))
+        blind += len(again) != len(found)
+        read += found
+        journal.consume(mark)
+    writer.join()
+    assert read == [{"kind": "run"}, *entries] and blind == 0
 
 
 def test_entries_are_joined_up_to_the_limit_of_a_request() -> None:
