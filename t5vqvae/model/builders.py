@@ -64,10 +64,13 @@ def _from_backbone(spec: RunSpec, kind: type[T5VQVAE], own: dict[str, Any]) -> T
     settings = backbone.config.to_dict() | {"dropout_rate": spec.model.dropout} | own
     for name in ("model_type", "architectures", "transformers_version", "torch_dtype", "dtype"):
         settings.pop(name, None)
-    model = kind(kind.config_class(**settings))
-    missing, unexpected = model.load_state_dict(backbone.state_dict(), strict=False)
-    ours = ("encoder.quantizer.", "prompts.", "decoder.input_scale", "decoder.memory_scale", "decoder.block.0.layer.1")
-    lost = [name for name in missing if not name.startswith(ours)]
+    with torch.device("meta"):  # draws nothing that the backbone brings
+        model = kind(kind.config_class(**settings))
+    model.decoder.draw_positions()
+    weights = {name: weight.detach().to(torch.float32, copy=True) for name, weight in backbone.named_parameters()}
+    unexpected = model.load_state_dict(weights, strict=False, assign=True).unexpected_keys
+    model.tie_weights()
+    lost = [name for name, weight in model.named_parameters() if weight.is_meta]
     if lost or unexpected:
         raise SettingError(f"model.backbone={spec.model.backbone!r} does not fit T5: {[*lost, *unexpected][:3]}")
     model.generation_config = backbone.generation_config

@@ -37,13 +37,20 @@ class PositionedDecoder(T5Start, T5Stack):
     def __init__(self, config: T5VQVAEConfig, cross_positions: str) -> None:
         super().__init__(config)
         self.absolute = cross_positions == "absolute"
-        if self.absolute:
-            self.input_scale = nn.Parameter(torch.ones(1))
-            self.memory_scale = nn.Parameter(torch.ones(1))
-        if cross_positions == "relative":
-            self.block[0].layer[1].EncDecAttention = CrossAttention(
-                config, has_relative_attention_bias=True, layer_idx=0
-            )
+        with torch.device("cpu"):  # also while the rest is built on the meta device: no checkpoint of T5 has these
+            if self.absolute:
+                self.input_scale = nn.Parameter(torch.ones(1))
+                self.memory_scale = nn.Parameter(torch.ones(1))
+            if cross_positions == "relative":
+                self.block[0].layer[1].EncDecAttention = CrossAttention(
+                    config, has_relative_attention_bias=True, layer_idx=0
+                )
+
+    def draw_positions(self) -> None:
+        """Draws the first weights of a cross-attention with positions as T5 draws its own."""
+        attention = self.block[0].layer[1].EncDecAttention
+        if isinstance(attention, CrossAttention):
+            self._init_weights(attention)
 
     def forward(
         self,
