@@ -144,6 +144,26 @@ def test_the_backbone_keeps_its_weights_and_the_quantizer_its_own_start(backbone
 
 
 @pytest.mark.parametrize("cross_positions", ["none", "absolute", "relative"])
+def test_a_backbone_in_half_precision_trains_in_float32_with_cross_positions_drawn(
+    tmp_path: Path, cross_positions: str
+) -> None:
+    plain = saved_t5(tmp_path, VOCABULARY, d_model=32, num_heads=16).to(torch.bfloat16)
+    plain.save_pretrained(tmp_path)
+    model = build_on(tmp_path, **{"model.cross_positions": cross_positions})
+    parameters = dict(model.named_parameters())
+    assert {weight.dtype for weight in parameters.values()} == {torch.float32}
+    assert not any(weight.is_meta for weight in model.state_dict(keep_vars=True).values())
+    assert model.encoder.embed_tokens.weight is model.decoder.embed_tokens.weight is model.shared.weight
+    for name, weight in plain.named_parameters():
+        assert torch.equal(parameters[name], weight.float()), name
+    if cross_positions == "relative":
+        bias = parameters["decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"]
+        assert float(bias.detach().std()) == pytest.approx(32**-0.5, rel=0.2)  # as T5 draws it; nn.Embedding's own is 1
+    if cross_positions == "absolute":
+        assert model.decoder.input_scale.item() == model.decoder.memory_scale.item() == 1
+
+
+@pytest.mark.parametrize("cross_positions", ["none", "absolute", "relative"])
 def test_from_scratch_starts_with_the_spread_of_t5(cross_positions: str) -> None:
     model = build(**{"model.cross_positions": cross_positions})
     assert_starts_like_t5(dict(model.named_parameters()), model.config, at_least=20)

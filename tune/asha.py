@@ -40,7 +40,7 @@ class Rungs:
             steps.append(step)
             step *= reduction_factor
         self.values: dict[float, dict[int, float]] = {step: {} for step in reversed(steps)}
-        self._ranked: dict[float, list[float]] = {step: [] for step in self.values}
+        self._ranked: dict[float, list[float]] = {step: [] for step in self.values}  # finite ones, ascending
 
     def survives(self, number: int, step: int, value: float) -> bool:
         """Records a trial's value at its highest new rung and says whether the trial may go on.
@@ -58,11 +58,11 @@ class Rungs:
             if number in scores:
                 return True
             ranked = self._ranked[rung]
-            survives = score >= self._cutoff(ranked)
+            goes_on = score >= self._cutoff(ranked)
             scores[number] = score
             if score > -math.inf:
                 insort(ranked, score)
-            return survives
+            return goes_on
         return True
 
     def replay(self, history: Mapping[int, Mapping[int, float]]) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
 from collections.abc import Iterator
@@ -16,7 +17,6 @@ import ray.tune
 from tune.again import GivenAgain
 from tune.asha import Rungs, StepASHA, Unhalved
 from tune.callbacks import Ledger
-from tune.garbage import keep_what_is_there
 from tune.packing import PackedTrials
 from tune.progress import Board, wide_console
 from tune.retention import Retention
@@ -79,7 +79,7 @@ def tune_run(
     """Lets Ray Tune run what a searcher gives, `{"number", "overrides"}` each, until it or `stop` ends it."""
     scratch = plan.paths.root / "ray"
     given = PackedTrials(searcher, scheduler, plan) if plan.gpus else GivenAgain(searcher, scheduler)
-    keep_what_is_there()
+    gc.freeze()  # what was imported stays, and next to none of it is garbage; every full collection would go through it
     with _quiet(), board:
         ray.tune.run(
             trainable(plan),

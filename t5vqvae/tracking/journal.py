@@ -72,9 +72,10 @@ class Journal:
             pass
         self._memory.append(entry)
 
-    def pending(self, limit: int) -> tuple[list[Entry], int]:
-        """Returns up to `limit` entries not yet consumed, and the mark to consume them by."""
+    def pending(self, limit: int) -> tuple[list[Entry], list[int]]:
+        """Returns up to `limit` entries not yet consumed, and of each the mark to consume all up to it by."""
         entries: list[Entry] = []
+        marks: list[int] = []
         mark = self._offset
         for line in self._lines():
             if len(entries) == limit:
@@ -84,9 +85,10 @@ class Journal:
                 entries.append(json.loads(line))
             except ValueError:  # written by a process that died half way
                 continue
+            marks.append(mark)
         if not entries and self._memory:
-            return [self._memory[0]], -1
-        return entries, mark
+            return [self._memory[0]], [-1]
+        return entries, marks
 
     def _lines(self) -> Iterator[bytes]:
         """Yields whole lines from the mark on; by place, since every append moves the descriptor's own position."""
@@ -97,7 +99,7 @@ class Journal:
             yield from (line + b"\n" for line in lines)
 
     def consume(self, mark: int) -> None:
-        """Passes over what `pending` returned with this mark."""
+        """Passes over what `pending` returned up to this mark."""
         if mark < 0:
             self._memory.popleft()
         else:

@@ -26,19 +26,17 @@ def send_journal(journal: Journal, delivery: Delivery, stop: threading.Event | N
         Exception: If the server is away, or the run does not exist yet; the rest stays in the journal.
     """
     while stop is None or not stop.is_set():
-        entries, mark = journal.pending(MAX_ENTRIES)
+        entries, marks = journal.pending(MAX_ENTRIES)
         if not entries:
             return
         group = next_group(entries)
-        if len(group) < len(entries):
-            group, mark = journal.pending(len(group))
         try:
             delivery.send(group)
         except Exception as error:
             if not is_permanent(error):
                 raise
             _send_singly(group, delivery, journal.path)
-        journal.consume(mark)
+        journal.consume(marks[len(group) - 1])
 
 
 def _send_singly(group: Sequence[Entry], delivery: Delivery, journal: Path) -> None:
