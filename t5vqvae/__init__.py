@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "RunSpec": "t5vqvae.spec",
-    "T5VQVAE": "t5vqvae.model",
+    "RunSpec": "t5vqvae.spec.run",
+    "T5VQVAE": "t5vqvae.models.t5",
     "prepare": "t5vqvae.data",
 }
 __version__ = "0.1.0"

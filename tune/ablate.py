@@ -23,26 +23,26 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from t5vqvae.errors import SettingError, TrackingError
-from t5vqvae.tracked import TRAINER
-from tune.ablation_tracking import log_report, track_superseded, track_taken
-from tune.agenda import Agenda, Job, tags_of
+from t5vqvae.runs.run import TRAINER
+from tune.ablation.baseline import base_of
+from tune.ablation.findings import TAKEN, AblationHistory, Findings, write_parquet
+from tune.ablation.plan import dry_run, expand
+from tune.ablation.reuse import ResultCache, identifier, prepared_fingerprint
+from tune.ablation.run_numbers import Numbering
+from tune.ablation.run_queue import Job, RunQueue, tags_of
+from tune.ablation.spec import AblationSpec, load, shipped
+from tune.ablation.tracking import log_report, track_superseded, track_taken
 from tune.analysis import Comparison, FactorialEffect
-from tune.asha import Unhalved
-from tune.baseline import base_of
-from tune.design import AblationSpec, load, shipped
-from tune.earlier import Earlier, identifier, prepared_fingerprint
-from tune.exits import exit_status
-from tune.findings import TAKEN, Begun, Findings, write_parquet
-from tune.garbage import collected_seldom
-from tune.numbering import Numbering
-from tune.plan import dry_run, expand
-from tune.record import TrialRecord, read_records
+from tune.execution.asha import RunToCompletion
+from tune.execution.stopping import Stop
+from tune.execution.tracking import settle_tracking
+from tune.execution.trial import TrialPlan
+from tune.process import collected_seldom, exit_status
+from tune.records.paths import StudyPaths, state_dir
+from tune.records.record import TrialRecord, read_records
+from tune.records.tracker import tracker_of
 from tune.report.ablation import AblationReport
-from tune.report.study import ablation_report
-from tune.search import settle_tracking, tracker_of
-from tune.state import StudyPaths, state_dir
-from tune.stopping import Stop
-from tune.trial import TrialPlan
+from tune.report.build import ablation_report
 
 MAX_EARLY_FAILURES = 3
 """Runs that may fail before a single one has worked; one more ends the study."""
@@ -80,8 +80,8 @@ def ablate(spec: AblationSpec, *, state: Path | str | None = None, trainer: str 
 
     Args:
         spec: The study.
-        state: Where studies live; None: see `tune.state.state_dir`.
-        trainer: See `t5vqvae.tracked.TRAINER`.
+        state: Where studies live; None: see `tune.records.paths.state_dir`.
+        trainer: See `t5vqvae.runs.run.TRAINER`.
 
     Raises:
         UserError: If the study cannot work or could show nothing; no run has been started then.
@@ -99,7 +99,7 @@ def ablate(spec: AblationSpec, *, state: Path | str | None = None, trainer: str 
         return _conclude(plan, findings, numbering, begun.notes(), stop.reason)
 
 
-def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str) -> tuple[TrialPlan, Begun]:
+def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str) -> tuple[TrialPlan, AblationHistory]:
     """Returns what all runs share, and the study's history with this start; refuses what cannot work."""
     if paths.spec.exists():
         raise SettingError(f"name={spec.name} is a search's under {paths.root.parent}; give the ablation another name")
@@ -107,7 +107,7 @@ def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str) -> tuple[TrialPl
         raise SettingError("sequential: a factorial needs all its cells, so no arm can stop early; leave it out")
     tracker = tracker_of(spec, paths)
     tracker.check()
-    before = Begun.read(paths)
+    before = AblationHistory.read(paths)
     base = base_of(spec, paths, tracker) if before is None or _asks_another_base(before, spec) else before.base
     spec.check(base)
     earlier = () if before is None else before.specs
@@ -125,10 +125,10 @@ def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str) -> tuple[TrialPl
         tracker=tracker,
         trainer=trainer,
     )
-    return plan, Begun(base, specs)
+    return plan, AblationHistory(base, specs)
 
 
-def _asks_another_base(before: Begun, spec: AblationSpec) -> bool:
+def _asks_another_base(before: AblationHistory, spec: AblationSpec) -> bool:
     last = before.specs[-1]
     return (last.base, last.baseline, last.resources) != (spec.base, spec.baseline, spec.resources)
 
@@ -143,7 +143,7 @@ def _runner(spec: AblationSpec) -> str:
 
 def _run(plan: TrialPlan, findings: Findings, numbering: Numbering, stop: Stop) -> TrialPlan:
     """Runs what is left, on Ray; returns the plan with the study's MLflow run."""
-    from tune.cluster import connect, num_concurrent
+    from tune.execution.ray_cluster import connect, num_concurrent
 
     spec = findings.spec
     with connect():
@@ -167,11 +167,11 @@ def _run(plan: TrialPlan, findings: Findings, numbering: Numbering, stop: Stop) 
 def _run_jobs(
     plan: TrialPlan, findings: Findings, numbering: Numbering, identify: Any, stop: Stop, concurrent: int
 ) -> None:
-    from tune.callbacks import Ledger
-    from tune.dispatch import PlannedRuns, RunBoard
-    from tune.progress import Row, wide_console
-    from tune.retention import Retention
-    from tune.session import tune_run
+    from tune.ablation.board import PlannedRuns, RunBoard
+    from tune.execution.recorder import TrialRecorder
+    from tune.execution.retention import Retention
+    from tune.execution.session import tune_run
+    from tune.monitor.board import Row, wide_console
 
     spec, records = findings.spec, findings.records
     assert isinstance(records, dict)
@@ -184,17 +184,17 @@ def _run_jobs(
         board.label({job.number: job.tags})
         board.put(Row(job.number, job.tags, record.status, record.metrics))
 
-    agenda = Agenda(findings, numbering, identify=identify, find=Earlier(plan.paths, plan.tracker), keep=keep)
+    agenda = RunQueue(findings, numbering, identify=identify, find=ResultCache(plan.paths, plan.tracker), keep=keep)
     if agenda.finished:
         return
     retention = Retention(plan.paths, spec.retention.keep_best, lambda found: _ranked(found, spec))
-    ledger = Ledger(spec, plan, records, retention, board)
+    ledger = TrialRecorder(spec, plan, records, retention, board)
     board.label({numbering.latest[run.key]: tags_of(run) for run in findings.runs if run.key in numbering.latest})
     stop.failed = lambda: _hopeless(ledger.num_failed, records)
     tune_run(
         plan,
         searcher=PlannedRuns(agenda, board),
-        scheduler=Unhalved(),
+        scheduler=RunToCompletion(),
         stop=stop,
         concurrent=concurrent,
         ledger=ledger,

@@ -14,11 +14,11 @@ import typer
 from typer.core import TyperGroup
 
 from t5vqvae.errors import SettingError, UserError
-from tune.garbage import end_without_search
-from tune.state import StudyPaths, state_dir
+from tune.process import end_without_search
+from tune.records.paths import StudyPaths, state_dir
 
 if TYPE_CHECKING:
-    from t5vqvae.spec import RunSpec
+    from t5vqvae.spec.run import RunSpec
 
 
 class _Commands(TyperGroup):
@@ -60,7 +60,7 @@ def train(
 
     The same command goes on where it was interrupted.
     """
-    from tune.run import run_here
+    from t5vqvae.runs.local import run_here
 
     spec = _spec(words)
     if not run_here(spec, into, state_dir(state)):
@@ -81,8 +81,8 @@ def config(
     if not docs:
         typer.echo(yaml.safe_dump(_spec(words).as_dict(), sort_keys=False), nl=False)
         return
-    from t5vqvae.spec import RunSpec
-    from tune.settings import settings
+    from t5vqvae.config.describe import settings
+    from t5vqvae.spec.run import RunSpec
 
     for setting in settings(RunSpec):
         only = f" [{setting.variant}]" if setting.variant else ""
@@ -122,9 +122,10 @@ def trials(study: Annotated[str, typer.Argument(help="name of the study")], stat
     """List the ended trials of a study."""
     from rich.console import Console
 
-    from tune.progress import Board, Row
-    from tune.record import best, read_records
-    from tune.study import SearchSpec
+    from tune.monitor.board import Board, Row
+    from tune.records.ranking import best
+    from tune.records.record import read_records
+    from tune.spec.search import SearchSpec
 
     paths = StudyPaths(state_dir(state), study)
     if not paths.spec.exists():
@@ -145,7 +146,7 @@ def get(
     state: State = None,
 ) -> None:
     """Put a public corpus into the cache, checked."""
-    from t5vqvae.data.public import fetch
+    from t5vqvae.data.corpora.public import fetch
 
     folder = fetch(name, state_dir(state) / "cache", source)
     typer.echo(f"{name} is in {folder}")
@@ -154,7 +155,7 @@ def get(
 @data.command("list")
 def list_() -> None:
     """Name the public corpora, their origin and licence."""
-    from t5vqvae.data.sources import SOURCES
+    from t5vqvae.data.corpora.sources import SOURCES
 
     for name, source in SOURCES.items():
         typer.echo(f"{name}: {source.origin}; {source.licence}")
@@ -165,7 +166,7 @@ def _spec(words: list[str] | None) -> RunSpec:
     import yaml
 
     from t5vqvae.config import flatten, parse_words
-    from t5vqvae.spec import RunSpec
+    from t5vqvae.spec.run import RunSpec
 
     words = list(words or [])
     spec = RunSpec()

@@ -9,40 +9,23 @@ test split is evaluated once for a trial; its numbers are kept beside the checkp
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from t5vqvae import checkpoint
-from t5vqvae.data.files import written_whole
-from t5vqvae.errors import UserError
-from tune.exits import exit_status
-from tune.gate import Gate, compared, on_test, refusals
-from tune.search import tracker_of
-from tune.state import StudyPaths, state_dir
-from tune.study import SearchSpec, TrialRecord, best, read_records
+from tune.process import exit_status
+from tune.promotion.gate import Gate, refusals
+from tune.records.paths import StudyPaths, state_dir
+from tune.records.tracker import tracker_of
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
-    from t5vqvae.tracking.registry import Version
+from tune.promotion.candidate import best_trial, kept_checkpoint, test_once
+from tune.promotion.registration import compare, registered, same
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-METRICS, DATA = "t5vqvae.test_metrics", "t5vqvae.data_fingerprint"
-TEST_FILE = "test.json"
-
-
-@dataclass(frozen=True)
-class TestResult:
-    """A trial on the test split: which trial, on which data, how well."""
-
-    __test__ = False  # no test class, whatever its name
-
-    identity: str
-    data_fingerprint: str
-    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -102,7 +85,7 @@ def promote(
     weights = kept_checkpoint(paths, record)
     result = test_once(paths, spec, record, weights)
     metrics = {**record.metrics, **result.metrics}
-    version = _registered(tracker, registered_name, spec, record, result, weights)
+    version = registered(tracker, registered_name, spec, record, result, weights)
     registry = tracker.registry(registered_name)
     holder = registry.holder(alias)
     shut = refusals([*map(Gate.of_constraint, spec.constraints), *gates], metrics)
@@ -110,142 +93,13 @@ def promote(
     passed = not shut and (beats or replace)
     if passed:
         registry.point(alias, version.version)
-        if _same(registry.holder(CHALLENGER), version):
+        if same(registry.holder(CHALLENGER), version):
             registry.point(CHALLENGER, None)
-    elif not _same(holder, version):
+    elif not same(holder, version):
         registry.point(CHALLENGER, version.version)
-    held = alias if passed or _same(holder, version) else CHALLENGER
+    held = alias if passed or same(holder, version) else CHALLENGER
     uri = f"models:/{registered_name}@{held}"
     return Promotion(result.identity, held, effect, result.metrics, passed, (*shut, reason), version.version, uri)
-
-
-def best_trial(paths: StudyPaths) -> tuple[SearchSpec, TrialRecord]:
-    """Returns a study and its best trial.
-
-    Raises:
-        UserError: If there is no such study, or no trial of it counts.
-    """
-    if not paths.spec.exists():
-        raise UserError(f"no study {paths.study} under {paths.state / 'studies'}; search it first, or give --state")
-    spec = SearchSpec.read(paths.spec)
-    records = read_records(paths.trials)
-    record = best(records, spec)
-    if record is None:
-        completed = sum(record.status == "completed" for record in records)
-        raise UserError(
-            f"study {paths.study}: none of its {completed} completed trials has a bottleneck and keeps"
-            f" {', '.join(map(str, spec.constraints)) or 'the objective'}; search on, or loosen the constraints"
-        )
-    return spec, record
-
-
-def kept_checkpoint(paths: StudyPaths, record: TrialRecord) -> Path:
-    """Returns a trial's checkpoint.
-
-    Raises:
-        UserError: If it is gone.
-    """
-    found = Path(record.checkpoint) if record.checkpoint else None
-    if found is None or not found.is_dir():
-        found = checkpoint.latest(paths.trial(record.number))
-    if found is None:
-        raise UserError(f"trial {record.number} of {paths.study} has no checkpoint left; raise retention.keep_best")
-    checkpoint.verify(found)
-    return found
-
-
-def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: Path) -> TestResult:
-    """Returns a trial's test metrics, evaluated now or found where an earlier promotion left them."""
-    from t5vqvae.data import prepare
-
-    run = spec.run_spec(record.overrides)
-    identity = record.run_id or _key(record)
-    data = prepare(run.data, paths.cache, backbone=getattr(run.model, "backbone", None)).fingerprint
-    file = paths.trial(record.number) / TEST_FILE
-    if file.exists():
-        known = TestResult(**json.loads(file.read_text()))
-        if (known.identity, known.data_fingerprint) == (identity, data):
-            return known
-    result = TestResult(identity, data, _evaluate(run, folder, paths.cache))
-    with written_whole(file) as scratch:
-        scratch.write_text(json.dumps(vars(result), indent=1))
-    return result
-
-
-test_once.__test__ = False  # type: ignore[attr-defined]  # pytest takes it for a test otherwise
-
-
-def _evaluate(run: Any, folder: Path, cache: Path) -> dict[str, float]:
-    from t5vqvae.evaluate import evaluate_test
-    from t5vqvae.model import load_model
-    from t5vqvae.train import choose_device
-
-    model = load_model(folder / "model").to(choose_device(run))
-    return evaluate_test(model, run, cache)
-
-
-def _registered(
-    tracker: Tracker, name: str, spec: SearchSpec, record: TrialRecord, result: TestResult, folder: Path
-) -> Version:
-    """Returns the version that holds a trial, registered now or before."""
-    registry = tracker.registry(name)
-    known = registry.find(result.identity)
-    if known is not None and known.tags.get(DATA) == result.data_fingerprint:
-        return known
-    mlflow_id = record.mlflow_id or tracker.find_trial(_key(record)) or _tracked(tracker, spec, record)
-    model_uri = tracker.log_model(mlflow_id, folder)
-    tracker.add_final(mlflow_id, result.metrics, model_uri)
-    tags = {
-        "study": spec.name,
-        "trial": record.number,
-        DATA: result.data_fingerprint,
-        METRICS: json.dumps({**record.metrics, **result.metrics}),
-        **{f"test.{key}": f"{value:.6g}" for key, value in _headline(spec, record, result).items()},
-    }
-    settings = ", ".join(f"{path}={value}" for path, value in record.overrides.items())
-    description = f"Trial {record.number} of study {spec.name}: {settings}"
-    return registry.register(model_uri, mlflow_id, result.identity, tags, description)
-
-
-def _headline(spec: SearchSpec, record: TrialRecord, result: TestResult) -> dict[str, float]:
-    """Returns the test metrics that a version's page shows: the objectives and the rate."""
-    metrics = {**record.metrics, **result.metrics}
-    names = [on_test(objective.metric) for objective in spec.objectives] + ["test/rate/bits_per_token"]
-    return {name: metrics[name] for name in names if name in metrics}
-
-
-def _tracked(tracker: Tracker, spec: SearchSpec, record: TrialRecord) -> str:
-    """Returns the MLflow id of a trial that MLflow has not heard of, since its server was away."""
-    parent = tracker.open_study(spec.as_flat_dict(), {"t5vqvae.study": spec.name})
-    tracker.close(parent, "completed")
-    key = _key(record)
-    params = spec.run_spec(record.overrides).as_flat_dict()
-    mlflow_id = tracker.open_trial(parent, key, key, params, {"t5vqvae.study": spec.name, "run_id": record.run_id})
-    tracker.close(mlflow_id, record.status, record.tags)
-    return mlflow_id
-
-
-def _key(record: TrialRecord) -> str:
-    return f"{record.study}/{record.number:05d}"
-
-
-def compare(
-    spec: SearchSpec, metrics: Mapping[str, float], result: TestResult, holder: Version | None, version: Version
-) -> tuple[float | None, bool, str]:
-    """Returns the advantage over the alias's holder, whether it suffices, and the reason in a sentence."""
-    if holder is None:
-        return None, True, "no version held the alias"
-    if _same(holder, version):
-        return None, True, f"version {version.version} holds the alias already"
-    if holder.tags.get(DATA) != result.data_fingerprint:
-        return None, False, f"version {holder.version} was tested on other data, so the two cannot be compared"
-    theirs = json.loads(holder.tags.get(METRICS, "{}"))
-    effect, sentence = compared(spec.objectives[0], metrics, theirs, f"version {holder.version}")
-    return effect, effect is not None and effect > 0, sentence
-
-
-def _same(one: Version | None, other: Version) -> bool:
-    return one is not None and one.version == other.version
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,29 +17,26 @@ if __package__ in (None, ""):  # run as a script: sys.path[0] is tune/, whose mo
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import argparse
-import os
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from t5vqvae.errors import SettingError, TrackingError
-from t5vqvae.tracked import TRAINER
-from tune.exits import exit_status
-from tune.garbage import collected_seldom
-from tune.state import StudyPaths, state_dir
-from tune.study import SearchSpec, TrialRecord, contenders, load, pareto, read_records
-from tune.trial import TrialPlan
+from t5vqvae.runs.run import TRAINER
+from tune.execution.trial import TrialPlan
+from tune.process import collected_seldom, exit_status
+from tune.records.paths import StudyPaths, state_dir
+from tune.records.ranking import contenders, pareto
+from tune.records.record import TrialRecord, read_records
+from tune.spec.search import SearchSpec, load
 
 if TYPE_CHECKING:
-    from t5vqvae.tracking import Tracker
-    from tune.design import AblationSpec
-    from tune.stopping import Stop
+    from tune.execution.stopping import Stop
+from tune.execution.tracking import settle_tracking
+from tune.records.tracker import tracker_of
 
 QUICKSTART = "quickstart"
-SETTLE_SECONDS = 20
-"""How long the end of a search waits for the last trials' processes to let go of what they logged."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +67,14 @@ def search(
 
     Args:
         spec: The study.
-        state: Where studies live; None: see `tune.state.state_dir`.
+        state: Where studies live; None: see `tune.records.paths.state_dir`.
         warm_start: Another study, whose trials are told to the sampler where spaces overlap.
-        trainer: See `t5vqvae.tracked.TRAINER`.
+        trainer: See `t5vqvae.runs.run.TRAINER`.
 
     Raises:
         UserError: If the study cannot work; no trial has been started then.
     """
-    from tune.stopping import Stop
+    from tune.execution.stopping import Stop
 
     paths = StudyPaths(state_dir(state), spec.name)
     stop = Stop(spec.budget.hours)
@@ -100,9 +97,9 @@ def _run(
     spec: SearchSpec, plan: TrialPlan, records: dict[int, TrialRecord], stop: Stop, other: Path | None
 ) -> TrialPlan:
     """Runs the trials that are left, on Ray; returns the plan with the study's MLflow run."""
-    from tune.cluster import connect, num_concurrent
-    from tune.sampler import StudySearcher
-    from tune.session import run_trials
+    from tune.execution.ray_cluster import connect, num_concurrent
+    from tune.execution.searcher import StudySearcher
+    from tune.execution.session import run_trials
 
     with connect():
         stop.listen()  # again: Ray puts a handler of its own in place
@@ -128,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _carry_out(options: argparse.Namespace) -> int:
     spec = _spec(options)
     if options.dry_run:
-        from tune.dry_run import dry_run
+        from tune.sampling.dry_run import dry_run
 
         print(dry_run(spec))
         return 0
@@ -188,14 +185,6 @@ def _opened(spec: SearchSpec, plan: TrialPlan) -> TrialPlan:
     return plan
 
 
-def tracker_of(spec: SearchSpec | AblationSpec, paths: StudyPaths) -> Tracker:
-    """Returns where a study is tracked: its own setting, MLFLOW_TRACKING_URI, or a database under the state folder."""
-    from t5vqvae.tracking import Tracker
-
-    uri = spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.state}/mlflow.db"
-    return Tracker(uri, spec.tracking.experiment or spec.name)
-
-
 def _storage_of(study: str | None, paths: StudyPaths) -> Path | None:
     """Returns the Optuna storage of another study under the same state folder."""
     if study is None:
@@ -231,26 +220,6 @@ def _conclude(spec: SearchSpec, plan: TrialPlan, records: dict[int, TrialRecord]
         with suppress(TrackingError):  # promotion does it again
             plan.tracker.log_model(best.mlflow_id, Path(best.checkpoint))
     return SearchResult(spec.name, found, best, pareto(found, spec), plan.parent_id, stopped)
-
-
-def settle_tracking(plan: TrialPlan, records: dict[int, TrialRecord]) -> None:
-    """Sends what waits, completes records with the MLflow ids that came late, and leaves no run RUNNING."""
-    tracker, trials = plan.tracker, plan.paths.trials
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while (
-        tracker.replay(trials) and time.monotonic() < deadline
-    ):  # a process that was just killed may still hold its log
-        tracker.check()
-        time.sleep(0.5)
-    late = [number for number, record in records.items() if record.mlflow_id is None]
-    mlflow_ids = tracker.trials(plan.parent_id) if late else {}  # at once: each by its key takes as long
-    for number in late:
-        if (mlflow_id := mlflow_ids.get(plan.key(number))) is not None:
-            records[number] = replace(records[number], mlflow_id=mlflow_id)
-            records[number].write(plan.paths.trial(number))
-    by_key = {plan.key(number): record.status for number, record in records.items()}
-    for key, mlflow_id in tracker.running(plan.parent_id).items():
-        tracker.close(mlflow_id, by_key.get(key, "interrupted"))
 
 
 if __name__ == "__main__":

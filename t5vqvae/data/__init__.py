@@ -1,14 +1,14 @@
 """Corpora, tokenizers and batches; see `corpus.py` to add a corpus."""
 
 from t5vqvae.data.batch import IGNORED_LABEL, Batch
-from t5vqvae.data.corpus import Corpus, CorpusConfig, Example
-from t5vqvae.data.plan import BatchPlan, evaluation_batches
+from t5vqvae.data.batching import BatchPlan, evaluation_batches
+from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example
+from t5vqvae.data.corpora.public import corpus_folder, fetch
+from t5vqvae.data.corpora.registry import GrammarCorpus, HubCorpus, MathCorpus, PublicCorpus, TextCorpus
+from t5vqvae.data.corpora.sources import SOURCES
 from t5vqvae.data.prepare import DataConfig, PreparedData, prepare, prepare_test
-from t5vqvae.data.public import corpus_folder, fetch
-from t5vqvae.data.sources import SOURCES
 from t5vqvae.data.split import TokenizedSplit
 from t5vqvae.data.tokenizer import TokenizerConfig, build_tokenizer
-from t5vqvae.data.variants import GrammarCorpus, HubCorpus, MathCorpus, PublicCorpus, TextCorpus
 
 __all__ = [
     "IGNORED_LABEL",

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t5vqvae.config import Config, setting
-from t5vqvae.data import variants
-from t5vqvae.data.corpus import Corpus, CorpusConfig, Example
-from t5vqvae.data.files import digest, locked, written_whole
+from t5vqvae.data.corpora import registry as variants
+from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example
 from t5vqvae.data.split import Tokenized, TokenizedSplit, write_split
 from t5vqvae.data.tokenizer import TokenizerConfig, backbone_stamp, build_tokenizer, load_pretrained, resolved_kind
 from t5vqvae.errors import DataError
+from t5vqvae.files import atomic_write, digest, locked
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -122,7 +122,7 @@ def _prepared_folder(config: DataConfig, cache_dir: Path, backbone: str | None) 
         with locked(shortcut):
             if not _leads_to_folder(shortcut):
                 folder = _prepare(config, cache_dir, backbone)
-                with written_whole(shortcut) as scratch:
+                with atomic_write(shortcut) as scratch:
                     scratch.write_text(folder.name)
     return cache_dir / "prepared" / shortcut.read_text()
 
@@ -141,7 +141,7 @@ def _prepare(config: DataConfig, cache_dir: Path, backbone: str | None) -> Path:
     folder = cache_dir / "prepared" / fingerprint[:24]
     with locked(folder):
         if not folder.exists():
-            with written_whole(folder, folder=True) as scratch:
+            with atomic_write(folder, folder=True) as scratch:
                 tokenizer.save_pretrained(scratch / "tokenizer")
                 facts = _write_splits(corpus, tokenizer, (config.max_length, max_target_length), scratch)
                 (scratch / "facts.json").write_text(json.dumps({"fingerprint": fingerprint, **facts}))

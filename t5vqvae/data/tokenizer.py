@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from t5vqvae.config import Config, setting
-from t5vqvae.data.corpus import Example
-from t5vqvae.data.files import digest, locked, stamp, written_whole
+from t5vqvae.data.corpora.base import Example
 from t5vqvae.data.unigram import learn_pieces
 from t5vqvae.errors import DataError, SettingError
+from t5vqvae.files import atomic_write, digest, locked, stamp
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -85,7 +85,7 @@ def build_tokenizer(
     with locked(path):
         if not path.exists():
             trained = _train_latex(texts) if size is None else _train_unigram(texts, size)
-            with written_whole(path) as scratch:
+            with atomic_write(path) as scratch:
                 trained.save(str(scratch))
     return _wrap(path)
 

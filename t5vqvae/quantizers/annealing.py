@@ -12,7 +12,7 @@ from pydantic import model_validator
 from t5vqvae.config import setting
 from t5vqvae.errors import SettingError
 from t5vqvae.quantizers.base import Quantizer, QuantizerConfig
-from t5vqvae.quantizers.relaxation import annealed
+from t5vqvae.quantizers.parts.relaxation import annealed
 
 
 class AnnealedConfig(QuantizerConfig):

@@ -24,15 +24,15 @@ from torch import Tensor, nn
 
 from t5vqvae.config import setting
 from t5vqvae.errors import SettingError
-from t5vqvae.quantizers.affine import AFFINES, AffineKind
-from t5vqvae.quantizers.assignment import nearest
 from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig
-from t5vqvae.quantizers.estimators import ESTIMATORS, Estimator
-from t5vqvae.quantizers.revival import follow_counts, revive
-from t5vqvae.quantizers.selection import Selection, sample_many, sample_topk
-from t5vqvae.quantizers.starts import Start, num_vectors_for, place_entries
-from t5vqvae.quantizers.sync import gather_rows, gather_together
-from t5vqvae.quantizers.terms import mean_squared, missing_entropy, orthogonality
+from t5vqvae.quantizers.parts.affine import AFFINES, AffineKind
+from t5vqvae.quantizers.parts.assignment import nearest
+from t5vqvae.quantizers.parts.distributed import gather_rows, gather_together
+from t5vqvae.quantizers.parts.estimators import ESTIMATORS, Estimator
+from t5vqvae.quantizers.parts.initialization import Start, num_vectors_for, place_entries
+from t5vqvae.quantizers.parts.losses import mean_squared, missing_entropy, orthogonality
+from t5vqvae.quantizers.parts.revival import follow_counts, revive
+from t5vqvae.quantizers.parts.selection import Selection, sample_many, sample_topk
 
 __all__ = ["CodebookConfig", "CodebookQuantizer", "mean_squared"]
 

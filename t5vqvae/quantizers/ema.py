@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from t5vqvae.config import setting
-from t5vqvae.quantizers.assignment import mean_by_code
 from t5vqvae.quantizers.codebook import CodebookConfig, CodebookQuantizer
+from t5vqvae.quantizers.parts.assignment import mean_by_code
 
 
 class EMAConfig(CodebookConfig):

@@ -23,7 +23,7 @@ from torch import Tensor
 from t5vqvae.config import setting
 from t5vqvae.errors import SettingError
 from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig
-from t5vqvae.quantizers.estimators import straight_through
+from t5vqvae.quantizers.parts.estimators import straight_through
 
 PUBLISHED_LEVELS = {
     256: (8, 6, 5),

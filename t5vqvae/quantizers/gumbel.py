@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from t5vqvae.config import setting
 from t5vqvae.errors import SettingError
 from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig
-from t5vqvae.quantizers.relaxation import (
+from t5vqvae.quantizers.parts.initialization import kmeans, num_vectors_for, sample_rows
+from t5vqvae.quantizers.parts.relaxation import (
     Choice,
     Relaxation,
     annealed,
@@ -39,7 +40,6 @@ from t5vqvae.quantizers.relaxation import (
     negative_distances,
     straight_through_mixture,
 )
-from t5vqvae.quantizers.starts import kmeans, num_vectors_for, sample_rows
 
 TEMPERATURES = {"untied": (2.0, 0.5), "decoupled": (0.3, 0.05), "tied": (1.0, 0.0625)}
 """First and last temperature of each form: wav2vec 2.0's; what converged in the reference's check; DALL-E's."""

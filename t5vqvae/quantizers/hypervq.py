@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from t5vqvae.config import setting
 from t5vqvae.quantizers.annealing import AnnealedConfig, AnnealedQuantizer
 from t5vqvae.quantizers.base import Packed
-from t5vqvae.quantizers.relaxation import (
+from t5vqvae.quantizers.parts.relaxation import (
     Relaxation,
     choose,
     likeliest,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from t5vqvae.config import setting
 from t5vqvae.quantizers.codebook import CodebookConfig, CodebookQuantizer
-from t5vqvae.quantizers.starts import canonical_order, kmeans
+from t5vqvae.quantizers.parts.initialization import canonical_order, kmeans
 
 
 class KMeansConfig(CodebookConfig):

@@ -24,10 +24,10 @@ from torch import Tensor
 from t5vqvae.config import setting
 from t5vqvae.errors import SettingError
 from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig
-from t5vqvae.quantizers.estimators import straight_through
-from t5vqvae.quantizers.relaxation import entropy
-from t5vqvae.quantizers.sync import sum_over_workers
-from t5vqvae.quantizers.terms import mean_squared
+from t5vqvae.quantizers.parts.distributed import sum_over_workers
+from t5vqvae.quantizers.parts.estimators import straight_through
+from t5vqvae.quantizers.parts.losses import mean_squared
+from t5vqvae.quantizers.parts.relaxation import entropy
 
 
 class LFQConfig(QuantizerConfig):

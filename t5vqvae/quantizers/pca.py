@@ -26,9 +26,9 @@ from torch import Tensor
 
 from t5vqvae.config import setting
 from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig
-from t5vqvae.quantizers.estimators import straight_through
-from t5vqvae.quantizers.starts import num_vectors_for
-from t5vqvae.quantizers.sync import gather_rows
+from t5vqvae.quantizers.parts.distributed import gather_rows
+from t5vqvae.quantizers.parts.estimators import straight_through
+from t5vqvae.quantizers.parts.initialization import num_vectors_for
 
 SMALLEST_SPREAD = 1e-6
 

@@ -19,8 +19,8 @@ from t5vqvae.config import setting
 from t5vqvae.errors import SettingError
 from t5vqvae.quantizers.base import Packed
 from t5vqvae.quantizers.ema import EMAConfig, EMAQuantizer
-from t5vqvae.quantizers.revival import revive
-from t5vqvae.quantizers.starts import Start
+from t5vqvae.quantizers.parts.initialization import Start
+from t5vqvae.quantizers.parts.revival import revive
 
 
 class RoleConfig(EMAConfig):

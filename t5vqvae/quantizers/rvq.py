@@ -21,7 +21,7 @@ from t5vqvae.config import setting
 from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig
 from t5vqvae.quantizers.codebook import CodebookQuantizer
 from t5vqvae.quantizers.ema import EMAConfig
-from t5vqvae.quantizers.estimators import straight_through
+from t5vqvae.quantizers.parts.estimators import straight_through
 from t5vqvae.quantizers.vq import VQConfig
 
 

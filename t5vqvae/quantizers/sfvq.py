@@ -30,10 +30,10 @@ from torch import Tensor, nn
 
 from t5vqvae.config import setting
 from t5vqvae.errors import SettingError
-from t5vqvae.quantizers.assignment import nearest
 from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig
-from t5vqvae.quantizers.estimators import straight_through
-from t5vqvae.quantizers.terms import mean_squared
+from t5vqvae.quantizers.parts.assignment import nearest
+from t5vqvae.quantizers.parts.estimators import straight_through
+from t5vqvae.quantizers.parts.losses import mean_squared
 
 START_VECTORS = 10_000
 NEW_CORNER_AT = 0.01

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from t5vqvae.config import setting
 from t5vqvae.quantizers.base import Packed
 from t5vqvae.quantizers.codebook import CodebookConfig, CodebookQuantizer
-from t5vqvae.quantizers.terms import both_ways
+from t5vqvae.quantizers.parts.losses import both_ways
 
 
 class SimVQConfig(CodebookConfig):

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from t5vqvae.config import setting
 from t5vqvae.quantizers.annealing import AnnealedConfig, AnnealedQuantizer
-from t5vqvae.quantizers.assignment import nearest
 from t5vqvae.quantizers.base import Packed
-from t5vqvae.quantizers.relaxation import Relaxation, choose, negative_distances
-from t5vqvae.quantizers.starts import kmeans, num_vectors_for, sample_rows
+from t5vqvae.quantizers.parts.assignment import nearest
+from t5vqvae.quantizers.parts.initialization import kmeans, num_vectors_for, sample_rows
+from t5vqvae.quantizers.parts.relaxation import Relaxation, choose, negative_distances
 
 
 class SoftConfig(AnnealedConfig):

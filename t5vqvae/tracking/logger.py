@@ -16,13 +16,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from t5vqvae.tracking.connection import one_line, without_password
-from t5vqvae.tracking.delivery import Delivery, NotYetError
-from t5vqvae.tracking.journal import Entry, Journal, leftovers
-from t5vqvae.tracking.names import split_finite
+from t5vqvae.tracking.outbox.delivery import Delivery, NotYetError
+from t5vqvae.tracking.outbox.journal import Entry, Journal, leftovers
+from t5vqvae.tracking.outbox.replay import send_journal
 from t5vqvae.tracking.plots import usage_svg
-from t5vqvae.tracking.replay import send_journal
-from t5vqvae.tracking.runs import Destination, now
+from t5vqvae.tracking.server.connection import one_line, without_password
+from t5vqvae.tracking.server.limits import split_finite
+from t5vqvae.tracking.server.runs import Destination, now
 from t5vqvae.tracking.system import SystemMetrics
 
 log = logging.getLogger("t5vqvae.tracking")

@@ -14,8 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from t5vqvae import checkpoint as checkpoints
-from t5vqvae.tracking.runs import Destination
+from t5vqvae.tracking.server.runs import Destination
+from t5vqvae.training import checkpoint as checkpoints
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -71,7 +71,7 @@ def save_model(
     longest = spec.evaluate.max_new_tokens or spec.data.max_target_length or spec.data.max_length
     mlflow.pyfunc.save_model(
         path,
-        python_model=str(PACKAGE / "pyfunc.py"),
+        python_model=str(PACKAGE / "tracking" / "pyfunc.py"),
         artifacts={"model": str(checkpoint / "model"), "spec": str(checkpoint / "spec.json")},
         code_paths=[str(PACKAGE)],
         signature=signature(longest),

@@ -13,15 +13,15 @@ from urllib.parse import quote
 
 from t5vqvae.errors import TrackingError
 from t5vqvae.tracking import provenance
-from t5vqvae.tracking.connection import probe, resolve, translated, without_password
-from t5vqvae.tracking.delivery import JOINED, Delivery
-from t5vqvae.tracking.journal import Entry
 from t5vqvae.tracking.logger import RunLogger
-from t5vqvae.tracking.names import split_finite
-from t5vqvae.tracking.registry import Registry
-from t5vqvae.tracking.replay import replay
-from t5vqvae.tracking.results import StoredResult, find_result, stored_spec
-from t5vqvae.tracking.runs import MLFLOW_STATUS, Destination, Kind, Opening, children, find, now
+from t5vqvae.tracking.outbox.delivery import JOINED, Delivery
+from t5vqvae.tracking.outbox.journal import Entry
+from t5vqvae.tracking.outbox.replay import replay
+from t5vqvae.tracking.server.connection import probe, resolve, translated, without_password
+from t5vqvae.tracking.server.limits import split_finite
+from t5vqvae.tracking.server.registry import Registry
+from t5vqvae.tracking.server.results import StoredResult, find_result, stored_spec
+from t5vqvae.tracking.server.runs import MLFLOW_STATUS, Destination, Kind, Opening, children, find, now
 
 
 class Tracker:

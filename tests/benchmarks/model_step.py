@@ -20,8 +20,8 @@ from typing import Any
 import torch
 
 from t5vqvae.data import Batch
-from t5vqvae.spec import RunSpec
-from t5vqvae.train import Trainer
+from t5vqvae.spec.run import RunSpec
+from t5vqvae.training.trainer import Trainer
 
 VOCABULARY, BATCH, LENGTH = 32_128, 32, 32
 SMALL = {

@@ -1,4 +1,4 @@
-"""Does every quantizer learn? All variants and their peers on the token task of `tests/quantizers/token_task.py`.
+"""Does every quantizer learn? All variants and their peers on the token task of `tests/support/token_task.py`.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/quantizer_learning.py \\
         --output tests/benchmarks/results/quantizer_learning.md
@@ -31,7 +31,7 @@ import torch
 import vector_quantize_pytorch as library
 from torch import Tensor, nn
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "quantizers"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from token_task import CODES, WIDTH, Score, train
 
 from t5vqvae.quantizers import QuantizerConfig, QuantizerOutput
@@ -203,7 +203,7 @@ def heading(seeds: list[int], num_steps: int) -> str:
 
     {COMMAND}
 
-Token task of `tests/quantizers/token_task.py`, K = {CODES}, {num_steps} steps, seeds {seeds}; means, and the range over
+Token task of `tests/support/token_task.py`, K = {CODES}, {num_steps} steps, seeds {seeds}; means, and the range over
 seeds. torch {torch.__version__}, vector-quantize-pytorch {version("vector-quantize-pytorch")}, {platform.machine()}.
 Accuracy is with hard codes; `soft` where the variant's continuous output scores otherwise (its rate has no bound).
 Perplexity is that of whole codes; bits are the codebooks' entropies summed, as in `rate/bits_per_token`. What the last

@@ -30,8 +30,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from t5vqvae.quantizers import QuantizerConfig
-from t5vqvae.quantizers.assignment import mean_by_code, nearest
-from t5vqvae.quantizers.sync import gather_together
+from t5vqvae.quantizers.parts.assignment import mean_by_code, nearest
+from t5vqvae.quantizers.parts.distributed import gather_together
 
 B, T, C = 32, 32, 512
 SIZES = (2000, 8192, 22000, 65536)

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.interpolate import RBFInterpolator
 from scipy.stats.qmc import Sobol
 
-from tune.study import SearchSpec
+from tune.spec.search import SearchSpec
 
 FILE = Path(__file__).parent / "results" / "search_curves.csv"
 STEPS, EVERY = 120, 10
@@ -107,7 +107,7 @@ def record(num_runs: int) -> None:
     """Trains what is missing of the first `num_runs` points."""
     import torch
 
-    from t5vqvae.train import train
+    from t5vqvae.training.trainer import train
 
     torch.set_num_threads(1)
 

@@ -50,7 +50,7 @@ def base(steps: int) -> dict[str, Any]:
 def ours(folder: Path, trials: int, steps: int) -> None:
     """Searches as `t5vqvae search` does."""
     from tune.search import search
-    from tune.study import SearchSpec
+    from tune.spec.search import SearchSpec
 
     study = {
         "name": "frameworks",
@@ -103,7 +103,7 @@ def ray_worker(config: dict[str, Any]) -> None:
     import ray.train
     import torch
 
-    from t5vqvae.spec import RunSpec
+    from t5vqvae.spec.run import RunSpec
     from tests.benchmarks.search_noted import train
 
     torch.set_num_threads(1)
@@ -120,7 +120,7 @@ def transformers(folder: Path, trials: int, steps: int) -> None:
     from transformers import TrainingArguments
 
     from t5vqvae.data import prepare
-    from t5vqvae.spec import RunSpec
+    from t5vqvae.spec.run import RunSpec
     from tests.benchmarks.search_transformers import Examples, NotedTrainer, Updates, collate
 
     torch.set_num_threads(1)

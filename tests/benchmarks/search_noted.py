@@ -15,14 +15,14 @@ from pathlib import Path
 
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from t5vqvae import train as trainer
-from t5vqvae.spec import RunSpec
+from t5vqvae.spec.run import RunSpec
+from t5vqvae.training import trainer
 
 FILE = "notes.jsonl"
 
 
 def train(spec: RunSpec, *, cache_dir: Path, resume_from: Path | None = None) -> Iterator[trainer.Milestone]:
-    """Trains as `t5vqvae.train.train` does."""
+    """Trains as `t5vqvae.training.trainer.train` does."""
     with noted(cache_dir.parent) as note:
         for milestone in trainer.train(spec, cache_dir=cache_dir, resume_from=resume_from):
             note["evaluated"] = time.time()

@@ -16,8 +16,8 @@ import numpy as np
 
 from tests.benchmarks.search_curves import EVERY, FILE, MILESTONES, STEPS, Surface, study
 from tests.benchmarks.search_tables import described, parser, write
-from tune.asha import Rungs
-from tune.suggest import Suggestions
+from tune.execution.asha import Rungs
+from tune.sampling.suggestions import Suggestions
 
 SHARE = 0.99
 RANDOM, TPE = {"name": "random"}, {"name": "tpe", "num_startup": 10}

@@ -4,7 +4,7 @@
     python -m tests.benchmarks.search_scale thin --trials 300
     python -m tests.benchmarks.search_scale ray --trials 100
 
-Trials are those of `tests/tune/stub.py`: real checkpoints and records, made-up metrics, no training. `ray` runs them
+Trials are those of `tests/support/stub.py`: real checkpoints and records, made-up metrics, no training. `ray` runs them
 through `tune.search.search` as a user does. `thin` gives the same searcher, halving, ledger, retention and tracking the
 calls that Ray Tune gives them, in its order, with the trials in a process of their own (`search_thin.py`): what one
 costs without Ray. `untracked` is `thin` without MLflow. CPU time is that of the driver's process, all its threads, from
@@ -29,14 +29,14 @@ from typing import Any
 
 from tests.benchmarks.search_tables import described, parser, write
 from tests.benchmarks.search_thin import counted, resident_mb, run_thin
-from tune import session
-from tune.callbacks import Ledger
-from tune.cluster import connect
+from tune.execution import session
+from tune.execution.ray_cluster import connect
+from tune.execution.recorder import TrialRecorder
+from tune.records.paths import StudyPaths
 from tune.search import search
-from tune.state import StudyPaths
-from tune.study import SearchSpec
+from tune.spec.search import SearchSpec
 
-STUB = "tests.tune.stub:train"
+STUB = "tests.support.stub:train"
 
 
 @dataclass
@@ -90,10 +90,10 @@ def study(trials: int) -> SearchSpec:
     )
 
 
-def watched(samples: Samples) -> type[Ledger]:
+def watched(samples: Samples) -> type[TrialRecorder]:
     """Returns the ledger, sampling."""
 
-    class Watched(Ledger):
+    class Watched(TrialRecorder):
         def on_trial_start(self, *args: Any, **info: Any) -> None:
             if not samples.rows:
                 samples.take(len(self.records))
@@ -119,7 +119,7 @@ def measure(tier: str, trials: int, at: int, profile: Path | None) -> list[dict[
     profiler = cProfile.Profile(time.thread_time) if profile else None
     with tempfile.TemporaryDirectory() as folder, profiler or nullcontext():
         samples = Samples(StudyPaths(Path(folder), spec.name))
-        session.Ledger = watched(samples)  # type: ignore[misc]
+        session.TrialRecorder = watched(samples)  # type: ignore[misc]
         with counted(samples.requests), connect() if tier == "ray" else nullcontext():
             if tier == "ray":
                 search(spec, state=samples.paths.state, trainer=STUB)

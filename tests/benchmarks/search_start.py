@@ -21,9 +21,9 @@ from pathlib import Path
 from t5vqvae.data import prepare
 from tests.benchmarks.search_noted import read
 from tests.benchmarks.search_tables import described, parser, write
-from tune.cluster import connect
+from tune.execution.ray_cluster import connect
 from tune.search import search
-from tune.study import SearchSpec
+from tune.spec.search import SearchSpec
 
 TRAINER = "tests.benchmarks.search_noted:train"
 BASE = {

@@ -24,17 +24,18 @@ from optuna.distributions import IntDistribution
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
-from t5vqvae.tracked import follow
-from tune import session
-from tune.progress import Board
-from tune.record import TrialRecord
-from tune.retention import Retention
-from tune.sampler import StudySearcher
-from tune.search import tracker_of
-from tune.state import StudyPaths
-from tune.study import SearchSpec, contenders
-from tune.suggest import Suggestions
-from tune.trial import TrialPlan
+from t5vqvae.runs.follow import follow
+from tune.execution import session
+from tune.execution.retention import Retention
+from tune.execution.searcher import StudySearcher
+from tune.execution.trial import TrialPlan
+from tune.monitor.board import Board
+from tune.records.paths import StudyPaths
+from tune.records.ranking import contenders
+from tune.records.record import TrialRecord
+from tune.records.tracker import tracker_of
+from tune.sampling.suggestions import Suggestions
+from tune.spec.search import SearchSpec
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -59,7 +60,7 @@ def run_thin(spec: SearchSpec, paths: StudyPaths, trainer: str, *, tracked: bool
     scheduler = session.scheduler_of(spec, plan, searcher)
     board = Board(spec.name, ["validation/nll"], spec.budget.trials, Console(file=StringIO(), width=160))
     retention = Retention(paths, spec.retention.keep_best, lambda found: contenders(found, spec))
-    ledger = session.Ledger(spec, plan, records, retention, board)
+    ledger = session.TrialRecorder(spec, plan, records, retention, board)
     with _process(plan) as actor:
         while isinstance(suggested := searcher.suggest(name := str(searcher.suggestions.num_asked)), dict):
             run_trial(suggested, name, searcher=searcher, scheduler=scheduler, ledger=ledger, actor=actor)

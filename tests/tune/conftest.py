@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from survival import TRIALS, start
 
-from tests.tune.survival import TRIALS, start
-from tune.record import TrialRecord, read_records
-from tune.state import StudyPaths
+from tune.records.paths import StudyPaths
+from tune.records.record import TrialRecord, read_records
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, TrialRecord]:
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A state folder, with a cluster of two CPUs up."""
-    from tune.cluster import connect
+    from tune.execution.ray_cluster import connect
 
     folder = tmp_path_factory.mktemp("state")
     with pytest.MonkeyPatch.context() as patch:

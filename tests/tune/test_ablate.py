@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import recompute
+from ablations import RATE, RENAMED, WORSE, ablation
+from effects import TRAINER
 
 from t5vqvae.errors import UserError
-from tests.tune import recompute
-from tests.tune.ablations import RATE, RENAMED, WORSE, ablation
-from tests.tune.effects import TRAINER
 from tune import ablate as command
 from tune.ablate import ablate
-from tune.design import AblationSpec
-from tune.findings import TAKEN
+from tune.ablation.findings import TAKEN
+from tune.ablation.spec import AblationSpec
+from tune.records.paths import StudyPaths
+from tune.records.tracker import tracker_of
 from tune.report import main as report
-from tune.search import tracker_of
-from tune.state import StudyPaths
 
 pytestmark = pytest.mark.ray
 DIVERGES = {"name": "diverges", "overrides": {"optim.weight_decay": 0.25}}

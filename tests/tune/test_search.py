@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from searches import REAL, STUB, assert_all_agree, stub_study
+from survival import owner_of
 
 from t5vqvae.errors import UserError
-from tests.tune.searches import STUB, assert_all_agree, stub_study
-from tests.tune.survival import owner_of
 from tune import search as command
-from tune import session
+from tune.execution import session
+from tune.records.paths import StudyPaths
 from tune.search import search
-from tune.state import StudyPaths
 
 pytestmark = pytest.mark.ray
 
@@ -88,13 +88,13 @@ def test_a_process_that_dies_between_two_trials_costs_neither(state, monkeypatch
     spec = stub_study("between", 3, **sampler)
     paths = StudyPaths(state, "between")
 
-    class Killing(session.Ledger):
+    class Killing(session.TrialRecorder):
         def _finish(self, number, status):
             super()._finish(number, status)
             if number < 2:
                 os.kill(owner_of(paths, number), signal.SIGKILL)
 
-    monkeypatch.setattr(session, "Ledger", Killing)
+    monkeypatch.setattr(session, "TrialRecorder", Killing)
     search(spec, state=state, trainer=STUB)
     records = assert_all_agree(spec, state)
     assert [records[number].status for number in range(3)] == ["completed"] * 3
@@ -178,19 +178,5 @@ def test_ray_train_gives_back_what_stopped_trials_held_and_survives_a_killed_wor
     assert steps_trained(state, records[0].overrides["optim.learning_rate"], before) == [10, 20, 20, 30, 40]
     assert groups_in_use() == {}
 
-
-REAL = {
-    "data.corpus.size": 300,
-    "data.corpus.validation_size": 60,
-    "data.corpus.test_size": 60,
-    "quantizer.codebook_size": 64,
-    "optim.warmup_steps": 2,
-    "train.max_steps": 4,
-    "train.eval_every": 2,
-    "train.batch_size": 16,
-    "train.device": "cpu",
-    "evaluate.num_examples": 60,
-    "evaluate.num_generated": 8,
-}
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")

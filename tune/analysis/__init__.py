@@ -5,8 +5,8 @@ Ablations: `arms.py` (arms against a baseline), `factorial.py` and `fraction.py`
 `bootstrap.py`. Searches: `importance.py`, `response.py`, `front.py`.
 """
 
-from tune.analysis.arms import BESIDE, ArmResult, Comparison, Question, RunRow, compare_arms
 from tune.analysis.bootstrap import SentenceComparison, compare_bleu, compare_means
+from tune.analysis.comparison import BESIDE, ArmResult, Comparison, Question, RunRow, compare_arms
 from tune.analysis.effect import Effect, paired_differences, paired_effect
 from tune.analysis.equivalence import Equivalence, equivalence
 from tune.analysis.factorial import FactorialEffect, factorial_effects, fraction_contrasts, full_contrasts
@@ -15,7 +15,7 @@ from tune.analysis.front import Cost, cost, pareto
 from tune.analysis.holm import holm, pairs_needed, smallest_adjusted_p
 from tune.analysis.importance import Importance, fanova, ped_anova
 from tune.analysis.permutation import sign_flip_interval, sign_flip_test, smallest_p
-from tune.analysis.power import Demand, advice, detectable, power, seeds_needed
+from tune.analysis.power import PowerTarget, advice, detectable, power, seeds_needed
 from tune.analysis.response import LevelMean, Surface, main_effect, surface
 from tune.analysis.sequential import SequentialPlan
 
@@ -24,13 +24,13 @@ __all__ = [
     "ArmResult",
     "Comparison",
     "Cost",
-    "Demand",
     "Effect",
     "Equivalence",
     "FactorialEffect",
     "Fraction",
     "Importance",
     "LevelMean",
+    "PowerTarget",
     "Question",
     "RunRow",
     "SentenceComparison",

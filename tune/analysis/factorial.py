@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tune.analysis.arms import Question, Verdict, verdict
+from tune.analysis.comparison import Question, Verdict, verdict
 from tune.analysis.effect import Effect, paired_effect
 from tune.analysis.equivalence import equivalence
 from tune.analysis.fraction import Fraction

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tune.analysis.importance import Trial, completed
-from tune.objective import dominates
+from tune.spec.objective import dominates
 
 
 @dataclass(frozen=True)

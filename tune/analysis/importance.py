@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tune.objective import Direction
+from tune.spec.objective import Direction
 
 Trial = Mapping[str, Any]
 MIN_TRIALS = 8

@@ -27,7 +27,7 @@ _WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 
 @dataclass(frozen=True)
-class Demand:
+class PowerTarget:
     """What a comparison is asked to show.
 
     Attributes:
@@ -43,7 +43,7 @@ class Demand:
     test: Test = "permutation"
 
 
-def power(difference: float, sd: float, num_seeds: int, demand: Demand = Demand()) -> float:
+def power(difference: float, sd: float, num_seeds: int, demand: PowerTarget = PowerTarget()) -> float:
     """Returns the chance that `num_seeds` pairs show a true mean `difference`.
 
     Args:
@@ -79,14 +79,14 @@ def _needed_shifts(num_seeds: int, alpha: float) -> np.ndarray:
     return np.sort([-sign_flip_interval(sample, 1 - alpha)[0] for sample in samples])
 
 
-def detectable(sd: float, num_seeds: int, demand: Demand = Demand()) -> float:
+def detectable(sd: float, num_seeds: int, demand: PowerTarget = PowerTarget()) -> float:
     """Returns the smallest true difference shown with chance `demand.power`; inf when no difference can be."""
     if power(1e3 * sd, sd, num_seeds, demand) < demand.power:
         return math.inf
     return float(optimize.brentq(lambda x: power(x, sd, num_seeds, demand) - demand.power, 0.0, 1e3 * sd))
 
 
-def seeds_needed(difference: float, sd: float, demand: Demand = Demand()) -> int | None:
+def seeds_needed(difference: float, sd: float, demand: PowerTarget = PowerTarget()) -> int | None:
     """Returns the fewest pairs that show a true `difference` with chance `demand.power`; None beyond 10,000."""
     low, high = 1, 2
     while power(difference, sd, high, demand) < demand.power:
@@ -99,7 +99,7 @@ def seeds_needed(difference: float, sd: float, demand: Demand = Demand()) -> int
     return high
 
 
-def advice(asked: float, sd: float, num_seeds: int, metric: str, demand: Demand = Demand()) -> str:
+def advice(asked: float, sd: float, num_seeds: int, metric: str, demand: PowerTarget = PowerTarget()) -> str:
     """Says in one sentence what `num_seeds` seeds can show, and how many the question needs.
 
     Args:

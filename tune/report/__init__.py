@@ -5,7 +5,7 @@
 """
 
 from tune.report.ablation import AblationReport
+from tune.report.build import main, search_report
 from tune.report.search import SearchReport
-from tune.report.study import main, search_report
 
 __all__ = ["AblationReport", "SearchReport", "main", "search_report"]

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from t5vqvae.data.files import written_whole
+from t5vqvae.files import atomic_write
 from tune.analysis import Comparison, Cost, FactorialEffect, RunRow
 from tune.report import figures, tables
 from tune.report.factors import Factors
 from tune.report.forest import Line, forest
 from tune.report.page import Section, anchor, link, listing, page, table
-from tune.report.words import answer, caveats, label
+from tune.report.sentences import answer, caveats, label
 
 INTERVALS = {
     "permutation": "intervals of what that test does not reject",
@@ -167,7 +167,7 @@ def write_all(folder: Path, texts: Mapping[str, str]) -> list[Path]:
     """Writes files into a folder, each whole or not at all; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
-        with written_whole(folder / name) as scratch:
+        with atomic_write(folder / name) as scratch:
             scratch.write_text(text, encoding="utf-8")
     return [folder / name for name in texts]
 

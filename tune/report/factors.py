@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from t5vqvae.config import short_names
 from tune.analysis import FactorialEffect, Question
-from tune.arms import short_names
 from tune.report.forest import Line
 from tune.report.page import Section, anchor, table
+from tune.report.sentences import claim, counted, interval, label, p_text
 from tune.report.tables import as_markdown
-from tune.report.words import claim, counted, interval, label, p_text
 
 FEW = 4
 """Main effects up to which the answer names each."""

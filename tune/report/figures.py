@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from t5vqvae.config import short_names
 from tune.analysis import Comparison, Importance, LevelMean, Surface
 from tune.analysis.importance import Trial
-from tune.arms import short_names
 from tune.report.page import Figure, anchor
-from tune.report.words import label
+from tune.report.sentences import label
 
 COLOURS = {
     "better": "#0b6e99",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tune.analysis import Effect, Question
-from tune.report.words import interval, signed
+from tune.report.sentences import interval, signed
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from t5vqvae.config import short_names
 from tune.analysis import Cost, Importance, fanova, main_effect, pareto, ped_anova, surface
 from tune.analysis.importance import Trial, completed, searched
-from tune.arms import short_names
-from tune.objective import Direction
 from tune.report import figures
 from tune.report.ablation import write_all
 from tune.report.page import Figure, Section, link, listing, page, table
+from tune.report.sentences import label
 from tune.report.tables import as_csv
-from tune.report.words import label
+from tune.spec.objective import Direction
 
 AGAINST = ("rate/bits_per_token", "cost/step_seconds")
 MAX_AXES = 7

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tune.analysis import ArmResult, Comparison, FactorialEffect
-from tune.report.words import interval, label, p_text
+from tune.report.sentences import interval, label, p_text
 
 ESCAPES = {letter: f"\\{letter}" for letter in "&%$#_{}"}
 ESCAPES |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}

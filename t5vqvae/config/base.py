@@ -1,0 +1,227 @@
+"""Configs: frozen, strict sections of a spec; variants chosen by name; and the one override language.
+
+A *config* is one section of a spec. A *variant* is a config picked by its `name` out of a family (quantizers,
+corpora, models): subclass the family's base, give it `name: Literal["mine"] = "mine"`, and import the file in the
+family's package. Settings are changed only by `{dotted.path: value}` overrides (`with_overrides`).
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic.fields import FieldInfo
+
+from t5vqvae.config.paths import flatten
+from t5vqvae.errors import SettingError, did_you_mean
+
+Overrides = Mapping[str, Any]
+
+
+def setting(default: Any = ..., *, result: bool = True, **kwargs: Any) -> Any:
+    """Declares a field of a config.
+
+    Args:
+        default: Its value when nothing is said.
+        result: False for what cannot change a result (how many workers, progress bars): such settings stay out
+            of the run id.
+        kwargs: As `pydantic.Field` takes them: `gt`, `ge`, `lt`, `le`, `description`.
+    """
+    return Field(default, json_schema_extra={"result": result}, **kwargs)
+
+
+class Config(BaseModel):
+    """A section of a spec: frozen, and it refuses fields that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Builds the config from plain values (YAML, JSON).
+
+        Raises:
+            SettingError: If a setting is unknown or out of range; one line a setting.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise SettingError("\n".join(_explain(cls, detail) for detail in error.errors())) from None
+
+    def as_dict(self, only_results: bool = False) -> dict[str, Any]:
+        """Returns plain nested values, `parse`'s inverse.
+
+        Args:
+            only_results: Leave out the settings that cannot change a result.
+        """
+        values = self.model_dump(mode="json")
+        return _without_neutral(self, values) if only_results else values
+
+    def as_flat_dict(self) -> dict[str, Any]:
+        """Returns `{dotted.path: value}` of every leaf setting."""
+        return flatten(self.as_dict())
+
+    def with_overrides(self, overrides: Overrides) -> Self:
+        """Returns a copy with `{dotted.path: value}` applied.
+
+        Changing a variant's `name` keeps what the old variant was told and the new one also knows, and drops the
+        rest: `quantizer.name=none` on an `ema` base does not complain about the base's decay.
+
+        Raises:
+            SettingError: If a path is unknown or a value out of range.
+        """
+        return type(self).parse(apply_overrides(type(self), self.as_dict(), overrides))
+
+
+class Variant(Config):
+    """A config chosen by its `name` out of a family; the direct subclasses of `Variant` are the families."""
+
+    variants: ClassVar[dict[str, type[Variant]]]
+    name: str
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if Variant in cls.__bases__:
+            cls.variants = {}
+        elif get_origin(cls.model_fields["name"].annotation) is Literal:
+            cls.variants[cls.model_fields["name"].default] = cls
+
+    @classmethod
+    def any(cls) -> Any:
+        """Returns the field type that accepts every variant of the family registered so far."""
+        variants = tuple(cls.variants.values())
+        if len(variants) == 1:
+            return SerializeAsAny[variants[0]]  # type: ignore[misc, valid-type]
+        return SerializeAsAny[Annotated[Union[variants], Field(discriminator="name")]]  # type: ignore  # noqa: UP007
+
+
+def apply_overrides(config: type[Config], values: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
+    """Returns nested `values` of `config` with `{dotted.path: value}` applied; see `Config.with_overrides`."""
+    values = _copy(values)
+    for path in sorted(overrides, key=lambda path: not path.endswith(".name")):
+        _assign(config, values, path, overrides[path])
+    return values
+
+
+def _assign(config: type[Config], values: dict[str, Any], path: str, value: Any) -> None:
+    """Sets one path in nested `values`, switching variants where the path names one."""
+    *parents, leaf = path.split(".")
+    here: Any = values
+    fields: type[BaseModel] | None = config
+    for depth, parent in enumerate(parents):
+        fields = _section(fields, parent, here.get(parent)) if fields else None
+        if here.get(parent) is None and fields is not None:
+            here[parent] = {}
+        here = here.get(parent)
+        if not isinstance(here, dict):
+            known = config.model_fields if depth == 0 else {}
+            raise SettingError(f"{path} is unknown{did_you_mean(parent, known)}")
+    if leaf == "name" and fields is not None and issubclass(fields, Variant) and value != here.get("name"):
+        kept = _shared_settings(fields, here, value)
+        here.clear()
+        here.update(kept)
+    here[leaf] = value
+
+
+def _shared_settings(old: type[Variant], values: Mapping[str, Any], name: Any) -> dict[str, Any]:
+    """Returns what `old` was told (its non-default values) and the variant called `name` also knows."""
+    new = old.variants.get(name)
+    if new is None:
+        return {}
+    known = set(new.model_fields) & set(old.model_fields) - {"name"}
+    return {key: values[key] for key in known if key in values and values[key] != old.model_fields[key].default}
+
+
+def _section(fields: type[BaseModel], name: str, values: Any) -> type[BaseModel] | None:
+    """Returns the config class behind field `name`; of a variant, the one that `values["name"]` picks."""
+    info = fields.model_fields.get(name)
+    if info is None:
+        return None
+    candidates = [t for t in _leaf_types(info.annotation) if isinstance(t, type) and issubclass(t, BaseModel)]
+    if len(candidates) > 1 and isinstance(values, Mapping):
+        named = [t for t in candidates if t.model_fields["name"].default == values.get("name")]
+        return (named or candidates)[0]
+    return candidates[0] if candidates else None
+
+
+def _leaf_types(annotation: Any) -> list[Any]:
+    """Returns the classes that a field's annotation is made of."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _leaf_types(get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        return [leaf for part in get_args(annotation) for leaf in _leaf_types(part)]
+    return [annotation]
+
+
+def _copy(values: Any) -> Any:
+    return {key: _copy(value) for key, value in values.items()} if isinstance(values, dict) else values
+
+
+def _without_neutral(config: BaseModel, values: dict[str, Any]) -> dict[str, Any]:
+    """Drops the settings declared `result=False`, at every depth."""
+    kept = {}
+    for key, value in values.items():
+        extra = type(config).model_fields[key].json_schema_extra
+        if isinstance(extra, dict) and extra.get("result") is False:
+            continue
+        inner = getattr(config, key)
+        kept[key] = _without_neutral(inner, value) if isinstance(inner, BaseModel) else value
+    return kept
+
+
+def _explain(config: type[Config], detail: Any) -> str:
+    """Turns one pydantic error into one line: setting, value, rule."""
+    names, fields = _walk(config, detail["loc"])
+    path = ".".join(names)
+    kind, value = detail["type"], detail["input"]
+    if kind == "extra_forbidden":
+        return f"{path} is unknown{did_you_mean(names[-1], fields.model_fields if fields else (), names[:-1])}"
+    if kind == "missing":
+        return f"{path} is missing; it has no default"
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        known = detail.get("ctx", {}).get("expected_tags", "")
+        given = value.get("name") if isinstance(value, Mapping) else value
+        return f"{path}.name={given!r} must be one of {known}"
+    info = fields.model_fields.get(names[-1]) if fields and names else None
+    if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal") and info is not None:
+        return f"{path}={value!r} {_range_rule(info)}"
+    message = detail["msg"].removeprefix("Value error, ")
+    if kind == "value_error":
+        return f"{path}: {message}" if path and not message.startswith(path) else message
+    return f"{path}={value!r}: {message[0].lower()}{message[1:]}"
+
+
+def _walk(config: type[Config], location: tuple[Any, ...]) -> tuple[list[str], type[BaseModel] | None]:
+    """Returns the dotted names of a pydantic location (without union tags) and the class that owns the last one."""
+    names: list[str] = []
+    owner: type[BaseModel] | None = config
+    inside: type[BaseModel] | None = config
+    parts = list(location)
+    while parts:
+        part = str(parts.pop(0))
+        names.append(part)
+        owner = inside
+        info = owner.model_fields.get(part) if owner else None
+        models = [] if info is None else [t for t in _leaf_types(info.annotation) if hasattr(t, "model_fields")]
+        inside = models[0] if models else None
+        tags = {m.model_fields["name"].default: m for m in models if "name" in m.model_fields}
+        if parts and parts[0] in tags:
+            inside = tags[parts.pop(0)]
+    return names, owner
+
+
+def _range_rule(info: FieldInfo) -> str:
+    """Says the range of a number field in words, bounds inclusive or not."""
+    bounds = {key: getattr(m, key) for m in info.metadata for key in ("gt", "ge", "lt", "le") if hasattr(m, key)}
+    if "gt" in bounds and "lt" in bounds:
+        return f"must lie strictly between {bounds['gt']:g} and {bounds['lt']:g}"
+    low = (
+        [f"more than {bounds['gt']:g}"] if "gt" in bounds else [f"at least {bounds['ge']:g}"] if "ge" in bounds else []
+    )
+    high = (
+        [f"less than {bounds['lt']:g}"] if "lt" in bounds else [f"at most {bounds['le']:g}"] if "le" in bounds else []
+    )
+    return "must be " + " and ".join(low + high)

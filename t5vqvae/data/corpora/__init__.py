@@ -1,0 +1,1 @@
+"""Where sentences come from, one corpus a file; `base.py` says how to add one."""

@@ -1,0 +1,174 @@
+"""What a corpus is: examples in three splits that share no string, and the family of configs that load one.
+
+To add a corpus, write one file with a `CorpusConfig` that has a `name` and a `load`, and import it in `variants.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from t5vqvae.config import Variant
+from t5vqvae.errors import DataError
+from t5vqvae.files import atomic_write, locked
+
+
+@dataclass(frozen=True)
+class Example:
+    """One text to encode and the text to decode from its codes."""
+
+    source: str
+    target: str | None = None
+    """What the decoder shall say; None: the source itself."""
+    roles: tuple[str, ...] | None = None
+    """The role (semantic role, part of speech) of every white-space word of the source, where known."""
+
+    def __post_init__(self) -> None:
+        if self.roles is not None and len(self.roles) != len(self.source.split()):
+            raise DataError(f"{self.source!r} has {len(self.source.split())} words but {len(self.roles)} roles")
+
+    @property
+    def text(self) -> str:
+        """What the decoder shall say."""
+        return self.source if self.target is None else self.target
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Examples in three splits, and further test sets by name (the out-of-distribution ones of `math`).
+
+    Raises:
+        DataError: If a split needed for training is empty, or a source string is in two splits.
+    """
+
+    train: Sequence[Example]
+    validation: Sequence[Example]
+    test: Sequence[Example] = ()
+    extra_tests: Mapping[str, Sequence[Example]] = field(default_factory=dict)
+    source: str = ""
+    """Where it comes from, for people."""
+    licence: str | None = None
+    fingerprint: str = field(init=False)
+    """sha256 over the content and order of all splits."""
+
+    def __post_init__(self) -> None:
+        for name in ("train", "validation"):
+            if not getattr(self, name):
+                raise DataError(f"{self.source or 'the corpus'}: the {name} split has no sentence; give it some")
+        _refuse_shared_strings(self.splits)
+        object.__setattr__(self, "fingerprint", _fingerprint(self.splits))
+
+    @property
+    def splits(self) -> dict[str, Sequence[Example]]:
+        """Every split by name: train, validation, test and the extra test sets."""
+        return {"train": self.train, "validation": self.validation, "test": self.test, **self.extra_tests}
+
+
+class CorpusConfig(Variant):
+    """Base of the corpora's configs."""
+
+    default_tokenizer: ClassVar[Literal["latex", "unigram"]] = "unigram"
+    """The tokenizer to train for it where there is no pretrained backbone."""
+
+    def load(self, cache_dir: Path) -> Corpus:
+        """Reads or generates the corpus.
+
+        Args:
+            cache_dir: Where generated and fetched corpora are kept.
+
+        Raises:
+            DataError: If it is missing, malformed, or shares strings between its splits.
+        """
+        raise NotImplementedError
+
+    def stamp(self, cache_dir: Path) -> Any:
+        """Returns what decides the content besides this config (file sizes and times, versions), as plain values.
+
+        Cheap: it is asked before every run, while `load` runs once.
+        """
+        return None
+
+
+def split_by_source(examples: Iterable[Example], fractions: tuple[float, float], seed: int) -> list[list[Example]]:
+    """Cuts examples into train, validation and test; examples with the same source stay together.
+
+    Args:
+        examples: In any order; the result keeps it.
+        fractions: Of the different sources, how many go to validation and to test, each in [0, 1).
+        seed: Of the shuffle that picks them.
+    """
+    examples = list(examples)
+    sources = list(dict.fromkeys(example.source for example in examples))
+    random.Random(seed).shuffle(sources)
+    num_validation, num_test = (round(fraction * len(sources)) for fraction in fractions)
+    where = dict.fromkeys(sources, 0)
+    where |= dict.fromkeys(sources[:num_validation], 1)
+    where |= dict.fromkeys(sources[num_validation : num_validation + num_test], 2)
+    return [[example for example in examples if where[example.source] == split] for split in range(3)]
+
+
+def drop_shared(
+    train: Iterable[Example], validation: Iterable[Example], test: Iterable[Example]
+) -> tuple[list[Example], list[Example], list[Example]]:
+    """Returns the splits with what is also in a later one dropped: the test split is never touched."""
+    test = list(test)
+    tested = {example.source for example in test}
+    validation = [example for example in validation if example.source not in tested]
+    seen = tested | {example.source for example in validation}
+    return [example for example in train if example.source not in seen], validation, test
+
+
+def load_kept(path: Path, build: Callable[[], Corpus]) -> Corpus:
+    """Returns the corpus kept in the file `path`; builds and keeps it first when there is none.
+
+    For corpora that take longer to generate than to read. `path` must name everything that decides the content.
+    """
+    with locked(path):
+        if path.exists():
+            return _read(path)
+        corpus = build()
+        with atomic_write(path) as scratch:
+            _write(corpus, scratch)
+        return corpus
+
+
+def _write(corpus: Corpus, path: Path) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(json.dumps([corpus.source, corpus.licence, list(corpus.extra_tests)]) + "\n")
+        for name, examples in corpus.splits.items():
+            file.writelines(json.dumps([name, e.source, e.target, e.roles]) + "\n" for e in examples)
+
+
+def _read(path: Path) -> Corpus:
+    with path.open(encoding="utf-8") as file:
+        source, licence, extra = json.loads(next(file))
+        splits: dict[str, list[Example]] = {name: [] for name in ("train", "validation", "test", *extra)}
+        for name, text, target, roles in map(json.loads, file):
+            splits[name].append(Example(text, target, None if roles is None else tuple(roles)))
+    main = {name: splits.pop(name) for name in ("train", "validation", "test")}
+    return Corpus(**main, extra_tests=splits, source=source, licence=licence)
+
+
+def _refuse_shared_strings(splits: Mapping[str, Sequence[Example]]) -> None:
+    sources = {name: {example.source for example in examples} for name, examples in splits.items()}
+    for (one, first), (other, second) in itertools.combinations(sources.items(), 2):
+        if shared := first & second:
+            raise DataError(
+                f"{len(shared)} strings are in both the {one} and the {other} split, as {min(shared)!r}; "
+                f"remove them from one, or set data.corpus.drop_shared=true where the corpus has that setting"
+            )
+
+
+def _fingerprint(splits: Mapping[str, Sequence[Example]]) -> str:
+    sha = hashlib.sha256()
+    for name, examples in splits.items():
+        sha.update(f"{name} {len(examples)}\n".encode())
+        for e in examples:
+            sha.update(json.dumps([e.source, e.target, e.roles]).encode())
+    return sha.hexdigest()

@@ -1,0 +1,186 @@
+"""The corpus `math`: generated expressions to reconstruct or to derive, and four out-of-distribution test sets.
+
+VAR swaps in Greek letters, EASY has no further operation and a kind held out from training, EQ is `expression =
+expression`, LEN has more operations than training. A string's split depends on the string and the seed alone, so the
+validation and test splits do not change with `size`, and what one size trains on, no other tests on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+from t5vqvae.config import setting
+from t5vqvae.data.corpora import expressions
+from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example, load_kept
+from t5vqvae.data.corpora.expressions import Operation, Tree
+from t5vqvae.errors import DataError
+from t5vqvae.files import digest
+
+GENERATOR_VERSION = 1
+"""To be raised by whoever changes what is generated: kept corpora of the old version are ignored then."""
+MAX_IDLE_DRAWS = 20_000
+SHARE = 0.05
+"""The share of all strings that may be tested on, and of those that may be validated on."""
+
+Kind = Literal["cos", "sin", "exp", "log", "add", "subtract", "multiply", "power", "divide"]
+
+
+class MathCorpus(CorpusConfig):
+    """Generated mathematical expressions."""
+
+    default_tokenizer: ClassVar[Literal["latex", "unigram"]] = "latex"
+
+    name: Literal["math"] = "math"
+    size: int = setting(20_000, ge=1, description="training expressions")
+    validation_size: int = setting(1_000, ge=1)
+    test_size: int = setting(1_000, ge=2, description="test expressions; each extra test set has at most as many")
+    task: Literal["reconstruct", "derive"] = setting(
+        "reconstruct", description="derive: from 'differentiate (or integrate) this by x' to the result"
+    )
+    num_further: int = setting(1, ge=0, le=4, description="operations in training beyond the first, at most")
+    easy_kind: Kind = setting("divide", description="the start held out from training, for EASY")
+    seed: int = setting(0, ge=0)
+
+    def load(self, cache_dir: Path) -> Corpus:
+        key = digest(self.as_dict(), self.stamp(cache_dir))
+        return load_kept(cache_dir / "corpora" / f"math-{key[:16]}.jsonl", lambda: _generate(self))
+
+    def stamp(self, cache_dir: Path) -> Any:
+        return [GENERATOR_VERSION, version("sympy")]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An expression to reconstruct or, given an operation and a letter, to derive; and how it prints."""
+
+    tree: Tree
+    operation: Operation | None = None
+    letter: str = ""
+
+    def example(self) -> Example | None:
+        """Returns the printed problem and its answer, or None where there is no elementary answer."""
+        if self.operation is None:
+            return Example(expressions.print_expression(self.tree))
+        printed = expressions.print_task(self.tree, self.operation, self.letter)
+        return None if printed is None else Example(*printed)
+
+    def in_greek(self, rng: random.Random) -> Problem:
+        names = expressions.in_greek(self.tree, rng)
+        return Problem(expressions.rename(self.tree, names), self.operation, names.get(self.letter, ""))
+
+
+Found = dict[str, tuple[Problem, Example]]
+
+
+def split_of(source: str, seed: int) -> str:
+    """Returns the split that a source string belongs to, whatever else is generated."""
+    number = int.from_bytes(hashlib.blake2b(f"{seed} {source}".encode(), digest_size=8).digest(), "big") / 2**64
+    return "test" if number < SHARE else "validation" if number < 2 * SHARE else "train"
+
+
+def _generate(config: MathCorpus) -> Corpus:
+    easy_trees = expressions.all_starts(config.easy_kind)
+    held_out = frozenset(map(expressions.print_expression, easy_trees))
+    main = _main_splits(config, held_out)
+    tested = main["test"]
+    greek = random.Random(f"{config.seed} VAR")
+    extra = {
+        "VAR": _different(problem.in_greek(greek).example() for problem, _ in tested.values()),
+        "EASY": _easy(config, easy_trees),
+        "EQ": _as_equations([example for _, example in tested.values()]),
+        "LEN": _longer(config, held_out, {source for found in main.values() for source in found}),
+    }
+    train, validation, test = ([example for _, example in found.values()] for found in main.values())
+    return Corpus(
+        train, validation, test, extra, source=f"generated with SymPy {version('sympy')}", licence="Apache-2.0"
+    )
+
+
+def _main_splits(config: MathCorpus, held_out: Collection[str]) -> dict[str, Found]:
+    """Draws train, validation and test until each has its size.
+
+    Raises:
+        DataError: If the generator has no more different expressions to give.
+    """
+    wanted = {"train": config.size, "validation": config.validation_size, "test": config.test_size}
+    found: dict[str, Found] = {split: {} for split in wanted}
+    idle = 0
+    for problem, example in _draw(
+        config, random.Random(f"{config.seed} main"), range(config.num_further + 1), held_out
+    ):
+        split = split_of(example.source, config.seed)
+        full = len(found[split]) >= wanted[split]
+        idle = idle + 1 if full or example.source in found[split] else 0
+        if idle == 0:
+            found[split][example.source] = problem, example
+        if all(len(found[split]) >= wanted[split] for split in wanted):
+            break
+        if idle > MAX_IDLE_DRAWS:
+            counts = ", ".join(f"{len(found[split])} of {wanted[split]} {split}" for split in wanted)
+            raise DataError(
+                f"data.corpus.size={config.size} is more than there is ({counts}); lower the sizes or raise num_further"
+            )
+    return found
+
+
+def _draw(
+    config: MathCorpus,
+    rng: random.Random,
+    num_further: range,
+    held_out: Collection[str],
+    operations: tuple[Operation, ...] = get_args(Operation),
+) -> Iterator[tuple[Problem, Example]]:
+    """Yields random problems without end, as drawn and as printed; none on an expression that is held out."""
+    while True:
+        tree = expressions.draw(rng, rng.choice(num_further))
+        letters = expressions.letters_of(tree)
+        if letters and expressions.print_expression(tree) not in held_out:
+            problem = _pose(config, tree, letters, rng, operations)
+            example = problem.example()
+            if example is not None:
+                yield problem, example
+
+
+def _pose(
+    config: MathCorpus, tree: Tree, letters: list[str], rng: random.Random, operations: tuple[Operation, ...]
+) -> Problem:
+    return Problem(tree) if config.task == "reconstruct" else Problem(tree, rng.choice(operations), rng.choice(letters))
+
+
+def _easy(config: MathCorpus, trees: list[Tree]) -> list[Example]:
+    """EASY: the kind held out from training, without a further operation."""
+    rng = random.Random(f"{config.seed} EASY")
+    chosen = rng.sample(trees, min(config.test_size, len(trees)))
+    return _different(
+        _pose(config, tree, expressions.letters_of(tree), rng, get_args(Operation)).example() for tree in chosen
+    )
+
+
+def _as_equations(examples: list[Example]) -> list[Example]:
+    """EQ: every test example set equal to the next one, source to source and target to target."""
+    pairs = zip(examples, examples[1:] + examples[:1], strict=True)
+    return _different(
+        Example(f"{a.source} = {b.source}", None if a.target is None else f"{a.target} = {b.target}") for a, b in pairs
+    )
+
+
+def _longer(config: MathCorpus, held_out: Collection[str], elsewhere: Collection[str]) -> list[Example]:
+    """LEN: one or two operations more than training has at most; of tasks only derivatives, which always exist."""
+    lengths = range(config.num_further + 1, config.num_further + 3)
+    drawn = _draw(config, random.Random(f"{config.seed} LEN"), lengths, held_out, ("diff",))
+    longer: dict[str, Example] = {}
+    while len(longer) < config.test_size:
+        _, example = next(drawn)
+        if example.source not in elsewhere:
+            longer[example.source] = example
+    return list(longer.values())
+
+
+def _different(examples: Iterable[Example | None]) -> list[Example]:
+    return list({example.source: example for example in examples if example is not None}.values())

@@ -1,0 +1,168 @@
+"""The corpus `public`: one of the corpora of the result tables, and `fetch`, which puts one into the cache.
+
+See `sources.py` for the registry. A fetched corpus lies in `CACHE/corpora/NAME`, every file as its checksum says.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from t5vqvae.config import setting
+from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example
+from t5vqvae.data.corpora.sources import SOURCES, Source
+from t5vqvae.data.corpora.text import Row, assemble, read_rows, split_files
+from t5vqvae.errors import DataError
+from t5vqvae.files import atomic_write, file_sha256, locked, stamp
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with a file's name, the bytes done and the bytes in all (None where unknown)."""
+TIMEOUT_SECONDS = 30
+CHUNK_BYTES = 1 << 16
+
+
+class PublicCorpus(CorpusConfig):
+    """A corpus that `t5vqvae data get DATASET` has put into the cache.
+
+    Sentences that upstream has in two splits are dropped from the earlier one, never from the test split.
+    """
+
+    name: Literal["public"] = "public"
+    dataset: Literal["explanations", "entailment", "explanations_parsed", "summarization", "dialogue"] = "explanations"
+    validation_fraction: float = setting(
+        0.1, gt=0, lt=1, description="of the training split, where there is no such file"
+    )
+    seed: int = setting(0, ge=0, description="of that cut")
+
+    def load(self, cache_dir: Path) -> Corpus:
+        files = split_files(self._folder(cache_dir))
+        splits = {split: _examples(self.dataset, path) for split, path in files.items()}
+        source = SOURCES[self.dataset]
+        fractions = (self.validation_fraction, 0.0)
+        return assemble(splits, fractions, self.seed, drop=True, source=source.origin, licence=source.licence)
+
+    def stamp(self, cache_dir: Path) -> Any:
+        return stamp(self._folder(cache_dir))
+
+    def _folder(self, cache_dir: Path) -> Path:
+        folder = corpus_folder(self.dataset, cache_dir)
+        missing = [name for name in SOURCES[self.dataset].files if not (folder / name).is_file()]
+        if missing:
+            raise DataError(
+                f"data.corpus.dataset={self.dataset!r} is not there ({folder / missing[0]} is missing); "
+                f"get it: t5vqvae data get {self.dataset}"
+            )
+        return folder
+
+
+def corpus_folder(name: str, cache_dir: Path) -> Path:
+    """Returns where the public corpus `name` lies in the cache."""
+    return cache_dir / "corpora" / name
+
+
+def fetch(
+    name: str,
+    into: Path,
+    from_folder: Path | None = None,
+    progress: Progress | None = None,
+    sources: Mapping[str, Source] = SOURCES,
+) -> Path:
+    """Puts a public corpus into the cache, checks it, and returns its folder; at once when it is there already.
+
+    Args:
+        name: One of `SOURCES`.
+        into: The cache's folder; the corpus goes into its `corpora/NAME`.
+        from_folder: Where the corpus lies: the folder of its files, or the one that holds that. None: the network.
+        progress: Told how far each file is.
+        sources: The registry.
+
+    Raises:
+        DataError: If the name is unknown, a file cannot be had, or its content is not what the checksum says.
+    """
+    if name not in sources:
+        raise DataError(f"{name!r} is no public corpus; there are {', '.join(sources)}")
+    source, folder = sources[name], corpus_folder(name, into)
+    with locked(folder):
+        if _is_whole(source, folder):
+            return folder
+        with atomic_write(folder, folder=True) as scratch:
+            for file in source.files:
+                if from_folder is not None:
+                    _copy(name, file, from_folder, scratch / file, progress)
+                else:
+                    _download(name, file, source, scratch / file, progress)
+                _check(name, file, source, scratch / file)
+    return folder
+
+
+def _is_whole(source: Source, folder: Path) -> bool:
+    return all((folder / file).is_file() and file_sha256(folder / file) == sha for file, sha in source.files.items())
+
+
+def _check(name: str, file: str, source: Source, path: Path) -> None:
+    found = file_sha256(path)
+    if found != source.files[file]:
+        raise DataError(
+            f"{name}/{file} has the sha256 {found[:12]}..., not {source.files[file][:12]}...: it is damaged or another "
+            f"version; give a folder with the right one: t5vqvae data get {name} --from FOLDER"
+        )
+
+
+def _copy(name: str, file: str, folder: Path, into: Path, progress: Progress | None) -> None:
+    origin = next((place for place in (folder / name / file, folder / file) if place.is_file()), None)
+    if origin is None:
+        raise DataError(f"--from {folder} has neither {name}/{file} nor {file}; name the folder that holds {name}")
+    shutil.copyfile(origin, into)
+    if progress is not None:
+        progress(file, into.stat().st_size, into.stat().st_size)
+
+
+def _download(name: str, file: str, source: Source, into: Path, progress: Progress | None) -> None:
+    upstream = source.upstream.get(file)
+    if upstream is None:
+        raise DataError(
+            f"{name} is our own cut of {source.origin}, which the network does not have; "
+            f"give a folder that has it: t5vqvae data get {name} --from FOLDER"
+        )
+    content = bytearray()
+    try:
+        with urllib.request.urlopen(upstream.url, timeout=TIMEOUT_SECONDS) as response:
+            size = response.headers.get("Content-Length")
+            while chunk := response.read(CHUNK_BYTES):
+                content += chunk
+                if progress is not None:
+                    progress(file, len(content), None if size is None else int(size))
+        text = upstream.convert(content.decode("utf-8"))
+    except (OSError, urllib.error.URLError, ValueError, LookupError) as error:
+        raise DataError(f"{name}/{file} cannot be had from {upstream.url}: {error}; try --from FOLDER") from error
+    into.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _examples(dataset: str, path: Path) -> list[Example]:
+    return [_EXAMPLES[dataset](row) for row in read_rows(path) if "DUMMY" not in row.values()]
+
+
+def _from_premises(row: Row) -> Example:
+    """Both premises as one input, each ended by T5's `</s>` (the tokenizer adds the last)."""
+    return Example(f"{row['premise1']} </s> {row['premise2']}", row["conclusion"])
+
+
+def _from_parse(row: Row) -> Example:
+    """A part of speech for every word, where the parse has the sentence's words; no roles where it splits them."""
+    leaves = re.findall(r"\(([^\s()]+) ([^\s()]+)\)", row["parse"])
+    fits = [word for _, word in leaves] == row["sentence"].split()
+    return Example(row["sentence"], roles=tuple(tag for tag, _ in leaves) if fits else None)
+
+
+_EXAMPLES: dict[str, Callable[[Row], Example]] = {
+    "explanations": lambda row: Example(row["text"]),
+    "entailment": _from_premises,
+    "explanations_parsed": _from_parse,
+    "summarization": lambda row: Example(row["document"], row["summary"]),
+    "dialogue": lambda row: Example(row["utterance"], row["response"]),
+}

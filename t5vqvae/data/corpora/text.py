@@ -1,0 +1,208 @@
+"""The corpus `text`: a local file, or a folder of split files: one sentence a line, or a table with named columns.
+
+`.txt`, `.tsv`, `.csv` and `.jsonl` are read here; `.parquet` is read by the `datasets` package. To add a format, write
+a function from a path to rows and give it a line in `READERS`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from t5vqvae.config import setting
+from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example, drop_shared, split_by_source
+from t5vqvae.errors import DataError
+from t5vqvae.files import stamp
+
+Row = Mapping[str, Any]
+SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
+
+
+class TextCorpus(CorpusConfig):
+    """Sentences of a local file (cut into splits here) or of a folder with train, validation and test files."""
+
+    name: Literal["text"] = "text"
+    path: str = setting(
+        description="a file, or a folder with a train file and, if there are, validation and test files"
+    )
+    format: Literal["auto", "txt", "tsv", "csv", "jsonl", "parquet"] = setting(
+        "auto", description="auto: by the ending"
+    )
+    source_column: str | None = setting(None, description="of a table; None: its first column")
+    target_column: str | None = setting(None, description="of a table; None: reconstruct the source")
+    validation_fraction: float = setting(0.1, gt=0, lt=1, description="of the sentences, where there is no such file")
+    test_fraction: float = setting(0.1, ge=0, lt=1, description="of the sentences, where there is no such file")
+    drop_shared: bool = setting(False, description="drop from an earlier split what a later one also has")
+    seed: int = setting(0, ge=0, description="of the cut into splits")
+
+    def load(self, cache_dir: Path) -> Corpus:
+        files = split_files(Path(self.path).expanduser())
+        splits = {split: self._examples(path) for split, path in files.items()}
+        return assemble(
+            splits, (self.validation_fraction, self.test_fraction), self.seed, drop=self.drop_shared, source=self.path
+        )
+
+    def stamp(self, cache_dir: Path) -> Any:
+        return stamp(Path(self.path).expanduser())
+
+    def _examples(self, path: Path) -> list[Example]:
+        return to_examples(read_rows(path, self.format), self.source_column, self.target_column, str(path))
+
+
+def split_files(path: Path) -> dict[str, Path]:
+    """Returns the files of a corpus by split: of a folder by their names, and a file as the training one.
+
+    Raises:
+        DataError: If there is nothing there, or a folder has no file called train.
+    """
+    if path.is_file():
+        return {"train": path}
+    if not path.is_dir():
+        raise DataError(f"data.corpus.path={str(path)!r} is no file and no folder; give the path of one")
+    found: dict[str, Path] = {}
+    for file in sorted(path.iterdir()):
+        for split, names in SPLIT_NAMES.items():
+            if file.stem in names and file.suffix.removeprefix(".") in READERS:
+                if split in found:
+                    raise DataError(
+                        f"{path} has two files for the {split} split, {found[split].name} and {file.name}; keep one"
+                    )
+                found[split] = file
+    if "train" not in found:
+        raise DataError(f"data.corpus.path={str(path)!r} has no train file (as train.txt or train.tsv); name one so")
+    return found
+
+
+def read_rows(path: Path, kind: str = "auto") -> Iterator[Row]:
+    """Yields the rows of a table as mappings, and of plain text `{"text": line}`; empty lines are left out.
+
+    Raises:
+        DataError: If the format is unknown, or a row does not fit it.
+    """
+    kind = path.suffix.removeprefix(".") if kind == "auto" else kind
+    if kind not in READERS:
+        raise DataError(f"{path}: format {kind!r} is unknown; set data.corpus.format to one of {', '.join(READERS)}")
+    try:
+        yield from READERS[kind](path)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
+
+
+def to_examples(rows: Iterable[Row], source: str | None, target: str | None, where: str) -> list[Example]:
+    """Returns the examples in rows, leaving out those whose source is empty.
+
+    Args:
+        rows: Mappings with the same columns.
+        source: The column of the source; None: the first.
+        target: The column of the target; None: there is none.
+        where: What to call the rows in errors.
+
+    Raises:
+        DataError: If a column is not there.
+    """
+    examples = []
+    for row in rows:
+        columns = list(row)
+        for setting_name, column in (("source_column", source), ("target_column", target)):
+            if column is not None and column not in row:
+                raise DataError(
+                    f"data.corpus.{setting_name}={column!r} is no column of {where}; it has {', '.join(columns)}"
+                )
+        text = str(row[source or columns[0]] or "").strip()
+        if text:
+            examples.append(Example(text, None if target is None else str(row[target] or "").strip()))
+    return examples
+
+
+def assemble(
+    splits: Mapping[str, list[Example]],
+    fractions: tuple[float, float],
+    seed: int,
+    drop: bool,
+    source: str,
+    licence: str | None = None,
+) -> Corpus:
+    """Returns a corpus of the splits there are; the missing ones are cut from the training split.
+
+    Args:
+        splits: Has "train", and may have "validation" and "test".
+        fractions: How much of the training split's sources go to a missing validation and test split.
+        seed: Of that cut.
+        drop: Whether to drop from a split what a later one has too, instead of refusing the corpus.
+        source: Where it comes from.
+        licence: Its licence, where known.
+    """
+    missing = [0.0 if split in splits else part for split, part in zip(("validation", "test"), fractions, strict=True)]
+    train, validation, test = split_by_source(splits["train"], (missing[0], missing[1]), seed)
+    validation, test = list(splits.get("validation", validation)), list(splits.get("test", test))
+    if drop:
+        train, validation, test = drop_shared(train, validation, test)
+    return Corpus(train, validation, test, source=source, licence=licence)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for line in file:
+            if line := line.rstrip("\r\n"):
+                yield line
+
+
+def _read_txt(path: Path) -> Iterator[Row]:
+    return ({"text": line} for line in _lines(path) if line.strip())
+
+
+def _read_tsv(path: Path) -> Iterator[Row]:
+    """Tabs separate, and nothing is quoted: a quotation mark is part of the text."""
+    lines = _lines(path)
+    columns = next(lines, "").split("\t")
+    for number, line in enumerate(lines, start=2):
+        values = line.split("\t")
+        if len(values) != len(columns):
+            raise DataError(f"{path} line {number} has {len(values)} columns, its header {len(columns)}; mend the line")
+        yield dict(zip(columns, values, strict=True))
+
+
+def _read_csv(path: Path) -> Iterator[Row]:
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, restkey="", strict=True):
+            if None in row.values() or "" in row:
+                raise DataError(f"{path} has a row that does not fit its header, as {list(row.values())[:3]}; mend it")
+            yield row
+
+
+def _read_jsonl(path: Path) -> Iterator[Row]:
+    for number, line in enumerate(_lines(path), start=1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path} line {number} is no JSON ({error.msg}); mend it") from None
+        yield row if isinstance(row, dict) else {"text": row}
+
+
+def _read_parquet(path: Path) -> Iterator[Row]:
+    return iter(import_datasets(str(path)).Dataset.from_parquet(str(path)))
+
+
+def import_datasets(what: str) -> Any:
+    """Returns the `datasets` package.
+
+    Raises:
+        DataError: If it is not installed.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise DataError(f"{what} needs the package datasets; install it: pip install datasets") from None
+    return datasets
+
+
+READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    "txt": _read_txt,
+    "tsv": _read_tsv,
+    "csv": _read_csv,
+    "jsonl": _read_jsonl,
+    "parquet": _read_parquet,
+}

@@ -1,0 +1,1 @@
+"""Judges a trained model: every metric, its sums over batches and workers, and the comparison of texts."""

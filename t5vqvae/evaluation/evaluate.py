@@ -1,0 +1,231 @@
+"""Evaluation: what a trained autoencoder is worth, and at which rate.
+
+In evaluation mode, on the validation split; `evaluate_test` is the only way to the test split here. Everything is
+summed over batches and workers before any mean is taken, so that neither changes a number.
+
+Metrics (`split/name`): `nll` nats a target token; `nll_per_char` nats a character (comparable across tokenizers);
+`token_accuracy` with teacher forcing, in [0, 1]; of greedy decoding `exact_match` in [0, 1], `bleu` (sacrebleu,
+0 to 100), `bleu1` (the paper's: mean sentence BLEU-1 on white-space tokens, 0 to 1). `codebook/perplexity` and
+`codebook/usage` (means over the Q codebooks), `codebook/quantization_error` (squared, relative to the states').
+`rate/bits_per_token` and `rate/bits_per_sentence` by the entropy of the codes, beside `rate/log2_codes` (all codes
+equally frequent) and `rate/log2_vocabulary`. Codes of prompts count too, spread over the positions of their sentence.
+Without a bottleneck, or where the decoder sees past it (`leaks`), there is no rate, and no `rate/bits_per_token`. What
+else a model measures (`Losses.measures`, such as a continuous latent's `rate/kl_bits_per_sentence`) is reported as is.
+A quantizer with a continuous form is evaluated in that form as well (`soft/nll` and so on), whose rate has no bound.
+
+Letters: B batch, T encoder positions, S decoder positions, Q codes a position, K entries of a codebook.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from t5vqvae.data import TokenizedSplit, evaluation_batches, prepare_test
+from t5vqvae.evaluation.sums import Sums, add_counts
+from t5vqvae.evaluation.text import bleu1, corpus_bleu, same_text
+from t5vqvae.quantizers.parts.usage import count_codes, entropy_bits, perplexity, usage
+from t5vqvae.spec.run import RunSpec
+
+NUM_SAMPLES = 10
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """One sentence, what it should have become, what it became, and the codes in between."""
+
+    source: str
+    target: str
+    decoded: str
+    codes: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of one evaluation, how often each code was used (one list a codebook), and a few reconstructions."""
+
+    metrics: dict[str, float]
+    code_counts: list[list[int]]
+    samples: list[Reconstruction]
+
+
+def evaluate(
+    model: Any,
+    split: TokenizedSplit,
+    spec: RunSpec,
+    *,
+    prefix: str = "validation",
+    autocast: AbstractContextManager[Any] | None = None,
+    everything: bool = False,
+) -> Evaluation:
+    """Evaluates a model on a split; nothing of the model is changed.
+
+    With a process group, every worker calls it and gets the same numbers.
+
+    Args:
+        model: A `T5VQVAE`, or anything with `losses`, `greedy`, `quantizer` and `tokenizer`.
+        split: The sentences.
+        spec: Gives `evaluate` (how many sentences) and `data.max_target_length`.
+        prefix: First part of the metric names.
+        autocast: The precision's context; None: float32.
+        everything: All sentences, whatever `spec.evaluate` says (the test splits).
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), autocast or nullcontext():
+            sums = _over_workers(_add_up(model, split, spec, everything))
+            metrics = {f"{prefix}/{name}": value for name, value in _quality(sums).items()}
+            if model.quantizer.has_soft_form:
+                metrics |= _soft(model, split, spec, everything)
+    finally:
+        model.train(was_training)
+    metrics |= _rate(sums, model)
+    samples = [Reconstruction(*row[1:]) for row in sums.decoded[:NUM_SAMPLES]]
+    return Evaluation(metrics, [counts.tolist() for counts in sums.counts], samples)
+
+
+def evaluate_test(model: Any, spec: RunSpec, cache_dir: Path) -> dict[str, float]:
+    """Returns the metrics of the test split and of every extra test set, such as `test/nll` and `VAR/exact_match`.
+
+    For promotion and final tables alone: what is chosen by these numbers is not tested by them.
+    """
+    metrics: dict[str, float] = {}
+    for name, split in prepare_test(spec.data, cache_dir, backbone=spec.model.backbone).items():
+        evaluation = evaluate(model, split, spec, prefix=name, everything=True)
+        shared = {f"{name}/{key}": value for key, value in evaluation.metrics.items() if not key.startswith(name)}
+        own = {key: value for key, value in evaluation.metrics.items() if key.startswith(f"{name}/")}
+        metrics |= own | shared
+    return metrics
+
+
+def _soft(model: Any, split: TokenizedSplit, spec: RunSpec, everything: bool) -> dict[str, float]:
+    """Evaluates the continuous form of a quantizer that has one: what it would be worth if it were no bottleneck."""
+    model.quantizer.hard = False
+    try:
+        sums = _over_workers(_add_up(model, split, spec, everything))
+    finally:
+        model.quantizer.hard = True
+    return {f"soft/{name}": value for name, value in _quality(sums).items()}
+
+
+def _batches(split: TokenizedSplit, size: int, limit: int | None) -> Iterator[Any]:
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    return evaluation_batches(split, size, limit=limit, rank=rank, num_workers=world)
+
+
+def _add_up(model: Any, split: TokenizedSplit, spec: RunSpec, everything: bool) -> Sums:
+    sums, config, device = Sums(), spec.evaluate, next(model.parameters()).device
+    num_examples = None if everything else config.num_examples
+    num_generated = None if everything else config.num_generated
+    for indices, batch in _batches(split, config.batch_size, num_examples):
+        _add_losses(model, batch.to(device), sums, with_swap=not sums.num_swapped and len(indices) > 1)
+    if num_generated != 0:
+        longest = config.max_new_tokens or spec.data.max_target_length or spec.data.max_length
+        for indices, batch in _batches(split, config.batch_size, num_generated):
+            _add_decoded(model, split, indices, batch.to(device), longest, sums)
+    return sums
+
+
+def _add_losses(model: Any, batch: Any, sums: Sums, with_swap: bool) -> None:
+    losses = model.losses(batch)
+    real_BS = batch.labels_BS != -100
+    sums.nll += float(losses.nll_sum)
+    sums.num_tokens += losses.num_tokens
+    sums.num_correct += int(((losses.logits_BSV.argmax(-1) == batch.labels_BS) & real_BS).sum())
+    sums.num_chars += int(batch.num_chars_B.sum())
+    sums.num_positions += losses.num_positions
+    sums.num_sentences += batch.labels_BS.shape[0]
+    sums.error += losses.squared_error
+    sums.energy += losses.squared_states
+    if losses.codes_BTQ is not None:
+        sums.counts = add_counts(
+            sums.counts, [c.cpu() for c in count_codes(losses.codes_BTQ, model.quantizer.code_sizes)]
+        )
+    if losses.prompt_codes_BPQ is not None:
+        prompts, sizes = losses.prompt_codes_BPQ, model.prompts.quantizer.code_sizes
+        sums.prompt_counts = add_counts(sums.prompt_counts, [c.cpu() for c in count_codes(prompts, sizes)])
+        sums.num_prompts += prompts.shape[0] * prompts.shape[1]
+    sums.measure(losses.measures)
+    if with_swap:
+        sums.nll_swapped += float(model.losses(batch, swap_memory=True).nll_sum) - float(losses.nll_sum)
+        sums.num_swapped += losses.num_tokens
+
+
+def _add_decoded(model: Any, split: TokenizedSplit, indices: Any, batch: Any, max_new_tokens: int, sums: Sums) -> None:
+    ids = model.greedy(batch, max_new_tokens)
+    codes_BTQ = model.last_codes
+    texts = model.tokenizer.batch_decode(ids, skip_special_tokens=True)
+    rows = zip(indices.tolist(), split.sources(indices), split.texts(indices), texts, strict=True)
+    for place, (index, source, target, text) in enumerate(rows):
+        codes = "" if codes_BTQ is None else _show_codes(codes_BTQ[place])
+        sums.decoded.append((index, source, target, text, codes))
+
+
+def _show_codes(codes_TQ: Tensor) -> str:
+    kept = codes_TQ[(codes_TQ >= 0).all(-1)]
+    return " ".join(":".join(map(str, row)) for row in kept.tolist())
+
+
+def _over_workers(sums: Sums) -> Sums:
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        parts: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(parts, sums)
+        sums = parts[0]
+        for part in parts[1:]:
+            sums.merge(part)
+    sums.decoded.sort(key=lambda row: row[0])
+    return sums
+
+
+def _quality(sums: Sums) -> dict[str, float]:
+    metrics = {
+        "nll": sums.nll / max(1, sums.num_tokens),
+        "nll_per_char": sums.nll / max(1, sums.num_chars),
+        "token_accuracy": sums.num_correct / max(1, sums.num_tokens),
+    }
+    if sums.num_swapped:
+        metrics["latent_gain"] = sums.nll_swapped / sums.num_swapped
+    if sums.decoded:
+        targets, texts = [row[2] for row in sums.decoded], [row[3] for row in sums.decoded]
+        matches = [same_text(target, text) for target, text in zip(targets, texts, strict=True)]
+        metrics["exact_match"] = sum(matches) / len(matches)
+        metrics["bleu"] = corpus_bleu(targets, texts)
+        metrics["bleu1"] = sum(map(bleu1, targets, texts)) / len(texts)
+    return metrics
+
+
+def _rate(sums: Sums, model: Any) -> dict[str, float]:
+    metrics = {"rate/log2_vocabulary": math.log2(len(model.tokenizer))}
+    metrics |= {name: above / max(1e-12, below) for name, (above, below) in sums.measures.items()}
+    if not sums.counts:
+        return metrics
+    if sums.energy > 0:
+        metrics["codebook/quantization_error"] = sums.error / sums.energy
+    metrics["codebook/perplexity"] = _mean([perplexity(counts) for counts in sums.counts])
+    metrics["codebook/usage"] = _mean([usage(counts) for counts in sums.counts])
+    if model.leaks:
+        return metrics
+    bits, log2_codes = sum(map(entropy_bits, sums.counts)), model.quantizer.log2_codes
+    if sums.prompt_counts:
+        share = sums.num_prompts / sums.num_positions
+        bits += share * sum(map(entropy_bits, sums.prompt_counts))
+        log2_codes += share * model.prompts.quantizer.log2_codes
+        metrics["prompts/perplexity"] = _mean([perplexity(counts) for counts in sums.prompt_counts])
+    return metrics | {
+        "rate/bits_per_token": bits,
+        "rate/bits_per_sentence": bits * sums.num_positions / sums.num_sentences,
+        "rate/log2_codes": log2_codes,
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

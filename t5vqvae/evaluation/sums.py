@@ -1,0 +1,51 @@
+"""Sums of an evaluation over batches and workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from t5vqvae.models.contract import Measures
+
+
+@dataclass
+class Sums:
+    """What one worker adds up; `merge` joins the workers'."""
+
+    nll: float = 0.0
+    nll_swapped: float = 0.0
+    num_tokens: int = 0
+    num_swapped: int = 0
+    num_correct: int = 0
+    num_chars: int = 0
+    num_positions: int = 0
+    num_sentences: int = 0
+    error: float = 0.0
+    energy: float = 0.0
+    counts: list[Tensor] = field(default_factory=list)
+    prompt_counts: list[Tensor] = field(default_factory=list)
+    num_prompts: int = 0
+    measures: dict[str, tuple[float, float]] = field(default_factory=dict)
+    decoded: list[tuple[int, str, str, str, str]] = field(default_factory=list)
+
+    def merge(self, other: Sums) -> None:
+        for name in self.__dataclass_fields__:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if name in ("counts", "prompt_counts"):
+                setattr(self, name, add_counts(mine, theirs))
+            elif name == "measures":
+                self.measure(theirs)
+            else:
+                setattr(self, name, mine + theirs)
+
+    def measure(self, measures: Measures) -> None:
+        """Adds numerators and denominators of a model's own measures."""
+        for name, (numerator, denominator) in measures.items():
+            before = self.measures.get(name, (0.0, 0.0))
+            self.measures[name] = (before[0] + numerator, before[1] + denominator)
+
+
+def add_counts(mine: list[Tensor], theirs: list[Tensor]) -> list[Tensor]:
+    """Returns the sum of two lists of counts, one tensor a codebook; either list may be empty."""
+    return [a + b for a, b in zip(mine, theirs, strict=True)] if mine and theirs else mine or theirs

@@ -1,0 +1,197 @@
+"""The encoders and decoders that Optimus is built of: T5's, or BERT's and GPT-2's, from Transformers.
+
+Both take embeddings from one matrix of their own, so that no weight has two names. The decoder's cross-attention is
+removed; a latent enters through hooks on the layers that make queries, keys and values.
+
+Letters: B batch, T encoder positions, S decoder positions, E model width, I inner width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import transformers
+from torch import Tensor, nn
+from transformers.models.t5.modeling_t5 import T5Stack
+
+from t5vqvae.models.baselines.injection import Injection
+from t5vqvae.models.contract import pooled
+from t5vqvae.spec.models import OptimusConfig
+
+MAX_POSITIONS = 512
+"""Positions that BERT and GPT-2 know when they start from scratch."""
+
+
+class Blocks(nn.Module, ABC):
+    """An encoder to one vector a sentence, and a decoder without cross-attention.
+
+    Attributes:
+        embedding: Token embeddings of encoder and decoder, and unless said otherwise the output matrix.
+    """
+
+    embedding: nn.Embedding
+    encoder_width: int
+    decoder_width: int
+    inner_width: int
+    num_heads: int
+    num_decoder_layers: int
+
+    @abstractmethod
+    def encode(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        """Returns one vector a sentence, shape (B, E)."""
+
+    @abstractmethod
+    def decode(self, x_BSE: Tensor, cache: Any) -> Tensor:
+        """Returns logits, shape (B, S, V), of embedded tokens; `cache` holds keys that come before them, or None."""
+
+    @abstractmethod
+    def inject(self, injection: Injection) -> None:
+        """Lets every decoder layer's queries, keys and values pass through `injection`."""
+
+    @abstractmethod
+    def take(self, name: str, backbone: Any) -> None:
+        """Copies the weights of a checkpoint, `name` being the setting that named it."""
+
+
+class T5Blocks(Blocks):
+    """T5's encoder and decoder; the sentence is the mean of the encoder's states."""
+
+    def __init__(self, size: OptimusConfig, vocab_size: int, backbones: Mapping[str, Any]) -> None:
+        super().__init__()
+        config = _t5_config(size, vocab_size, backbones.get("backbone"))
+        self.config = config
+        self.encoder_width = self.decoder_width = config.d_model
+        self.inner_width, self.num_heads = config.num_heads * config.d_kv, config.num_heads
+        self.num_decoder_layers = config.num_decoder_layers
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        separate = backbones.get("backbone", {}).get("separate_head", False)
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False) if separate else None
+        self.encoder = _stack(config, is_decoder=False)
+        self.decoder = _stack(config, is_decoder=True)
+        for block in self.decoder.block:
+            del block.layer[1]  # cross-attention
+
+    def encode(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        embeds_BTE = self.embedding(ids_BT)
+        states_BTE = self.encoder(inputs_embeds=embeds_BTE, attention_mask=mask_BT.long()).last_hidden_state
+        return pooled(states_BTE, mask_BT)
+
+    def decode(self, x_BSE: Tensor, cache: Any) -> Tensor:
+        y_BSE = self.decoder(inputs_embeds=x_BSE, past_key_values=cache, use_cache=cache is not None).last_hidden_state
+        if self.config.scale_decoder_outputs:
+            y_BSE = y_BSE * self.config.d_model**-0.5
+        return F.linear(y_BSE, self.embedding.weight if self.head is None else self.head.weight)
+
+    def inject(self, injection: Injection) -> None:
+        for layer, block in enumerate(self.decoder.block):
+            attention = block.layer[0].SelfAttention
+            for part in ("q", "k", "v"):
+                getattr(attention, part).register_forward_hook(_entering(injection, part, layer))
+
+    def take(self, name: str, backbone: Any) -> None:
+        self.embedding.load_state_dict(backbone.shared.state_dict())
+        if self.head is not None:
+            self.head.load_state_dict(backbone.lm_head.state_dict())
+        _copy(self.encoder, backbone.encoder)
+        for block in backbone.decoder.block:
+            del block.layer[1]
+        _copy(self.decoder, backbone.decoder)
+
+
+class BertGPT2Blocks(Blocks):
+    """BERT, its sentence being what it pools from the first token, and GPT-2; one new embedding matrix each."""
+
+    def __init__(self, size: OptimusConfig, vocab_size: int, backbones: Mapping[str, Any]) -> None:
+        super().__init__()
+        bert, gpt2 = _bert_config(size, backbones.get("bert")), _gpt2_config(size, backbones.get("gpt2"))
+        self.encoder_width, self.decoder_width, self.inner_width = bert.hidden_size, gpt2.n_embd, gpt2.n_embd
+        self.num_heads, self.num_decoder_layers = gpt2.n_head, gpt2.n_layer
+        self.source_embedding = nn.Embedding(vocab_size, bert.hidden_size)
+        self.embedding = nn.Embedding(vocab_size, gpt2.n_embd)
+        for embedding in (self.source_embedding, self.embedding):
+            nn.init.normal_(embedding.weight, std=bert.initializer_range)
+        self.encoder, self.decoder = transformers.BertModel(bert), transformers.GPT2Model(gpt2)
+        self.encoder.embeddings.word_embeddings = None
+        self.decoder.wte = None
+
+    def encode(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        embeds_BTE = self.source_embedding(ids_BT)
+        return self.encoder(inputs_embeds=embeds_BTE, attention_mask=mask_BT.long()).pooler_output
+
+    def decode(self, x_BSE: Tensor, cache: Any) -> Tensor:
+        y_BSE = self.decoder(inputs_embeds=x_BSE, past_key_values=cache, use_cache=cache is not None).last_hidden_state
+        return F.linear(y_BSE, self.embedding.weight)
+
+    def inject(self, injection: Injection) -> None:
+        for layer, block in enumerate(self.decoder.h):
+            block.attn.c_attn.register_forward_hook(_entering_all(injection, layer))
+
+    def take(self, name: str, backbone: Any) -> None:
+        _copy(self.encoder if name == "bert" else self.decoder, backbone)
+
+
+def _entering(injection: Injection, part: str, layer: int) -> Any:
+    return lambda module, args, x_BSI: injection.into(part, layer, x_BSI)
+
+
+def _entering_all(injection: Injection, layer: int) -> Any:
+    def enter(module: nn.Module, args: Any, x_BS3I: Tensor) -> Tensor:
+        parts = zip("qkv", x_BS3I.chunk(3, -1), strict=True)
+        return torch.cat([injection.into(part, layer, x_BSI) for part, x_BSI in parts], -1)
+
+    return enter
+
+
+def _copy(module: nn.Module, backbone: nn.Module) -> None:
+    """Copies the weights that both have; what is missing is the embedding matrix that was taken out here."""
+    missing, _ = module.load_state_dict(backbone.state_dict(), strict=False)
+    assert not missing, missing
+
+
+def _stack(config: transformers.T5Config, is_decoder: bool) -> T5Stack:
+    stack_config = type(config).from_dict(config.to_dict())
+    stack_config.is_decoder, stack_config.is_encoder_decoder, stack_config.use_cache = is_decoder, False, False
+    if is_decoder:
+        stack_config.num_layers = config.num_decoder_layers
+    stack = T5Stack(stack_config)
+    stack.embed_tokens = None
+    return stack
+
+
+def _t5_config(size: OptimusConfig, vocab_size: int, given: Mapping[str, Any] | None) -> transformers.T5Config:
+    return _config(transformers.T5Config, given, size.t5_sizes(vocab_size), {"dropout_rate": size.dropout})
+
+
+def _bert_config(size: OptimusConfig, given: Mapping[str, Any] | None) -> transformers.BertConfig:
+    sizes = {
+        "vocab_size": 1,
+        "hidden_size": size.d_model,
+        "intermediate_size": size.d_ff,
+        "num_attention_heads": size.num_heads,
+        "num_hidden_layers": size.num_layers,
+        "max_position_embeddings": MAX_POSITIONS,
+    }
+    dropout = {"hidden_dropout_prob": size.dropout, "attention_probs_dropout_prob": size.dropout}
+    return _config(transformers.BertConfig, given, sizes, dropout)
+
+
+def _gpt2_config(size: OptimusConfig, given: Mapping[str, Any] | None) -> transformers.GPT2Config:
+    sizes = {
+        "vocab_size": 1,
+        "n_embd": size.d_model,
+        "n_inner": size.d_ff,
+        "n_head": size.num_heads,
+        "n_layer": size.num_decoder_layers,
+        "n_positions": MAX_POSITIONS,
+    }
+    dropout = {"resid_pdrop": size.dropout, "embd_pdrop": size.dropout, "attn_pdrop": size.dropout}
+    return _config(transformers.GPT2Config, given, sizes, dropout)
+
+
+def _config(kind: Any, given: Mapping[str, Any] | None, sizes: Mapping[str, Any], dropout: Mapping[str, float]) -> Any:
+    """Returns Transformers' config of a checkpoint (`given`), or one of these sizes where there is none."""
+    return kind.from_dict({**(sizes if given is None else given), **dropout})

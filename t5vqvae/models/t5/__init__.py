@@ -1,0 +1,29 @@
+"""T5VQVAE: T5 whose decoder sees its encoder through a quantizer (arXiv 2402.00723).
+
+Encoder blocks 1..n, the quantizer, blocks n+1..N, the final layer norm, the decoder. With `position` n = N the
+quantizer comes after the final layer norm: the decoder's keys and values are then the code vectors themselves. With
+quantizer `none` every n equals plain T5.
+
+`T5VQVAE` is a Transformers model: `save_pretrained`, `from_pretrained`, `generate`; with its tokenizer saved beside it,
+also `encode(texts) -> codes` and `decode(codes) -> texts`.
+
+Letters: B batch, T encoder positions, S decoder positions, E model width, Q codes a position.
+"""
+
+from t5vqvae.models.contract import Losses, TextAutoencoder, load_model, reconstruct
+from t5vqvae.models.t5.builders import build_t5vqvae
+from t5vqvae.models.t5.config import T5VQVAEConfig
+from t5vqvae.models.t5.decoder import sinusoids
+from t5vqvae.models.t5.model import T5VQVAE, T5VQVAEOutput
+
+__all__ = [
+    "T5VQVAE",
+    "Losses",
+    "T5VQVAEConfig",
+    "T5VQVAEOutput",
+    "TextAutoencoder",
+    "build_t5vqvae",
+    "load_model",
+    "reconstruct",
+    "sinusoids",
+]

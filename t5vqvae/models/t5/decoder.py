@@ -1,0 +1,91 @@
+"""The decoder: T5's, whose cross-attention can be given positions.
+
+Letters: B batch, T positions, E model width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.t5.modeling_t5 import T5Attention, T5Stack
+
+from t5vqvae.models.t5.config import T5VQVAEConfig
+from t5vqvae.models.t5.initialization import T5Start
+
+
+class CrossAttention(T5Attention):
+    """T5's cross-attention with a relative bias on query minus key position, in both directions."""
+
+    def compute_bias(self, query_length: int, key_length: int, device: Any = None, past_seen_tokens: Any = 0) -> Tensor:
+        # The self-attention before this layer has already cached the present queries: they are not the past.
+        past = past_seen_tokens - query_length if torch.is_tensor(past_seen_tokens) or past_seen_tokens else 0
+        self.is_decoder = False
+        return super().compute_bias(query_length, key_length, device=device, past_seen_tokens=past)
+
+
+class PositionedDecoder(T5Start, T5Stack):
+    """T5's decoder whose cross-attention knows positions.
+
+    T5's own has none: with pretrained weights that is no trouble, from scratch copying has to be discovered.
+    `absolute` adds sinusoids, each with a learned scale, to the decoder's inputs and to the quantized memory (after
+    the codebook, so that codes stay free of position); `relative` adds a bias on query minus key position.
+    """
+
+    def __init__(self, config: T5VQVAEConfig, cross_positions: str) -> None:
+        super().__init__(config)
+        self.absolute = cross_positions == "absolute"
+        with torch.device("cpu"):  # also while the rest is built on the meta device: no checkpoint of T5 has these
+            if self.absolute:
+                self.input_scale = nn.Parameter(torch.ones(1))
+                self.memory_scale = nn.Parameter(torch.ones(1))
+            if cross_positions == "relative":
+                self.block[0].layer[1].EncDecAttention = CrossAttention(
+                    config, has_relative_attention_bias=True, layer_idx=0
+                )
+
+    def draw_positions(self) -> None:
+        """Draws the first weights of a cross-attention with positions as T5 draws its own."""
+        attention = self.block[0].layer[1].EncDecAttention
+        if isinstance(attention, CrossAttention):
+            self._init_weights(attention)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_key_values: Any = None,
+        **kwargs: Any,
+    ) -> BaseModelOutput:
+        if self.absolute:
+            inputs_embeds = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+            past = past_key_values.get_seq_length() if past_key_values is not None else 0
+            inputs_embeds = inputs_embeds + self.input_scale * sinusoids(inputs_embeds, past)
+            encoder_hidden_states = encoder_hidden_states + self.memory_scale * sinusoids(encoder_hidden_states)
+            input_ids = None
+        return super().forward(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
+            inputs_embeds=inputs_embeds,
+            past_key_values=past_key_values,
+            **kwargs,
+        )
+
+
+def sinusoids(like_BTE: Tensor, first: int = 0) -> Tensor:
+    """Returns sinusoidal positions first, first + 1, ... for states of shape (B, T, E); shape (T, E).
+
+    Source: Vaswani et al. 2017, section 3.5.
+    """
+    width, length = like_BTE.shape[-1], like_BTE.shape[1]
+    half = (width + 1) // 2
+    frequencies = torch.exp(torch.arange(half, device=like_BTE.device) * (-torch.log(torch.tensor(1e4)) / half))
+    angles = (torch.arange(length, device=like_BTE.device) + first).unsqueeze(-1) * frequencies
+    return torch.cat([angles.sin(), angles.cos()], -1)[:, :width].to(like_BTE.dtype)

@@ -1,0 +1,1 @@
+"""The parts that quantizers share: assignment, initialization, estimators, revival, losses, usage."""

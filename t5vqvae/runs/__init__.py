@@ -1,0 +1,1 @@
+"""One run on one machine: tracked, checkpointed, owned by one process, and resumable."""

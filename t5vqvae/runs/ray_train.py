@@ -1,0 +1,127 @@
+"""A run on Ray Train: one or several workers that follow it in step, the first of which writes.
+
+`fit` is called inside a Tune function (or alone); its workers' reports reach Tune through `TuneReportCallback`.
+Checkpoints are this project's own, in the run's folder: a new worker group (after a lost worker or node) and a new
+driver go on from them alike.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import ray.train
+import ray.train.torch
+
+from t5vqvae.errors import UserError
+from t5vqvae.runs.attempt import Attempt, attempted
+from t5vqvae.runs.follow import failure
+from t5vqvae.runs.run import TrackedRun
+
+MAX_WORKER_FAILURES = 2
+GRACE_SECONDS = 1.0
+"""How long a dead trainer keeps its workers' placement group; see `free_orphans`."""
+
+_dead_since: dict[bytes, float] = {}  # groups by their ids
+
+
+def fit(run: TrackedRun, attempt: Attempt, *, workers: int, cpus: float) -> None:
+    """Trains a run on Ray Train and returns at its end.
+
+    Args:
+        run: What to train; its folder must be the same on all nodes.
+        attempt: How each worker is fitted onto its GPU.
+        workers: Number of workers; the global batch does not depend on it.
+        cpus: CPUs a worker.
+
+    Raises:
+        ray.train.TrainingFailedError: If the training function raised, or workers died more than twice.
+    """
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+    gpus = attempt.gpus
+    resources = {"CPU": cpus} | ({"GPU": gpus} if gpus else {})
+    _Trainer(
+        train_function,
+        train_loop_config={"run": run, "attempt": attempt},
+        torch_config=ray.train.torch.TorchConfig(backend="nccl" if gpus else "gloo"),
+        scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker=resources),
+        run_config=ray.train.RunConfig(
+            name=run.key.replace("/", "-"),
+            storage_path=str(run.directory / "ray_train"),
+            failure_config=ray.train.FailureConfig(max_failures=MAX_WORKER_FAILURES),
+            callbacks=_callbacks(),
+        ),
+    ).fit()
+
+
+def train_function(config: dict[str, Any]) -> None:
+    """What every worker runs: it follows the run; Ray Train's `report` waits for all of them."""
+    import ray.train
+
+    run: TrackedRun = config["run"]
+    context = ray.train.get_context()
+    first, alone = context.get_world_rank() == 0, context.get_world_size() == 1
+    try:
+        for report in attempted(run, config["attempt"], writes=first, alone=alone):
+            ray.train.report(report)
+    except UserError as error:  # every worker raises it alike, and a second start would raise it again
+        ray.train.report(failure(run.directory, error) if first else {"status": "failed"})
+
+
+def ran_out(error: Exception) -> bool:
+    """Returns whether `fit` raised an error since a worker's GPU had no room, which no further attempt mends."""
+    failures = getattr(error, "worker_failures", {}).values()
+    return any("OutOfMemoryError" in str(failure) for failure in failures)
+
+
+def free_orphans() -> int:
+    """Gives back what stopped trainers of this job held; returns how many groups they or living ones still hold.
+
+    When Tune stops a trial, the controller of its trainer dies without giving back its workers' placement group, and
+    Ray keeps that until the job ends: its CPUs and GPUs are gone, and later trials starve (ray#54305, ray#65443).
+    Ray's own cleaner asks the State API, which needs the dashboard; the head's tables of groups and actors do not.
+
+    A controller's process outlives its end in the table by a moment. Whoever took its group away then would see it make
+    another one, of which Ray never hears that its creator is dead, and which would outlive even the job. So a group is
+    given back `GRACE_SECONDS` later, and the actor is asked for, not the group's `creator_actor_dead`.
+    """
+    import ray
+    from ray._private.state import state
+    from ray._raylet import PlacementGroupID
+    from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # type: ignore[attr-defined]
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+    job, now = ray.get_runtime_context().get_job_id(), time.monotonic()
+    held = 0
+    for line in state._connect_and_get_accessor().get_placement_group_table():
+        group = PlacementGroupTableData.FromString(line)
+        removed = group.state == PlacementGroupTableData.REMOVED
+        if removed or not group.creator_actor_id.strip(b"\xff") or group.creator_job_id.hex() != job:
+            continue
+        alive = state.actor_table(group.creator_actor_id.hex()).get("State", "DEAD") != "DEAD"
+        if alive or now < _dead_since.setdefault(group.placement_group_id, now) + GRACE_SECONDS:
+            held += 1
+        else:
+            remove_placement_group(PlacementGroup(PlacementGroupID(group.placement_group_id)))
+            del _dead_since[group.placement_group_id]
+    return held
+
+
+class _Trainer(ray.train.torch.TorchTrainer):
+    """Ray's trainer without its detached cleaner actor, one more process a trial that outlives a stopped one.
+
+    `free_orphans` does its work.
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        callbacks = super()._create_default_callbacks()  # type: ignore[misc]
+        return [callback for callback in callbacks if type(callback).__name__ != "PlacementGroupCleanerCallback"]
+
+
+def _callbacks() -> list[Any]:
+    """Returns the callback that passes reports to Tune, inside a Tune trial."""
+    from ray.tune.integration.ray_train import TuneReportCallback
+    from ray.tune.trainable.trainable_fn_utils import _in_tune_session
+
+    return [TuneReportCallback()] if _in_tune_session() else []

@@ -1,0 +1,1 @@
+"""The spec of one run: everything that decides its result."""

@@ -1,0 +1,220 @@
+"""The architectures a spec can name: the settings of T5VQVAE and of every baseline.
+
+To add one, declare its config here with the `builder` of its model.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from operator import attrgetter
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from t5vqvae.config import Config, Variant, setting
+from t5vqvae.errors import SettingError
+from t5vqvae.quantizers.prompts import PromptConfig
+
+SCRATCH_ONLY = ("d_model", "d_ff", "num_heads", "num_layers", "num_decoder_layers")
+
+
+class ModelConfig(Variant):
+    """The autoencoder around the quantizer; `name` picks the architecture.
+
+    `builder` names the function that builds it, `module:function`, and `loader` the one that loads what its model
+    saved. The configs are kept apart from their models here, so that a spec can be read and checked without importing
+    Transformers. `own_bottleneck` says that it brings its own bottleneck and takes no quantizer.
+    """
+
+    builder: ClassVar[str]
+    loader: ClassVar[str]
+    own_bottleneck: ClassVar[bool] = False
+    backbone: str | None = setting(None, description="a pretrained checkpoint (folder or hub name); None: from scratch")
+
+    def build(self, spec: Any, tokenizer: Any, num_roles: int = 0) -> Any:
+        """Returns the model of a spec, seeded by `spec.seed`; it obeys `t5vqvae.models.contract.TextAutoencoder`."""
+        return _find(self.builder)(spec, tokenizer, num_roles)
+
+    @classmethod
+    def load(cls, directory: Any) -> Any:
+        """Returns the model of this architecture that was saved in a folder."""
+        return _find(cls.loader)(directory)
+
+
+def _find(place: str) -> Any:
+    """Returns what `module:name` or `module:Class.name` stands for."""
+    module, names = place.split(":")
+    return attrgetter(names)(import_module(module))
+
+
+class SizedConfig(ModelConfig):
+    """The sizes of a model made of Transformer blocks."""
+
+    d_model: int = setting(128, ge=8, description="width of the states; from scratch only")
+    d_ff: int = setting(512, ge=8, description="width of the feed-forward layers; from scratch only")
+    num_heads: int = setting(4, ge=1, description="attention heads; from scratch only")
+    num_layers: int = setting(2, ge=1, description="encoder blocks; from scratch only")
+    num_decoder_layers: int = setting(2, ge=1, description="decoder blocks; from scratch only")
+    dropout: float = setting(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.backbone is None and self.d_model % self.num_heads:
+            raise SettingError(f"model.num_heads={self.num_heads} must divide model.d_model={self.d_model}")
+        return self
+
+    def t5_sizes(self, vocab_size: int) -> dict[str, Any]:
+        """Returns the sizes in the words of Transformers' T5Config."""
+        return {
+            "vocab_size": vocab_size,
+            "d_model": self.d_model,
+            "d_kv": self.d_model // self.num_heads,
+            "d_ff": self.d_ff,
+            "num_heads": self.num_heads,
+            "num_layers": self.num_layers,
+            "num_decoder_layers": self.num_decoder_layers,
+            "dropout_rate": self.dropout,
+        }
+
+
+class T5VQVAESettings(SizedConfig):
+    """T5 with a quantizer after encoder block `position`, from scratch or from a pretrained checkpoint."""
+
+    builder: ClassVar[str] = "t5vqvae.models.t5:build_t5vqvae"
+    loader: ClassVar[str] = "t5vqvae.models.t5:T5VQVAE.from_pretrained"
+    name: Literal["t5vqvae"] = "t5vqvae"
+    backbone: str | None = setting(None, description="a T5 checkpoint (folder or hub name); None: from scratch")
+    position: int | None = setting(
+        None, ge=0, description="quantize after this many encoder blocks; 0: the embeddings; None: after all of them"
+    )
+    cross_positions: Literal["none", "absolute", "relative"] | None = setting(
+        None, description="positions in cross-attention; None: absolute from scratch, none with a backbone"
+    )
+    prompts: PromptConfig | None = setting(None, description="quantized prompts made from the input; None: without")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.backbone is None:
+            if self.position is not None and self.position > self.num_layers:
+                raise SettingError(f"model.position={self.position} must be at most model.num_layers={self.num_layers}")
+            return self
+        for name in SCRATCH_ONLY:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise SettingError(f"model.{name}={getattr(self, name)} is the backbone's to say; leave it out")
+        return self
+
+    @property
+    def resolved_cross_positions(self) -> str:
+        """The positions used: `absolute` from scratch and `none` with a backbone unless said otherwise."""
+        return self.cross_positions or ("absolute" if self.backbone is None else "none")
+
+
+class TransformerConfig(SizedConfig):
+    """The plain Transformer of Vaswani et al. with a quantizer at the end of its encoder: nothing of T5's."""
+
+    builder: ClassVar[str] = "t5vqvae.models.baselines.transformer:TransformerVQVAE.build"
+    loader: ClassVar[str] = "t5vqvae.models.baselines.transformer:TransformerVQVAE.load"
+    name: Literal["transformer"] = "transformer"
+    backbone: None = setting(None, description="always from scratch")
+    norm: Literal["post", "pre"] = setting("post", description="layer norm after each sublayer (the paper's) or before")
+
+
+class LatentSettings(Config):
+    """A Gaussian latent: N(mean, variance) by the encoder, N(0, 1) a priori."""
+
+    latent_width: int = setting(32, ge=1, description="Z, dimensions of the latent")
+    kl_weight: float = setting(1.0, ge=0, description="beta: weight of the KL term once annealed; nats a source token")
+    kl_schedule: Literal["constant", "linear", "cyclical"] = setting(
+        "linear", description="of the KL weight: constant; from 0 up to it in kl_steps; or again in every cycle"
+    )
+    kl_steps: int = setting(200, ge=1, description="steps of the ramp (linear) or of one cycle (cyclical)")
+    free_bits: float | None = setting(
+        None, gt=0, description="nats that every latent dimension may carry for nothing; None: without"
+    )
+
+
+class GaussianConfig(LatentSettings, T5VQVAESettings):
+    """T5 with a continuous Gaussian bottleneck: one latent a token, or one a sentence."""
+
+    builder: ClassVar[str] = "t5vqvae.models.baselines.gaussian:build_gaussian"
+    loader: ClassVar[str] = "t5vqvae.models.baselines.gaussian:GaussianT5.from_pretrained"
+    own_bottleneck: ClassVar[bool] = True
+    name: Literal["gaussian"] = "gaussian"  # type: ignore[assignment]
+    level: Literal["token", "sentence"] = setting("token", description="a latent for every token, or for the sentence")
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if self.prompts is not None:
+            raise SettingError("model.prompts must be null with model.name=gaussian: they would pass the latent by")
+        if self.level == "sentence" and self.position is not None:
+            raise SettingError(f"model.position={self.position} must be null with model.level=sentence")
+        return self
+
+
+class OptimusConfig(LatentSettings, SizedConfig):
+    """Optimus: a sentence-level Gaussian latent that the decoder's self-attention is given, without cross-attention."""
+
+    builder: ClassVar[str] = "t5vqvae.models.baselines.optimus:Optimus.build"
+    loader: ClassVar[str] = "t5vqvae.models.baselines.optimus:Optimus.load"
+    own_bottleneck: ClassVar[bool] = True
+    name: Literal["optimus"] = "optimus"
+    blocks: Literal["t5", "bert_gpt2"] = setting("t5", description="T5's encoder and decoder, or BERT and GPT-2")
+    backbone: str | None = setting(None, description="a T5 checkpoint for blocks=t5; None: from scratch")
+    bert: str | None = setting(None, description="a BERT checkpoint for the encoder's blocks; None: from scratch")
+    gpt2: str | None = setting(None, description="a GPT-2 checkpoint for the decoder's blocks; None: from scratch")
+    injection: Literal["memory", "addition", "fusion"] = setting("memory", description="how attention is given it")
+    into: Literal["q", "kv", "qkv"] = setting("kv", description="which of queries, keys and values are given it")
+    fusion_rank: int = setting(4, ge=1, description="terms of the low-rank product; fusion only")
+    latent_in_embeddings: bool = setting(False, description="also add the latent to the decoder's input embeddings")
+
+    @model_validator(mode="after")
+    def _combines(self) -> Self:
+        if self.injection == "memory" and self.into != "kv":
+            raise SettingError(
+                f"model.into={self.into} cannot be used with model.injection=memory: what one more query reads goes"
+                " nowhere; use kv"
+            )
+        for setting_name, blocks in (("backbone", "t5"), ("bert", "bert_gpt2"), ("gpt2", "bert_gpt2")):
+            if getattr(self, setting_name) is not None and self.blocks != blocks:
+                raise SettingError(f"model.{setting_name} needs model.blocks={blocks}, not {self.blocks}")
+        return self
+
+
+class AAEConfig(ModelConfig):
+    """Adversarial autoencoder on LSTMs; denoising (DAAE) with `word_drop`, LAAE with `log_variance_weight`."""
+
+    builder: ClassVar[str] = "t5vqvae.models.baselines.aae:AAE.build"
+    loader: ClassVar[str] = "t5vqvae.models.baselines.aae:AAE.load"
+    own_bottleneck: ClassVar[bool] = True
+    name: Literal["aae"] = "aae"
+    backbone: None = setting(None, description="always from scratch")
+    embedding_width: int = setting(512, ge=1)
+    hidden_width: int = setting(1024, ge=1, description="width of the LSTM's state, each direction")
+    latent_width: int = setting(128, ge=1, description="Z, dimensions of the latent")
+    discriminator_width: int = setting(512, ge=1, description="hidden width of the discriminator")
+    adversarial_weight: float = setting(10.0, ge=0, description="weight of the encoder's term against it")
+    log_variance_weight: float = setting(0.0, ge=0, description="weight of |log variance|; LAAE: 0.01")
+    word_drop: float = setting(0.0, ge=0, lt=1, description="chance of a source token to be dropped; DAAE: 0.3")
+    dropout: float = setting(0.5, ge=0, lt=1)
+
+
+class CrossLayerConfig(ModelConfig):
+    """CLVQ-VAE's form: codes of layer `from_layer` of a frozen encoder explain its layer `to_layer`."""
+
+    builder: ClassVar[str] = "t5vqvae.models.baselines.cross_layer:CrossLayer.build"
+    loader: ClassVar[str] = "t5vqvae.models.baselines.cross_layer:CrossLayer.load"
+    name: Literal["cross_layer"] = "cross_layer"
+    backbone: str = setting(description="the frozen network: a T5 checkpoint, or a saved T5VQVAE without a bottleneck")
+    from_layer: int = setting(1, ge=0, description="blocks before the states that are quantized")
+    to_layer: int | None = setting(None, ge=1, description="blocks before the states explained; None: all")
+    num_layers: int = setting(6, ge=1, description="blocks of the explaining decoder")
+    num_heads: int = setting(8, ge=1, description="its attention heads")
+    d_ff: int = setting(2048, ge=8, description="width of its feed-forward layers")
+    dropout: float = setting(0.1, ge=0, lt=1, description="in the explaining decoder")
+    memory: Literal["codes", "states"] = setting(
+        "codes",
+        description="what it attends to: the codes again, or the continuous states, as published, which leaks",
+    )
+    faithfulness_steps: int | None = setting(
+        8, ge=1, description="steps of the integrated gradients of the removal test; None: no test"
+    )

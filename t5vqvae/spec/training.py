@@ -1,0 +1,63 @@
+"""The sections of a run's spec that say how it is trained and judged."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from t5vqvae.config import Config, setting
+from t5vqvae.errors import SettingError
+
+
+class OptimConfig(Config):
+    """AdamW with linear warm-up, then a decay to zero at the last step."""
+
+    learning_rate: float = setting(2e-3, gt=0, description="peak learning rate")
+    weight_decay: float = setting(0.0, ge=0)
+    beta1: float = setting(0.9, ge=0, lt=1)
+    beta2: float = setting(0.999, ge=0, lt=1)
+    warmup_steps: int = setting(20, ge=0, description="steps of linear warm-up")
+    schedule: Literal["linear", "cosine", "constant"] = setting("linear", description="after the warm-up")
+    grad_clip: float | None = setting(1.0, gt=0, description="largest gradient norm; None: unclipped")
+
+
+class TrainConfig(Config):
+    """How long, on what, and how often to look."""
+
+    max_steps: int = setting(300, ge=1, description="optimizer steps")
+    batch_size: int = setting(64, ge=1, description="sentences a step, over all workers and micro-batches")
+    microbatches: int = setting(
+        1, ge=1, result=False, description="gradient accumulation: micro-batches a worker and step"
+    )
+    quantize_from: int = setting(0, ge=0, description="first step with quantization; before it the bottleneck is open")
+    eval_every: int = setting(50, ge=1, description="steps between two evaluations (and checkpoints)")
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto", description="auto: bfloat16 on GPUs that have it, float32 elsewhere"
+    )
+    tf32: bool = setting(True, description="TF32 matrix products on GPUs")
+    compile: bool = setting(False, description="torch.compile the layers of T5's blocks in training steps")
+    num_workers: int = setting(1, ge=1, result=False, description="workers of data-parallel training")
+    device: Literal["auto", "cpu", "cuda"] = setting("auto", result=False)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.quantize_from >= self.max_steps:
+            raise SettingError(
+                f"train.quantize_from={self.quantize_from} must be less than train.max_steps={self.max_steps}"
+            )
+        if self.batch_size < self.num_workers * self.microbatches:
+            raise SettingError(
+                f"train.batch_size={self.batch_size} must be at least train.num_workers x train.microbatches"
+                f" = {self.num_workers * self.microbatches}"
+            )
+        return self
+
+
+class EvaluateConfig(Config):
+    """What an evaluation looks at; in evaluation mode, on a fixed subset of the validation split."""
+
+    num_examples: int | None = setting(1000, ge=1, description="sentences for nll, codes and rate; None: all")
+    num_generated: int | None = setting(200, ge=0, description="sentences decoded greedily for exact match and BLEU")
+    batch_size: int = setting(128, ge=1, result=False)
+    max_new_tokens: int | None = setting(None, ge=1, description="None: data.max_target_length")

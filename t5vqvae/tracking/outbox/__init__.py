@@ -1,0 +1,1 @@
+"""Entries on their way to MLflow: kept on disk, delivered in order, replayed after a kill."""

@@ -1,0 +1,188 @@
+"""Delivery: a run's journal entries become requests, few of them, and sending an entry again changes nothing.
+
+An entry is a JSON object whose `kind` is `run` (which run the rest belongs to; first in every journal), `log`, `tags`
+or `params` (joined into one request), `artifact`, `data`, `final` or `close`. To add a kind, add the method `_<kind>`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from t5vqvae.tracking.outbox.journal import Entry
+from t5vqvae.tracking.server.connection import is_permanent
+from t5vqvae.tracking.server.limits import STEP, against_tokens, as_param, as_tags, clean_name
+from t5vqvae.tracking.server.runs import MLFLOW_STATUS, Destination, Opening, find, open_run
+
+JOINED = ("log", "tags", "params")
+MAX_METRICS, MAX_ENTITIES = 1000, 100  # MLflow's limits of metrics, and of parameters and tags, a request
+
+
+class NotYetError(Exception):
+    """The run that an entry belongs to does not exist yet; a journal still to be sent will create it."""
+
+
+class Delivery:
+    """Sends entries of one run, in order; a failed call may be repeated as a whole."""
+
+    def __init__(self, destination: Destination) -> None:
+        self.destination = destination
+        self.mlflow_id: str | None = None
+        self._params: dict[str, str] | None = None
+        self._steps: set[int] | None = None
+
+    def send(self, entries: Sequence[Entry]) -> None:
+        """Sends entries that `next_group` put together.
+
+        Raises:
+            NotYetError, and whatever MLflow raises; `is_permanent` tells which may be tried again.
+        """
+        try:
+            if entries[0]["kind"] in JOINED:
+                self._batch(entries)
+            else:
+                getattr(self, f"_{entries[0]['kind']}")(entries[0])
+        except Exception as error:
+            if not is_permanent(error):
+                self._steps = None  # the request may have arrived although its answer did not
+            raise
+
+    def _run(self, entry: Entry) -> None:
+        self._steps = self._params = None
+        if entry.get("opening"):
+            opened = open_run(self.destination, Opening(**entry["opening"]))
+            self.mlflow_id, self._params = opened.mlflow_id, dict(opened.params)
+            self._steps = set() if opened.created else None
+        elif entry.get("mlflow_id"):
+            self.mlflow_id = entry["mlflow_id"]
+            self._steps = set() if entry.get("created") else None
+        else:
+            run = find(self.destination, "trial", entry["key"])
+            if run is None:
+                raise NotYetError(f"no run of {entry['key']} yet")
+            self.mlflow_id = run.info.run_id
+
+    def _batch(self, entries: Sequence[Entry]) -> None:
+        """Sends metrics, tags and parameters in one request where they fit one."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        steps: list[int] = []
+        metrics: list[Metric] = []
+        params: dict[str, str] = {}
+        tags: dict[str, str] = {}
+        for entry in entries:
+            if entry["kind"] == "log" and entry["step"] not in self._known_steps() and entry["step"] not in steps:
+                steps.append(entry["step"])
+                metrics += [Metric(name, value, entry["time"], step) for name, value, step in points(entry)]
+            elif entry["kind"] == "params":
+                params |= {clean_name(name): as_param(value) for name, value in entry["params"].items()}
+            elif entry["kind"] == "tags":
+                tags |= as_tags(entry["tags"])
+        params, changed = self._split_params(params)
+        tags |= changed
+        first = [Param(*item) for item in params.items()], [RunTag(*item) for item in tags.items()]
+        for start in range(0, max(len(metrics[::10]), len(first[0]), len(first[1])), MAX_ENTITIES):
+            batch = (part[start : start + MAX_ENTITIES] for part in first)
+            self._log(metrics[10 * start : 10 * (start + MAX_ENTITIES)], *batch)
+        if steps:
+            self._known_steps().update(steps)
+        if self._params is not None:
+            self._params |= params
+
+    def _log(self, metrics: list[Any], params: list[Any], tags: list[Any]) -> None:
+        self.destination.client.log_batch(self.run_id, metrics=metrics, params=params, tags=tags)
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's id of the run."""
+        if self.mlflow_id is None:
+            raise NotYetError("the journal names no run")
+        return self.mlflow_id
+
+    def _known_steps(self) -> set[int]:
+        """The steps MLflow has of this run; asked for only when this process cannot know."""
+        if self._steps is None:
+            history = self.destination.client.get_metric_history(self.run_id, STEP)
+            self._steps = {metric.step for metric in history}
+        return self._steps
+
+    def _split_params(self, params: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+        """Returns parameters to log, and as tags `now.<name>` those that MLflow holds with another value for good."""
+        if self._params is None and params:
+            self._params = dict(self.destination.client.get_run(self.run_id).data.params)
+        had = self._params or {}
+        new = {name: value for name, value in params.items() if name not in had}
+        changed = {f"now.{name}": value for name, value in params.items() if had.get(name, value) != value}
+        return new, changed
+
+    def _artifact(self, entry: Entry) -> None:
+        path = Path(entry["path"])
+        if path.is_dir():
+            self.destination.client.log_artifacts(self.run_id, str(path), entry["folder"])
+        else:
+            self.destination.client.log_artifact(self.run_id, str(path), entry["folder"])
+        if entry["temporary"]:
+            path.unlink(missing_ok=True)
+
+    def _data(self, entry: Entry) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=entry["name"],
+            digest=entry["fingerprint"][:36],
+            source_type="t5vqvae",
+            source=json.dumps(entry["source"]),
+            profile=json.dumps(entry["profile"]) if entry["profile"] else None,
+        )
+        tags = [InputTag("mlflow.data.context", entry["context"])]
+        self.destination.client.log_inputs(self.run_id, [DatasetInput(dataset, tags)])
+
+    def _close(self, entry: Entry) -> None:
+        """Sets final metrics, tags and status."""
+        from mlflow.entities import RunTag
+
+        tags = as_tags({**entry["tags"], "status": entry["status"]})
+        self._log(self._final_points(entry), [], [RunTag(*item) for item in tags.items()])
+        self.destination.client.set_terminated(self.run_id, MLFLOW_STATUS[entry["status"]], entry["time"])
+
+    def _final(self, entry: Entry) -> None:
+        metrics = self._final_points(entry)
+        if metrics:
+            self._log(metrics, [], [])
+
+    def _final_points(self, entry: Entry) -> list[Any]:
+        """Returns metrics that have no step of training: one point, counted from 0, for each value they ever had."""
+        from mlflow.entities import Metric
+
+        metrics = []
+        for name, value in entry["metrics"].items():
+            history = self.destination.client.get_metric_history(self.run_id, name)
+            if not history or max(history, key=lambda metric: metric.step).value != value:
+                step = 1 + max((metric.step for metric in history), default=-1)
+                model = {"model_id": entry["model_id"], "run_id": self.run_id} if entry.get("model_id") else {}
+                metrics.append(Metric(name, value, entry["time"], step, **model))
+        return metrics
+
+
+def points(entry: Entry) -> list[tuple[str, float, int]]:
+    """Returns name, value and step of every point of a `log` entry: against steps, and against tokens seen."""
+    metrics = {**entry["metrics"], STEP: float(entry["step"])}
+    series = [(name, value, entry["step"]) for name, value in metrics.items()]
+    if entry["tokens"] is not None:
+        series += [(name, value, entry["tokens"]) for name, value in against_tokens(metrics).items()]
+    return series
+
+
+def next_group(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Returns the first entries that fit one request: several of what can be joined, or one of the rest."""
+    num_metrics, count = 0, 0
+    for entry in entries:
+        if entry["kind"] not in JOINED:
+            break
+        num_metrics += len(points(entry)) if entry["kind"] == "log" else 0
+        if count and num_metrics > MAX_METRICS:
+            break
+        count += 1
+    return entries[: max(1, count)]

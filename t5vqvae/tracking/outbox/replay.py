@@ -1,0 +1,69 @@
+"""Sending journals: one's own while training, and those that dead processes and absent servers left behind."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from t5vqvae.tracking.outbox.delivery import Delivery, NotYetError, next_group
+from t5vqvae.tracking.outbox.journal import Entry, Journal, leftovers
+from t5vqvae.tracking.server.connection import is_permanent, one_line
+from t5vqvae.tracking.server.runs import Destination
+
+log = logging.getLogger("t5vqvae.tracking")
+
+MAX_ENTRIES = 100
+"""Entries read of a journal at once."""
+
+
+def send_journal(journal: Journal, delivery: Delivery, stop: threading.Event | None = None) -> None:
+    """Sends what is left of a journal; an entry that MLflow refuses for good is set aside in `rejected.txt`.
+
+    Raises:
+        Exception: If the server is away, or the run does not exist yet; the rest stays in the journal.
+    """
+    while stop is None or not stop.is_set():
+        entries, marks = journal.pending(MAX_ENTRIES)
+        if not entries:
+            return
+        group = next_group(entries)
+        try:
+            delivery.send(group)
+        except Exception as error:
+            if not is_permanent(error):
+                raise
+            _send_singly(group, delivery, journal.path)
+        journal.consume(marks[len(group) - 1])
+
+
+def _send_singly(group: Sequence[Entry], delivery: Delivery, journal: Path) -> None:
+    for entry in group:
+        try:
+            delivery.send([entry])
+        except Exception as error:
+            if not is_permanent(error):
+                raise
+            log.warning("MLflow refuses %s: %s", entry["kind"], one_line(error))
+            with (journal.parent / "rejected.txt").open("a") as file:
+                file.write(f"{one_line(error)}\t{json.dumps(entry)}\n")
+
+
+def replay(destination: Destination, directory: Path) -> int:
+    """Sends what was left under a folder; see `Tracker.replay`. After one failure nothing more is tried."""
+    spools = [directory, directory / "spool", *sorted(directory.glob("*/spool"))]
+    away, waiting = False, []
+    for journal in [journal for spool in spools for journal in leftovers(spool)]:
+        try:
+            if not away:
+                send_journal(journal, Delivery(destination))
+                journal.close(delete=True)
+                continue
+        except Exception as error:
+            away = not isinstance(error, NotYetError)
+        waiting.append(journal)
+    for journal in waiting:
+        journal.close(delete=False)
+    return sum(len(list(spool.glob("*.jsonl"))) for spool in spools)

@@ -1,0 +1,1 @@
+"""Requests to an MLflow server: connection, runs, results, the model registry, and MLflow's limits."""

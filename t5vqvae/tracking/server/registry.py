@@ -1,0 +1,103 @@
+"""The model registry: versions of one registered model, found again by what they hold, and the aliases on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from t5vqvae.tracking.server.connection import translated
+from t5vqvae.tracking.server.limits import as_tags
+from t5vqvae.tracking.server.runs import Destination
+
+IDENTITY = "t5vqvae.identity"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a registered model: its number, the MLflow run it came from, its tags."""
+
+    version: str
+    mlflow_id: str
+    tags: Mapping[str, str]
+
+
+class Registry:
+    """One registered model, created with its first version.
+
+    Args:
+        destination: The server.
+        name: Of the registered model.
+    """
+
+    def __init__(self, destination: Destination, name: str) -> None:
+        self.destination = destination
+        self.name = name
+
+    def holder(self, alias: str) -> Version | None:
+        """Returns the version an alias points at, or None."""
+        from mlflow.exceptions import MlflowException
+
+        with translated(self.destination.uri):
+            try:
+                return _version(self.destination.client.get_model_version_by_alias(self.name, alias))
+            except MlflowException as error:
+                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None
+                raise
+
+    def find(self, identity: str) -> Version | None:
+        """Returns the newest version registered under an identity, or None."""
+        with translated(self.destination.uri):
+            found = self.destination.client.search_model_versions(
+                f"name = '{self.name}' AND tags.`{IDENTITY}` = '{identity}'"
+            )
+            versions = sorted(found, key=lambda version: int(version.version))
+            return _version(versions[-1]) if versions else None
+
+    def register(
+        self, model_uri: str, mlflow_id: str, identity: str, tags: Mapping[str, Any], description: str
+    ) -> Version:
+        """Returns a new version of a logged model.
+
+        Args:
+            model_uri: `models:/<id>`, as `Tracker.log_model` returns it.
+            mlflow_id: The run that trained it.
+            identity: What it is found by again.
+            tags: Shown on its page.
+            description: Shown above them.
+        """
+        from mlflow.exceptions import MlflowException
+
+        client = self.destination.client
+        with translated(self.destination.uri):
+            try:
+                client.create_registered_model(self.name, description="Text autoencoders with a discrete bottleneck")
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            model_id = model_uri.rpartition("/")[2]
+            # a database takes `models:/` for an id in the process's default server, a server wants it
+            direct = not self.destination.uri.startswith("http")
+            source = client.get_logged_model(model_id).artifact_location if direct else model_uri
+            created = client.create_model_version(
+                self.name,
+                source,
+                run_id=mlflow_id,
+                tags=as_tags({**tags, IDENTITY: identity}),
+                description=description,
+                model_id=model_id,
+            )
+            return _version(created)
+
+    def point(self, alias: str, version: str | None) -> None:
+        """Points an alias at a version; None takes the alias away."""
+        with translated(self.destination.uri):
+            if version is None:
+                self.destination.client.delete_registered_model_alias(self.name, alias)
+            else:
+                self.destination.client.set_registered_model_alias(self.name, alias, version)
+
+
+def _version(found: Any) -> Version:
+    return Version(str(found.version), found.run_id, dict(found.tags))

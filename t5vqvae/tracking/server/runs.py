@@ -1,0 +1,175 @@
+"""Runs in an experiment: looked up by a key in their tags, or created, so that asking twice gives one run.
+
+MLflow makes up its own run ids, so a process that died between creating a run and noting its id would leave a second
+run behind. Tags: `t5vqvae.kind` is `study` or `trial`, `t5vqvae.<kind>` is the key.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from t5vqvae.errors import TrackingError
+from t5vqvae.tracking.server.connection import connect, sqlite_file
+from t5vqvae.tracking.server.limits import as_tags
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+Kind = Literal["study", "trial"]
+
+MLFLOW_STATUS = {
+    "running": "RUNNING",
+    "completed": "FINISHED",
+    "pruned": "KILLED",
+    "interrupted": "KILLED",
+    "failed": "FAILED",
+    "diverged": "FAILED",
+}
+"""What MLflow calls our statuses; it has fewer, so the tag `status` says the true one."""
+
+
+def now() -> int:
+    """Returns the time as MLflow counts it, in milliseconds."""
+    return int(time.time() * 1000)
+
+
+@dataclass
+class Destination:
+    """An experiment on a server; small and picklable.
+
+    Attributes:
+        uri: A resolved tracking URI.
+        experiment: Its name; created when missing.
+        artifacts: Where a new experiment's artifacts go; None: beside SQLite's file, the server's choice elsewhere.
+        experiment_id: Known after the first use.
+    """
+
+    uri: str
+    experiment: str
+    artifacts: str | None = None
+    experiment_id: str | None = None
+
+    @property
+    def client(self) -> MlflowClient:
+        return connect(self.uri)
+
+    def find_or_create(self) -> str:
+        """Returns the experiment's id; the first call creates the database's schema if need be."""
+        if self.experiment_id is None:
+            self.experiment_id = self._find() or self._create()
+        return self.experiment_id
+
+    def _find(self) -> str | None:
+        found = self.client.get_experiment_by_name(self.experiment)
+        if found is None:
+            return None
+        if found.lifecycle_stage == "deleted":
+            self.client.restore_experiment(found.experiment_id)
+        return found.experiment_id
+
+    def _create(self) -> str:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.client.create_experiment(self.experiment, artifact_location=self._artifact_location())
+        except MlflowException as error:
+            found = self._find() if error.error_code == "RESOURCE_ALREADY_EXISTS" else None
+            if found is None:
+                raise
+            return found
+
+    def _artifact_location(self) -> str | None:
+        """MLflow's own default under SQLite is the working directory, another one in every process."""
+        file = sqlite_file(self.uri)
+        if self.artifacts is None and file is not None:
+            return (file.parent / "artifacts" / self.experiment.replace("/", "_")).as_uri()
+        return self.artifacts
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a run is created with, or found by.
+
+    Attributes:
+        kind: A study or a trial.
+        key: Its name for good, unique in the experiment.
+        name: What the UI shows.
+        parent_id: MLflow's id of the run it belongs to.
+        params: Flat settings.
+        tags: Further tags.
+        time: When it was asked for (ms); a run that was closed later is not set running again.
+    """
+
+    kind: Kind
+    key: str
+    name: str
+    parent_id: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, Any] = field(default_factory=dict)
+    time: int = field(default_factory=now)
+
+    def all_tags(self) -> dict[str, str]:
+        """Returns the tags it is created with."""
+        own = {"t5vqvae.kind": self.kind, f"t5vqvae.{self.kind}": self.key, "mlflow.source.name": "t5vqvae"}
+        parent = {"mlflow.parentRunId": self.parent_id}
+        return as_tags({**self.tags, **parent, **own, "status": "running"})
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open run: its id, whether it is new, and the parameters it already had (MLflow never changes one)."""
+
+    mlflow_id: str
+    created: bool
+    params: Mapping[str, str]
+
+
+def find(destination: Destination, kind: Kind, key: str) -> Run | None:
+    """Returns the oldest run of a key, or None."""
+    if "'" in key:
+        raise TrackingError(f"the name {key!r} contains a quote, which MLflow cannot search for; leave it out")
+    condition = f"tags.`t5vqvae.{kind}` = '{key}'"  # for each condition MLflow reads a tag of all runs
+    if kind == "study":  # trials bear the study's tag, too
+        condition += " AND tags.`t5vqvae.kind` = 'study'"
+    found = destination.client.search_runs(
+        [destination.find_or_create()],
+        condition,
+        max_results=1,
+        order_by=["attributes.start_time ASC"],
+    )
+    return found[0] if found else None
+
+
+def open_run(destination: Destination, opening: Opening) -> Opened:
+    """Finds or creates a run and sets it running, unless it was closed after it was asked for."""
+    run = find(destination, opening.kind, opening.key)
+    if run is None:
+        run = destination.client.create_run(
+            destination.find_or_create(), start_time=opening.time, tags=opening.all_tags(), run_name=opening.name
+        )
+        return Opened(run.info.run_id, True, {})
+    if run.info.status != "RUNNING" and (run.info.end_time or 0) <= opening.time:
+        destination.client.update_run(run.info.run_id, "RUNNING")
+        destination.client.set_tag(run.info.run_id, "status", "running")
+    return Opened(run.info.run_id, False, run.data.params)
+
+
+def children(destination: Destination, parent_id: str, status: str | None = None) -> dict[str, str]:
+    """Returns `{key: MLflow's id}` of a study's trials, the oldest of a key; with a status, those that have it."""
+    client, experiments, token = destination.client, [destination.find_or_create()], None
+    found: dict[str, str] = {}
+    condition = f"tags.`mlflow.parentRunId` = '{parent_id}'"
+    if status is not None:
+        condition += f" AND attributes.status = '{status}'"
+    while True:
+        page = client.search_runs(
+            experiments, condition, max_results=1000, order_by=["attributes.start_time DESC"], page_token=token
+        )
+        found |= {run.data.tags.get("t5vqvae.trial", run.info.run_id): run.info.run_id for run in page}
+        token = page.token
+        if not token:
+            return found

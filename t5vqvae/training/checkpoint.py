@@ -1,0 +1,134 @@
+"""Checkpoints: written whole or not at all, checked before use, refused for another spec.
+
+A checkpoint is a folder `step-00000100` with `model/` (weights as safetensors, config, tokenizer), `training.pt`
+(optimizer, random states, history), `spec.json`, `milestone.json` and, written last, `manifest.json` with the size and
+SHA-256 of every other file. It is written under another name, and renamed when it is complete and on the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from t5vqvae.errors import CheckpointError
+from t5vqvae.files import file_sha256, flush
+from t5vqvae.spec.run import RunSpec
+
+MANIFEST = "manifest.json"
+PREFIX = "step-"
+
+
+def path_of(directory: Path, step: int) -> Path:
+    """Returns where the checkpoint of a step lies."""
+    return directory / f"{PREFIX}{step:08d}"
+
+
+def write(path: Path, spec: RunSpec, milestone: dict[str, Any], fill: Callable[[Path], None]) -> Path:
+    """Writes a checkpoint atomically: `fill(folder)` puts the weights and states in, this adds the rest.
+
+    Raises:
+        CheckpointError: If it could not be written (a full disk, say); nothing is left behind then.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        fill(partial)
+        _write_json(partial / "spec.json", spec.as_dict())
+        _write_json(partial / "milestone.json", milestone)
+        _write_json(partial / MANIFEST, _manifest(partial))
+        flush(partial)
+        shutil.rmtree(path, ignore_errors=True)
+        partial.rename(path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        shutil.rmtree(partial, ignore_errors=True)
+        raise CheckpointError(f"checkpoint {path.name} could not be written to {path.parent}: {error}") from error
+    return path
+
+
+def verify(path: Path) -> None:
+    """Checks every file of a checkpoint against its manifest.
+
+    Raises:
+        CheckpointError: If a file is missing, truncated or changed.
+    """
+    if not (path / MANIFEST).is_file():
+        raise CheckpointError(f"checkpoint {path} has no {MANIFEST}: it was not written to its end")
+    expected = json.loads((path / MANIFEST).read_text())
+    for name, entry in expected.items():
+        file = path / name
+        if not file.is_file() or file.stat().st_size != entry["size"]:
+            raise CheckpointError(f"checkpoint {path}: {name} is missing or truncated")
+        if file_sha256(file) != entry["sha256"]:
+            raise CheckpointError(f"checkpoint {path}: {name} has changed since it was written")
+
+
+def latest(directory: Path, spec: RunSpec | None = None) -> Path | None:
+    """Returns the newest intact checkpoint in a folder, or None; damaged ones are passed over.
+
+    Args:
+        directory: A run's folder of checkpoints.
+        spec: The run that wants to go on from it; settings that cannot change a result may differ.
+
+    Raises:
+        CheckpointError: If the checkpoint belongs to another spec.
+    """
+    for path in sorted(directory.glob(f"{PREFIX}*"), reverse=True):
+        try:
+            verify(path)
+        except (CheckpointError, OSError, ValueError):
+            continue
+        if spec is not None:
+            refuse_other_spec(path, spec)
+        return path
+    return None
+
+
+def refuse_other_spec(path: Path, spec: RunSpec) -> None:
+    """Raises CheckpointError, naming the first differing setting, if the checkpoint was not made by `spec`."""
+    theirs = RunSpec.parse(json.loads((path / "spec.json").read_text())).as_dict(only_results=True)
+    mine = spec.as_dict(only_results=True)
+    if theirs == mine:
+        return
+    changed = _first_difference(mine, theirs)
+    raise CheckpointError(f"checkpoint {path} belongs to another spec: {changed}; use another folder or the same spec")
+
+
+def read_milestone(path: Path) -> dict[str, Any]:
+    """Returns `step`, `metrics`, `status`, `tags`, `samples`, `run_id` and what else `Trainer.milestone` stores."""
+    return json.loads((path / "milestone.json").read_text())
+
+
+def read_spec(path: Path) -> RunSpec:
+    """Returns the resolved spec of a checkpoint."""
+    return RunSpec.parse(json.loads((path / "spec.json").read_text()))
+
+
+def keep_newest(directory: Path, number: int) -> None:
+    """Deletes all but the `number` newest checkpoints of a run's folder."""
+    for path in sorted(directory.glob(f"{PREFIX}*"), reverse=True)[number:]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1))
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {str(f.relative_to(folder)): {"size": f.stat().st_size, "sha256": file_sha256(f)} for f in files}
+
+
+def _first_difference(mine: Any, theirs: Any, path: str = "") -> str:
+    for key in sorted(set(mine) | set(theirs)):
+        here, there = mine.get(key, "absent"), theirs.get(key, "absent")
+        if here == there:
+            continue
+        if isinstance(here, dict) and isinstance(there, dict):
+            return _first_difference(here, there, f"{path}{key}.")
+        return f"{path}{key} is {here!r} here and {there!r} there"
+    return "the same settings in another form"

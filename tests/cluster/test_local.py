@@ -1,0 +1,111 @@
+"""The embedded Ray head and MLflow server, for real: once up, reused, on the loopback interface, and gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from places import ROOT
+
+from cluster import local, service
+from tune.records.paths import state_dir
+
+CLIENT = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_"))}
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory):
+    """Both services, on ports that nobody else uses, with their state in a deep folder."""
+    folder = tmp_path_factory.mktemp("a-folder-too-deep-for-the-sockets-of-ray") / "var"
+    ports = [str(service.pick_port(None)), str(service.pick_port(None))]
+    try:
+        words = ["start", "--state", str(folder), "--dashboard-port", ports[0], "--mlflow-port", ports[1]]
+        assert local.main(words) == 0
+        yield folder
+    finally:
+        local.stop(folder)
+
+
+def submit(state: Path, *command: str, cwd: Path) -> str:
+    """Submits a job bare, from a foreign directory, and returns what it printed."""
+    url = service.running(state, "ray")["url"]
+    ray = str(Path(sys.executable).parent / "ray")
+    done = subprocess.run(
+        [ray, "job", "submit", "--", *command],
+        env={**CLIENT, "RAY_API_SERVER_ADDRESS": url}, cwd=cwd, capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.ray
+def test_both_answer_and_a_second_start_finds_them(state: Path) -> None:
+    before = [service.read_record(state, name)["pid"] for name in local.NAMES]
+    assert local.main(["start", "--state", str(state)]) == 0
+    assert [service.read_record(state, name)["pid"] for name in local.NAMES] == before
+    assert local.tell(state) == 0
+    assert (state / "mlflow.db").is_file()
+
+
+@pytest.mark.ray
+def test_nothing_listens_beyond_the_loopback_interface(state: Path) -> None:
+    family = [p for name in local.NAMES for p in service._family(service.read_record(state, name))]
+    listening = [c.laddr for p in family for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    assert len(listening) > 5
+    hosts = {address.ip.removeprefix("::ffff:") for address in listening}
+    assert {host for host in hosts if not host.startswith("127.") and host != "::1"} == set()
+
+
+@pytest.mark.ray
+def test_a_bare_job_runs_in_the_project_with_this_interpreter_and_state(state: Path, tmp_path: Path) -> None:
+    script = "import os, sys; print('job', os.getcwd(), sys.prefix, os.environ['MLFLOW_TRACKING_URI'])"
+    told = next(line for line in submit(state, "python", "-c", script, cwd=tmp_path).splitlines() if line[:4] == "job ")
+    assert told.split()[1:] == [str(ROOT), sys.prefix, service.running(state, "mlflow")["url"]]
+    script = "from tune.records.paths import state_dir; print('state', state_dir())"
+    assert f"state {state_dir(state)}\n" in submit(state, "python", "-c", script, cwd=tmp_path)
+
+
+@pytest.mark.ray
+def test_a_killed_mlflow_server_comes_back_where_jobs_look_for_it(state: Path) -> None:
+    record = service.read_record(state, "mlflow")
+    os.kill(record["pid"], signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(record["pid"])], timeout=10)
+    head = service.read_record(state, "ray")["pid"]
+    assert local.main(["start", "--state", str(state)]) == 0
+    assert service.read_record(state, "mlflow")["facts"] == record["facts"]
+    assert service.read_record(state, "ray")["pid"] == head
+
+
+@pytest.mark.ray
+def test_stop_leaves_no_process_and_no_port(state: Path) -> None:
+    family = [p for name in local.NAMES for p in service._family(service.read_record(state, name))]
+    port = int(service.running(state, "ray")["address"].split(":")[1])
+    folder = Path(service.running(state, "ray")["folder"])
+    assert len(family) > 5
+    assert folder.is_dir()
+    local.stop(state)
+    assert not folder.exists()
+    assert [process for process in family if process.is_running()] == []
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+    assert local.tell(state) == 1
+
+
+def test_ray_gets_a_folder_short_enough_for_its_sockets(tmp_path: Path) -> None:
+    deep = tmp_path / ("deep" * 20)
+    assert len(str(local.ray_folder(deep))) <= local.LONGEST_RAY_FOLDER
+    assert local.ray_folder(deep) != local.ray_folder(deep / "er")
+    local.ray_folder(deep).rmdir()
+    local.ray_folder(deep / "er").rmdir()
+
+
+def test_words_after_the_dashes_belong_to_the_search() -> None:
+    assert local.parse(["search", "--", "quickstart", "a.b=1", "--trials", "4"]).words == [
+        "quickstart", "a.b=1", "--trials", "4",
+    ]  # fmt: skip

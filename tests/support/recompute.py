@@ -1,0 +1,186 @@
+"""The numbers of an ablation once more, from MLflow's stored runs alone: nothing of `tune` is imported here.
+
+`python tests/support/recompute.py NAME REPORT_FOLDER [--uri URI]` prints both numbers side by side and exits with 1
+where they differ. Tests and corrections come from scipy and statsmodels, the permutation interval from a bisection.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import csv
+import itertools
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+NAMES = ("mean", "p_value", "p_adjusted", "num_seeds", "low", "high")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What MLflow holds of an ablation: the study's parameters, and its runs of the comparison."""
+
+    parameters: dict[str, str]
+    runs: list[Run]
+
+    def by_arm(self) -> dict[str, dict[str, Run]]:
+        """Returns `{arm: {seed: completed run}}`; an arm without any is there, empty."""
+        found: dict[str, dict[str, Run]] = {}
+        for run in self.runs:
+            seeds = found.setdefault(run.data.tags["arm"], {})
+            if run.info.status == "FINISHED":
+                seeds[run.data.tags["seed"]] = run
+        return found
+
+
+def read(uri: str, name: str) -> Stored:
+    """Returns what the tracking store at `uri` holds of the ablation `name`."""
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(name).experiment_id
+    runs = list(client.search_runs([experiment], max_results=5000))
+    parents = [run for run in runs if run.data.tags.get("ablation") == "true"]
+    assert len(parents) == 1, f"{len(parents)} studies called {name}"
+    compared = [run for run in runs if run.data.tags.get("phase") == "comparison"]
+    return Stored(parents[0].data.params, [run for run in compared if "superseded" not in run.data.tags])
+
+
+def arms(stored: Stored) -> dict[str, dict[str, float]]:
+    """Returns `{arm: its numbers}`."""
+    metric, by_arm = stored.parameters["objective.metric"], stored.by_arm()
+    baseline = by_arm.pop("baseline")
+    differences = {}
+    for arm, runs in by_arm.items():
+        pairs = [(runs[seed], baseline[seed]) for seed in sorted(runs, key=int) if seed in baseline]
+        differences[arm] = [mine.data.metrics[metric] - other.data.metrics[metric] for mine, other in pairs]
+    return numbers(differences, float(stored.parameters["alpha"]))
+
+
+def factors(stored: Stored) -> dict[str, dict[str, float]]:
+    """Returns `{main effect or interaction: its numbers}` of a full factorial; empty for other studies."""
+    if stored.parameters.get("design.name") != "factorial":
+        return {}
+    stem = "design.factors."
+    levels = {n.removeprefix(stem): ast.literal_eval(v) for n, v in stored.parameters.items() if n.startswith(stem)}
+    metric, baseline = stored.parameters["objective.metric"], stored.by_arm()["baseline"]
+    some = next(iter(baseline.values()))
+    order = {path: [some.data.params[path], *map(str, values)] for path, values in levels.items()}
+    cells: dict[tuple[int, ...], dict[str, float]] = {}
+    for run in stored.runs:
+        cell = tuple(order[path].index(run.data.params[path]) for path in order)
+        cells.setdefault(cell, {})[run.data.tags["seed"]] = run.data.metrics[metric]
+    differences = dict(_contrasts(order, cells))
+    return numbers(differences, float(stored.parameters["alpha"]))
+
+
+def _contrasts(
+    order: dict[str, list[str]], cells: dict[tuple[int, ...], dict[str, float]]
+) -> Iterator[tuple[str, list[float]]]:
+    paths, seeds = list(order), sorted(set.intersection(*(set(cell) for cell in cells.values())), key=int)
+
+    def mean(fixed: dict[int, int], seed: str) -> float:
+        return float(np.mean([v[seed] for cell, v in cells.items() if all(cell[i] == at for i, at in fixed.items())]))
+
+    for i, path in enumerate(paths):
+        for at in range(1, len(order[path])):
+            yield f"{path}[{at}]", [mean({i: at}, seed) - mean({i: 0}, seed) for seed in seeds]
+    for i, j in itertools.combinations(range(len(paths)), 2):
+        for a, b in itertools.product(range(1, len(order[paths[i]])), range(1, len(order[paths[j]]))):
+            yield (
+                f"{paths[i]}[{a}] x {paths[j]}[{b}]",
+                [
+                    mean({i: a, j: b}, s) - mean({i: a, j: 0}, s) - mean({i: 0, j: b}, s) + mean({i: 0, j: 0}, s)
+                    for s in seeds
+                ],
+            )
+
+
+def numbers(differences: dict[str, list[float]], alpha: float) -> dict[str, dict[str, float]]:
+    """Returns mean, permutation p-value, Holm's, and the permutation interval of each list of paired differences."""
+    p_values = [permutation_p(np.asarray(values)) if values else 1.0 for values in differences.values()]
+    adjusted = multipletests(p_values, method="holm")[1]
+    found = {}
+    for (name, values), p, q in zip(differences.items(), p_values, adjusted, strict=True):
+        if not values:  # counts for Holm, but has no numbers
+            continue
+        low, high = _inverted(np.asarray(values), alpha)
+        mean = float(np.mean(values))
+        row = (mean, p, float(q), float(len(values)), low, high)
+        found[name] = dict(zip(NAMES, row, strict=True))
+    return found
+
+
+def permutation_p(values: np.ndarray) -> float:
+    """Returns the two-sided p-value over all sign patterns."""
+    if not np.any(values):
+        return 1.0
+    found = stats.permutation_test(
+        (values,),
+        lambda x, axis: np.abs(np.mean(x, axis=axis)),
+        permutation_type="samples",
+        n_resamples=np.inf,
+        alternative="greater",
+    )
+    return float(found.pvalue)
+
+
+def _inverted(values: np.ndarray, alpha: float) -> tuple[float, float]:
+    """Returns the means that the test does not reject, by bisection from beyond all values."""
+    if 2.0 ** (1 - values.size) > alpha:
+        return -math.inf, math.inf
+    ends = []
+    for outside in (values.min() - 1e-6, values.max() + 1e-6):
+        inside = float(values.mean())
+        for _ in range(45):
+            middle = (inside + outside) / 2
+            inside, outside = (inside, middle) if permutation_p(values - middle) <= alpha else (middle, outside)
+        ends.append(float(outside))
+    return ends[0], ends[1]
+
+
+def differing(stored: Stored, folder: Path, say: bool = False) -> list[str]:
+    """Returns where `effects.csv` of a report differs from what MLflow's runs give, in words."""
+    with (folder / "effects.csv").open(newline="") as file:
+        reported = {_unordered(row["name"]): row for row in csv.DictReader(file) if row["mean"]}
+    mine = {_unordered(name): row for name, row in (arms(stored) | factors(stored)).items()}
+    found = []
+    if missing := reported.keys() ^ mine.keys():
+        found.append(f"only on one side: {sorted(missing)}")
+    for name in reported.keys() & mine.keys():
+        for key, value in mine[name].items():
+            other = float(reported[name][key])
+            if say:
+                print(f"{name:45} {key:10} {value:12.6g} {other:12.6g}")
+            if not math.isclose(value, other, rel_tol=1e-6, abs_tol=1e-9):
+                found.append(f"{name}: {key} is {value!r} from MLflow and {other!r} in the report")
+    return found
+
+
+def _unordered(name: str) -> str:
+    """Returns an interaction's name with its factors in alphabetical order: MLflow does not keep the design's."""
+    return " x ".join(sorted(name.split(" x ")))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns 1 where numbers differ."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--uri", default=os.environ.get("MLFLOW_TRACKING_URI"))
+    options = parser.parse_args(arguments)
+    found = differing(read(options.uri, options.name), options.folder, say=True)
+    print("\n".join(found) or "all numbers agree")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

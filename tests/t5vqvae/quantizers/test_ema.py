@@ -1,0 +1,175 @@
+"""`ema`: the moving averages by hand and against the library; revival; the options on top of them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from t5vqvae.quantizers import EMAConfig
+from t5vqvae.quantizers.ema import EMAQuantizer
+from t5vqvae.quantizers.parts.revival import revive
+
+
+def quantizer_of(entries: list[list[float]], **settings: object) -> EMAQuantizer:
+    config = EMAConfig(**{"codebook_size": len(entries), "revive_below": None, "start": "random", **settings})
+    quantizer = config.build(len(entries[0]))
+    quantizer.entries_QKD.copy_(torch.tensor([entries]))
+    return quantizer
+
+
+def step(quantizer: EMAQuantizer, *rows: list[float]) -> Tensor:
+    """Runs one training step over the rows as one sentence; returns its auxiliary loss."""
+    states_BTE = torch.tensor([rows], requires_grad=True)
+    output = quantizer(states_BTE, torch.ones(1, len(rows)))
+    (output.quantized_BTE.sum() + output.aux_loss).backward()
+    quantizer.update()
+    return output.aux_loss.detach()
+
+
+def test_one_step_by_hand() -> None:
+    quantizer = quantizer_of([[0.0], [10.0], [-50.0]], decay=0.75, commitment_weight=0.5)
+    loss = step(quantizer, [1.0], [3.0], [8.0])
+    # N = .75 + .25 x (2, 1, 0); e = (.75 e + .25 x sum of inputs) / N
+    assert torch.allclose(quantizer.counts_QK[0], torch.tensor([1.25, 1.0, 0.75]))
+    assert torch.allclose(quantizer.entries_QKD[0, :, 0], torch.tensor([1.0 / 1.25, 7.5 + 2.0, -50.0]))
+    assert loss.item() == pytest.approx(0.5 * (1 + 9 + 4) / 3)
+
+
+def test_untouched_entries_keep_their_place_for_ever() -> None:
+    quantizer = quantizer_of([[0.0], [10.0]], decay=0.5)
+    for _ in range(200):
+        step(quantizer, [1.0])
+    assert quantizer.entries_QKD[0, 1].item() == 10.0
+
+
+def test_micro_batches_count_together() -> None:
+    apart, together = (quantizer_of([[0.0], [10.0]], decay=0.9) for _ in range(2))
+    for row in ([1.0], [2.0], [7.0]):
+        apart(torch.tensor([[row]], requires_grad=True), torch.ones(1, 1))
+    apart.update()
+    step(together, [1.0], [2.0], [7.0])
+    assert torch.equal(apart.entries_QKD, together.entries_QKD)
+    assert torch.equal(apart.counts_QK, together.counts_QK)
+
+
+def test_many_steps_equal_the_library_on_packed_tokens() -> None:
+    """The library smooths counts (Laplace); started at one and with every entry in use, that hardly moves entries."""
+    from vector_quantize_pytorch import VectorQuantize
+
+    torch.manual_seed(0)
+    size, width = 12, 6
+    library = VectorQuantize(width, size, decay=0.95, commitment_weight=0.25, rotation_trick=False, eps=1e-10)
+    own = EMAConfig(codebook_size=size, decay=0.95, revive_below=None, start="random").build(width)
+    centres_KD = 3 * torch.randn(size, width)
+    own.entries_QKD.copy_(centres_KD[None])
+    library._codebook.embed.data.copy_(centres_KD[None])
+    library._codebook.embed_avg.data.copy_(centres_KD[None])
+    library._codebook.cluster_size.data.fill_(1.0)
+    for _ in range(60):
+        states_BTE = centres_KD.repeat(6, 1)[None] + 0.3 * torch.randn(1, 6 * size, width)
+        mine, theirs = (states_BTE.clone().requires_grad_() for _ in range(2))
+        output = own(mine, torch.ones(1, 6 * size))
+        quantized_BTE, codes_BT, loss = library(theirs)
+        assert torch.equal(output.codes_BTQ[..., 0], codes_BT)
+        assert torch.allclose(output.aux_loss, loss.sum(), rtol=1e-4)
+        (output.quantized_BTE.square().sum() + output.aux_loss).backward()
+        (quantized_BTE.square().sum() + loss.sum()).backward()
+        assert torch.allclose(mine.grad, theirs.grad, atol=1e-4)
+        own.update()
+    assert torch.allclose(own.entries_QKD, library._codebook.embed, atol=1e-4)
+
+
+def test_cosine_compares_like_with_like() -> None:
+    quantizer = quantizer_of([[0.0, 9.0], [0.3, 0.3]], distance="cosine", commitment_weight=1.0, decay=0.5)
+    states_BTE = torch.tensor([[[100.0, 20.0]]], requires_grad=True)
+    output = quantizer(states_BTE, torch.ones(1, 1))
+    unit, entry = F.normalize(torch.tensor([100.0, 20.0]), dim=0), torch.tensor([1.0, 1.0]) / 2**0.5
+    assert output.codes_BTQ.item() == 1
+    assert torch.allclose(output.quantized_BTE[0, 0], entry)
+    assert output.aux_loss.item() == pytest.approx((unit - entry).square().mean().item(), rel=1e-5)
+    quantizer.update()
+    assert torch.allclose(quantizer.entries_QKD[0, 1], (0.5 * torch.tensor([0.3, 0.3]) + 0.5 * unit))
+
+
+def test_cosine_ignores_the_length_of_a_state() -> None:
+    quantizer = EMAConfig(codebook_size=20, distance="cosine", num_codebooks=2).build(8).eval()
+    states_BTE, mask_BT = torch.randn(2, 4, 8), torch.ones(2, 4)
+    lengths = torch.rand(2, 4, 1) * 50 + 0.1
+    assert torch.equal(quantizer(states_BTE, mask_BT).codes_BTQ, quantizer(states_BTE * lengths, mask_BT).codes_BTQ)
+
+
+def test_moments_carry_every_entry_along_with_the_inputs() -> None:
+    """Inputs move far away; without the affine form only winners follow, with it those that never win do too."""
+    ends = {}
+    for affine in (None, "moments"):
+        torch.manual_seed(0)
+        quantizer = EMAConfig(codebook_size=30, affine=affine, revive_below=None, start="states").build(4)
+        quantizer.start(torch.randn(200, 4))
+        for number in range(120):
+            states_BTE = (torch.randn(1, 40, 4) * 3 + min(number, 80)).requires_grad_()
+            quantizer(states_BTE, torch.ones(1, 40))
+            quantizer.update()
+        ends[affine] = (quantizer.table_KD(0).mean(-1) - 80).abs().median().item()
+    assert ends["moments"] < 5 < ends[None]
+
+
+def test_affine_starts_at_the_entries_themselves() -> None:
+    quantizer = EMAConfig(codebook_size=5, affine="moments", start="states").build(3)
+    quantizer.start(7 * torch.randn(50, 3) + 20)
+    assert torch.allclose(quantizer.table_KD(0), quantizer.entries_QKD[0], rtol=1e-4)
+
+
+def test_an_affine_step_moves_what_is_read_towards_the_inputs() -> None:
+    quantizer = quantizer_of([[0.0], [10.0]], decay=0.5, affine="moments")
+    quantizer.affines[0].input_variance_D.fill_(4.0)
+    quantizer.affines[0].input_mean_D.fill_(3.0)  # the table is read as 2 e + 3
+    seen = torch.tensor([[5.0]])
+    quantizer._learn(0, seen, torch.tensor([0]))
+    assert quantizer.table_KD(0)[0].item() == pytest.approx((3.0 + 5.0) / 2)
+
+
+def test_revival_moves_the_dead_onto_inputs_and_resets_their_counts() -> None:
+    entries_KD, counts_K = torch.arange(4.0)[:, None] * 100, torch.tensor([40.0, 0.2, 39.5, 0.3])
+    inputs_MD = torch.tensor([[7.0], [8.0]])
+    revive(entries_KD, counts_K, inputs_MD, 0.1, torch.Generator().manual_seed(0))
+    assert sorted(entries_KD[[1, 3], 0].tolist()) == [7.0, 8.0]
+    assert entries_KD[[0, 2], 0].tolist() == [0.0, 200.0]
+    assert torch.allclose(counts_K, torch.tensor([40.0, 20.0, 39.5, 20.0]))
+
+
+def test_revival_takes_the_deadest_first_and_no_more_than_there_are_inputs() -> None:
+    entries_KD, counts_K = torch.zeros(4, 1), torch.tensor([0.02, 100.0, 0.01, 0.03])
+    revive(entries_KD, counts_K, torch.tensor([[7.0]]), 0.1, torch.Generator().manual_seed(0))
+    assert entries_KD[:, 0].tolist() == [0.0, 0.0, 7.0, 0.0]
+
+
+def test_revival_brings_a_collapsed_codebook_into_use() -> None:
+    used = {}
+    for revive_below in (None, 0.1):
+        torch.manual_seed(0)
+        quantizer = EMAConfig(codebook_size=32, revive_below=revive_below, decay=0.9, start="random").build(4)
+        codes = []
+        for _ in range(60):
+            states_BTE = (torch.randn(1, 64, 4) + 30).requires_grad_()
+            codes.append(quantizer(states_BTE, torch.ones(1, 64)).codes_BTQ)
+            quantizer.update()
+        used[revive_below] = torch.cat(codes[-10:]).unique().numel()
+    assert used[None] < 8 and used[0.1] > 24
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"decay": 1.0}, r"decay=1.0 must lie strictly between 0 and 1"),
+        ({"affine": "learned"}, r"quantizer\.affine=learned needs a codebook that learns by gradient"),
+        ({"commitment_on": "codebook"}, r"quantizer\.commitment_on=codebook needs a codebook"),
+        ({"orthogonality_weight": 1.0}, r"quantizer\.orthogonality_weight=1.0 needs a codebook"),
+        ({"affine": "moments", "distance": "cosine"}, r"quantizer\.affine=moments must be null"),
+        ({"revive_below": 1.0}, r"revive_below=1.0 must lie strictly between 0 and 1"),
+    ],
+)
+def test_settings_without_sense_are_refused(settings: dict, rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        EMAConfig.parse({"name": "ema", **settings})

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from t5vqvae.errors import CheckpointError, SettingError, UserError
+from t5vqvae.runs.follow import failure, follow
+from t5vqvae.runs.ownership import FolderOwner
+from t5vqvae.runs.run import TrackedRun, load_trainer
+from t5vqvae.spec.run import RunSpec
+from t5vqvae.training import checkpoint
+
+STUB = "stub:train"
+
+
+class Journal:
+    """A tracker and logger that remember what they were told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple] = []
+
+    def open_logger(self, *args):
+        self.calls.append(("open", *args[:2]))
+        return self
+
+    def wait_opened(self, timeout):
+        return "m0"
+
+    def log(self, metrics, step, tokens=None):
+        self.calls.append(("log", step, tokens))
+
+    def __getattr__(self, name):
+        return lambda *args, **kwargs: self.calls.append((name,))
+
+    def steps(self) -> list[int]:
+        return [call[1] for call in self.calls if call[0] == "log"]
+
+
+def run_in(tmp_path, tracker=None, **overrides) -> TrackedRun:
+    settings = {"train.max_steps": 40, "train.eval_every": 10, "optim.warmup_steps": 0}
+    spec = RunSpec().with_overrides({**settings, **{key.replace("__", "."): v for key, v in overrides.items()}})
+    return TrackedRun(spec, tmp_path / "run", tmp_path / "cache", "s/00000", tracker, "p", trainer=STUB)
+
+
+def steps(reports) -> list[int]:
+    return [int(report["progress/step"]) for report in reports]
+
+
+def trained(tmp_path) -> list[int]:
+    return [int(line.split()[1]) for line in (tmp_path / "starts.log").read_text().splitlines()]
+
+
+def test_reports_are_flat_and_the_last_says_how_it_ended(tmp_path):
+    tracker = Journal()
+    reports = list(follow(run_in(tmp_path, tracker)))
+    assert steps(reports) == [10, 20, 30, 40]
+    assert [report["status"] for report in reports] == ["running"] * 3 + ["completed"]
+    assert reports[-1]["mlflow_id"] == "m0" and reports[-1]["run_id"] == "0" * 16
+    assert tracker.steps() == [10, 20, 30, 40] and tracker.calls[-1] == ("close",)
+    assert reports[-1]["checkpoint"] == str(tmp_path / "run" / "step-00000040")
+
+
+def test_two_newest_checkpoints_stay(tmp_path):
+    list(follow(run_in(tmp_path)))
+    assert sorted(path.name for path in (tmp_path / "run").glob("step-*")) == ["step-00000030", "step-00000040"]
+
+
+def test_a_killed_run_goes_on_and_first_repeats_its_checkpoint(tmp_path):
+    first = follow(run_in(tmp_path))
+    next(first), next(first)
+    first.close()
+    tracker = Journal()
+    assert steps(follow(run_in(tmp_path, tracker))) == [20, 30, 40]
+    assert trained(tmp_path) == [10, 20, 30, 40], "no step is trained twice"
+    assert tracker.steps() == [20, 30, 40], "whoever missed step 20 hears of it"
+
+
+def test_a_finished_run_says_so_again_without_training(tmp_path):
+    list(follow(run_in(tmp_path)))
+    again = list(follow(run_in(tmp_path)))
+    assert steps(again) == [40] and again[0]["status"] == "completed"
+    assert trained(tmp_path) == [10, 20, 30, 40]
+
+
+def test_a_truncated_newest_checkpoint_is_passed_over(tmp_path):
+    first = follow(run_in(tmp_path))
+    next(first), next(first)
+    first.close()
+    (tmp_path / "run" / "step-00000020" / "weights").write_text("")
+    assert steps(follow(run_in(tmp_path))) == [10, 20, 30, 40]
+
+
+def test_another_specs_checkpoint_is_refused(tmp_path):
+    next(follow(run_in(tmp_path)))
+    with pytest.raises(CheckpointError, match=r"quantizer\.decay"):
+        next(follow(run_in(tmp_path, quantizer__decay=0.5)))
+
+
+def test_a_full_disk_costs_checkpoints_but_not_the_run(tmp_path, monkeypatch):
+    write = checkpoint.write
+
+    def full(path, spec, stored, fill):
+        if stored["step"] == 20:
+            raise CheckpointError("no space left on device")
+        return write(path, spec, stored, fill)
+
+    monkeypatch.setattr(checkpoint, "write", full)
+    reports = list(follow(run_in(tmp_path)))
+    assert steps(reports) == [10, 20, 30, 40]
+    assert "no space left" in reports[1]["tags"]["checkpoint/failed"]
+    assert reports[1]["checkpoint"].endswith("step-00000010")
+
+
+def test_other_workers_yield_in_step_and_write_nothing(tmp_path):
+    tracker = Journal()
+    assert steps(follow(run_in(tmp_path, tracker), writes=False)) == [10, 20, 30, 40]
+    assert tracker.calls == [] and not (tmp_path / "run").exists()
+
+
+def test_a_process_that_was_given_up_ends_when_the_run_goes_on_elsewhere(tmp_path):
+    tracker = Journal()
+    lost = follow(run_in(tmp_path, tracker))
+    next(lost), next(lost)
+    assert steps(follow(run_in(tmp_path))) == [20, 30, 40]
+    kept = sorted((tmp_path / "run").glob("step-*"))
+    with pytest.raises(UserError, match="goes on in another process"):
+        next(lost)
+    assert tracker.steps() == [10, 20] and sorted((tmp_path / "run").glob("step-*")) == kept
+
+
+def test_a_full_disk_costs_the_claim_but_not_the_run(tmp_path, monkeypatch):
+    def full(path, text):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("t5vqvae.runs.ownership.Path.write_text", full)
+    FolderOwner(tmp_path / "run").check()
+
+
+def test_seconds_add_up_over_starts(tmp_path):
+    next(follow(run_in(tmp_path)))
+    clock = tmp_path / "run" / "seconds.json"
+    clock.write_text(json.dumps({"seconds": 1000.0}))
+    assert 1000 < list(follow(run_in(tmp_path)))[-1]["seconds"] < 1060
+
+
+def test_failure_leaves_a_line_and_a_traceback(tmp_path):
+    try:
+        raise RuntimeError("broken\nbadly")
+    except RuntimeError as error:
+        report = failure(tmp_path / "r", error, {"validation/nll": 1.0, "tags": {"a": "b"}})
+    assert report["status"] == "failed" and report["validation/nll"] == 1.0
+    assert report["tags"] == {"a": "b", "error": "RuntimeError: broken"}
+    assert "Traceback" in (tmp_path / "r" / "error.txt").read_text()
+
+
+def test_a_trainer_is_named_module_colon_function():
+    with pytest.raises(SettingError, match="module:function"):
+        load_trainer("stub")

@@ -1,0 +1,37 @@
+"""Names that MLflow takes, metrics worth a second axis, and the plot of the codes in use."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from t5vqvae.tracking.plots import effective_codes, usage_svg
+from t5vqvae.tracking.server.limits import against_tokens, clean_name
+
+
+@given(st.text(max_size=300))
+def test_every_name_becomes_one_that_mlflow_takes(name: str) -> None:
+    from mlflow.utils.validation import _validate_metric_name
+
+    cleaned = clean_name(name)
+    _validate_metric_name(cleaned)
+    assert clean_name(cleaned) == cleaned
+
+
+def test_only_what_is_worth_comparing_stands_against_tokens() -> None:
+    assert against_tokens({"validation/nll": 1.0, "train/nll": 2.0, "cost/x": 3.0, "train/loss": 4.0}) == {
+        "tokens/validation/nll": 1.0,
+        "tokens/train/nll": 2.0,
+    }
+
+
+def test_the_usage_plot_is_well_formed_and_says_what_is_used() -> None:
+    svg = usage_svg([[8, 8, 0, 0], [1, 0, 0, 0], [0, 0]])
+    texts = [element.text for element in ElementTree.fromstring(svg).iter() if element.text]
+    assert "codebook 0: 2 of 4 codes used, perplexity 2.0" in texts
+    assert "codebook 2: 0 of 2 codes used, perplexity 0.0" in texts
+    assert len(usage_svg([list(range(20000))])) < 20_000
+    assert effective_codes([3, 3, 3]) == pytest.approx(3)

@@ -1,0 +1,304 @@
+"""Promotion: which trial, against whom, and a model that a fresh process loads by its alias without a pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from t5vqvae.errors import SettingError, UserError
+from t5vqvae.spec.run import RunSpec
+from t5vqvae.tracking import Tracker
+from t5vqvae.training.trainer import train
+from tune import promote as module
+from tune.promote import Promotion, main, promote
+from tune.promotion.gate import Gate, compared, on_test
+from tune.records.paths import StudyPaths
+from tune.records.record import TrialRecord
+from tune.spec.objective import Objective
+from tune.spec.search import SearchSpec
+
+TINY = {
+    "data.corpus.name": "math",
+    "data.corpus.size": 200,
+    "data.corpus.validation_size": 20,
+    "data.corpus.test_size": 10,
+    "model.d_model": 16,
+    "model.d_ff": 32,
+    "model.num_heads": 2,
+    "model.num_layers": 1,
+    "model.num_decoder_layers": 1,
+    "quantizer.codebook_size": 16,
+    "train.max_steps": 2,
+    "train.eval_every": 2,
+    "train.batch_size": 16,
+    "evaluate.num_generated": 2,
+}
+STUDY = {
+    "name": "tiny",
+    "base": TINY,
+    "space": {"quantizer.commitment_weight": {"type": "float", "low": 0.1, "high": 2.0}},
+    "objectives": [{"metric": "validation/nll"}],
+    "constraints": ["rate/bits_per_token <= 4"],
+    "scheduler": {"name": "none"},
+}
+SCORES = {
+    "test/nll": 2.0,
+    "test/exact_match": 0.5,
+    "test/rate/bits_per_token": 3.0,
+    "VAR/exact_match": 0.1,
+}
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder with an empty tracking database, prepared data and one trained checkpoint."""
+    state = tmp_path_factory.mktemp("state")
+    Tracker(f"sqlite:///{state}/mlflow.db", "tiny").check()
+    for milestone in train(RunSpec().with_overrides(TINY), cache_dir=state / "cache"):
+        milestone.state.save(state / "checkpoint")
+    return state
+
+
+@pytest.fixture
+def paths(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyPaths:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copytree(template, tmp_path / "var")
+    paths = StudyPaths(tmp_path / "var", "tiny")
+    paths.root.mkdir(parents=True)
+    SearchSpec.parse(STUDY).write(paths.spec)
+    return paths
+
+
+def add_trial(paths: StudyPaths, number: int, **changes: Any) -> TrialRecord:
+    """Adds a completed trial with a checkpoint; `nll` and `bits` set its metrics."""
+    metrics = {"validation/nll": changes.pop("nll", 1.0), "rate/bits_per_token": changes.pop("bits", 3.0)}
+    shutil.copytree(paths.state / "checkpoint", paths.trial(number))
+    (checkpoint,) = paths.trial(number).glob("step-*")
+    record = TrialRecord("tiny", number, {}, f"run{number}", None, "completed", 2, metrics, str(checkpoint))
+    record = replace(record, **changes)
+    record.write(paths.trial(number))
+    return record
+
+
+@pytest.fixture
+def scores(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
+    """Stands in for the evaluation on the test split: hands out the scores put in, one a call."""
+    queue: list[dict[str, float]] = []
+    monkeypatch.setattr(module, "_evaluate", lambda run, folder, cache: queue.pop(0))
+    return queue
+
+
+def alias_holders(paths: StudyPaths) -> dict[str, str]:
+    client = Tracker(f"sqlite:///{paths.state}/mlflow.db", "tiny").destination.client
+    return {alias: str(version) for alias, version in client.get_registered_model("t5vqvae").aliases.items()}
+
+
+def test_the_best_trial_with_a_bottleneck_that_keeps_the_constraints_is_taken(paths: StudyPaths) -> None:
+    add_trial(paths, 0, nll=1.0)
+    add_trial(paths, 1, nll=0.1, bits=9.0)
+    add_trial(paths, 2, nll=0.2, status="pruned")
+    add_trial(paths, 3, nll=0.0, metrics={"validation/nll": 0.0})  # a control: no rate
+    assert module.best_trial(paths)[1].number == 0
+
+
+def test_without_such_a_trial_it_is_refused_in_one_line(paths: StudyPaths) -> None:
+    with pytest.raises(UserError, match="none of its 0 completed trials has a bottleneck"):
+        promote(paths)
+    add_trial(paths, 0, metrics={"validation/nll": 0.0})
+    with pytest.raises(UserError, match="none of its 1 completed trials has a bottleneck and keeps rate/bits_per"):
+        promote(paths)
+    with pytest.raises(UserError, match="no study other under"):
+        promote(StudyPaths(paths.state, "other"))
+
+
+def test_a_checkpoint_that_is_gone_is_said(paths: StudyPaths) -> None:
+    record = add_trial(paths, 0)
+    shutil.rmtree(str(record.checkpoint))
+    with pytest.raises(UserError, match=r"trial 0 of tiny has no checkpoint left; raise retention\.keep_best"):
+        promote(paths)
+
+
+def test_champion_moves_only_to_what_is_better_on_test(paths: StudyPaths, scores: list[dict[str, float]]) -> None:
+    scores += [SCORES, {**SCORES, "test/nll": 2.5}, {**SCORES, "test/nll": 1.5}]
+    add_trial(paths, 0, nll=1.0)
+    first = promote(paths)
+    assert (first.alias, first.passed, first.effect, first.version) == ("champion", True, None, "1")
+    add_trial(paths, 1, nll=0.9)
+    second = promote(paths)
+    assert (second.alias, second.passed, second.effect) == ("challenger", False, pytest.approx(-0.5))
+    assert second.reasons == ("test/nll 2.5 does not beat the 2 of version 1, at 3 bits a token against 3",)
+    assert alias_holders(paths) == {"champion": "1", "challenger": "2"}
+    add_trial(paths, 2, nll=0.8)
+    third = promote(paths)
+    assert (third.alias, third.passed, third.effect) == ("champion", True, pytest.approx(0.5))
+    assert alias_holders(paths) == {"champion": "3", "challenger": "2"}
+
+
+def test_the_test_split_is_looked_at_once_and_a_trial_registered_once(
+    paths: StudyPaths, scores: list[dict[str, float]]
+) -> None:
+    scores.append(SCORES)
+    add_trial(paths, 0)
+    first, again = promote(paths), promote(paths)
+    assert (again.test_metrics, again.version, again.alias) == (first.test_metrics, "1", "champion")
+    assert again.reasons == ("version 1 holds the alias already",)
+    tracker = Tracker(f"sqlite:///{paths.state}/mlflow.db", "tiny")
+    (trial,) = tracker.destination.client.search_runs(
+        [tracker.destination.find_or_create()], "tags.`t5vqvae.kind` = 'trial'"
+    )
+    assert (trial.info.status, trial.data.metrics["test/exact_match"]) == ("FINISHED", 0.5)
+    assert len(tracker.destination.client.get_metric_history(trial.info.run_id, "test/exact_match")) == 1
+
+
+def test_a_shut_gate_keeps_a_better_trial_from_the_alias(paths: StudyPaths, scores: list[dict[str, float]]) -> None:
+    scores.append({**SCORES, "test/rate/bits_per_token": 5.0})
+    add_trial(paths, 0)
+    outcome = promote(paths, gates=[Gate.parse("VAR/exact_match >= 0.2")], replace=True)
+    assert (outcome.alias, outcome.passed) == ("challenger", False)
+    assert outcome.reasons[:2] == (
+        "gate test/rate/bits_per_token <= 4 is shut: it is 5",
+        "gate VAR/exact_match >= 0.2 is shut: it is 0.1",
+    )
+    assert alias_holders(paths) == {"challenger": "1"}
+
+
+def test_other_data_is_not_compared_but_may_be_replaced(
+    paths: StudyPaths, scores: list[dict[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores += [SCORES, SCORES]
+    add_trial(paths, 0)
+    promote(paths)
+    add_trial(paths, 1, nll=0.5)
+    result = module.test_once(paths, *module.best_trial(paths), paths.trial(1) / "step-00000002")
+    other = replace(result, data_fingerprint="other")
+    monkeypatch.setattr(module, "test_once", lambda *_: other)
+    outcome = promote(paths)
+    assert (outcome.alias, outcome.effect) == ("challenger", None)
+    assert outcome.reasons == ("version 1 was tested on other data, so the two cannot be compared",)
+    assert promote(paths, replace=True).alias == "champion"
+    assert alias_holders(paths) == {"champion": "2"}
+
+
+def test_an_ablation_starts_from_a_studys_best_trial_or_from_the_champion(
+    paths: StudyPaths, scores: list[dict[str, float]]
+) -> None:
+    from tune.ablation.baseline import base_of
+    from tune.ablation.spec import AblationSpec
+    from tune.records.tracker import tracker_of
+
+    scores.append(SCORES)
+    add_trial(paths, 0, nll=1.0, overrides={"quantizer.commitment_weight": 0.5})
+    promote(paths)
+    tracker = Tracker(f"sqlite:///{paths.state}/mlflow.db", "tiny")
+    holder, (_, winner) = tracker.registry("t5vqvae").holder("champion"), module.best_trial(paths)
+    trained = SearchSpec.read(paths.spec).run_spec(winner.overrides)
+    tracker.destination.client.log_dict(holder.mlflow_id, trained.as_dict(), "spec.json")  # as a trial's logger does
+    add_trial(paths, 1, nll=0.5, overrides={"quantizer.commitment_weight": 1.5})
+    values = {
+        "name": "averages",
+        "question": "What do moving averages give?",
+        "arms": [{"name": "vq", "overrides": {"quantizer.name": "vq", "quantizer.revive_below": 0.02}}],
+        "seeds": 6,
+        "untuned": "a test",
+        "objective": {"metric": "validation/nll"},
+        "base": {"train.batch_size": 8},
+    }
+    found = {}
+    for source in ({"study": "tiny"}, {"champion": "t5vqvae"}):
+        spec = AblationSpec.parse({**values, "baseline": source})
+        ablation = StudyPaths(paths.state, "averages")
+        found[next(iter(source))] = base_of(spec, ablation, tracker_of(spec, ablation))
+    best, champion = found["study"], found["champion"]
+    assert (best.quantizer.commitment_weight, champion.quantizer.commitment_weight) == (1.5, 0.5)
+    assert best.train.batch_size == champion.train.batch_size == 8 and best.model.d_model == 16
+    spec = AblationSpec.parse({**values, "baseline": {"champion": "nobody"}})
+    with pytest.raises(SettingError, match="champion=nobody: no such registered model"):
+        base_of(spec, ablation, tracker_of(spec, ablation))
+
+
+FRESH = """
+import json, sys
+import mlflow.pyfunc, pandas as pd
+model = mlflow.pyfunc.load_model("models:/t5vqvae@champion")
+frame = model.predict(pd.DataFrame({"text": ["x + y", "\\\\sin{(k )}"]}), params={"max_new_tokens": 5})
+import t5vqvae
+fields = model.metadata.signature.inputs.input_names() + model.metadata.signature.outputs.input_names()
+print(json.dumps([frame.to_dict("list"), t5vqvae.__file__, model.input_example.to_dict("list"), fields]))
+"""
+
+
+def test_a_fresh_process_loads_the_champion_by_its_alias(
+    paths: StudyPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_trial(paths, 0)
+    assert main(["tiny", "--state", str(paths.state)]) == 0
+    shown = capsys.readouterr().out
+    assert "run run0 is version 1, alias champion" in shown
+    assert "VAR/exact_match = " in shown
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{paths.state}/mlflow.db"}
+    shutil.rmtree(paths.trial(0))  # the model stands alone
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FRESH], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    answer, code, example, fields = json.loads(done.stdout.splitlines()[-1])
+    assert list(answer) == ["reconstruction", "codes"]
+    assert [{len(position) for position in codes} for codes in answer["codes"]] == [{1}, {1}]
+    assert all(0 <= code < 16 for codes in answer["codes"] for position in codes for code in position)
+    assert all(isinstance(text, str) for text in answer["reconstruction"])
+    assert "artifacts" in code  # the source that trained it, not the installed one
+    assert list(example) == ["text"]
+    assert fields == ["text", "reconstruction", "codes"]
+    files = {path.suffix for path in (paths.state / "artifacts").rglob("*") if path.is_file()}
+    assert ".safetensors" in files
+    assert not files & {".pkl", ".pickle", ".pt", ".pth", ".bin"}
+
+
+def test_the_command_says_1_for_a_challenger(
+    paths: StudyPaths, scores: list[dict[str, float]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores.append(SCORES)
+    add_trial(paths, 0)
+    assert main(["tiny", "--state", str(paths.state), "--gate", "test/nll <= 1"]) == 1
+    assert 'load_model("models:/t5vqvae@challenger")' in capsys.readouterr().out
+
+
+def test_gates_read_bounds_and_count_what_was_not_measured_as_shut() -> None:
+    gate = Gate.parse("test/exact_match >= 5e-1")
+    assert gate == Gate("test/exact_match", ">=", 0.5)
+    assert gate.refusal({"test/exact_match": 0.5}) is None
+    assert gate.refusal({"test/exact_match": 0.49}) == "gate test/exact_match >= 0.5 is shut: it is 0.49"
+    assert gate.refusal({}) == "gate test/exact_match >= 0.5 is shut: it was not measured"
+    for text in ("test/exact_match > 0.5", "test/nll <= .", "<= 5"):
+        with pytest.raises(SettingError, match="must read as"):
+            Gate.parse(text)
+
+
+def test_metrics_are_compared_in_the_objective_s_direction_on_test() -> None:
+    assert [on_test(m) for m in ("validation/bleu", "codebook/usage", "cost/step_seconds")] == [
+        "test/bleu",
+        "test/codebook/usage",
+        "cost/step_seconds",
+    ]
+    up, down = (Objective.parse({"metric": f"validation/{name}"}) for name in ("bleu", "nll"))
+    assert compared(up, {"test/bleu": 40.0}, {"test/bleu": 30.0}, "it")[0] == 10
+    assert compared(down, {"test/nll": 40.0}, {"test/nll": 30.0}, "it") == (
+        -10,
+        "test/nll 40 does not beat the 30 of it",
+    )
+    assert compared(up, {"test/bleu": 40.0}, {}, "it") == (None, "it has no test/bleu to be compared by")
+
+
+def test_a_promotion_survives_pickling() -> None:
+    import pickle
+
+    outcome = Promotion("r", "champion", 0.1, {"test/nll": 1.0}, True, ("better",), "1", "models:/t5vqvae@champion")
+    assert pickle.loads(pickle.dumps(outcome)) == outcome

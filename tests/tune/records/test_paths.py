@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from t5vqvae.errors import UserError
+from tune.records import paths as state
+from tune.records.paths import StudyPaths, state_dir
+
+
+def test_order_of_precedence(monkeypatch, tmp_path):
+    monkeypatch.setenv("T5VQVAE_STATE", str(tmp_path / "env"))
+    assert state_dir(tmp_path / "told") == tmp_path / "told"
+    assert state_dir() == tmp_path / "env"
+    monkeypatch.delenv("T5VQVAE_STATE")
+    assert state_dir() == Path(state.__file__).resolve().parents[2] / "var"
+
+
+def test_same_from_a_foreign_directory(monkeypatch, tmp_path):
+    monkeypatch.delenv("T5VQVAE_STATE", raising=False)
+    here = state_dir()
+    monkeypatch.chdir(tmp_path)
+    assert state_dir() == here
+
+
+def test_never_inside_the_unpacked_copy_of_a_job(monkeypatch, tmp_path):
+    monkeypatch.delenv("T5VQVAE_STATE", raising=False)
+    unpacked = tmp_path / "working_dir_files" / "_ray_pkg_0123"
+    unpacked.mkdir(parents=True)
+    (unpacked / "pyproject.toml").touch()
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pyproject.toml").touch()
+    monkeypatch.setattr(state, "CODE_ROOT", unpacked)
+    monkeypatch.setattr(state, "_installed_from", lambda: project)
+    assert state_dir() == project / "var"
+    monkeypatch.setattr(state, "_installed_from", lambda: None)
+    assert unpacked not in state_dir().parents
+
+
+def test_a_study_has_one_driver_and_the_lock_falls_with_it(tmp_path):
+    paths = StudyPaths(tmp_path, "s")
+    code = "from tune.records.paths import StudyPaths; from pathlib import Path\n"
+    code += f"with StudyPaths(Path({str(tmp_path)!r}), 's').locked(): print('held')"
+    with paths.locked():
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert "is being searched by process" in other.stderr
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "held\n"
+    with paths.locked(), pytest.raises(UserError, match="being searched"), paths.locked():
+        pass

@@ -1,0 +1,355 @@
+"""Laws of suggestions: the baseline first, every trial once, Optuna told the truth, a dead driver's work continued."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from places import ROOT, SUPPORT
+from suggested import BASELINE, STUDY, TWO, metrics, run, score, study
+
+from t5vqvae.errors import SettingError, UserError
+from tune.execution.asha import Rungs
+from tune.records.record import TrialRecord
+from tune.sampling.dry_run import dry_run
+from tune.sampling.seeded import seed_of
+from tune.sampling.suggestions import ORIGIN, Suggestions
+from tune.sampling.warm_start import warm_start
+from tune.spec.search import load
+
+
+def frozen(suggestions: Suggestions, number: int) -> optuna.trial.FrozenTrial:
+    return suggestions.study.get_trials()[number]
+
+
+# What is tried
+
+
+def test_the_baseline_comes_first_and_the_budget_ends_it(tmp_path):
+    suggestions = Suggestions(study(), tmp_path / "optuna.db")
+    asked = run(suggestions, 6)
+    assert asked[0] == BASELINE
+    assert suggestions.next() is None
+    assert [trial.state for trial in suggestions.trials()] == [TrialState.COMPLETE] * 6
+    assert suggestions.trials()[0].user_attrs[ORIGIN] == "baseline"
+
+
+def test_the_budget_can_be_extended(tmp_path):
+    path = tmp_path / "optuna.db"
+    first = run(Suggestions(study(), path), 6)
+    more = Suggestions(study(budget={"trials": 8}), path)
+    later = run(more, 2)
+    assert more.next() is None and BASELINE not in later
+    assert all(overrides not in first for overrides in later), "a restart repeats no suggestion"
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "nsga2"])
+def test_kills_between_trials_change_nothing(tmp_path, sampler):
+    spec = study(sampler={"name": sampler})
+    whole = run(Suggestions(spec, tmp_path / "whole.db"), 6)
+    pieces = [overrides for _ in range(6) for overrides in run(Suggestions(spec, tmp_path / "pieces.db"), 1)]
+    assert pieces == whole
+
+
+def test_seeds_differ_by_study_seed_and_number():
+    seeds = [seed_of(seed, number) for seed in range(50) for number in range(50)]
+    assert len(set(seeds)) == len(seeds) and all(0 <= seed < 2**32 for seed in seeds)
+    assert run(Suggestions(study(seed=1)), 3) != run(Suggestions(study(seed=2)), 3)
+
+
+def test_tpe_learns_from_what_it_is_told():
+    spec = study(budget={"trials": 40}, sampler={"name": "tpe", "num_startup": 8})
+    scores = [score(overrides) for overrides in run(Suggestions(spec), 40)]
+    assert sum(scores[-15:]) / 15 < 0.5 * sum(scores[1:9]) / 8
+
+
+def test_trials_of_a_dead_driver_come_back_first(tmp_path):
+    path = tmp_path / "optuna.db"
+    dead = Suggestions(study(), path)
+    run(dead, 1)
+    left = [dead.next(), dead.next()]
+    dead.report(2, metrics(step=50, nll=3.0))
+    heir = Suggestions(study(), path)
+    again = [heir.next(), heir.next()]
+    assert [(s.number, s.overrides) for s in again] == [(s.number, s.overrides) for s in left]
+    assert all(s.resumed for s in again) and not any(s.resumed for s in left)
+    assert heir.next().number == 3
+
+
+def test_a_kill_in_the_middle_of_a_suggestion_loses_no_setting(tmp_path):
+    path = tmp_path / "optuna.db"
+    dead = Suggestions(study(), path)
+    dead.enqueue_baseline()
+    trial = dead.study.ask()
+    dead.spec.space.dimensions[0].range.suggest(trial, "quantizer.codebook_size")
+    heir = Suggestions(study(), path)
+    assert heir.next().overrides == BASELINE
+    assert heir.next().number == 1
+
+
+def test_a_sigkill_loses_nothing_that_was_told(tmp_path):
+    code = f"""
+import os, signal
+from suggested import *
+s = Suggestions(study(), Path({str(tmp_path / "optuna.db")!r}))
+run(s, 2)
+s.next(); s.report(2, metrics(step=50, nll=3.0))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": f"{ROOT}:{SUPPORT}"}, check=False
+        ).returncode
+        == -9
+    )
+    heir = Suggestions(study(), tmp_path / "optuna.db")
+    assert [trial.state.name for trial in heir.trials()] == ["COMPLETE", "COMPLETE", "RUNNING"]
+    assert heir.intermediate_values()[2] == {50: 3.0}
+    assert heir.next().number == 2
+
+
+# What Optuna hears
+
+
+def test_optuna_hears_the_truth():
+    suggestions = Suggestions(study())
+    ends = ["completed", "pruned", "diverged", "failed"]
+    for number, status in enumerate(ends):
+        suggestions.next()
+        suggestions.report(number, metrics(step=50, nll=2.0))
+        suggestions.end(number, status, metrics(nll=math.nan if status == "diverged" else 1.5))
+    states = [trial.state.name for trial in suggestions.trials()]
+    assert states == ["COMPLETE", "PRUNED", "PRUNED", "FAIL"]
+    assert [frozen(suggestions, number).value for number in (0, 1)] == [1.5, 1.5]
+    assert frozen(suggestions, 1).intermediate_values == {50: 2.0, 100: 1.5}
+    kept = {"diverged": 0.0, "bottleneck": 0.0}
+    assert {key: frozen(suggestions, 0).constraints[key] for key in kept} == kept
+    assert frozen(suggestions, 2).constraints["diverged"] > 0
+
+
+def test_all_trials_have_the_same_constraints_in_the_same_order():
+    suggestions = Suggestions(study())
+    for number, status in enumerate(["completed", "pruned", "diverged"]):
+        suggestions.next()
+        suggestions.end(number, status, metrics() if status == "completed" else {})
+    keys = [list(trial.constraints) for trial in suggestions.trials()]
+    assert keys == [["diverged", "bottleneck", "rate/bits_per_token <= 10", "codebook/usage >= 0.3"]] * 3
+
+
+@pytest.mark.parametrize(
+    ("told", "violated"),
+    [
+        (metrics(), set()),
+        (metrics(bits=10.5), {"rate/bits_per_token <= 10"}),
+        (metrics(usage=0.1), {"codebook/usage >= 0.3"}),
+        (metrics(bits=None), {"bottleneck", "rate/bits_per_token <= 10"}),
+    ],
+)
+def test_violations_are_told(told, violated):
+    suggestions = Suggestions(study())
+    suggestions.next()
+    suggestions.end(0, "completed", told)
+    assert {key for key, value in frozen(suggestions, 0).constraints.items() if value > 0} == violated
+
+
+def test_a_leak_does_not_attract_the_sampler():
+    family = {
+        "quantizer.name": {"type": "choice", "choices": ["ema", "none"]},
+        "optim.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True},
+    }
+    spec = study(space=family, budget={"trials": 40}, sampler={"name": "tpe", "num_startup": 8})
+    suggestions, chosen = Suggestions(spec), []
+    while (suggestion := suggestions.next()) is not None:
+        chosen.append(suggestion.overrides["quantizer.name"])
+        leaks = chosen[-1] == "none"
+        told = metrics(nll=0.01 if leaks else 1.0, bits=None if leaks else 8.0)
+        suggestions.end(suggestion.number, "completed", told)
+    assert chosen[-20:].count("ema") >= 15
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, None])
+def test_a_completed_trial_without_a_finite_objective_counts_as_diverged(value):
+    suggestions = Suggestions(study())
+    suggestions.next()
+    told = metrics()
+    told.pop("validation/nll")
+    suggestions.end(0, "completed", told if value is None else told | {"validation/nll": value})
+    assert frozen(suggestions, 0).state == TrialState.PRUNED and frozen(suggestions, 0).constraints["diverged"] > 0
+
+
+def test_what_is_told_twice_is_told_once(tmp_path):
+    suggestions = Suggestions(study(), tmp_path / "optuna.db")
+    suggestions.next()
+    suggestions.report(0, metrics(step=50, nll=2.0))
+    suggestions.report(0, metrics(step=50, nll=9.0))
+    suggestions.end(0, "completed", metrics(nll=1.0))
+    suggestions.end(0, "failed", {})
+    suggestions.report(0, metrics(step=150, nll=9.0))
+    heir = Suggestions(study(), tmp_path / "optuna.db")
+    heir.report(0, metrics(step=200))
+    heir.end(0, "pruned", metrics(nll=5.0))
+    assert frozen(heir, 0).state == TrialState.COMPLETE and frozen(heir, 0).value == 1.0
+    assert heir.intermediate_values() == {0: {50: 2.0, 100: 1.0}}
+
+
+def test_a_leak_is_judged_worst_and_what_has_no_codes_is_not_judged(tmp_path):
+    """A trial over the rate cap must not set the bar for those that keep to it, before or after a restart."""
+    suggestions = Suggestions(study(), tmp_path / "optuna.db")
+    kept, leaking, open_ = (suggestions.next().number for _ in range(3))
+    for number, bits in ((kept, 8.0), (leaking, 12.0), (open_, None)):
+        suggestions.report(number, metrics(step=50, nll=0.5 if number == kept else 0.1, bits=bits))
+    values = Suggestions(study(), tmp_path / "optuna.db").intermediate_values()
+    assert values[kept] == {50: 0.5} and values[open_] == {} and math.isnan(values[leaking][50])
+    assert frozen(suggestions, leaking).intermediate_values == {50: 0.1}, "Optuna hears the objective itself"
+    rungs = Rungs(50, 100, 2, "minimize")
+    rungs.replay(values)
+    assert rungs.survives(7, 50, 0.45) and not rungs.survives(8, 50, math.nan)
+
+
+def test_several_objectives_keep_the_schedulers_metric(tmp_path):
+    path = tmp_path / "optuna.db"
+    suggestions = Suggestions(study(**TWO), path)
+    for number in range(2):
+        suggestions.next()
+        suggestions.report(number, metrics(step=50) | {"validation/bleu": 10.0 + number})
+    suggestions.report(1, metrics(step=50) | {"validation/bleu": 99.0})  # told before
+    suggestions.end(0, "completed", metrics(nll=0.7))
+    suggestions.end(1, "pruned", metrics() | {"validation/bleu": 12.0})
+    heir = Suggestions(study(**TWO), path)
+    assert heir.intermediate_values() == {0: {50: 10.0, 100: 60.0}, 1: {50: 11.0, 100: 12.0}}
+    assert frozen(heir, 0).values == [0.7, 8.0] and frozen(heir, 1).state == TrialState.PRUNED
+    run(heir, 4)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "gp", "nsga2", "cmaes"])
+def test_every_sampler_takes_every_kind_of_end(sampler):
+    own = {"name": sampler, "num_startup": 2} if sampler in ("tpe", "gp") else {"name": sampler}
+    suggestions = Suggestions(study(budget={"trials": 9}, sampler=own))
+    for number in range(9):
+        suggestions.next()
+        status = ["completed", "pruned", "diverged", "failed", "completed"][number % 5]
+        suggestions.end(number, status, metrics(nll=float(number), bits=9.0 + number % 3))
+    assert suggestions.next() is None
+
+
+# Records, other studies, plans
+
+
+def record(number: int, overrides: dict, status: str = "completed", **changed) -> TrialRecord:
+    return TrialRecord("tiny", number, overrides, None, None, status, 100, metrics(**changed))  # type: ignore[arg-type]
+
+
+def test_a_record_that_optuna_has_not_heard_of_is_told(tmp_path):
+    path = tmp_path / "optuna.db"
+    dead = Suggestions(study(), path)
+    first, second = dead.next(), dead.next()
+    heir = Suggestions(study(), path)
+    heir.reconcile({0: record(0, first.overrides, "diverged")})
+    assert [trial.state.name for trial in heir.trials()] == ["PRUNED", "RUNNING"]
+    assert heir.next().overrides == second.overrides
+    with pytest.raises(UserError, match=r"record of trial 7 that its optuna\.db does not know"):
+        heir.reconcile({7: record(7, {})})
+
+
+def other_study(folder: Path, records: list[TrialRecord], **changes) -> Path:
+    study(**{"name": "other", **changes}).write(folder / "study.json")
+    for trial in records:
+        trial.write(folder / "trials" / f"{trial.number:05d}")
+    return folder
+
+
+OTHERS = [
+    record(0, {"quantizer.codebook_size": 100, "quantizer.decay": 0.9}, nll=0.9),
+    record(1, {"quantizer.codebook_size": 300, "quantizer.decay": 0.95}, nll=0.3),
+    record(2, {"quantizer.codebook_size": 4000, "quantizer.decay": 0.95}, nll=0.1),
+    record(3, {"quantizer.codebook_size": 200, "quantizer.decay": 0.95}, "pruned"),
+]
+WIDER = STUDY["space"] | {"quantizer.codebook_size": {"type": "int", "low": 64, "high": 9000, "log": True}}
+
+
+def test_trials_that_could_be_ours_are_evidence(tmp_path):
+    folder = other_study(tmp_path / "other", OTHERS, space=WIDER)
+    for _ in range(2):  # the second time as a restart
+        suggestions = Suggestions(study(), tmp_path / "optuna.db")
+        told = warm_start(suggestions, folder)
+        assert (told.num_told, told.num_starts, told.num_skipped) == (2, 0, 1)
+    origins = [trial.user_attrs.get(ORIGIN) for trial in suggestions.trials()]
+    assert origins == ["baseline", "told:other#0", "told:other#1"]
+    assert [trial.value for trial in suggestions.trials()[1:]] == [0.9, 0.3]
+    assert run(suggestions, 6)[0] == BASELINE
+    assert suggestions.next() is None, "told trials are not of our budget"
+    assert set(suggestions.intermediate_values()) == {0, 3, 4, 5, 6, 7}
+
+
+def test_trials_trained_otherwise_give_settings_to_start_from(tmp_path):
+    folder = other_study(tmp_path / "other", OTHERS, base=STUDY["base"] | {"train.max_steps": 100})
+    (tmp_path / "other" / "trials" / "00002" / "record.json").unlink()
+    suggestions = Suggestions(study(), tmp_path / "optuna.db")
+    told = warm_start(suggestions, folder)
+    assert (told.num_told, told.num_starts, told.num_skipped) == (0, 2, 0)
+    assert run(suggestions, 3) == [BASELINE, OTHERS[1].overrides, OTHERS[0].overrides]
+
+
+def test_a_study_without_anything_in_common_is_refused(tmp_path):
+    strange = {"optim.beta1": {"type": "float", "low": 0.5, "high": 0.95}}
+    folder = other_study(tmp_path / "other", [], space=strange)
+    with pytest.raises(SettingError, match="no setting is searched over common values"):
+        warm_start(Suggestions(study()), folder)
+
+
+def test_a_study_begun_with_other_objectives_is_refused(tmp_path):
+    Suggestions(study(), tmp_path / "optuna.db")
+    with pytest.raises(SettingError, match="begun with other objectives"):
+        Suggestions(study(**TWO), tmp_path / "optuna.db")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_dry_run_shows_what_will_be_drawn(sampler):
+    spec = study(sampler={"name": sampler}, budget={"trials": 6})
+    plan = dry_run(spec)
+    known = [trial.overrides for trial in plan.trials if trial.overrides is not None]
+    assert known == run(Suggestions(spec), 6)[: len(known)] and len(known) == 6
+    short = dry_run(study())
+    assert [trial.overrides is None for trial in short.trials] == [False] * 3 + [True] * 3
+
+
+def test_a_dry_run_counts_hours_and_machines():
+    spec = load("paper", ["budget.step_seconds=0.36", "train.max_steps=20000", "budget.trials=48"])
+    plan = dry_run(spec)
+    assert [(trial.workers, trial.cpus, trial.gpus) for trial in plan.trials] == [(4, 16.0, 4.0)] * 48
+    assert plan.max_trial_hours == pytest.approx(48 * 2.0)
+    assert "at most 384.0 GPU hours (24.0 hours of wall time)" in str(plan)
+    assert "hours unknown: set budget.step_seconds" in str(dry_run(load("quickstart", ["budget.step_seconds=null"])))
+
+
+def test_the_expected_share_follows_the_rungs():
+    spec = study(scheduler={"grace_steps": 100, "reduction_factor": 2}, base=STUDY["base"] | {"train.max_steps": 400})
+    assert dry_run(spec).expected_share == pytest.approx((100 + 100 / 2 + 200 / 4) / 400)
+    assert dry_run(study(scheduler={"name": "none"})).expected_share == 1
+
+
+# In Ray's terms
+
+
+def test_ray_gets_configs_and_its_stops_are_told(tmp_path):
+    searcher_module = pytest.importorskip("tune.execution.searcher")
+    searcher = searcher_module.StudySearcher(study(budget={"trials": 4}), tmp_path / "optuna.db")
+    configs = [searcher.suggest(key) for key in "abcd"]
+    assert configs[0] == {"number": 0, "overrides": BASELINE}
+    assert searcher.suggest("e") == searcher.FINISHED
+    searcher.on_trial_result("a", metrics(step=50) | {"status": "running", "config/number": 0, "done": False})
+    searcher.on_trial_complete("a", metrics() | {"status": "completed"})
+    searcher.on_trial_complete("b", metrics(step=50) | {"status": "running"})
+    searcher.on_trial_complete("c", error=True)
+    searcher.on_trial_complete("d")  # never started
+    states = [trial.state.name for trial in searcher.suggestions.trials()]
+    assert states == ["COMPLETE", "PRUNED", "FAIL", "RUNNING"]
+    assert searcher.intermediate_values()[1] == {50: 0.5}
+    heir = searcher_module.StudySearcher(study(budget={"trials": 4}), tmp_path / "optuna.db")
+    assert heir.suggest("x")["number"] == 3

@@ -1,0 +1,350 @@
+"""Laws of studies: what is shipped can work, what cannot work is refused, and only bottlenecks under their rate win."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from t5vqvae.errors import SettingError, UserError
+from tune.records.ranking import best, contenders, pareto
+from tune.records.record import TrialRecord, read_records
+from tune.spec.objective import DIRECTIONS, LEAK, WORST_VIOLATION, Constraint, Objective, dominates
+from tune.spec.samplers import SamplerConfig
+from tune.spec.search import SearchSpec, load, shipped
+from tune.spec.sections import Budget
+
+STUDY = {
+    "name": "tiny",
+    "base": {"model": {"position": 2}, "quantizer.codebook_size": 256},
+    "space": {
+        "quantizer.codebook_size": {"type": "int", "low": 64, "high": 1024, "log": True},
+        "quantizer.decay": {"type": "float", "low": 0.8, "high": 0.995},
+    },
+    "objectives": [{"metric": "validation/nll"}],
+    "constraints": ["rate/bits_per_token <= 10", "codebook/usage >= 0.3"],
+}
+GOOD = {"validation/nll": 0.5, "rate/bits_per_token": 8.0, "codebook/usage": 0.9}
+
+
+def study(**changes) -> SearchSpec:
+    return SearchSpec.parse({**STUDY, **changes})
+
+
+def record(number: int = 0, status: str = "completed", **metrics: float) -> TrialRecord:
+    values = {**GOOD, **{key.replace("__", "/"): value for key, value in metrics.items()}}
+    return TrialRecord("tiny", number, {}, None, None, status, 100, values)  # type: ignore[arg-type]
+
+
+# What is shipped
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_studies_are_valid_and_cap_the_rate(name):
+    spec = load(name)
+    assert spec.name == name and spec.question
+    assert any(constraint.metric.startswith("rate/") for constraint in spec.constraints)
+    assert SearchSpec.parse(json.loads(json.dumps(spec.as_dict()))) == spec
+    assert spec.space.place(spec.base_values) is not None
+
+
+def test_the_quickstart_varies_what_it_must():
+    spec = load("quickstart")
+    named = {"quantizer.codebook_size", "quantizer.decay", "quantizer.commitment_weight", "model.position"}
+    assert named <= set(spec.space.paths)
+    assert spec.budget.trials >= 8 and spec.scheduler.name == "asha" and spec.resolved_runner == "process"
+
+
+def test_the_paper_study_is_of_its_scale():
+    spec = load("paper")
+    (codes,) = spec.space.of("quantizer.codebook_size")
+    assert codes.range.ends() == [2_000, 22_000]
+    assert spec.resolved_runner == "ray_train" and spec.run_spec({}).train.num_workers == spec.resources.workers > 1
+
+
+# Files and words
+
+
+def test_words_go_to_the_study_or_to_the_base():
+    words = [
+        "budget.trials=4",
+        "sampler.name=random",
+        "seed=7",
+        "train.max_steps=90",
+        "base.seed=3",
+        "data.max_length=30",
+    ]
+    spec = load("quickstart", words)
+    assert (spec.budget.trials, spec.sampler.name, spec.seed) == (4, "random", 7)
+    assert (spec.base_spec.seed, spec.base_spec.train.max_steps, spec.base_spec.data.max_length) == (3, 90, 30)
+
+
+def test_words_change_ranges():
+    spec = load("quickstart", ["space.quantizer.decay.low=0.9", "space.model.position=null"])
+    (decay,) = spec.space.of("quantizer.decay")
+    assert decay.range.ends() == [0.9, 0.995] and "model.position" not in spec.space.paths
+    spec = load("quickstart", ["space.train.batch_size={type: choice, choices: [32, 64]}"])
+    assert "train.batch_size" in spec.space.paths
+
+
+def test_a_variant_chosen_by_word_keeps_what_it_knows():
+    words = ["quantizer.name=vq", "space.quantizer.decay=null"]
+    base = load("quickstart", [*words, "quantizer.codebook_size=512"]).base_spec
+    assert base.quantizer.name == "vq" and base.quantizer.codebook_size == 512
+    assert load("quickstart", words).base_spec.quantizer.codebook_size == 256
+
+
+def test_a_study_file_may_lie_anywhere(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({key: value for key, value in STUDY.items() if key != "name"}))
+    assert load(path).name == "mine"
+    path.write_text(
+        "base: {optim.learning_rate: 1e-3}\nspace: {quantizer.decay: {type: float, low: 8e-1, high: .9}}\n"
+        "objectives: [{metric: validation/nll}]\nquantizer.decay: 1\n"
+    )
+    with pytest.raises(SettingError, match=r"quantizer\.decay is unknown"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: [1", "line 1 is no valid YAML"), ("- 1", "must hold a mapping")],
+)
+def test_files_that_are_no_studies(tmp_path, text, message):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(SettingError, match=message):
+        load(tmp_path / "bad.yaml")
+
+
+# What cannot work is refused
+
+
+REFUSED_WORDS = {
+    "there is no study file quickstrat; did you mean quickstart?": ("quickstrat", []),
+    "budgt.trials is unknown; did you mean budget?": ("quickstart", ["budgt.trials=3"]),
+    "budget.trial is unknown; did you mean budget.trials?": ("quickstart", ["budget.trial=3"]),
+    "optim.learning_rat is unknown; did you mean optim.learning_rate?": ("quickstart", ["optim.learning_rat=3"]),
+    "quantizer.decay=1.0 must lie strictly between 0 and 1": ("quickstart", ["space.quantizer.decay.high=1.0"]),
+    "budget.trials=0 must be at least 1": ("quickstart", ["budget.trials=0"]),
+    "sampler.name='bayes' must be one of": ("quickstart", ["sampler.name=bayes"]),
+    "'budget.trials' is no override": ("quickstart", ["budget.trials"]),
+    "quantizer.decay=0.99 lies outside its range": ("quickstart", ["space.quantizer.decay.high=0.9"]),
+    "quantizer.codebook_size=16 lies outside its range": ("quickstart", ["quantizer.codebook_size=16"]),
+    "model.position=None lies outside its range": ("quickstart", ["model.position=null"]),
+    "train.num_workers is resources.workers here": ("quickstart", ["train.num_workers=2"]),
+    "runner=process takes one worker": ("quickstart", ["runner=process", "resources.workers=2"]),
+    "train.device=cpu leaves resources.gpus=1 unused": ("quickstart", ["resources.gpus=1"]),
+    "train.device=cuda needs GPUs": ("paper", ["resources.gpus=0"]),
+    "resources.gpus=1.5 must be a whole number or less than 1": ("paper", ["resources.gpus=1.5"]),
+    "scheduler.grace_steps=240 must be less than train.max_steps=240": ("quickstart", ["scheduler.grace_steps=240"]),
+    "needs decoded text": ("quickstart", ["objectives=[{metric: validation/bleu}]", "evaluate.num_generated=0"]),
+    "is a control, and no trial could be best": (
+        "quickstart",
+        ["quantizer.name=none", "space={optim.learning_rate: {type: float, low: 1e-3, high: 1e-2}}"],
+    ),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED_WORDS)
+def test_words_that_cannot_work(message):
+    name, words = REFUSED_WORDS[message]
+    with pytest.raises(SettingError) as error:
+        load(name, words)
+    assert message in str(error.value) and len(str(error.value).splitlines()) == 1
+
+
+CHOICE = {"optim.schedule": {"type": "choice", "choices": ["linear", "cosine"]}}
+CONDITION = {
+    "quantizer.name": {"type": "choice", "choices": ["ema", "vq"]},
+    "quantizer.decay": {"type": "float", "low": 0.8, "high": 0.9, "when": {"quantizer.name": "ema"}},
+}
+EMA_ONLY = {"model.position": 2, "quantizer.decay": 0.85}
+TWO = [{"metric": "validation/nll"}, {"metric": "rate/bits_per_token"}]
+UNIGRAM = {"data.tokenizer.vocab_size": {"type": "int", "low": 300, "high": 900}}
+BASE_UNIGRAM = {"data.tokenizer.kind": "unigram", "data.tokenizer.vocab_size": 500}
+REFUSED_STUDIES = {
+    "objective train/loss contains the weights under study": {"objectives": [{"metric": "train/loss"}]},
+    "objective train/aux_loss contains the weights": {"objectives": [{"metric": "train/aux_loss"}]},
+    "objective test/nll would choose on the test split": {"objectives": [{"metric": "test/nll"}]},
+    "objective VAR/exact_match would choose on the test split": {"objectives": [{"metric": "VAR/exact_match"}]},
+    "objective validation/nnl is unknown; did you mean validation/nll?": {
+        "objectives": [{"metric": "validation/nnl", "direction": "minimize"}]
+    },
+    "objectives name a metric twice": {"objectives": TWO[:1] * 2},
+    "constraints: 'codebook/usage > 0.3' must read as": {"constraints": ["codebook/usage > 0.3"]},
+    "constraint codebook/usag is unknown; did you mean codebook/usage?": {"constraints": ["codebook/usag >= 0.3"]},
+    "validation/nll depends on the tokenizer": {"space": UNIGRAM, "base": BASE_UNIGRAM},
+    "rate/bits_per_token depends on the tokenizer": {
+        "space": UNIGRAM,
+        "base": BASE_UNIGRAM,
+        "objectives": [{"metric": "validation/bleu"}],
+    },
+    "a seed is no hyperparameter": {"space": {"seed": {"type": "int", "low": 0, "high": 9}}},
+    "changes how trials are judged": {"space": {"evaluate.num_examples": {"type": "int", "low": 500, "high": 2000}}},
+    "changes what trials are judged on": {"space": {"data.max_length": {"type": "int", "low": 30, "high": 60}}},
+    "sampler.name=cmaes would draw optim.schedule at random": {
+        "space": STUDY["space"] | CHOICE,
+        "sampler": {"name": "cmaes"},
+    },
+    "sampler.name=cmaes would draw quantizer.decay at random": {
+        "space": CONDITION,
+        "base": EMA_ONLY,
+        "sampler": {"name": "cmaes"},
+    },
+    "sampler.name=gp would draw quantizer.decay at random": {
+        "space": CONDITION,
+        "base": EMA_ONLY,
+        "sampler": {"name": "gp"},
+    },
+    "sampler.name=cmaes takes one objective": {
+        "objectives": TWO,
+        "scheduler": {"name": "none"},
+        "sampler": {"name": "cmaes"},
+    },
+    "asha with several objectives needs scheduler.metric": {"objectives": TWO},
+    "scheduler.metric train/loss contains": {"scheduler": {"metric": "train/loss"}},
+    "asha compares trials by their steps": {"space": {"train.max_steps": {"type": "int", "low": 100, "high": 400}}},
+    "name='a/b'": {"name": "a/b"},
+}
+
+
+@pytest.mark.parametrize("message", REFUSED_STUDIES)
+def test_studies_that_cannot_work(message):
+    with pytest.raises(SettingError) as error:
+        study(**REFUSED_STUDIES[message])
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("name", sorted(SamplerConfig.variants))
+def test_every_sampler_takes_a_plain_space(name):
+    assert study(sampler={"name": name}).sampler.name == name
+
+
+def test_the_scheduler_follows_the_objective_unless_told():
+    assert study().scheduler_objective == Objective(metric="validation/nll", direction="minimize")
+    several = study(objectives=TWO, scheduler={"metric": "validation/bleu"})
+    assert several.scheduler_objective.direction == "maximize"
+    assert study(scheduler={"name": "none"}).scheduler_objective is None
+    assert study().grace_steps == study().base_spec.train.max_steps // 2
+    assert study(base=STUDY["base"] | {"train.max_steps": 400, "train.eval_every": 300}).grace_steps == 300
+
+
+# Who wins
+
+
+def test_a_control_never_counts_as_best():
+    spec = study(constraints=[])
+    leak = record(validation__nll=0.0)
+    leak = dataclasses.replace(leak, metrics={key: value for key, value in leak.metrics.items() if key != LEAK})
+    assert not spec.counts_as_best(leak.status, leak.metrics)
+    assert best([leak], spec) is None
+    assert best([leak, record(1, validation__nll=3.0)], spec).number == 1
+
+
+def test_only_completed_and_feasible_trials_count():
+    spec = study()
+    trials = [
+        record(0, validation__nll=0.4, rate__bits_per_token=10.1),
+        record(1, validation__nll=0.3, codebook__usage=0.29),
+        record(2, "pruned", validation__nll=0.2),
+        record(3, "diverged", validation__nll=float("nan")),
+        record(4, "failed", validation__nll=0.1),
+        record(5, validation__nll=0.9),
+        record(6, validation__nll=0.8, rate__bits_per_token=10.0, codebook__usage=0.3),
+    ]
+    assert [trial.number for trial in contenders(trials, spec)] == [6, 5]
+
+
+def test_the_direction_decides():
+    higher = study(objectives=[{"metric": "codebook/usage"}])
+    assert best([record(0, codebook__usage=0.5), record(1, codebook__usage=0.8)], higher).number == 1
+
+
+def test_pareto_keeps_what_nothing_beats():
+    spec = study(objectives=TWO, scheduler={"name": "none"})
+    points = [(1.0, 5.0), (0.5, 8.0), (0.6, 9.0), (0.5, 8.5), (2.0, 4.0), (0.1, 99.0)]
+    trials = [record(n, validation__nll=nll, rate__bits_per_token=bits) for n, (nll, bits) in enumerate(points)]
+    assert [trial.number for trial in pareto(trials, spec)] == [1, 0, 4]
+    assert best(trials, spec).number == 1
+
+
+pairs = st.tuples(st.integers(0, 3), st.integers(0, 3))
+
+
+@given(pairs, pairs, pairs)
+def test_dominance_is_a_strict_partial_order(a, b, c):
+    assert not dominates(a, a)
+    assert not (dominates(a, b) and dominates(b, a))
+    assert not (dominates(a, b) and dominates(b, c)) or dominates(a, c)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(sorted(DIRECTIONS)), st.sampled_from(["<=", ">="]), st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
+def test_a_constraint_is_violated_exactly_beyond_its_bound(metric, relation, bound, value):
+    constraint = Constraint.parse(f"{metric}{relation}  {bound!r}")
+    keeps = value <= bound if relation == "<=" else value >= bound
+    assert (constraint.violation({metric: value}) <= 0) == keeps
+    assert constraint.violation({}) == constraint.violation({metric: float("nan")}) == WORST_VIOLATION
+
+
+# Records and files of a study
+
+
+def test_a_record_comes_back_and_moves_with_its_folder(tmp_path):
+    folder = tmp_path / "trials" / "00003"
+    checkpoint = folder / "step-00000100"
+    written = dataclasses.replace(record(3, validation__nll=float("inf")), checkpoint=str(checkpoint), tags={"a": "b"})
+    written.write(folder)
+    assert TrialRecord.read(folder) == written
+    (tmp_path / "trials").rename(tmp_path / "moved")
+    (moved,) = read_records(tmp_path / "moved")
+    assert moved.checkpoint == str(tmp_path / "moved" / "00003" / "step-00000100")
+    assert [path.name for path in (tmp_path / "moved" / "00003").iterdir()] == ["record.json"]
+
+
+def test_a_damaged_record_says_what_to_do(tmp_path):
+    (tmp_path / "record.json").write_text('{"study": ')
+    with pytest.raises(UserError, match="delete it, and the trial runs again"):
+        TrialRecord.read(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        TrialRecord.read(tmp_path / "none")
+
+
+def test_a_study_comes_back_from_its_file(tmp_path):
+    spec = load("quickstart")
+    spec.write(tmp_path / "study.json")
+    assert SearchSpec.read(tmp_path / "study.json") == spec
+
+
+def test_what_a_started_study_may_change():
+    spec = load("quickstart")
+    for word in (
+        "budget.trials=99",
+        "sampler.name=random",
+        "resources.cpus=2",
+        "evaluate.batch_size=3",
+        "scheduler.name=none",
+    ):
+        load("quickstart", [word]).refuse_changes(spec)
+    for word, told in {
+        "train.max_steps=99": "base train.max_steps=240, and now has 99",
+        "space.quantizer.decay.high=0.99": "space quantizer.decay",
+        "constraints=[]": "constraints",
+        "objectives=[{metric: validation/bleu}]": "objectives",
+    }.items():
+        with pytest.raises(SettingError, match=told):
+            load("quickstart", [word]).refuse_changes(spec)
+
+
+def test_extending_adds_to_finished_studies_alone():
+    budget = Budget(trials=12)
+    assert budget.extended("30", 12) == 30
+    assert budget.extended("+20", 12) == 32
+    assert Budget(trials=32).extended("+20", 15) == 32, "the same command after a kill goes on, it does not add again"
+    for word in ("many", "-3", "+0"):
+        with pytest.raises(SettingError, match="must be a number of trials"):
+            budget.extended(word, 0)

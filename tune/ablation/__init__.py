@@ -1,0 +1,1 @@
+"""Ablations: what a study declares, which runs follow from it, and what its records say."""

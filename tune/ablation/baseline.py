@@ -1,0 +1,41 @@
+"""Where an ablation's baseline comes from: its own file, a study's best trial, or the registered champion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from t5vqvae.errors import SettingError
+from t5vqvae.spec.run import RunSpec
+from tune.ablation.spec import AblationSpec
+from tune.records.paths import StudyPaths
+from tune.records.ranking import best
+from tune.records.record import read_records
+from tune.spec.search import SearchSpec
+
+
+def base_of(spec: AblationSpec, paths: StudyPaths, tracker: Any) -> RunSpec:
+    """Returns the baseline's run spec, looked up where it is a study's best trial or the champion."""
+    baseline = spec.baseline
+    if baseline.champion is not None:
+        holder = tracker.registry(baseline.champion).holder("champion")
+        if holder is None:
+            raise SettingError(f"baseline.champion={baseline.champion}: no such registered model has a champion")
+        return spec.resolve_base(RunSpec.parse(tracker.stored_spec(holder.mlflow_id)))
+    return spec.resolve_base(None if baseline.study is None else best_run(paths.state, baseline.study))
+
+
+def best_run(state: Path, study: str) -> RunSpec:
+    """Returns the run spec of a study's best trial.
+
+    Raises:
+        SettingError: If there is no such study, or no trial of it counts.
+    """
+    paths = StudyPaths(state, study)
+    if not paths.spec.exists():
+        raise SettingError(f"baseline.study={study}: there is no such study under {paths.root.parent}; search it first")
+    searched = SearchSpec.read(paths.spec)
+    winner = best(read_records(paths.trials), searched)
+    if winner is None:
+        raise SettingError(f"baseline.study={study}: none of its trials counts as best; search on")
+    return searched.run_spec(winner.overrides)

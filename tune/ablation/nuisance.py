@@ -1,0 +1,83 @@
+"""Retuning the nuisance settings: the same candidates for every arm, on a seed that the comparison does not use.
+
+The candidates are the baseline's own values and a stratified sample of the space (a Latin hypercube on each range's
+own scale), drawn once from the study's seed. All arms try the same ones, so no arm is tuned harder or luckier than
+another, all run at once, and a candidate that two arms share is one run. (An adaptive sampler would need a sequence
+of trials for each arm, and more of them than the handful that an arm gets.)
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tune.analysis.comparison import RunRow
+from tune.space.ranges import Range
+from tune.space.space import SearchSpace
+from tune.spec.objective import Objective
+
+
+def candidates(space: SearchSpace, base: Mapping[str, Any], num: int, seed: int) -> list[dict[str, Any]]:
+    """Returns `num` points of the space as overrides; the first is the baseline's own values.
+
+    Args:
+        space: The nuisance settings.
+        base: Flat settings of the baseline, for its own values and for conditions.
+        num: At least 1.
+        seed: Of the study, not of a run.
+    """
+    rng, strata = random.Random(seed), {}
+    for dimension in space.dimensions:
+        places = [(i + rng.random()) / max(1, num - 1) for i in range(num - 1)]
+        strata[dimension.name] = rng.sample(places, len(places))
+    points = [{path: base[path] for path in space.paths if path in base}]
+    for i in range(num - 1):
+        chosen: dict[str, Any] = {}
+        for dimension in space.dimensions:
+            if dimension.range.holds(ChainMap(chosen, dict(base))):
+                chosen[dimension.path] = at_fraction(dimension.range, strata[dimension.name][i])
+        points.append(chosen)
+    return points
+
+
+def at_fraction(range_: Range, fraction: float) -> Any:
+    """Returns the value at a fraction, in [0, 1), of a range, evenly on its own scale."""
+    ends = range_.ends()
+    if range_.categorical:
+        return ends[int(fraction * len(ends))]
+    low, high = float(ends[0]), float(ends[1])
+    step = getattr(range_, "step", None)
+    whole = isinstance(ends[0], int) and isinstance(ends[1], int)
+    if getattr(range_, "log", False):
+        value = math.exp(math.log(low) + fraction * (math.log(high) - math.log(low)))
+        return round(value) if whole else value
+    if step is None:
+        return low + fraction * (high - low)
+    place = min(int(fraction * (round((high - low) / step) + 1)), round((high - low) / step))
+    return ends[0] + step * place
+
+
+def choose(rows: Sequence[tuple[Mapping[str, Any], RunRow]], objective: Objective) -> Mapping[str, Any] | None:
+    """Returns the candidate that did best on the tuning seed; None if none completed.
+
+    Args:
+        rows: Candidates of one arm with their runs; diverged and failed ones lose.
+        objective: The study's.
+    """
+    values = [(row.value(objective.metric), candidate) for candidate, row in rows]
+    done = [(objective.sign * value, i) for i, (value, _) in enumerate(values) if value is not None]
+    return values[min(done)[1]][1] if done else None
+
+
+def at_the_edge(space: SearchSpace, tried: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any]) -> list[str]:
+    """Returns the paths whose chosen value was the lowest or highest one tried: better ones may lie beyond."""
+    found = []
+    for path in space.paths:
+        values = [point[path] for point in tried if path in point]
+        numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        if len(set(values)) > 2 and numeric and chosen.get(path) in (min(values), max(values)):
+            found.append(path)
+    return found

@@ -1,0 +1,171 @@
+"""The runs of an ablation: which arm, which seed, with what settings; and what they will cost.
+
+First every arm tries the same nuisance candidates on the tuning seed, then it runs with its best ones on the seeds of
+the comparison. `expand` gives both phases; the overrides of the second are complete once `tuned` is given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from t5vqvae.spec.run import RunSpec
+from tune.ablation.designs import BASELINE, Arm
+from tune.ablation.nuisance import candidates
+from tune.ablation.spec import AblationSpec
+
+Phase = Literal["tuning", "comparison"]
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of an ablation.
+
+    Attributes:
+        arm: Name of its arm; `baseline` for the baseline.
+        seed: Of the run.
+        overrides: Over the baseline's run spec, the seed included. In the comparison without the nuisance settings
+            until the arm is tuned.
+        phase: `tuning` or `comparison`.
+        trial: Which nuisance candidate; None in the comparison.
+    """
+
+    arm: str
+    seed: int
+    overrides: Mapping[str, Any]
+    phase: Phase
+    trial: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Names the run within its study: the same key, the same run."""
+        return f"{self.arm}/{self.phase}/{self.seed}" + ("" if self.trial is None else f"/{self.trial}")
+
+
+def all_arms(spec: AblationSpec, base: RunSpec) -> list[Arm]:
+    """Returns the baseline as an arm, then the others."""
+    return [Arm(name=BASELINE, question=spec.question), *spec.resolve_arms(base)]
+
+
+def expand(spec: AblationSpec, base: RunSpec, tuned: Mapping[str, Mapping[str, Any]] | None = None) -> list[PlannedRun]:
+    """Returns all runs, seed by seed so that the comparison fills evenly if it is cut short.
+
+    Args:
+        spec: The ablation.
+        base: The baseline's run spec, `spec.resolve_base(...)`.
+        tuned: `{arm: chosen nuisance overrides}`, as far as the tuning has come.
+    """
+    spec.check(base)
+    arms = all_arms(spec, base)
+    runs = [run for arm in arms for run in _tuning_runs(spec, base, arm)]
+    for seed in spec.seeds:
+        for arm in arms:
+            chosen = (tuned or {}).get(arm.name, {})
+            runs.append(PlannedRun(arm.name, seed, {**arm.overrides, **chosen, "seed": seed}, "comparison"))
+    return runs
+
+
+def _tuning_runs(spec: AblationSpec, base: RunSpec, arm: Arm) -> list[PlannedRun]:
+    if spec.trials_per_arm is None:
+        return []
+    values = base.with_overrides(arm.overrides).as_flat_dict()
+    points = candidates(spec.nuisance, values, spec.trials_per_arm, spec.tuning_seed)
+    seed = {"seed": spec.tuning_seed}
+    return [
+        PlannedRun(arm.name, spec.tuning_seed, {**arm.overrides, **point, **seed}, "tuning", trial)
+        for trial, point in enumerate(points)
+    ]
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """The runs of one arm and phase, and what they take; hours are None where a step's seconds are unknown."""
+
+    arm: str
+    phase: Phase
+    runs: int
+    steps: int
+    hours: float | None
+    overrides: str
+
+
+@dataclass(frozen=True)
+class PlanTable:
+    """A dry run: rows, sums, and what a reader must know.
+
+    Attributes:
+        rows: By arm and phase.
+        num_runs: All runs; fewer are run where two are the same.
+        num_distinct: Runs with different settings.
+        hours: Machine hours of all distinct runs, one after another; None where a step's seconds are unknown.
+        wall_hours: The same with `budget.concurrent` runs at once.
+        notes: Sentences.
+    """
+
+    rows: tuple[PlanRow, ...]
+    num_runs: int
+    num_distinct: int
+    hours: float | None
+    wall_hours: float | None
+    notes: tuple[str, ...]
+
+    def markdown(self) -> str:
+        """Returns the table as Markdown."""
+        lines = ["| arm | phase | runs | steps a run | hours | overrides |", "| --- | --- | ---: | ---: | ---: | --- |"]
+        for row in self.rows:
+            cells = [row.arm, row.phase, str(row.runs), str(row.steps), _hours(row.hours), row.overrides]
+            lines.append(f"| {' | '.join(cells)} |")
+        total = f"{self.num_runs} runs, {self.num_distinct} of them different; {_hours(self.hours)} machine hours"
+        wall = "" if self.wall_hours is None else f", {_hours(self.wall_hours)} hours with the runs at once"
+        return "\n".join([*lines, "", f"{total}{wall}.", *(f"- {note}" for note in self.notes)])
+
+
+def dry_run(spec: AblationSpec, base: RunSpec, step_seconds: float | None = None) -> PlanTable:
+    """Returns what the ablation would run, and how long it would take.
+
+    Args:
+        spec: The ablation.
+        base: The baseline's run spec.
+        step_seconds: Measured or estimated seconds of a training step, evaluations shared out; None: the budget's.
+    """
+    seconds = step_seconds or spec.budget.step_seconds
+    runs = expand(spec, base)
+    rows = []
+    for arm in all_arms(spec, base):
+        run_spec = base.with_overrides(arm.overrides)
+        for phase in ("tuning", "comparison"):
+            num = sum(run.arm == arm.name and run.phase == phase for run in runs)
+            if num:
+                steps = run_spec.train.max_steps
+                hours = None if seconds is None else num * steps * seconds / 3600
+                rows.append(PlanRow(arm.name, phase, num, steps, hours, _overrides(arm)))
+    lengths = [base.with_overrides(overrides).train.max_steps for overrides in _distinct(runs, base)]
+    hours = None if seconds is None else sum(lengths) * seconds / 3600
+    wall = None if seconds is None else _wall_hours(lengths, spec.budget.concurrent or 1, seconds)
+    notes = list(spec.notes(base))
+    if seconds is None:
+        notes.append("hours are unknown: say budget.step_seconds, as a short run measures it (cost/step_seconds)")
+    return PlanTable(tuple(rows), len(runs), len(lengths), hours, wall, tuple(notes))
+
+
+def _distinct(runs: list[PlannedRun], base: RunSpec) -> list[Mapping[str, Any]]:
+    """Returns the overrides of runs that differ: an arm that only renames the baseline runs nothing again."""
+    kept: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for run in runs:
+        spec = base.with_overrides(run.overrides)
+        kept.setdefault((run.phase, str(sorted(spec.as_flat_dict().items(), key=lambda item: item[0]))), run.overrides)
+    return list(kept.values())
+
+
+def _wall_hours(steps: list[int], concurrent: int, seconds: float) -> float:
+    return math.ceil(len(steps) / concurrent) * max(steps) * seconds / 3600
+
+
+def _overrides(arm: Arm) -> str:
+    return ", ".join(f"{path}={value}" for path, value in arm.overrides.items()) or "-"
+
+
+def _hours(hours: float | None) -> str:
+    return "?" if hours is None else f"{hours:.2g}"

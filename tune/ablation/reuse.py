@@ -1,0 +1,121 @@
+"""Results that are there already: the same run in another study's records or in MLflow, known by its run id.
+
+Run ids hash the settings, the data, the precision and the source of `t5vqvae`: the same id means the same result.
+Ended runs of every study under the state folder come first, then whatever MLflow holds, of other machines too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from t5vqvae.errors import TrackingError, UserError
+from t5vqvae.spec.run import RunSpec
+from tune.ablation.findings import TAKEN
+from tune.execution.trial import TrialPlan
+from tune.records.paths import StudyPaths
+from tune.records.record import FILE, TrialRecord
+
+if TYPE_CHECKING:
+    from t5vqvae.tracking import Tracker
+
+TRUE_RESULTS = ("completed", "diverged")
+"""How a run ends by itself; a pruned or crashed one says nothing of another start."""
+
+
+class ResultCache:
+    """Looks for results outside a study.
+
+    Args:
+        paths: The study, whose own records are left out.
+        tracker: Where to ask besides; None: nowhere.
+    """
+
+    def __init__(self, paths: StudyPaths, tracker: Tracker | None) -> None:
+        self.tracker = tracker
+        self._records: dict[str, TrialRecord] = {}
+        self._asked: dict[str, TrialRecord | None] = {}
+        for file in sorted(paths.root.parent.glob(f"*/trials/*/{FILE}")):
+            if paths.root not in file.parents:
+                self._note(file.parent)
+
+    def __call__(self, run_id: str) -> TrialRecord | None:
+        """Returns a completed or diverged run of this id, tagged `taken_from`; None if there is none."""
+        if run_id in self._records:
+            return self._records[run_id]
+        if run_id not in self._asked:
+            self._asked[run_id] = self._ask(run_id)
+        return self._asked[run_id]
+
+    def _note(self, folder: Path) -> None:
+        try:
+            record = TrialRecord.read(folder)
+        except UserError:
+            return  # its own study will say so
+        if record.run_id and record.status in TRUE_RESULTS and TAKEN not in record.tags:
+            origin = f"study {record.study}, run {record.number}"
+            self._records.setdefault(record.run_id, replace(record, tags={**record.tags, TAKEN: origin}))
+
+    def _ask(self, run_id: str) -> TrialRecord | None:
+        try:
+            found = None if self.tracker is None else self.tracker.find_result(run_id)
+        except TrackingError:
+            return None  # away for now: the run is trained
+        if found is None:
+            return None
+        steps, metrics = int(found.metrics.get("progress/step", 0)), dict(found.metrics)
+        tags = {TAKEN: f"MLflow run {found.mlflow_id}"}
+        return TrialRecord("", 0, {}, run_id, found.mlflow_id, found.status, steps, metrics, tags=tags)
+
+
+def identifier(plan: TrialPlan, fingerprint: Callable[[RunSpec], str]) -> Callable[[RunSpec], str]:
+    """Returns what names a run of a study by its result, before it is trained.
+
+    Args:
+        plan: The study's; its runs' device decides the precision.
+        fingerprint: Of a spec's data.
+    """
+    known: dict[str, str] = {}
+
+    def identify(spec: RunSpec) -> str:
+        asked = spec.train.precision
+        if asked not in known:
+            known[asked] = _precision(plan, spec)
+        return spec.run_id(fingerprint(spec), known[asked])
+
+    return identify
+
+
+def prepared_fingerprint(plan: TrialPlan) -> Callable[[RunSpec], str]:
+    """Returns what prepares a spec's data, once for each, and says its fingerprint."""
+    from t5vqvae.data import prepare
+
+    known: dict[str, str] = {}
+
+    def fingerprint(spec: RunSpec) -> str:
+        backbone = getattr(spec.model, "backbone", None)
+        asked = json.dumps([spec.data.as_dict(), backbone], sort_keys=True)
+        if asked not in known:
+            known[asked] = prepare(spec.data, plan.paths.cache, backbone=backbone).fingerprint
+        return known[asked]
+
+    return fingerprint
+
+
+def _precision(plan: TrialPlan, spec: RunSpec) -> str:
+    """Returns the precision that a run of the plan resolves to; a cluster with GPUs is asked, on one of them."""
+    import ray
+
+    if spec.train.precision != "auto" or spec.train.device == "cpu" or not ray.cluster_resources().get("GPU"):
+        return spec.train.precision if spec.train.precision != "auto" else "float32"
+    ask: Any = ray.remote(num_cpus=0, num_gpus=plan.gpus, max_calls=1)(_resolve)
+    return str(ray.get(ask.remote(spec)))
+
+
+def _resolve(spec: RunSpec) -> str:
+    from t5vqvae.training.device import choose_device, resolve_precision
+
+    return resolve_precision(spec, choose_device(spec))

@@ -1,0 +1,172 @@
+"""What an ablation runs next: tuning first, then each arm's comparison as soon as it is tuned, all seeds at once.
+
+A run that has the run id of another one, in this study, in an earlier study or in MLflow, is not trained: its result
+is taken, and says from where. Under a sequential plan an arm's seeds are released look by look, so that which arms
+stop depends on the seeds alone and never on which run happened to end first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from t5vqvae.spec.run import RunSpec
+from tune.ablation.designs import BASELINE
+from tune.ablation.findings import TAKEN, Findings
+from tune.ablation.plan import PlannedRun
+from tune.ablation.run_numbers import Numbering
+from tune.analysis import RunRow
+from tune.records.record import TrialRecord
+
+Identify = Callable[[RunSpec], str]
+"""Returns the run id of a spec."""
+Find = Callable[[str], TrialRecord | None]
+"""Returns a result of a run id from elsewhere, tagged with where it is from."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that has to be trained."""
+
+    number: int
+    run: PlannedRun
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What its tracked run is tagged with."""
+        return tags_of(self.run)
+
+
+def tags_of(run: PlannedRun) -> dict[str, str]:
+    """Returns the tags of a planned run: arm, seed, phase, and the candidate in tuning."""
+    tags = {"arm": run.arm, "seed": str(run.seed), "phase": run.phase}
+    return tags if run.trial is None else tags | {"candidate": str(run.trial)}
+
+
+class RunQueue:
+    """Gives out the runs of an ablation, each once.
+
+    Args:
+        findings: The plan, with the records of earlier starts; its `records` are added to by whoever runs.
+        numbering: The numbers of runs.
+        identify: Names a run by its result.
+        find: Looks for a result elsewhere.
+        keep: Called with a run whose result was taken, and its record.
+    """
+
+    def __init__(
+        self,
+        findings: Findings,
+        numbering: Numbering,
+        *,
+        identify: Identify,
+        find: Find,
+        keep: Callable[[Job, TrialRecord], None],
+    ) -> None:
+        self._first = findings
+        self.numbering = numbering
+        self.identify, self.find, self.keep = identify, find, keep
+        self.plan = findings.spec.analysis_question(findings.base).plan
+        self._given: set[int] = set()
+        self._run_ids: dict[str, str] = {}
+        self._seen = -1
+        self._now = findings
+        self._released: list[PlannedRun] = []
+
+    def next(self) -> Job | None:
+        """Returns a run to start; None: none that could start now."""
+        while True:
+            taken = False
+            self._look()
+            for run in self._released:
+                number = self.numbering.latest[run.key]
+                if number in self._first.records or number in self._given:
+                    continue
+                if self.numbering.run_ids[number] in self._ids_under_way:
+                    continue  # its result is taken once it is there
+                if not self._take(run, number):
+                    self._given.add(number)
+                    return Job(number, run)
+                taken = True
+            if not taken:
+                return None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to start or to wait for."""
+        findings = self._look()
+        tuned = all(arm.name in findings.tuned for arm in findings.arms)
+        return tuned and all(findings.record(run) is not None for run in self._released)
+
+    def _look(self) -> Findings:
+        """Returns the findings of the present records, after numbering and releasing what follows from them."""
+        if self._seen != len(self._first.records):
+            self._seen = len(self._first.records)
+            self._now = replace(self._first, numbers=self.numbering.latest)
+            tuning = [run for runs in self._now.tuning.values() for run in runs]
+            self._number_all(tuning)
+            compared = [run for run in self._now.runs if run.phase == "comparison" and run.arm in self._now.tuned]
+            self._number_all(compared)
+            seeds = {arm.name: self._seeds(arm.name) for arm in self._now.arms[1:]}
+            seeds[BASELINE] = {seed for released in seeds.values() for seed in released}
+            self._released = [*tuning, *(run for run in compared if run.seed in seeds[run.arm])]
+        return self._now
+
+    def _number_all(self, runs: list[PlannedRun]) -> None:
+        for run in runs:
+            said = f"{run.key} {sorted(run.overrides.items())}"
+            if said not in self._run_ids:
+                self._run_ids[said] = self.identify(self._first.base.with_overrides(run.overrides))
+            self.numbering.number(run.key, self._run_ids[said])
+
+    @property
+    def _ids_under_way(self) -> set[str]:
+        return {self.numbering.run_ids[number] for number in self._given if number not in self._first.records}
+
+    def _take(self, run: PlannedRun, number: int) -> bool:
+        """Takes the result of the same run from where it is; returns whether there was one."""
+        run_id = self.numbering.run_ids[number]
+        found = self._own(run_id, number) or self.find(run_id)
+        if found is None:
+            return False
+        origin = found.tags.get(TAKEN) or f"run {found.number} of this study"
+        record = replace(
+            found,
+            study=self._first.spec.name,
+            number=number,
+            overrides=dict(run.overrides),
+            run_id=run_id,
+            mlflow_id=None,
+            checkpoint=None,
+            tags={**found.tags, TAKEN: origin},
+            seconds=0.0,
+        )
+        self.keep(Job(number, run), record)
+        return True
+
+    def _own(self, run_id: str, number: int) -> TrialRecord | None:
+        same = [other for other, known in self.numbering.run_ids.items() if known == run_id and other != number]
+        return next((self._first.records[other] for other in same if other in self._first.records), None)
+
+    def _seeds(self, arm: str) -> set[int]:
+        """Returns the seeds of an arm that a sequential plan has released; all without one."""
+        plan, seeds = self.plan, self._first.spec.seeds
+        if plan is None:
+            return set(seeds)
+        rows = {(row.arm, row.seed): row for row in self._now.rows()}
+        for stage in plan.looks[:-1]:
+            if not all((name, seed) in rows for name in (arm, BASELINE) for seed in seeds[:stage]):
+                return set(seeds[:stage])
+            differences = self._differences(rows, arm)
+            passed = [look for look in plan.looks[:-1] if look <= len(differences)]
+            if any(plan.decide(differences[:look]) != "continue" for look in passed):
+                return {seed for seed in seeds if (arm, seed) in rows} | set(seeds[:stage])
+        return set(seeds)
+
+    def _differences(self, rows: dict[tuple[str, int], RunRow], arm: str) -> list[float]:
+        metric, found = self._first.spec.objective.metric, []
+        for seed in self._first.spec.seeds:
+            values = [rows[name, seed].value(metric) if (name, seed) in rows else None for name in (arm, BASELINE)]
+            if values[0] is not None and values[1] is not None:
+                found.append(values[0] - values[1])
+        return found

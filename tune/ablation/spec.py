@@ -1,0 +1,279 @@
+"""The spec of an ablation: a question, a baseline, arms, seeds, and the rules that make the answer fair.
+
+    name: moving-averages
+    question: What do moving averages, the k-means start and revival contribute?
+    base: {data.corpus.name: math}
+    arms:
+      - {name: gradients, question: Are moving averages needed?, overrides: {quantizer.name: vq}}
+    seeds: 8
+    nuisance: {optim.learning_rate: {type: float, low: 5.0e-4, high: 8.0e-3, log: true}}
+    trials_per_arm: 4
+    objective: {metric: validation/nll_per_char}
+    margin: 0.01
+
+Whatever would make the comparison unfair or pointless is refused here, before anything runs. `plan.py` turns the spec
+into runs. Words follow the rule of a search: a field of `AblationSpec` sets the study, anything else the base run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, field_validator, model_validator
+
+from t5vqvae.config import Config, setting
+from t5vqvae.errors import SettingError
+from t5vqvae.spec.run import RunSpec
+from tune.ablation.components import side_changes
+from tune.ablation.designs import BASELINE, Arm, DesignConfig, Flat
+from tune.ablation.fairness import refuse_unfair
+from tune.analysis import BESIDE, PowerTarget, Question, SequentialPlan, advice, pairs_needed, smallest_adjusted_p
+from tune.space.space import SearchSpace
+from tune.spec.objective import Objective
+from tune.spec.search import STUDIES
+from tune.spec.sections import Resources, Retention, Tracking
+from tune.spec.study_file import apply_words, read_study
+
+LEARNING_RATE = "optim.learning_rate"
+ABLATIONS = STUDIES / "ablations"
+
+
+class Baseline(Config):
+    """Where the baseline's run spec comes from, under the study's `base`; neither: from the defaults."""
+
+    study: str | None = setting(None, description="a study whose best trial it is")
+    champion: str | None = setting(None, description="a registered model whose champion it is")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.study is not None and self.champion is not None:
+            raise SettingError(f"baseline.study={self.study} and baseline.champion={self.champion}: take one of them")
+        return self
+
+    @property
+    def needs_lookup(self) -> bool:
+        """Whether the run spec is known only to a study or the registry."""
+        return self.study is not None or self.champion is not None
+
+
+class AblationBudget(Config):
+    """How many runs at once, and for how long."""
+
+    concurrent: int | None = setting(None, ge=1, description="runs at once; None: as many as the machines hold")
+    hours: float | None = setting(None, gt=0, description="of wall time a start; None: unlimited")
+    step_seconds: float | None = setting(None, gt=0, description="estimate of a training step's seconds, for dry runs")
+
+
+class Sequential(Config):
+    """Stop arms early whose answer is known, with the error rate kept."""
+
+    looks: tuple[int, ...] = setting(min_length=2, description="numbers of seeds at which to look, increasing")
+    spending: Literal["obrien_fleming", "pocock"] = setting("obrien_fleming")
+    futility: float | None = setting(0.1, gt=0, lt=1, description="stop below this chance of a finding; None: never")
+
+
+def _seeds(values: Any) -> Any:
+    return tuple(range(values)) if isinstance(values, int) and not isinstance(values, bool) else values
+
+
+Seeds = Annotated[tuple[int, ...], BeforeValidator(_seeds)]
+Space = Annotated[SearchSpace, PlainValidator(SearchSpace.parse), PlainSerializer(SearchSpace.as_dict)]
+
+
+class AblationSpec(Config):
+    """One ablation, declared; building it refuses what could not be believed."""
+
+    name: str = setting(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the study's folder and experiment")
+    question: str = setting(min_length=1, description="what the study is to find out, in a sentence")
+    base: Flat = setting({}, description="overrides over the defaults, or over what `baseline` names")
+    baseline: Baseline = Field(default_factory=Baseline)
+    arms: tuple[Arm, ...] = setting((), description="variations of the baseline; or give a design")
+    design: DesignConfig.any() | None = setting(None, description="a rule that makes the arms")  # type: ignore[valid-type]
+    seeds: Seeds = setting(min_length=2, description="a list, or how many; the same for every arm")
+    nuisance: Space = setting(SearchSpace(), description="settings retuned for every arm; the learning rate among them")
+    trials_per_arm: int | None = setting(None, ge=2, description="candidates that every arm is tuned over")
+    untuned: str | None = setting(None, min_length=1, description="why nothing is retuned; printed in the report")
+    tuning_seed: int = setting(1_000, ge=0, description="of the tuning runs; none of `seeds`")
+    objective: Objective
+    margin: float | None = setting(None, gt=0, description="largest difference that does not matter; None: untested")
+    alpha: float = setting(0.05, gt=0, lt=1, description="chance of any false claim over all arms")
+    power: float = setting(0.8, gt=0, lt=1, description="chance to find what is there, for advice on seeds")
+    sd: float | None = setting(None, gt=0, description="expected SD of paired differences, from a pilot; for advice")
+    test: Literal["permutation", "t"] = setting("permutation")
+    interval: Literal["permutation", "t", "bca"] | None = setting(None, description="None: that of the test")
+    beside: tuple[str, ...] = setting((), description="metrics shown beside the objective, before rate and costs")
+    sequential: Sequential | None = setting(None, description="stop arms early; None: run everything")
+    budget: AblationBudget = Field(default_factory=AblationBudget)
+    runner: Literal["auto", "process", "ray_train"] = setting("auto")
+    resources: Resources = Field(default_factory=Resources)
+    retention: Retention = Field(default_factory=Retention)
+    tracking: Tracking = Field(default_factory=Tracking)
+
+    @field_validator("seeds")
+    @classmethod
+    def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise SettingError(f"seeds={list(seeds)} must be different and at least 0")
+        return seeds
+
+    @field_validator("base")
+    @classmethod
+    def _said_elsewhere(cls, base: dict[str, Any]) -> dict[str, Any]:
+        for path, place in (("seed", "seeds"), ("train.num_workers", "resources.workers")):
+            if path in base:
+                raise SettingError(f"base: {path} is {place} here; say it there")
+        return base
+
+    @model_validator(mode="after")
+    def _believable(self) -> Self:
+        if bool(self.arms) == (self.design is not None):
+            raise SettingError("arms and design: give one of them")
+        if self.tuning_seed in self.seeds:
+            raise SettingError(f"tuning_seed={self.tuning_seed} is one of seeds; tune on another one")
+        self._refuse_untuned()
+        if self.sequential is not None and self.sequential.looks[-1] != len(self.seeds):
+            looks = list(self.sequential.looks)
+            raise SettingError(f"sequential.looks={looks} must end at all {len(self.seeds)} seeds")
+        if not self.baseline.needs_lookup:
+            self.check(self.resolve_base())
+        return self
+
+    def resolve_base(self, found: RunSpec | None = None) -> RunSpec:
+        """Returns the baseline's run spec.
+
+        Args:
+            found: The best trial's or the champion's, which the caller looks up where `baseline.needs_lookup`.
+        """
+        assert found is not None or not self.baseline.needs_lookup
+        return (found or RunSpec()).with_overrides({**self.base, "train.num_workers": self.resources.workers})
+
+    def _refuse_untuned(self) -> None:
+        if self.untuned is not None:
+            if self.trials_per_arm is not None or self.nuisance.dimensions:
+                raise SettingError("untuned says that nothing is retuned; leave out nuisance and trials_per_arm")
+            return
+        if self.trials_per_arm is None or not self.nuisance.dimensions:
+            raise SettingError(
+                "nuisance and trials_per_arm are missing: an arm at the baseline's learning rate is compared unfairly;"
+                " give both, or say in `untuned` why not"
+            )
+
+    def resolve_arms(self, base: RunSpec) -> list[Arm]:
+        """Returns the arms besides the baseline."""
+        arms = list(self.arms) if self.design is None else self.design.arms(base)
+        if not arms:
+            raise SettingError(f"design={self.design.name if self.design else None} makes no arm of this baseline")
+        return arms
+
+    def num_tests(self, base: RunSpec) -> int:
+        """Returns m, the tests that share alpha: contrasts of a factorial, arms otherwise."""
+        contrasts = [] if self.design is None else self.design.contrasts(base)
+        return len(contrasts) or len(self.resolve_arms(base))
+
+    def demand(self, base: RunSpec) -> PowerTarget:
+        """Returns the error rates for questions of power."""
+        return PowerTarget(self.alpha, self.power, self.num_tests(base), self.test)
+
+    def analysis_question(self, base: RunSpec) -> Question:
+        """Returns the rules that the analysis answers by."""
+        plan = None
+        if self.sequential is not None:
+            share = self.alpha / self.num_tests(base)
+            plan = SequentialPlan(self.sequential.looks, share, self.sequential.spending, self.sequential.futility)
+        objective = self.objective
+        return Question(
+            objective=objective.metric,
+            direction=objective.direction,
+            alpha=self.alpha,
+            margin=self.margin,
+            test=self.test,
+            interval=self.interval,
+            beside=tuple(dict.fromkeys([*self.beside, *BESIDE])),
+            plan=plan,
+        )
+
+    def check(self, base: RunSpec) -> None:
+        """Refuses what the baseline must be known for.
+
+        Raises:
+            SettingError: If arms are unknown, alike by name, judged or trained unequally, or can show nothing.
+        """
+        arms = self.resolve_arms(base)
+        names = [BASELINE, *(arm.name for arm in arms)]
+        for name in names:
+            if names.count(name) > 1:
+                raise SettingError(f"arms: {name!r} names two; give each its own name ({BASELINE!r} is taken)")
+        for arm in arms:
+            refuse_unfair(arm, base, self.objective)
+        self._refuse_unfit_nuisance(base, arms)
+        if self.sequential is None:
+            self._refuse_hopeless(self.num_tests(base))
+
+    def _refuse_unfit_nuisance(self, base: RunSpec, arms: Sequence[Arm]) -> None:
+        asked = {path for arm in arms for path in arm.overrides}
+        if self.untuned is None and LEARNING_RATE not in asked and LEARNING_RATE not in self.nuisance.paths:
+            raise SettingError(f"nuisance must contain {LEARNING_RATE}; it has {', '.join(self.nuisance.paths)}")
+        for path in sorted(asked & set(self.nuisance.paths)):
+            raise SettingError(f"nuisance: {path} is what the arms ask about; it cannot be retuned as well")
+        used: list[Any] = []
+        for arm in [Arm(name=BASELINE), *arms]:
+            spec = base.with_overrides(arm.overrides)
+            values = spec.as_flat_dict()
+            possible = self._nuisance_of(values)
+            possible.check(spec)
+            used += possible.dimensions
+            for dimension in self.nuisance.outside(values):
+                raise SettingError(f"nuisance: {dimension.path} of arm {arm.name!r} lies outside its range; widen that")
+        if never := [d.path for d in self.nuisance.dimensions if d not in used]:
+            raise SettingError(f"nuisance: {', '.join(never)}: `when` holds in no arm; correct that or leave it out")
+
+    def _nuisance_of(self, values: dict[str, Any]) -> SearchSpace:
+        """Returns the nuisance settings that an arm can have: a condition may hold in other arms alone."""
+        paths = self.nuisance.paths
+        found = self.nuisance.dimensions
+        possible = [d for d in found if d.range.holds(values) or any(path in paths for path in d.range.when)]
+        return SearchSpace(tuple(possible))
+
+    def _refuse_hopeless(self, num_tests: int) -> None:
+        smallest = smallest_adjusted_p(len(self.seeds), num_tests, self.test)
+        if smallest > self.alpha:
+            raise SettingError(
+                f"seeds: {len(self.seeds)} pairs and {num_tests} tests cannot give an adjusted p-value below"
+                f" {smallest:.3g}, and alpha={self.alpha:g}; take {pairs_needed(num_tests, self.alpha, self.test)}"
+                " seeds, fewer arms, or test=t"
+            )
+
+    def notes(self, base: RunSpec) -> list[str]:
+        """Returns what a reader of the plan and the report must know."""
+        found = [] if self.design is None else self.design.notes(base)
+        if self.untuned is not None:
+            found.append(f"nuisance settings are not retuned for the arms: {self.untuned}")
+        if self.sd is not None and self.margin is not None:
+            metric = self.objective.metric.split("/")[-1]
+            found.append(advice(self.margin, self.sd, len(self.seeds), metric, self.demand(base)))
+        for arm in self.resolve_arms(base):
+            spec = base.with_overrides(arm.overrides)
+            if spec == base:
+                found.append(f"arm {arm.name!r} only renames the baseline: its runs are the baseline's")
+            for path in side_changes(base, arm.overrides):
+                new = spec.as_flat_dict()[path]
+                found.append(f"arm {arm.name!r} also changes {path}, to {new!r}: say it in its overrides to keep it")
+            if spec.quantizer.name == "none":
+                found.append(f"arm {arm.name!r} has no bottleneck: its latent leaks, and it is a control")
+        return found
+
+
+def load(path_or_name: str | Path, words: Sequence[str] = ()) -> AblationSpec:
+    """Returns the ablation of a YAML file, or of a shipped one's name, with `dotted.path=value` words on top.
+
+    Raises:
+        SettingError: If it cannot work; one line a fault.
+    """
+    return AblationSpec.parse(apply_words(read_study(path_or_name, ABLATIONS), list(words), AblationSpec, RunSpec))
+
+
+def shipped() -> list[str]:
+    """Returns the names of the ablations that come with the package."""
+    return sorted(path.stem for path in ABLATIONS.glob("*.yaml"))

@@ -1,0 +1,1 @@
+"""Runs trials on Ray. The only folder of `tune` that imports Ray."""

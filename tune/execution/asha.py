@@ -1,0 +1,134 @@
+"""Asynchronous successive halving over optimizer steps, with rungs that survive a restart.
+
+`Rungs` is the algorithm as plain arithmetic; `StepASHA` is the Ray scheduler around it. Ray's own ASHA keeps its
+rungs under trial ids that are new after every restart of the driver; these are kept under the study's trial numbers
+and rebuilt from the intermediate values that the study's storage holds.
+
+Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning" (arXiv:1810.05934), algorithm 2, in
+the stopping form of Ray's `ASHAScheduler`: a trial is judged once a rung, at its first value there.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
+
+
+class Rungs:
+    """The values that trials had when they first reached `grace_steps * reduction_factor**k` steps.
+
+    Args:
+        grace_steps: Optimizer steps that every trial may take.
+        max_steps: Steps of a whole trial; rungs lie strictly below it, since nothing is saved by a stop at the end.
+        reduction_factor: The best `1 / reduction_factor` of a rung go on.
+        direction: `minimize` or `maximize`.
+    """
+
+    def __init__(self, grace_steps: int, max_steps: int, reduction_factor: float, direction: str) -> None:
+        self.reduction_factor = reduction_factor
+        self.sign = 1.0 if direction == "maximize" else -1.0
+        steps = []
+        step = float(grace_steps)
+        while step < max_steps:
+            steps.append(step)
+            step *= reduction_factor
+        self.values: dict[float, dict[int, float]] = {step: {} for step in reversed(steps)}
+        self._ranked: dict[float, list[float]] = {step: [] for step in self.values}  # finite ones, ascending
+
+    def survives(self, number: int, step: int, value: float) -> bool:
+        """Records a trial's value at its highest new rung and says whether the trial may go on.
+
+        A value that is not finite counts as the worst, and takes back what the trial had at lower rungs: a trial that
+        breaks a constraint later on must not set the bar for those that keep it. A trial that was judged at a rung
+        already is not judged there again, so that a resumed trial which repeats a step keeps its verdict.
+        """
+        score = self.sign * value if math.isfinite(value) else -math.inf
+        if score == -math.inf:
+            self._take_back(number)
+        for rung, scores in self.values.items():
+            if step < rung:
+                continue
+            if number in scores:
+                return True
+            ranked = self._ranked[rung]
+            goes_on = score >= self._cutoff(ranked)
+            scores[number] = score
+            if score > -math.inf:
+                insort(ranked, score)
+            return goes_on
+        return True
+
+    def replay(self, history: Mapping[int, Mapping[int, float]]) -> None:
+        """Fills the rungs from stored values, `{trial number: {step: value}}`, without judging anyone."""
+        for number, values in history.items():
+            for step in sorted(values):
+                self.survives(number, step, values[step])
+
+    def _take_back(self, number: int) -> None:
+        for rung, scores in self.values.items():
+            if scores.get(number, -math.inf) > -math.inf:
+                ranked = self._ranked[rung]
+                del ranked[bisect_left(ranked, scores[number])]
+                scores[number] = -math.inf
+
+    def _cutoff(self, ranked: list[float]) -> float:
+        """Returns the quantile of finite scores in ascending order that the next one has to reach."""
+        if not ranked:
+            return -math.inf
+        last = len(ranked) - 1
+        place = last - last / self.reduction_factor  # exact where a score lies on it, which then suffices
+        below = math.floor(place)
+        low, high = ranked[below], ranked[min(below + 1, last)]
+        return low + (high - low) * (place - below)
+
+
+class RunToCompletion(FIFOScheduler):
+    """Runs every trial out, in the order in which they came.
+
+    Attributes:
+        unbegun: Ids of trials that Ray failed before they began; see `TrialSearcher`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unbegun: set[str] = set()
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        if trial.should_recover():
+            self.unbegun.add(trial.trial_id)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """Returns the next trial that waits; where Ray looks at all there ever were, at those that have not ended."""
+        live = tune_controller.get_live_trials()
+        waiting = [trial for status in ("PENDING", "PAUSED") for trial in live if trial.status == status]
+        return min(waiting, key=lambda trial: (trial.status != "PENDING", trial.config["number"]), default=None)
+
+
+class StepASHA(RunToCompletion):
+    """Stops running trials that `Rungs` judges not worth going on; the last step is never cut.
+
+    Args:
+        rungs: What earlier trials reached.
+        value: A milestone's metrics to the value that is judged; None: this milestone is not judged. See
+            `SearchSpec.scheduled_value`.
+    """
+
+    def __init__(self, rungs: Rungs, value: Callable[[Mapping[str, Any]], float | None]) -> None:
+        super().__init__()
+        self.rungs = rungs
+        self.value = value
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        value = self.value(result) if result.get("status") == "running" else None
+        if value is None:
+            return TrialScheduler.CONTINUE
+        number, step = trial.config["number"], int(result["progress/step"])
+        keep = self.rungs.survives(number, step, value)
+        return TrialScheduler.CONTINUE if keep else TrialScheduler.STOP

@@ -1,0 +1,93 @@
+"""The Ray cluster that a search runs on: the job's, the one named by RAY_ADDRESS, a running one here, or its own.
+
+Nothing but `connect` starts Ray. A search that the cluster cannot hold is refused before its first trial.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import ray
+
+from t5vqvae.errors import UserError
+from t5vqvae.runs.attempt import share_of
+from tune.execution.gpu_memory import MOST
+from tune.execution.trial import TrialPlan
+from tune.process import end_without_search
+from tune.records.paths import CODE_ROOT
+
+DRIVER_SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # records and MLflow instead of CSV, JSON and TensorBoard files
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # a search is resumed from its own records, never from Tune's snapshots
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # `tune.search` stops gently itself
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # tracebacks are in each trial's error.txt
+    "TUNE_WARN_THRESHOLD_S": "5",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+}
+
+
+@contextlib.contextmanager
+def connect() -> Iterator[None]:
+    """Connects to Ray for the time of a search; a cluster that it has to start itself ends with it.
+
+    An own cluster has no dashboard: one process less, and nothing listens on a known port.
+    """
+    for name, value in DRIVER_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    end_without_search()
+    if ray.is_initialized():
+        yield
+        return
+    with contextlib.chdir(CODE_ROOT):  # Ray lets its workers import from the driver's directory
+        options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+        try:
+            ray.init(**options)
+        except ConnectionError:
+            if os.environ.get("RAY_ADDRESS"):
+                raise UserError(
+                    f"RAY_ADDRESS={os.environ['RAY_ADDRESS']}: no Ray cluster answers there; unset it to start one"
+                ) from None
+            ray.init(address="local", **options)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def num_concurrent(plan: TrialPlan, wanted: int | None) -> int:
+    """Returns how many trials run at once: as many as the cluster holds, at most `wanted`.
+
+    Raises:
+        UserError: If it holds none.
+    """
+    total = ray.cluster_resources()
+    gpus, cpus = total.get("GPU", 0.0), total.get("CPU", 0.0)
+    needed = plan.resources()
+    if needed["gpu"] > gpus:
+        raise UserError(
+            f"resources.gpus={plan.gpus:g} x resources.workers={plan.workers} is more than the cluster's {gpus:g} GPUs;"
+            " set resources.gpus=0 to train on CPUs"
+        )
+    if needed["cpu"] > cpus:
+        raise UserError(
+            f"resources.cpus={plan.cpus:g} x resources.workers={plan.workers} is more than the cluster's {cpus:g} CPUs;"
+            " set either lower"
+        )
+    rooms = [workers_on(cpus, plan.cpus), workers_on(gpus, share_of(MOST) if plan.packed else plan.gpus)]
+    room = min(workers // plan.workers for workers in rooms if workers is not None)
+    return max(1, room if wanted is None else min(room, wanted))
+
+
+def workers_on(total: float, each: float) -> int | None:
+    """Returns how many workers a number of CPUs or GPUs holds; a worker's fraction lies within one. None: any."""
+    if each == 0:
+        return None
+    return math.floor(1 / each + 1e-9) * math.floor(total) if each < 1 else math.floor(total / each)

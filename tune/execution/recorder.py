@@ -1,0 +1,179 @@
+"""What a search does when a trial moves: record, tracking, retention, resources, display.
+
+`TrialRecorder` listens to Ray Tune. A trial's record is written at its last result, before Optuna hears of it, so that
+a driver killed in between finds the record at its next start and tells Optuna then. What may wait for a server or a
+disk is done by a thread (`BackgroundQueue`), never by the driver's loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import ray.tune
+
+from t5vqvae.runs.attempt import OUT_OF_MEMORY
+from tune.execution.retention import Retention, clean
+from tune.execution.trial import TrialPlan, release
+from tune.monitor.board import Board, Row
+from tune.records.record import TrialRecord
+from tune.spec.search import SearchSpec
+
+if TYPE_CHECKING:
+    from tune.ablation.spec import AblationSpec
+from tune.execution.background import BackgroundQueue
+
+FINAL = ("completed", "diverged", "failed")
+"""What a trial says of itself at its end; one that ends as `running` was pruned."""
+RELEASE_SECONDS = 1.0
+"""How often the ledger looks for what stopped trials still hold."""
+
+
+class TrialRecorder(ray.tune.Callback):
+    """Keeps the study's own record of its trials.
+
+    Args:
+        spec: The study.
+        plan: What its trials share.
+        records: The trials that ended before this start, by number; those that end now are added.
+        retention: Decides which checkpoints stay.
+        board: Where progress is shown.
+    """
+
+    def __init__(
+        self,
+        spec: SearchSpec | AblationSpec,
+        plan: TrialPlan,
+        records: dict[int, TrialRecord],
+        retention: Retention,
+        board: Board,
+    ) -> None:
+        self.spec = spec
+        self.plan = plan
+        self.records = records
+        self.retention = retention
+        self.board = board
+        self.chores = BackgroundQueue()
+        self.num_failed = 0
+        self._released = 0.0
+        self._live: dict[int, dict[str, Any]] = {}
+        for number in sorted(records):
+            retention.add(records[number])
+            board.rows[number] = self._row(number, records[number].status, vars(records[number]))
+        board.best = None if retention.best is None else retention.best.number
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        number = trial.config["number"]
+        self._show(number, "running", self._known(trial))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        number = trial.config["number"]
+        if number in self.records:
+            return
+        live = self._known(trial)
+        live["metrics"] = {**live["metrics"], **metrics_of(result)}
+        live |= {name: result[name] for name in KNOWN if result.get(name) is not None}
+        if (
+            live["status"] == OUT_OF_MEMORY
+        ):  # it goes on as another attempt, which `tune.execution.gpu_packing` gives out
+            self._show(number, "running", live)
+        elif live["status"] in FINAL or result.get("done"):
+            self._finish(number, live["status"] if live["status"] in FINAL else "pruned")
+        else:
+            self._show(number, "running", live)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        number = trial.config["number"]
+        if (
+            number not in self.records and not trial.should_recover()
+        ):  # else it never began: `TrialSearcher` gives it out
+            live = self._known(trial)
+            lines = str(trial.get_error() or "its process died").strip().splitlines()
+            live["tags"] = {**live["tags"], "error": lines[-1][:300]}
+            self._finish(number, "failed")
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self.board.draw()
+        if time.monotonic() - self._released > RELEASE_SECONDS:
+            self._released = time.monotonic()
+            release(self.plan)
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        """Notes the trials that were stopped before their end: they go on at the next start."""
+        release(self.plan, wait=10)
+        for number, live in self._live.items():
+            self._show(number, "interrupted", live)
+            self._close(number, live, "interrupted")
+        self.chores.finish()
+        self.retention.sweep(self.records)
+
+    def _known(self, trial: Any) -> dict[str, Any]:
+        """Returns what is known of a trial that has not ended."""
+        fresh = {"overrides": dict(trial.config["overrides"]), "status": "running", "metrics": {}, "tags": {}}
+        return self._live.setdefault(trial.config["number"], fresh)
+
+    def _finish(self, number: int, status: Any) -> None:
+        """Writes the record of a trial that has ended and deletes the checkpoints that it makes superfluous."""
+        live = self._live.pop(number)
+        record = TrialRecord(
+            study=self.spec.name,
+            number=number,
+            overrides=live["overrides"],
+            run_id=live.get("run_id"),
+            mlflow_id=live.get("mlflow_id"),
+            status=status,
+            steps=int(live["metrics"].get("progress/step", 0)),
+            metrics=live["metrics"],
+            checkpoint=live.get("checkpoint"),
+            tags=live["tags"],
+            seconds=live.get("seconds", 0.0),
+        )
+        dropped = {other.number: replace(other, checkpoint=None) for other in self.retention.add(record)}
+        self._keep(dropped.pop(number, record))
+        self.num_failed += status == "failed"
+        for other in dropped.values():
+            self._keep(other)
+        for other in {number: self.records[number], **dropped}.values():
+            if other.checkpoint is None:
+                self.chores.put(partial(clean, self.plan.paths.trial(other.number), keep=False))
+        self._close(number, vars(record), status)
+        self._show(number, status, vars(record))
+
+    def _keep(self, record: TrialRecord) -> None:
+        record.write(self.plan.paths.trial(record.number))
+        self.records[record.number] = record
+
+    def _close(self, number: int, known: Mapping[str, Any], status: str) -> None:
+        """Ends the trial's MLflow run; what a server that is away misses is spooled in the trial's folder."""
+        if self.plan.tracker is not None:
+            close, spool = self.plan.tracker.close, self.plan.paths.trial(number) / "spool"
+            mlflow_id, key = known.get("mlflow_id"), self.plan.key(number)
+            self.chores.put(partial(close, mlflow_id, status, dict(known["tags"]), key=key, spool=spool))
+
+    def _show(self, number: int, status: str, known: Mapping[str, Any]) -> None:
+        best = self.retention.best
+        self.board.best = None if best is None else best.number
+        self.board.put(self._row(number, status, known))
+
+    def _row(self, number: int, status: str, known: Mapping[str, Any]) -> Row:
+        tracker, mlflow_id = self.plan.tracker, known.get("mlflow_id")
+        url = tracker.url(mlflow_id) if tracker is not None and mlflow_id else None
+        return Row(number, known["overrides"], status, known["metrics"], known.get("seconds") or 0.0, url)
+
+
+KNOWN = ("status", "tags", "run_id", "mlflow_id", "checkpoint", "seconds")
+"""What a report says beside its metrics; see `t5vqvae.runs.follow.follow`."""
+
+
+def metrics_of(report: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the metrics of a report, `split/name`, without what Tune adds."""
+    return {
+        key: float(value)
+        for key, value in report.items()
+        if "/" in key and not key.startswith("config/") and isinstance(value, int | float)
+    }

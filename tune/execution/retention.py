@@ -1,0 +1,61 @@
+"""Which checkpoints a study keeps: the best trials' last ones, and those of trials that may go on.
+
+While a trial runs it keeps its two newest (`TrackedRun.keep_steps`); when it ends, the study decides here. A pruned,
+diverged or failed trial keeps none, nor does a control without a bottleneck, which can't be promoted. The rule is
+incremental: a study of ten thousand trials compares each new one with the few kept.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from t5vqvae.training.checkpoint import PREFIX, keep_newest
+from tune.records.paths import StudyPaths
+from tune.records.record import TrialRecord
+
+Rank = Callable[[list[TrialRecord]], list[TrialRecord]]
+"""Returns the records that count, best first (`tune.records.ranking`)."""
+
+
+class Retention:
+    """Keeps the newest checkpoint of the best trials of a study.
+
+    Args:
+        paths: Where the study lives.
+        keep_best: Number of trials whose checkpoints stay; None: all that count.
+        rank: Orders records.
+    """
+
+    def __init__(self, paths: StudyPaths, keep_best: int | None, rank: Rank) -> None:
+        self.paths = paths
+        self.keep_best = keep_best
+        self.rank = rank
+        self.kept: list[TrialRecord] = []
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best trial so far, or None."""
+        return self.kept[0] if self.kept else None
+
+    def add(self, record: TrialRecord) -> list[TrialRecord]:
+        """Takes a trial that has ended into account and returns the trials that lose their checkpoints."""
+        ranked = self.rank([*self.kept, record])
+        self.kept = ranked if self.keep_best is None else ranked[: max(1, self.keep_best)]
+        kept = {other.number for other in self.kept}
+        dropped = {other.number: other for other in [*ranked, record] if other.number not in kept}
+        return list(dropped.values())
+
+    def sweep(self, ended: Iterable[int]) -> None:
+        """Deletes whatever a kill left behind in the folders of trials that have ended."""
+        kept = {record.number for record in self.kept}
+        for number in ended:
+            clean(self.paths.trial(number), keep=number in kept)
+
+
+def clean(directory: Path, *, keep: bool) -> None:
+    """Deletes the checkpoints of a run that has ended, all but the newest when it keeps one."""
+    keep_newest(directory, 1 if keep else 0)
+    for partial in directory.glob(f".{PREFIX}*"):
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,95 @@
+"""The best trial of a study, tested once on the test split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from t5vqvae.errors import UserError
+from t5vqvae.files import atomic_write
+from t5vqvae.training import checkpoint
+from tune.records.paths import StudyPaths, trial_key
+from tune.records.ranking import best
+from tune.records.record import TrialRecord, read_records
+from tune.spec.search import SearchSpec
+
+TEST_FILE = "test.json"
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """A trial on the test split: which trial, on which data, how well."""
+
+    __test__ = False  # no test class, whatever its name
+
+    identity: str
+    data_fingerprint: str
+    metrics: Mapping[str, float]
+
+
+def best_trial(paths: StudyPaths) -> tuple[SearchSpec, TrialRecord]:
+    """Returns a study and its best trial.
+
+    Raises:
+        UserError: If there is no such study, or no trial of it counts.
+    """
+    if not paths.spec.exists():
+        raise UserError(f"no study {paths.study} under {paths.state / 'studies'}; search it first, or give --state")
+    spec = SearchSpec.read(paths.spec)
+    records = read_records(paths.trials)
+    record = best(records, spec)
+    if record is None:
+        completed = sum(record.status == "completed" for record in records)
+        raise UserError(
+            f"study {paths.study}: none of its {completed} completed trials has a bottleneck and keeps"
+            f" {', '.join(map(str, spec.constraints)) or 'the objective'}; search on, or loosen the constraints"
+        )
+    return spec, record
+
+
+def kept_checkpoint(paths: StudyPaths, record: TrialRecord) -> Path:
+    """Returns a trial's checkpoint.
+
+    Raises:
+        UserError: If it is gone.
+    """
+    found = Path(record.checkpoint) if record.checkpoint else None
+    if found is None or not found.is_dir():
+        found = checkpoint.latest(paths.trial(record.number))
+    if found is None:
+        raise UserError(f"trial {record.number} of {paths.study} has no checkpoint left; raise retention.keep_best")
+    checkpoint.verify(found)
+    return found
+
+
+def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: Path) -> TestResult:
+    """Returns a trial's test metrics, evaluated now or found where an earlier promotion left them."""
+    from t5vqvae.data import prepare
+
+    run = spec.run_spec(record.overrides)
+    identity = record.run_id or trial_key(record.study, record.number)
+    data = prepare(run.data, paths.cache, backbone=getattr(run.model, "backbone", None)).fingerprint
+    file = paths.trial(record.number) / TEST_FILE
+    if file.exists():
+        known = TestResult(**json.loads(file.read_text()))
+        if (known.identity, known.data_fingerprint) == (identity, data):
+            return known
+    result = TestResult(identity, data, _evaluate(run, folder, paths.cache))
+    with atomic_write(file) as scratch:
+        scratch.write_text(json.dumps(vars(result), indent=1))
+    return result
+
+
+test_once.__test__ = False  # type: ignore[attr-defined]  # pytest takes it for a test otherwise
+
+
+def _evaluate(run: Any, folder: Path, cache: Path) -> dict[str, float]:
+    from t5vqvae.evaluation.evaluate import evaluate_test
+    from t5vqvae.models.contract import load_model
+    from t5vqvae.training.device import choose_device
+
+    model = load_model(folder / "model").to(choose_device(run))
+    return evaluate_test(model, run, cache)

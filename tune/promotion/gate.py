@@ -1,0 +1,78 @@
+"""Gates: what a trial must reach on the test split before it may become champion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from t5vqvae.errors import SettingError
+from tune.spec.bound import Bound
+from tune.spec.objective import Constraint, Objective
+
+RATE = "test/rate/bits_per_token"
+
+
+class Gate(Bound):
+    """A bound on a test metric, as `test/exact_match >= 0.5` or `VAR/bleu >= 40`."""
+
+    @classmethod
+    def parse(cls, text: str) -> Gate:
+        """Reads `metric <= number` or `metric >= number`.
+
+        Raises:
+            SettingError: If it is neither.
+        """
+        gate = cls.read(text)
+        if gate is None:
+            raise SettingError(f"gate {text!r} must read as 'test/exact_match >= 0.5' or with <=")
+        return gate
+
+    @classmethod
+    def of_constraint(cls, constraint: Constraint) -> Gate:
+        """Returns the same bound on the test split: what had to hold to be best has to hold there too."""
+        return cls(on_test(constraint.metric), constraint.relation, constraint.bound)
+
+    def refusal(self, metrics: Mapping[str, float]) -> str | None:
+        """Returns why metrics do not pass, None when they do."""
+        value = metrics.get(self.metric, math.nan)
+        if (value <= self.bound) if self.relation == "<=" else (value >= self.bound):
+            return None
+        shown = "it was not measured" if math.isnan(value) else f"it is {value:.4g}"
+        return f"gate {self} is shut: {shown}"
+
+
+def on_test(metric: str) -> str:
+    """Returns the test split's counterpart of a validation metric; what a split does not change stays."""
+    if metric.startswith("validation/"):
+        return metric.replace("validation/", "test/", 1)
+    return f"test/{metric}" if metric.startswith(("codebook/", "rate/")) else metric
+
+
+def refusals(gates: Iterable[Gate], metrics: Mapping[str, float]) -> list[str]:
+    """Returns the reasons of all gates that are shut."""
+    return [reason for gate in gates if (reason := gate.refusal(metrics)) is not None]
+
+
+def compared(
+    objective: Objective, mine: Mapping[str, float], theirs: Mapping[str, float], holder: str
+) -> tuple[float | None, str]:
+    """Returns how much better `mine` is on the test split, and the same in a sentence.
+
+    Args:
+        objective: Decides; its test counterpart is compared.
+        mine: Test metrics of the trial.
+        theirs: Test metrics of the version that holds the alias.
+        holder: What to call that version.
+
+    Returns:
+        The advantage in the metric's unit, above 0 when `mine` is better; None when either was not measured.
+    """
+    metric = on_test(objective.metric)
+    if metric not in mine or metric not in theirs:
+        return None, f"{holder} has no {metric} to be compared by"
+    advantage = objective.sign * (theirs[metric] - mine[metric])
+    verb = "beats" if advantage > 0 else "does not beat"
+    sentence = f"{metric} {mine[metric]:.4g} {verb} the {theirs[metric]:.4g} of {holder}"
+    if RATE in mine and RATE in theirs:  # a quality says nothing without its rate
+        sentence += f", at {mine[RATE]:.3g} bits a token against {theirs[RATE]:.3g}"
+    return advantage, sentence

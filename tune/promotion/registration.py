@@ -1,0 +1,86 @@
+"""Registers a tested trial and compares it with the champion."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tune.promotion.candidate import TestResult
+from tune.promotion.gate import compared, on_test
+from tune.records.paths import trial_key
+from tune.records.record import TrialRecord
+from tune.spec.search import SearchSpec
+
+if TYPE_CHECKING:
+    from t5vqvae.tracking import Tracker
+    from t5vqvae.tracking.server.registry import Version
+
+
+METRICS, DATA = "t5vqvae.test_metrics", "t5vqvae.data_fingerprint"
+
+
+def registered(
+    tracker: Tracker, name: str, spec: SearchSpec, record: TrialRecord, result: TestResult, folder: Path
+) -> Version:
+    """Returns the version that holds a trial, registered now or before."""
+    registry = tracker.registry(name)
+    known = registry.find(result.identity)
+    if known is not None and known.tags.get(DATA) == result.data_fingerprint:
+        return known
+    mlflow_id = (
+        record.mlflow_id
+        or tracker.find_trial(trial_key(record.study, record.number))
+        or _tracked(tracker, spec, record)
+    )
+    model_uri = tracker.log_model(mlflow_id, folder)
+    tracker.add_final(mlflow_id, result.metrics, model_uri)
+    tags = {
+        "study": spec.name,
+        "trial": record.number,
+        DATA: result.data_fingerprint,
+        METRICS: json.dumps({**record.metrics, **result.metrics}),
+        **{f"test.{key}": f"{value:.6g}" for key, value in _headline(spec, record, result).items()},
+    }
+    settings = ", ".join(f"{path}={value}" for path, value in record.overrides.items())
+    description = f"Trial {record.number} of study {spec.name}: {settings}"
+    return registry.register(model_uri, mlflow_id, result.identity, tags, description)
+
+
+def _headline(spec: SearchSpec, record: TrialRecord, result: TestResult) -> dict[str, float]:
+    """Returns the test metrics that a version's page shows: the objectives and the rate."""
+    metrics = {**record.metrics, **result.metrics}
+    names = [on_test(objective.metric) for objective in spec.objectives] + ["test/rate/bits_per_token"]
+    return {name: metrics[name] for name in names if name in metrics}
+
+
+def _tracked(tracker: Tracker, spec: SearchSpec, record: TrialRecord) -> str:
+    """Returns the MLflow id of a trial that MLflow has not heard of, since its server was away."""
+    parent = tracker.open_study(spec.as_flat_dict(), {"t5vqvae.study": spec.name})
+    tracker.close(parent, "completed")
+    key = trial_key(record.study, record.number)
+    params = spec.run_spec(record.overrides).as_flat_dict()
+    mlflow_id = tracker.open_trial(parent, key, key, params, {"t5vqvae.study": spec.name, "run_id": record.run_id})
+    tracker.close(mlflow_id, record.status, record.tags)
+    return mlflow_id
+
+
+def compare(
+    spec: SearchSpec, metrics: Mapping[str, float], result: TestResult, holder: Version | None, version: Version
+) -> tuple[float | None, bool, str]:
+    """Returns the advantage over the alias's holder, whether it suffices, and the reason in a sentence."""
+    if holder is None:
+        return None, True, "no version held the alias"
+    if same(holder, version):
+        return None, True, f"version {version.version} holds the alias already"
+    if holder.tags.get(DATA) != result.data_fingerprint:
+        return None, False, f"version {holder.version} was tested on other data, so the two cannot be compared"
+    theirs = json.loads(holder.tags.get(METRICS, "{}"))
+    effect, sentence = compared(spec.objectives[0], metrics, theirs, f"version {holder.version}")
+    return effect, effect is not None and effect > 0, sentence
+
+
+def same(one: Version | None, other: Version) -> bool:
+    """Returns whether two handles name one version."""
+    return one is not None and one.version == other.version

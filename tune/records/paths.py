@@ -1,0 +1,122 @@
+"""Where studies live on disk, the same from every directory and from inside a Ray job.
+
+    var/
+      cache/                     tokenized data, once a node
+      mlflow.db, artifacts/      tracking, unless MLFLOW_TRACKING_URI says otherwise
+      studies/<study>/
+        study.json, optuna.db, lock
+        trials/<number>/         step-*/, record.json, spool/, error.txt
+
+`ray job submit --working-dir .` unpacks a copy of the project into a folder that Ray deletes: state must not go there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from t5vqvae.errors import UserError
+
+VARIABLE = "T5VQVAE_STATE"
+CODE_ROOT = Path(__file__).resolve().parents[2]
+
+
+def state_dir(explicit: Path | str | None = None) -> Path:
+    """Returns the absolute state folder.
+
+    In this order: `explicit`; the environment variable T5VQVAE_STATE; `var/` of the project this code lies in; when
+    this code is a job's unpacked copy or an installed package, `var/` of the project that was installed from a
+    folder; `~/.t5vqvae`.
+    """
+    told = explicit or os.environ.get(VARIABLE)
+    if told:
+        return Path(told).expanduser().resolve()
+    if _is_project(CODE_ROOT) and not _is_unpacked_job(CODE_ROOT):
+        return CODE_ROOT / "var"
+    installed = _installed_from()
+    if installed is not None and _is_project(installed):
+        return installed / "var"
+    return Path.home() / ".t5vqvae"
+
+
+def _is_project(root: Path) -> bool:
+    return (root / "pyproject.toml").exists()
+
+
+def _is_unpacked_job(root: Path) -> bool:
+    return any(part.startswith("_ray_pkg_") or part == "working_dir_files" for part in root.parts)
+
+
+def _installed_from() -> Path | None:
+    """Returns the folder that pip installed this project from, as PEP 610 records it."""
+    try:
+        text = metadata.distribution("t5vqvae").read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        return None
+    url = urlparse(json.loads(text)["url"]) if text else None
+    return Path(unquote(url.path)) if url is not None and url.scheme == "file" else None
+
+
+def trial_key(study: str, number: int) -> str:
+    """Returns the name of a trial in its experiment."""
+    return f"{study}/{number:05d}"
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """The files of one study under the state folder."""
+
+    state: Path
+    study: str
+
+    @property
+    def root(self) -> Path:
+        return self.state / "studies" / self.study
+
+    @property
+    def spec(self) -> Path:
+        return self.root / "study.json"
+
+    @property
+    def storage(self) -> Path:
+        return self.root / "optuna.db"
+
+    @property
+    def trials(self) -> Path:
+        return self.root / "trials"
+
+    @property
+    def cache(self) -> Path:
+        return self.state / "cache"
+
+    def trial(self, number: int) -> Path:
+        return self.trials / f"{number:05d}"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the study for one driver; the lock falls with the process that holds it, however it ends.
+
+        Raises:
+            UserError: If another driver holds it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / "lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise UserError(
+                    f"study {self.study} is being searched by process {holder}; wait for it, stop it, or use --name"
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield

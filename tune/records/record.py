@@ -1,0 +1,88 @@
+"""The study's own record of a trial: one JSON file, written once at the trial's end, whole or not at all.
+
+A record is what a search is resumed, judged, promoted and reported from; Optuna's storage and MLflow repeat it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from t5vqvae.errors import UserError
+from t5vqvae.files import atomic_write
+
+if TYPE_CHECKING:
+    pass
+
+Status = Literal["completed", "pruned", "failed", "diverged"]
+FILE = "record.json"
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial that has ended.
+
+    Attributes:
+        study: Name of the study.
+        number: Its number in the study, from 0; not every number needs to be a trial of ours (`--from`).
+        overrides: `{dotted.path: value}` over the study's base.
+        run_id: `RunSpec.run_id` of what it trained; None if it failed before that was known.
+        mlflow_id: Its MLflow run, where there is one.
+        status: How it ended.
+        steps: Optimizer steps done.
+        metrics: Its last metrics.
+        checkpoint: Its newest checkpoint; None where none was written or kept.
+        tags: Failure signatures and errors, with their evidence.
+        seconds: Spent on it, all starts together.
+    """
+
+    study: str
+    number: int
+    overrides: Mapping[str, Any]
+    run_id: str | None
+    mlflow_id: str | None
+    status: Status
+    steps: int
+    metrics: Mapping[str, float]
+    checkpoint: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def write(self, directory: Path) -> Path:
+        """Writes `record.json` into the trial's folder, durably; returns its path.
+
+        A checkpoint inside the folder is written relative to it, so that the state folder can move.
+        """
+        values = asdict(self)
+        if self.checkpoint is not None and Path(self.checkpoint).is_relative_to(directory):
+            values["checkpoint"] = str(Path(self.checkpoint).relative_to(directory))
+        path = directory / FILE
+        with atomic_write(path) as scratch:
+            scratch.write_text(json.dumps(values, indent=1), encoding="utf-8")
+        return path
+
+    @classmethod
+    def read(cls, directory: Path) -> TrialRecord:
+        """Reads the record of the trial in `directory`.
+
+        Raises:
+            FileNotFoundError: If the trial has not ended.
+            UserError: If the file is no record.
+        """
+        path = directory / FILE
+        try:
+            record = cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{path} is no trial record ({error}); delete it, and the trial runs again") from None
+        if record.checkpoint is None:
+            return record
+        return cls(**{**asdict(record), "checkpoint": str(directory / record.checkpoint)})
+
+
+def read_records(trials: Path) -> list[TrialRecord]:
+    """Returns the records of all ended trials under a study's folder `trials`, by number."""
+    found = [TrialRecord.read(path.parent) for path in trials.glob(f"*/{FILE}")]
+    return sorted(found, key=lambda record: record.number)

@@ -1,0 +1,150 @@
+"""`t5vqvae report STUDY`: the report of a search or an ablation from its records, written into the study's folder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from t5vqvae.errors import SettingError, TrackingError
+from t5vqvae.tracking import Tracker
+from tune.ablation.findings import AblationHistory, Findings, read_findings, write_parquet
+from tune.ablation.spec import AblationSpec
+from tune.analysis import cost
+from tune.process import exit_status
+from tune.records.paths import StudyPaths, state_dir
+from tune.records.ranking import best
+from tune.records.record import TrialRecord, read_records
+from tune.report.ablation import AblationReport
+from tune.report.search import SearchReport
+from tune.spec.search import SearchSpec
+
+
+def search_report(
+    spec: SearchSpec, records: Sequence[TrialRecord], urls: Mapping[int, str] | None = None, url: str | None = None
+) -> SearchReport:
+    """Returns the report of a search.
+
+    Args:
+        spec: The study.
+        records: Its ended trials.
+        urls: Where each trial's run is shown, by number.
+        url: Where the study's parent run is shown.
+    """
+    winner, workers = best(records, spec), spec.resources.workers
+    notes = [f"constraint: {constraint}" for constraint in spec.constraints]
+    notes += [f"further objective: {other.direction} {other.metric}" for other in spec.objectives[1:]]
+    trials = [asdict(record) for record in records]
+    return SearchReport(
+        name=spec.name,
+        question=spec.question,
+        trials=trials,
+        metric=spec.objectives[0].metric,
+        direction=spec.objectives[0].direction,
+        best=None if winner is None else winner.number,
+        cost=cost(trials, workers * spec.resources.cpus, workers * spec.resources.first_gpus),
+        baseline=next((record.number for record in records if _is_baseline(record, spec)), None),
+        space=spec.space.distributions,
+        urls=urls or {},
+        url=url,
+        notes=notes,
+    )
+
+
+def ablation_report(
+    findings: Findings, notes: Sequence[str] = (), tracker: Tracker | None = None, parent_id: str | None = None
+) -> AblationReport:
+    """Returns the report of an ablation.
+
+    Args:
+        findings: Its plan and the records of its runs.
+        notes: Beside those of the plan.
+        tracker: Where its runs are shown; None: nowhere.
+        parent_id: The study's run there.
+    """
+    found = findings
+    if tracker is not None:
+        urls = {n: tracker.url(record.mlflow_id) for n, record in found.records.items() if record.mlflow_id}
+        found = replace(found, urls={number: url for number, url in urls.items() if url is not None})
+    return AblationReport(
+        name=found.spec.name,
+        question=found.spec.question,
+        comparison=found.comparison(),
+        questions={arm.name: arm.question for arm in found.arms},
+        overrides={arm.name: arm.overrides for arm in found.arms},
+        tuned=found.tuned,
+        effects=found.effects(),
+        levels=found.levels(),
+        notes=[*found.notes(), *notes],
+        cost=found.cost(),
+        url=tracker.url(parent_id) if tracker is not None and parent_id else None,
+    )
+
+
+def _is_baseline(record: TrialRecord, spec: SearchSpec) -> bool:
+    return spec.run_spec(record.overrides) == spec.base_spec
+
+
+def _urls(spec: SearchSpec | AblationSpec, records: Sequence[TrialRecord]) -> dict[int, str]:
+    """Returns where trials are shown, if a tracking server is named and answers; a report needs none."""
+    uri = spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
+    if not uri.startswith("http"):
+        return {}
+    tracker = Tracker(uri, spec.tracking.experiment or spec.name)
+    try:
+        tracker.check()
+        tracker.destination.find_or_create()
+        found = {record.number: tracker.url(record.mlflow_id) for record in records if record.mlflow_id}
+    except TrackingError:
+        return {}
+    return {number: url for number, url in found.items() if url is not None}
+
+
+def read_search(name: str, state: Path) -> tuple[SearchSpec, list[TrialRecord]]:
+    """Reads a search and its ended trials from the state folder.
+
+    Raises:
+        SettingError: If there is no such study, or none of its trials has ended.
+    """
+    paths = StudyPaths(state, name)
+    if not paths.spec.exists():
+        known = sorted(path.parent.name for path in paths.root.parent.glob("*/study.json"))
+        raise SettingError(f"there is no study {name} under {paths.root.parent}; known: {', '.join(known) or 'none'}")
+    records = read_records(paths.trials)
+    if not records:
+        raise SettingError(f"no trial of study {name} has ended yet; search it first")
+    return SearchSpec.read(paths.spec), records
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns its exit status, 2 for what was refused."""
+    parser = argparse.ArgumentParser(prog="t5vqvae report", description=__doc__)
+    parser.add_argument("study", help="name of a search or an ablation")
+    parser.add_argument("--into", type=Path, help="folder to write to; default: report/ in the study's folder")
+    parser.add_argument("--state", type=Path, help="state folder")
+    options = parser.parse_args(arguments)
+    return exit_status(lambda: _carry_out(options))
+
+
+def _carry_out(options: argparse.Namespace) -> int:
+    paths = StudyPaths(state_dir(options.state), options.study)
+    folder = options.into or paths.root / "report"
+    for path in (
+        _write_ablation(paths, folder) if AblationHistory.path(paths).exists() else _write_search(paths, folder)
+    ):
+        print(path)
+    return 0
+
+
+def _write_search(paths: StudyPaths, folder: Path) -> list[Path]:
+    spec, records = read_search(paths.study, paths.state)
+    return search_report(spec, records, _urls(spec, records)).write(folder)
+
+
+def _write_ablation(paths: StudyPaths, folder: Path) -> list[Path]:
+    findings, notes = read_findings(paths)
+    urls = _urls(findings.spec, list(findings.records.values()))
+    report = ablation_report(replace(findings, urls=urls), notes)
+    return [*report.write(folder), write_parquet(findings.table(), folder / "runs.parquet")]

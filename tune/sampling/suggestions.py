@@ -1,0 +1,220 @@
+"""What a study tries next, and what it learns from its trials: Optuna by ask and tell, under the study's own rules.
+
+Optuna hears the truth: completed trials COMPLETE, stopped ones PRUNED, diverged ones PRUNED with a violated constraint
+(TPE reads no failed trials and would sample the same again), crashed ones FAIL. Every trial carries the same
+constraints in the same order, as Optuna's Gaussian process requires.
+
+All state is in Optuna's storage, so a driver may die anywhere: trials that it left running are suggested again first,
+under their number and with their settings. Each trial's sampler is seeded by the study's seed and the trial's number:
+a restart neither repeats nor changes a random suggestion.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from t5vqvae.errors import SettingError, UserError
+from tune.records.record import TrialRecord
+from tune.sampling.seeded import SeededByNumber
+from tune.sampling.storage import open_storage, sync
+from tune.spec.search import SearchSpec
+
+ORIGIN = "origin"
+"""The user attribute that says where a trial's settings come from, unless the sampler chose them."""
+BASELINE = "baseline"
+TOLD = "told:"
+"""Begins the origin of another study's trial, which is evidence here but no trial of ours."""
+HISTORY = "history:"
+"""Begins the user attribute of a step, whose value is the scheduler's metric where that is not the objective."""
+STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "diverged": TrialState.PRUNED}
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A trial to run."""
+
+    number: int
+    overrides: dict[str, Any]
+    resumed: bool = False
+    """Whether an earlier driver began it."""
+
+
+class Suggestions:
+    """The trials of a study as Optuna knows them; for one driver at a time.
+
+    Args:
+        spec: The study.
+        storage: Optuna's database file; None: in memory, for dry runs.
+    """
+
+    def __init__(self, spec: SearchSpec, storage: Path | None = None) -> None:
+        self.spec = spec
+        self.storage = open_storage(storage)
+        self.study = optuna.create_study(
+            study_name=spec.name,
+            storage=self.storage,
+            sampler=SeededByNumber(spec, self.storage),
+            pruner=optuna.pruners.NopPruner(),
+            directions=[objective.direction for objective in spec.objectives],
+            load_if_exists=True,
+        )
+        self._refuse_other_directions()
+        ours = [trial for trial in self.trials() if _is_ours(trial)]
+        self.num_asked = sum(trial.state != TrialState.WAITING for trial in ours)
+        self._unfinished = deque(trial.number for trial in ours if trial.state == TrialState.RUNNING)
+        self._live: dict[int, Trial] = {}
+        self._reported: dict[int, set[int]] = {}
+        self._has_baseline = any(trial.user_attrs.get(ORIGIN) == BASELINE for trial in ours)
+
+    def next(self) -> Suggestion | None:
+        """Returns the next trial, an unfinished one first and the baseline before all new ones; None: no more."""
+        if self._unfinished:
+            trial, resumed = self._open(self._unfinished.popleft()), True
+            assert trial is not None
+        elif self.num_asked < self.spec.budget.trials:
+            self.enqueue_baseline()
+            trial, resumed = self.study.ask(), False
+            self.num_asked += 1
+            self._live[trial.number], self._reported[trial.number] = trial, set()
+        else:
+            return None
+        overrides = self.spec.space.sample(trial, self.spec.base_values)
+        sync(self.storage)
+        return Suggestion(trial.number, overrides, resumed)
+
+    def report(self, number: int, metrics: Mapping[str, float]) -> None:
+        """Tells a milestone's metrics; a step that was told before is ignored.
+
+        Args:
+            number: Of the trial.
+            metrics: With `progress/step`.
+        """
+        step = int(metrics["progress/step"])
+        trial = self._open(number)
+        if trial is None or step in self._reported[number]:
+            return
+        self._reported[number].add(step)
+        objective, scheduled = self._sole_objective(), self.spec.scheduled_value(metrics)
+        if objective is not None and objective in metrics:
+            trial.report(float(metrics[objective]), step)
+        if self.spec.scheduler_objective is not None and scheduled != metrics.get(objective or ""):
+            trial.set_user_attr(f"{HISTORY}{step}", scheduled)
+
+    def end(self, number: int, status: str, metrics: Mapping[str, float]) -> None:
+        """Tells how a trial ended; a trial that has ended already is left as it is.
+
+        A completed trial with an objective that is not finite counts as diverged.
+
+        Args:
+            number: Of the trial.
+            status: As in `TrialRecord`.
+            metrics: Its last ones.
+        """
+        trial = self._open(number)
+        if trial is None:
+            return
+        if "progress/step" in metrics and status != "failed":
+            self.report(number, metrics)
+        values = [float(metrics.get(objective.metric, math.nan)) for objective in self.spec.objectives]
+        if status == "completed" and not all(map(math.isfinite, values)):
+            status = "diverged"
+        known = trial.constraints
+        for key, value in self.constraints(status, metrics).items():
+            if status != "failed" and key not in known:
+                trial.set_constraint(key, value)
+        state = STATES.get(status, TrialState.FAIL)
+        self.study.tell(trial, values if state == TrialState.COMPLETE else None, state)
+        self._live.pop(number, None)
+        self._reported.pop(number, None)
+
+    def reconcile(self, records: Mapping[int, TrialRecord]) -> None:
+        """Tells the ends of trials that have a record but whose driver died before it told them.
+
+        Raises:
+            UserError: If the storage has no trial of a record's number.
+        """
+        states = {trial.number: trial.state for trial in self.trials()}
+        for number, record in sorted(records.items()):
+            if number not in states:
+                raise UserError(
+                    f"study {self.spec.name} has a record of trial {number} that its optuna.db does not know;"
+                    " put the right database back, or begin a study of another name --from this one"
+                )
+            if not states[number].is_finished():
+                self.end(number, record.status, record.metrics)
+        self._unfinished = deque(number for number in self._unfinished if number not in records)
+
+    def intermediate_values(self) -> dict[int, dict[int, float]]:
+        """Returns `{trial number: {step: value}}` of what the scheduler judged trials by; see `scheduled_value`."""
+        shared = self._scheduled_metric() == self._sole_objective()
+        values = {}
+        for trial in filter(_is_ours, self.trials()):
+            judged = {**(trial.intermediate_values if shared else {}), **dict(_history(trial))}
+            values[trial.number] = {step: value for step, value in judged.items() if value is not None}
+        return values
+
+    def constraints(self, status: str, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Returns the constraint values of a trial, kept where 0 or less; the same keys for every trial."""
+        return {
+            "diverged": 1.0 if status == "diverged" else 0.0,
+            "bottleneck": 0.0 if self.spec.has_bottleneck(metrics) else 1.0,
+            **{str(constraint): constraint.violation(metrics) for constraint in self.spec.constraints},
+        }
+
+    def enqueue_baseline(self) -> None:
+        """Puts the base spec first in line, once for all starts."""
+        if not self._has_baseline:
+            point = self.spec.space.place(self.spec.base_values)
+            self.study.enqueue_trial(point or {}, user_attrs={ORIGIN: BASELINE})
+            self._has_baseline = True
+
+    def _open(self, number: int) -> Trial | None:
+        """Returns Optuna's handle of a trial, asked for here or by an earlier driver; None if it has ended."""
+        if number not in self._reported:
+            trial_id = self._trial_id(number)
+            frozen = self.storage.get_trial(trial_id)
+            if frozen.state.is_finished():
+                return None
+            self._live.setdefault(number, Trial(self.study, trial_id))
+            self._reported[number] = {*frozen.intermediate_values, *dict(_history(frozen))}
+        return self._live[number]
+
+    def _trial_id(self, number: int) -> int:
+        study_id = self.storage.get_study_id_from_name(self.spec.name)
+        return self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
+
+    def trials(self) -> list[FrozenTrial]:
+        """Returns Optuna's trials, not to be changed."""
+        return self.study.get_trials(deepcopy=False)
+
+    def _sole_objective(self) -> str | None:
+        """Optuna takes intermediate values of a single objective only."""
+        return self.spec.objectives[0].metric if len(self.spec.objectives) == 1 else None
+
+    def _scheduled_metric(self) -> str | None:
+        objective = self.spec.scheduler_objective
+        return None if objective is None else objective.metric
+
+    def _refuse_other_directions(self) -> None:
+        wanted = [StudyDirection[objective.direction.upper()] for objective in self.spec.objectives]
+        if self.study.directions != wanted:
+            raise SettingError(f"study {self.spec.name} was begun with other objectives; give this one another name")
+
+
+def _is_ours(trial: FrozenTrial) -> bool:
+    return not trial.user_attrs.get(ORIGIN, "").startswith(TOLD)
+
+
+def _history(trial: FrozenTrial) -> Iterator[tuple[int, float | None]]:
+    for key, value in trial.user_attrs.items():
+        if key.startswith(HISTORY):
+            yield int(key.removeprefix(HISTORY)), value

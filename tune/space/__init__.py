@@ -1,0 +1,1 @@
+"""Search spaces: ranges over the settings of a run, with conditions."""

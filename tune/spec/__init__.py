@@ -1,0 +1,1 @@
+"""The specs of studies: searches, their samplers, objectives and budgets."""

@@ -1,0 +1,86 @@
+"""Study files and words on a command line as the plain values of a study.
+
+Order: defaults < study file (YAML) < words. Words whose first component is a field of the study's spec set the study;
+all others set the base run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from t5vqvae.config import Config, apply_overrides, flatten, parse_words, read_yaml
+from t5vqvae.errors import SettingError, did_you_mean
+
+
+def read_study(path_or_name: str | Path, folder: Path) -> dict[str, Any]:
+    """Returns the plain values of a study file.
+
+    Args:
+        path_or_name: A YAML file, or the name of one in `folder`.
+        folder: Holds the shipped studies.
+
+    Raises:
+        SettingError: If there is no such file, or it is no YAML mapping.
+    """
+    path = _find(str(path_or_name), folder)
+    return {"name": path.stem, **read_yaml(path, "name, base, space, objectives, ...")}
+
+
+def apply_words(values: Mapping[str, Any], words: list[str], study: type[Config], run: type[Config]) -> dict[str, Any]:
+    """Returns a study's plain values with `dotted.path=value` words applied.
+
+    Args:
+        values: As `read_study` returns them.
+        words: The command line.
+        study: The spec of the study, whose fields decide what a word sets.
+        run: The spec of a run, of which `base` is.
+
+    Raises:
+        SettingError: If a word is no override or names nothing.
+    """
+    values = dict(values)
+    of_study, of_base = {}, {}
+    for path, value in parse_words(words).items():
+        first, _, rest = path.partition(".")
+        if first == "space" and rest:
+            values["space"] = _set_range(values.get("space") or {}, rest, value)
+        elif first == "base" and rest:
+            of_base[rest] = value
+        elif first in study.model_fields:
+            of_study[path] = value
+        elif first in run.model_fields:
+            of_base[path] = value
+        else:
+            raise SettingError(f"{path} is unknown{did_you_mean(first, [*study.model_fields, *run.model_fields])}")
+    if of_base:
+        values["base"] = _set_base(run, values.get("base") or {}, of_base)
+    return apply_overrides(study, values, of_study)
+
+
+def _set_range(space: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """Sets a whole range (`space.PATH`, null drops it) or one field of it (`space.PATH.FIELD`)."""
+    owner, _, field = path.rpartition(".")
+    if path in space or owner not in space:
+        return {**space, path: value}
+    if not isinstance(space[owner], Mapping):
+        raise SettingError(f"space.{path}: {owner} has several ranges; write all of them anew as space.{owner}=[...]")
+    return {**space, owner: {**space[owner], field: value}}
+
+
+def _set_base(run: type[Config], base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns flat `base` with overrides on top; what a newly chosen variant does not know is dropped."""
+    base = flatten(base)
+    resolved = run().with_overrides(base).with_overrides(overrides).as_flat_dict()
+    return {path: resolved[path] for path in [*base, *overrides] if path in resolved}
+
+
+def _find(path_or_name: str, folder: Path) -> Path:
+    path = Path(path_or_name).expanduser()
+    if path.is_file():
+        return path
+    shipped = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    if path_or_name in shipped:
+        return shipped[path_or_name]
+    raise SettingError(f"there is no study file {path_or_name}{did_you_mean(path.stem, shipped)}")
