@@ -29,7 +29,7 @@ from pathlib import Path
 
 from cluster import service
 from cluster.service import Service, ServiceError, print_line
-from tune.records.paths import state_dir
+from tune.records.study_paths import state_dir
 
 PROJECT = Path(__file__).resolve().parent.parent
 NAMES = ("mlflow", "ray")

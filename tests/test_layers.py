@@ -144,8 +144,8 @@ def test_an_import_upwards_is_seen() -> None:
 
 
 def test_an_import_for_type_checkers_counts() -> None:
-    source = "if TYPE_CHECKING:\n    from tune.ablation.spec import AblationSpec"
-    assert "tune.ablation.spec" in set(imports(source))
+    source = "if TYPE_CHECKING:\n    from tune.ablation.ablation_spec import AblationSpec"
+    assert "tune.ablation.ablation_spec" in set(imports(source))
 
 
 def test_the_package_of_models_knows_no_search() -> None:

@@ -23,25 +23,25 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from t5vqvae.errors import SettingError, TrackingError
-from t5vqvae.runs.run import TRAINER
+from t5vqvae.runs.tracked_run import TRAINER
+from tune.ablation.ablation_spec import AblationSpec, load, shipped
+from tune.ablation.ablation_tracking import log_report, track_superseded, track_taken
 from tune.ablation.baseline import base_of
 from tune.ablation.findings import TAKEN, AblationHistory, Findings, write_parquet
 from tune.ablation.plan import dry_run, expand
 from tune.ablation.reuse import ResultCache, identifier, prepared_fingerprint
 from tune.ablation.run_numbers import Numbering
 from tune.ablation.run_queue import Job, RunQueue, tags_of
-from tune.ablation.spec import AblationSpec, load, shipped
-from tune.ablation.tracking import log_report, track_superseded, track_taken
 from tune.analysis import Comparison, FactorialEffect
 from tune.execution.asha import RunToCompletion
+from tune.execution.settle import settle_tracking
 from tune.execution.stopping import Stop
-from tune.execution.tracking import settle_tracking
 from tune.execution.trial import TrialPlan
 from tune.process import collected_seldom, exit_status
-from tune.records.paths import StudyPaths, state_dir
 from tune.records.record import TrialRecord, read_records
-from tune.records.tracker import tracker_of
-from tune.report.ablation import AblationReport
+from tune.records.study_paths import StudyPaths, state_dir
+from tune.records.study_tracker import tracker_of
+from tune.report.ablation_report import AblationReport
 from tune.report.build import ablation_report
 
 MAX_EARLY_FAILURES = 3
@@ -80,8 +80,8 @@ def ablate(spec: AblationSpec, *, state: Path | str | None = None, trainer: str 
 
     Args:
         spec: The study.
-        state: Where studies live; None: see `tune.records.paths.state_dir`.
-        trainer: See `t5vqvae.runs.run.TRAINER`.
+        state: Where studies live; None: see `tune.records.study_paths.state_dir`.
+        trainer: See `t5vqvae.runs.tracked_run.TRAINER`.
 
     Raises:
         UserError: If the study cannot work or could show nothing; no run has been started then.
@@ -167,7 +167,7 @@ def _run(plan: TrialPlan, findings: Findings, numbering: Numbering, stop: Stop) 
 def _run_jobs(
     plan: TrialPlan, findings: Findings, numbering: Numbering, identify: Any, stop: Stop, concurrent: int
 ) -> None:
-    from tune.ablation.board import PlannedRuns, RunBoard
+    from tune.ablation.run_board import PlannedRuns, RunBoard
     from tune.execution.recorder import TrialRecorder
     from tune.execution.retention import Retention
     from tune.execution.session import tune_run

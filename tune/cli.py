@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from t5vqvae.errors import SettingError, UserError
 from tune.process import end_without_search
-from tune.records.paths import StudyPaths, state_dir
+from tune.records.study_paths import StudyPaths, state_dir
 
 if TYPE_CHECKING:
     from t5vqvae.spec.run import RunSpec
@@ -60,7 +60,7 @@ def train(
 
     The same command goes on where it was interrupted.
     """
-    from t5vqvae.runs.local import run_here
+    from t5vqvae.runs.in_process import run_here
 
     spec = _spec(words)
     if not run_here(spec, into, state_dir(state)):
@@ -125,7 +125,7 @@ def trials(study: Annotated[str, typer.Argument(help="name of the study")], stat
     from tune.monitor.board import Board, Row
     from tune.records.ranking import best
     from tune.records.record import read_records
-    from tune.spec.search import SearchSpec
+    from tune.spec.search_spec import SearchSpec
 
     paths = StudyPaths(state_dir(state), study)
     if not paths.spec.exists():

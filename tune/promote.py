@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from tune.process import exit_status
 from tune.promotion.gate import Gate, refusals
-from tune.records.paths import StudyPaths, state_dir
-from tune.records.tracker import tracker_of
+from tune.records.study_paths import StudyPaths, state_dir
+from tune.records.study_tracker import tracker_of
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker

@@ -23,18 +23,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from t5vqvae.errors import SettingError, TrackingError
-from t5vqvae.runs.run import TRAINER
+from t5vqvae.runs.tracked_run import TRAINER
 from tune.execution.trial import TrialPlan
 from tune.process import collected_seldom, exit_status
-from tune.records.paths import StudyPaths, state_dir
 from tune.records.ranking import contenders, pareto
 from tune.records.record import TrialRecord, read_records
-from tune.spec.search import SearchSpec, load
+from tune.records.study_paths import StudyPaths, state_dir
+from tune.spec.search_spec import SearchSpec, load
 
 if TYPE_CHECKING:
     from tune.execution.stopping import Stop
-from tune.execution.tracking import settle_tracking
-from tune.records.tracker import tracker_of
+from tune.execution.settle import settle_tracking
+from tune.records.study_tracker import tracker_of
 
 QUICKSTART = "quickstart"
 
@@ -67,9 +67,9 @@ def search(
 
     Args:
         spec: The study.
-        state: Where studies live; None: see `tune.records.paths.state_dir`.
+        state: Where studies live; None: see `tune.records.study_paths.state_dir`.
         warm_start: Another study, whose trials are told to the sampler where spaces overlap.
-        trainer: See `t5vqvae.runs.run.TRAINER`.
+        trainer: See `t5vqvae.runs.tracked_run.TRAINER`.
 
     Raises:
         UserError: If the study cannot work; no trial has been started then.

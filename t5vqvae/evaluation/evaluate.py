@@ -31,7 +31,7 @@ from torch import Tensor
 
 from t5vqvae.data import TokenizedSplit, evaluation_batches, prepare_test
 from t5vqvae.evaluation.sums import Sums, add_counts
-from t5vqvae.evaluation.text import bleu1, corpus_bleu, same_text
+from t5vqvae.evaluation.text_scores import bleu1, corpus_bleu, same_text
 from t5vqvae.quantizers.parts.usage import count_codes, entropy_bits, perplexity, usage
 from t5vqvae.spec.run import RunSpec
 

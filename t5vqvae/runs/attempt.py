@@ -20,7 +20,7 @@ from typing import Any
 from t5vqvae.errors import SettingError
 from t5vqvae.files import atomic_write
 from t5vqvae.runs.follow import failure, follow
-from t5vqvae.runs.run import TrackedRun
+from t5vqvae.runs.tracked_run import TrackedRun
 from t5vqvae.spec.run import RunSpec
 
 FILE = "attempt.json"

@@ -21,8 +21,8 @@ from t5vqvae.training import checkpoint
 if TYPE_CHECKING:
     pass
 from t5vqvae.runs.ownership import FolderOwner
-from t5vqvae.runs.run import TrackedRun, load_trainer
 from t5vqvae.runs.trace import RunTrace
+from t5vqvae.runs.tracked_run import TrackedRun, load_trainer
 
 
 def follow(run: TrackedRun, *, writes: bool = True) -> Iterator[dict[str, Any]]:

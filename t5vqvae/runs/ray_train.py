@@ -17,7 +17,7 @@ import ray.train.torch
 from t5vqvae.errors import UserError
 from t5vqvae.runs.attempt import Attempt, attempted
 from t5vqvae.runs.follow import failure
-from t5vqvae.runs.run import TrackedRun
+from t5vqvae.runs.tracked_run import TrackedRun
 
 MAX_WORKER_FAILURES = 2
 GRACE_SECONDS = 1.0

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from t5vqvae.runs.run import TrackedRun
+from t5vqvae.runs.tracked_run import TrackedRun
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import RunLogger

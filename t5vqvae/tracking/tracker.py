@@ -19,7 +19,7 @@ from t5vqvae.tracking.outbox.journal import Entry
 from t5vqvae.tracking.outbox.replay import replay
 from t5vqvae.tracking.server.connection import probe, resolve, translated, without_password
 from t5vqvae.tracking.server.limits import split_finite
-from t5vqvae.tracking.server.registry import Registry
+from t5vqvae.tracking.server.model_registry import Registry
 from t5vqvae.tracking.server.results import StoredResult, find_result, stored_spec
 from t5vqvae.tracking.server.runs import MLFLOW_STATUS, Destination, Kind, Opening, children, find, now
 
@@ -195,7 +195,7 @@ class Tracker:
         Raises:
             TrackingError: If the server cannot be reached.
         """
-        from t5vqvae.tracking.model import log_model  # needs the model's code, which a driver never loads
+        from t5vqvae.tracking.mlflow_model import log_model  # needs the model's code, which a driver never loads
 
         with translated(self.uri):
             return log_model(self.destination, mlflow_id, checkpoint)

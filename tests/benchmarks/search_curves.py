@@ -19,7 +19,7 @@ import numpy as np
 from scipy.interpolate import RBFInterpolator
 from scipy.stats.qmc import Sobol
 
-from tune.spec.search import SearchSpec
+from tune.spec.search_spec import SearchSpec
 
 FILE = Path(__file__).parent / "results" / "search_curves.csv"
 STEPS, EVERY = 120, 10

@@ -50,7 +50,7 @@ def base(steps: int) -> dict[str, Any]:
 def ours(folder: Path, trials: int, steps: int) -> None:
     """Searches as `t5vqvae search` does."""
     from tune.search import search
-    from tune.spec.search import SearchSpec
+    from tune.spec.search_spec import SearchSpec
 
     study = {
         "name": "frameworks",

@@ -32,9 +32,9 @@ from tests.benchmarks.search_thin import counted, resident_mb, run_thin
 from tune.execution import session
 from tune.execution.ray_cluster import connect
 from tune.execution.recorder import TrialRecorder
-from tune.records.paths import StudyPaths
+from tune.records.study_paths import StudyPaths
 from tune.search import search
-from tune.spec.search import SearchSpec
+from tune.spec.search_spec import SearchSpec
 
 STUB = "tests.support.stub:train"
 

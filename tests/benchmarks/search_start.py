@@ -23,7 +23,7 @@ from tests.benchmarks.search_noted import read
 from tests.benchmarks.search_tables import described, parser, write
 from tune.execution.ray_cluster import connect
 from tune.search import search
-from tune.spec.search import SearchSpec
+from tune.spec.search_spec import SearchSpec
 
 TRAINER = "tests.benchmarks.search_noted:train"
 BASE = {

@@ -30,12 +30,12 @@ from tune.execution.retention import Retention
 from tune.execution.searcher import StudySearcher
 from tune.execution.trial import TrialPlan
 from tune.monitor.board import Board
-from tune.records.paths import StudyPaths
 from tune.records.ranking import contenders
 from tune.records.record import TrialRecord
-from tune.records.tracker import tracker_of
+from tune.records.study_paths import StudyPaths
+from tune.records.study_tracker import tracker_of
 from tune.sampling.suggestions import Suggestions
-from tune.spec.search import SearchSpec
+from tune.spec.search_spec import SearchSpec
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 

@@ -14,7 +14,7 @@ import pytest
 from places import ROOT
 
 from cluster import local, service
-from tune.records.paths import state_dir
+from tune.records.study_paths import state_dir
 
 CLIENT = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_"))}
 
@@ -67,7 +67,7 @@ def test_a_bare_job_runs_in_the_project_with_this_interpreter_and_state(state: P
     script = "import os, sys; print('job', os.getcwd(), sys.prefix, os.environ['MLFLOW_TRACKING_URI'])"
     told = next(line for line in submit(state, "python", "-c", script, cwd=tmp_path).splitlines() if line[:4] == "job ")
     assert told.split()[1:] == [str(ROOT), sys.prefix, service.running(state, "mlflow")["url"]]
-    script = "from tune.records.paths import state_dir; print('state', state_dir())"
+    script = "from tune.records.study_paths import state_dir; print('state', state_dir())"
     assert f"state {state_dir(state)}\n" in submit(state, "python", "-c", script, cwd=tmp_path)
 
 

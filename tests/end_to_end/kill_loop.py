@@ -21,8 +21,8 @@ from searches import assert_all_agree, metric_steps
 from survival import ALONE, ended, kill_family, under_way
 
 from t5vqvae.training import checkpoint
-from tune.records.paths import CODE_ROOT, StudyPaths
-from tune.spec.search import SearchSpec
+from tune.records.study_paths import CODE_ROOT, StudyPaths
+from tune.spec.search_spec import SearchSpec
 
 NAME, TRIALS = "loop", 6
 WORDS = [

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from survival import ended, start, wait_for
 
-from tune.records.paths import StudyPaths
+from tune.records.study_paths import StudyPaths
 
 pytestmark = pytest.mark.ray
 ABLATIONS = "ablations"

@@ -6,8 +6,8 @@ import planted
 import pytest
 
 from tune.ablate import ablate
+from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.findings import TAKEN
-from tune.ablation.spec import AblationSpec
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

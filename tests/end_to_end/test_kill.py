@@ -10,7 +10,7 @@ from drive import killed_study
 from searches import mlflow_runs
 from survival import TRIALS, assert_survived, ended, halfway, start, wait_for
 
-from tune.records.paths import StudyPaths
+from tune.records.study_paths import StudyPaths
 
 pytestmark = pytest.mark.ray
 

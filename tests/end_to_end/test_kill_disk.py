@@ -9,8 +9,8 @@ from drive import killed_study
 from survival import TRIALS, assert_survived, ended, halfway, kill_family, start, under_way, wait_for
 
 from t5vqvae.training import checkpoint
-from tune.records.paths import StudyPaths
 from tune.records.record import read_records
+from tune.records.study_paths import StudyPaths
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

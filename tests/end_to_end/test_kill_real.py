@@ -10,9 +10,9 @@ from drive import killed_study
 from searches import REAL
 from survival import as_words, assert_survived, halfway, owner_of, start, under_way, wait_for
 
-from t5vqvae.runs.run import TRAINER
-from tune.records.paths import StudyPaths
+from t5vqvae.runs.tracked_run import TRAINER
 from tune.records.record import read_records
+from tune.records.study_paths import StudyPaths
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 TRIALS = 3

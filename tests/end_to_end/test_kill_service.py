@@ -16,8 +16,8 @@ from ray.job_submission import JobSubmissionClient
 from survival import TRIALS, as_words, assert_survived, ended, halfway, kill_family, outcome, wait_for
 
 from cluster import local, service
-from tune.records.paths import StudyPaths
 from tune.records.record import read_records
+from tune.records.study_paths import StudyPaths
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 LONGER = {"base": {"optim.warmup_steps": 600}}

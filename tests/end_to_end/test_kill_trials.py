@@ -15,7 +15,7 @@ import pytest
 from drive import drive, killed_study
 from survival import assert_survived, halfway, process_of, under_way, wait_for
 
-from tune.records.paths import StudyPaths
+from tune.records.study_paths import StudyPaths
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

@@ -9,7 +9,7 @@ from typing import Any
 from effects import TRAINER
 
 from tune.ablate import AblationResult, ablate
-from tune.ablation.spec import AblationSpec
+from tune.ablation.ablation_spec import AblationSpec
 
 WORSE = {"name": "worse", "question": "Is momentum needed?", "overrides": {"optim.beta1": 0.85}}
 NEUTRAL = {"name": "neutral", "overrides": {"optim.beta2": 0.99}}

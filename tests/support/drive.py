@@ -13,7 +13,7 @@ from typing import Any
 from searches import STUB, stub_study
 
 from tune.search import SearchResult, search
-from tune.spec.search import SearchSpec
+from tune.spec.search_spec import SearchSpec
 
 SLOW = {"optim.warmup_steps": 50}
 """Half a second a milestone: long enough to be killed in between."""

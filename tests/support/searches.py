@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tune.records.paths import StudyPaths
 from tune.records.record import TrialRecord, read_records
-from tune.records.tracker import tracker_of
-from tune.spec.search import SearchSpec
+from tune.records.study_paths import StudyPaths
+from tune.records.study_tracker import tracker_of
+from tune.spec.search_spec import SearchSpec
 
 REAL = {
     "data.corpus.size": 300,

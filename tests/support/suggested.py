@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tune.sampling.suggestions import Suggestions
-from tune.spec.search import SearchSpec
+from tune.spec.search_spec import SearchSpec
 
 __all__ = ["BASELINE", "STUDY", "TWO", "Path", "Suggestions", "metrics", "run", "score", "study"]
 

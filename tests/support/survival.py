@@ -23,9 +23,9 @@ from searches import assert_all_agree, metric_steps
 
 from t5vqvae.runs.ownership import OWNER
 from t5vqvae.training import checkpoint
-from tune.records.paths import CODE_ROOT, StudyPaths
 from tune.records.record import FILE, TrialRecord
-from tune.spec.search import SearchSpec
+from tune.records.study_paths import CODE_ROOT, StudyPaths
+from tune.spec.search_spec import SearchSpec
 
 TRIALS = 10
 """Of the study `night`: enough that after three interruptions there is something left to do."""

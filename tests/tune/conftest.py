@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from survival import TRIALS, start
 
-from tune.records.paths import StudyPaths
 from tune.records.record import TrialRecord, read_records
+from tune.records.study_paths import StudyPaths
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,10 @@ from effects import TRAINER
 from t5vqvae.errors import UserError
 from tune import ablate as command
 from tune.ablate import ablate
+from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.findings import TAKEN
-from tune.ablation.spec import AblationSpec
-from tune.records.paths import StudyPaths
-from tune.records.tracker import tracker_of
+from tune.records.study_paths import StudyPaths
+from tune.records.study_tracker import tracker_of
 from tune.report import main as report
 
 pytestmark = pytest.mark.ray

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from t5vqvae.config import Config, Variant, setting
 from t5vqvae.config.describe import settings
-from t5vqvae.runs.local import short_name
+from t5vqvae.runs.in_process import short_name
 from t5vqvae.spec.run import RunSpec
 from tune.cli import app
 
@@ -112,7 +112,7 @@ def test_train_saves_goes_on_and_says_what_happened(tmp_path: Path) -> None:
 
 def test_trials_of_a_study_are_listed_and_an_unknown_study_is_named(tmp_path: Path) -> None:
     from tune.records.record import TrialRecord
-    from tune.spec.search import load
+    from tune.spec.search_spec import load
 
     spec = load("quickstart")
     root = tmp_path / "studies" / "quickstart"

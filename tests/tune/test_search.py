@@ -14,7 +14,7 @@ from survival import owner_of
 from t5vqvae.errors import UserError
 from tune import search as command
 from tune.execution import session
-from tune.records.paths import StudyPaths
+from tune.records.study_paths import StudyPaths
 from tune.search import search
 
 pytestmark = pytest.mark.ray

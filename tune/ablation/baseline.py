@@ -7,11 +7,11 @@ from typing import Any
 
 from t5vqvae.errors import SettingError
 from t5vqvae.spec.run import RunSpec
-from tune.ablation.spec import AblationSpec
-from tune.records.paths import StudyPaths
+from tune.ablation.ablation_spec import AblationSpec
 from tune.records.ranking import best
 from tune.records.record import read_records
-from tune.spec.search import SearchSpec
+from tune.records.study_paths import StudyPaths
+from tune.spec.search_spec import SearchSpec
 
 
 def base_of(spec: AblationSpec, paths: StudyPaths, tracker: Any) -> RunSpec:

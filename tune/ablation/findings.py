@@ -16,14 +16,14 @@ from typing import Any
 from t5vqvae.errors import SettingError
 from t5vqvae.files import atomic_write
 from t5vqvae.spec.run import RunSpec
+from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.designs import BASELINE, Arm
 from tune.ablation.nuisance import at_the_edge, choose
 from tune.ablation.plan import PlannedRun, all_arms, expand
 from tune.ablation.run_numbers import Numbering
-from tune.ablation.spec import AblationSpec
 from tune.analysis import Comparison, Cost, FactorialEffect, RunRow, compare_arms, cost, factorial_effects
-from tune.records.paths import StudyPaths
 from tune.records.record import TrialRecord, read_records
+from tune.records.study_paths import StudyPaths
 
 TAKEN = "taken_from"
 """The tag of a run that was not trained for this study's arm, but taken from where the same run was."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from t5vqvae.spec.run import RunSpec
+from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.designs import BASELINE, Arm
 from tune.ablation.nuisance import candidates
-from tune.ablation.spec import AblationSpec
 
 Phase = Literal["tuning", "comparison"]
 

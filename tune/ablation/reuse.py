@@ -16,8 +16,8 @@ from t5vqvae.errors import TrackingError, UserError
 from t5vqvae.spec.run import RunSpec
 from tune.ablation.findings import TAKEN
 from tune.execution.trial import TrialPlan
-from tune.records.paths import StudyPaths
 from tune.records.record import FILE, TrialRecord
+from tune.records.study_paths import StudyPaths
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker

@@ -19,7 +19,7 @@ from t5vqvae.runs.attempt import share_of
 from tune.execution.gpu_memory import MOST
 from tune.execution.trial import TrialPlan
 from tune.process import end_without_search
-from tune.records.paths import CODE_ROOT
+from tune.records.study_paths import CODE_ROOT
 
 DRIVER_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # records and MLflow instead of CSV, JSON and TensorBoard files

@@ -20,10 +20,10 @@ from tune.execution.retention import Retention, clean
 from tune.execution.trial import TrialPlan, release
 from tune.monitor.board import Board, Row
 from tune.records.record import TrialRecord
-from tune.spec.search import SearchSpec
+from tune.spec.search_spec import SearchSpec
 
 if TYPE_CHECKING:
-    from tune.ablation.spec import AblationSpec
+    from tune.ablation.ablation_spec import AblationSpec
 from tune.execution.background import BackgroundQueue
 
 FINAL = ("completed", "diverged", "failed")

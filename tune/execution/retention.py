@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from t5vqvae.training.checkpoint import PREFIX, keep_newest
-from tune.records.paths import StudyPaths
 from tune.records.record import TrialRecord
+from tune.records.study_paths import StudyPaths
 
 Rank = Callable[[list[TrialRecord]], list[TrialRecord]]
 """Returns the records that count, best first (`tune.records.ranking`)."""

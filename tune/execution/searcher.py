@@ -18,7 +18,7 @@ from tune.execution.asha import RunToCompletion
 from tune.records.record import TrialRecord
 from tune.sampling.suggestions import Suggestions
 from tune.sampling.warm_start import warm_start
-from tune.spec.search import SearchSpec
+from tune.spec.search_spec import SearchSpec
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from tune.execution.trial import PLAN, TrialPlan, trainable
 from tune.monitor.board import Board, wide_console
 from tune.records.ranking import contenders
 from tune.records.record import TrialRecord
-from tune.spec.search import SearchSpec
+from tune.spec.search_spec import SearchSpec
 
 if TYPE_CHECKING:
     from ray.tune.search import Searcher

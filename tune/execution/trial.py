@@ -24,9 +24,9 @@ import ray.tune
 
 from t5vqvae.runs.attempt import UNFIT, Attempt, attempted, hopeless
 from t5vqvae.runs.follow import failure
-from t5vqvae.runs.run import TRAINER, TrackedRun, load_trainer
+from t5vqvae.runs.tracked_run import TRAINER, TrackedRun, load_trainer
 from t5vqvae.spec.run import RunSpec
-from tune.records.paths import StudyPaths, trial_key
+from tune.records.study_paths import StudyPaths, trial_key
 
 PLAN = "plan"
 """The key under which every trial's config carries its `TrialPlan`."""
@@ -54,7 +54,7 @@ class TrialPlan:
         keep_steps: Checkpoints of a running trial; None: all.
         tracker: Where to log; None: nowhere.
         parent_id: The MLflow run of the study.
-        trainer: See `t5vqvae.runs.run.TRAINER`.
+        trainer: See `t5vqvae.runs.tracked_run.TRAINER`.
     """
 
     study: str

@@ -11,10 +11,10 @@ from typing import Any
 from t5vqvae.errors import UserError
 from t5vqvae.files import atomic_write
 from t5vqvae.training import checkpoint
-from tune.records.paths import StudyPaths, trial_key
 from tune.records.ranking import best
 from tune.records.record import TrialRecord, read_records
-from tune.spec.search import SearchSpec
+from tune.records.study_paths import StudyPaths, trial_key
+from tune.spec.search_spec import SearchSpec
 
 TEST_FILE = "test.json"
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from tune.promotion.candidate import TestResult
 from tune.promotion.gate import compared, on_test
-from tune.records.paths import trial_key
 from tune.records.record import TrialRecord
-from tune.spec.search import SearchSpec
+from tune.records.study_paths import trial_key
+from tune.spec.search_spec import SearchSpec
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
-    from t5vqvae.tracking.server.registry import Version
+    from t5vqvae.tracking.server.model_registry import Version
 
 
 METRICS, DATA = "t5vqvae.test_metrics", "t5vqvae.data_fingerprint"

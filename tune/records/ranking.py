@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from tune.records.record import TrialRecord
 from tune.spec.objective import dominates
-from tune.spec.search import SearchSpec
+from tune.spec.search_spec import SearchSpec
 
 
 def costs(record: TrialRecord, spec: SearchSpec) -> tuple[float, ...]:

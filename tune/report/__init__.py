@@ -4,8 +4,8 @@
 `page.py`, figures in `figures.py`, tables in `tables.py`, sentences in `words.py`.
 """
 
-from tune.report.ablation import AblationReport
+from tune.report.ablation_report import AblationReport
 from tune.report.build import main, search_report
-from tune.report.search import SearchReport
+from tune.report.search_report import SearchReport
 
 __all__ = ["AblationReport", "SearchReport", "main", "search_report"]

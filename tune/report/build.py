@@ -10,16 +10,16 @@ from pathlib import Path
 
 from t5vqvae.errors import SettingError, TrackingError
 from t5vqvae.tracking import Tracker
+from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.findings import AblationHistory, Findings, read_findings, write_parquet
-from tune.ablation.spec import AblationSpec
 from tune.analysis import cost
 from tune.process import exit_status
-from tune.records.paths import StudyPaths, state_dir
 from tune.records.ranking import best
 from tune.records.record import TrialRecord, read_records
-from tune.report.ablation import AblationReport
-from tune.report.search import SearchReport
-from tune.spec.search import SearchSpec
+from tune.records.study_paths import StudyPaths, state_dir
+from tune.report.ablation_report import AblationReport
+from tune.report.search_report import SearchReport
+from tune.spec.search_spec import SearchSpec
 
 
 def search_report(

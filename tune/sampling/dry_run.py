@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune.sampling.suggestions import Suggestions
-from tune.spec.search import SearchSpec
+from tune.spec.search_spec import SearchSpec
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from tune.sampling.subset import TrialSubset
-from tune.spec.search import SearchSpec
+from tune.spec.search_spec import SearchSpec
 
 
 class SeededByNumber(BaseSampler):

@@ -26,7 +26,7 @@ from t5vqvae.errors import SettingError, UserError
 from tune.records.record import TrialRecord
 from tune.sampling.seeded import SeededByNumber
 from tune.sampling.storage import open_storage, sync
-from tune.spec.search import SearchSpec
+from tune.spec.search_spec import SearchSpec
 
 ORIGIN = "origin"
 """The user attribute that says where a trial's settings come from, unless the sampler chose them."""

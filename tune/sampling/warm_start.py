@@ -17,7 +17,7 @@ from t5vqvae.errors import SettingError
 from tune.records.ranking import contenders
 from tune.records.record import TrialRecord, read_records
 from tune.sampling.suggestions import ORIGIN, TOLD, Suggestions
-from tune.spec.search import SearchSpec
+from tune.spec.search_spec import SearchSpec
 
 START = "start:"
 """Begins the origin of settings that another study found good; they are tried anew."""

@@ -14,7 +14,7 @@ from t5vqvae.models.contract import Losses, TextAutoencoder, load_model, reconst
 from t5vqvae.models.t5.builders import build_t5vqvae
 from t5vqvae.models.t5.config import T5VQVAEConfig
 from t5vqvae.models.t5.decoder import sinusoids
-from t5vqvae.models.t5.model import T5VQVAE, T5VQVAEOutput
+from t5vqvae.models.t5.t5vqvae import T5VQVAE, T5VQVAEOutput
 
 __all__ = [
     "T5VQVAE",

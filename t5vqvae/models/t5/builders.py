@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
 from t5vqvae.errors import SettingError
-from t5vqvae.models.t5.model import T5VQVAE
+from t5vqvae.models.t5.t5vqvae import T5VQVAE
 from t5vqvae.spec.models import T5VQVAESettings
 from t5vqvae.spec.run import RunSpec
 

@@ -12,7 +12,7 @@ import stub
 import torch
 
 from t5vqvae.runs.attempt import OUT_OF_MEMORY, Attempt, attempted
-from t5vqvae.runs.run import TrackedRun
+from t5vqvae.runs.tracked_run import TrackedRun
 from t5vqvae.spec.run import RunSpec
 
 ROOM = 2

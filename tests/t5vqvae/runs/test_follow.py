@@ -7,7 +7,7 @@ import pytest
 from t5vqvae.errors import CheckpointError, SettingError, UserError
 from t5vqvae.runs.follow import failure, follow
 from t5vqvae.runs.ownership import FolderOwner
-from t5vqvae.runs.run import TrackedRun, load_trainer
+from t5vqvae.runs.tracked_run import TrackedRun, load_trainer
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.training import checkpoint
 

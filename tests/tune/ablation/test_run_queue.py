@@ -9,10 +9,10 @@ from ablations import NEUTRAL, RENAMED, WORSE, ablation
 from effects import loss
 
 from t5vqvae.spec.run import RunSpec
+from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.findings import TAKEN, Findings
 from tune.ablation.run_numbers import Numbering
 from tune.ablation.run_queue import Job, RunQueue
-from tune.ablation.spec import AblationSpec
 from tune.records.record import TrialRecord
 
 

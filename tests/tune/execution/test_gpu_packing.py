@@ -19,7 +19,7 @@ from tune.execution.asha import RunToCompletion
 from tune.execution.gpu_memory import FILE, LATEST, MOST, MemorySeen, first_attempt, seen_also
 from tune.execution.gpu_packing import GPUPackingSearcher
 from tune.execution.trial import ATTEMPT, PLAN, TrialPlan, process_resources
-from tune.records.paths import CODE_ROOT, StudyPaths
+from tune.records.study_paths import CODE_ROOT, StudyPaths
 from tune.spec.sections import Resources
 
 SPEC = RunSpec().with_overrides({"train.batch_size": 4})

@@ -19,10 +19,10 @@ from tune.execution.retention import Retention
 from tune.execution.stopping import Stop
 from tune.execution.trial import TrialPlan
 from tune.monitor.board import Board
-from tune.records.paths import StudyPaths
 from tune.records.ranking import contenders
 from tune.records.record import TrialRecord, read_records
-from tune.spec.search import SearchSpec
+from tune.records.study_paths import StudyPaths
+from tune.spec.search_spec import SearchSpec
 
 
 class Tracker:

@@ -20,10 +20,10 @@ from t5vqvae.training.trainer import train
 from tune import promote as module
 from tune.promote import Promotion, main, promote
 from tune.promotion.gate import Gate, compared, on_test
-from tune.records.paths import StudyPaths
 from tune.records.record import TrialRecord
+from tune.records.study_paths import StudyPaths
 from tune.spec.objective import Objective
-from tune.spec.search import SearchSpec
+from tune.spec.search_spec import SearchSpec
 
 TINY = {
     "data.corpus.name": "math",
@@ -190,9 +190,9 @@ def test_other_data_is_not_compared_but_may_be_replaced(
 def test_an_ablation_starts_from_a_studys_best_trial_or_from_the_champion(
     paths: StudyPaths, scores: list[dict[str, float]]
 ) -> None:
+    from tune.ablation.ablation_spec import AblationSpec
     from tune.ablation.baseline import base_of
-    from tune.ablation.spec import AblationSpec
-    from tune.records.tracker import tracker_of
+    from tune.records.study_tracker import tracker_of
 
     scores.append(SCORES)
     add_trial(paths, 0, nll=1.0, overrides={"quantizer.commitment_weight": 0.5})

@@ -28,13 +28,13 @@ from tune.analysis import (
     paired_effect,
     smallest_fraction,
 )
-from tune.records.paths import StudyPaths
 from tune.records.record import TrialRecord
+from tune.records.study_paths import StudyPaths
 from tune.report import AblationReport, SearchReport, main
 from tune.report.factors import Factors
 from tune.report.page import anchor, link
 from tune.report.sentences import answer, interval, p_text
-from tune.spec.search import SearchSpec
+from tune.spec.search_spec import SearchSpec
 
 METRIC = "validation/nll_per_char"
 SEEDS = tuple(range(8))

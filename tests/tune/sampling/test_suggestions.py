@@ -21,7 +21,7 @@ from tune.sampling.dry_run import dry_run
 from tune.sampling.seeded import seed_of
 from tune.sampling.suggestions import ORIGIN, Suggestions
 from tune.sampling.warm_start import warm_start
-from tune.spec.search import load
+from tune.spec.search_spec import load
 
 
 def frozen(suggestions: Suggestions, number: int) -> optuna.trial.FrozenTrial:

@@ -8,9 +8,9 @@ import pytest
 
 from t5vqvae.errors import SettingError
 from t5vqvae.spec.run import RunSpec
+from tune.ablation.ablation_spec import AblationSpec, load, shipped
 from tune.ablation.nuisance import at_the_edge, candidates, choose
 from tune.ablation.plan import dry_run, expand
-from tune.ablation.spec import AblationSpec, load, shipped
 from tune.analysis import RunRow
 from tune.space.space import SearchSpace
 from tune.spec.objective import Objective

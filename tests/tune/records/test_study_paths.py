@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from t5vqvae.errors import UserError
-from tune.records import paths as state
-from tune.records.paths import StudyPaths, state_dir
+from tune.records import study_paths as state
+from tune.records.study_paths import StudyPaths, state_dir
 
 
 def test_order_of_precedence(monkeypatch, tmp_path):
@@ -43,7 +43,7 @@ def test_never_inside_the_unpacked_copy_of_a_job(monkeypatch, tmp_path):
 
 def test_a_study_has_one_driver_and_the_lock_falls_with_it(tmp_path):
     paths = StudyPaths(tmp_path, "s")
-    code = "from tune.records.paths import StudyPaths; from pathlib import Path\n"
+    code = "from tune.records.study_paths import StudyPaths; from pathlib import Path\n"
     code += f"with StudyPaths(Path({str(tmp_path)!r}), 's').locked(): print('held')"
     with paths.locked():
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

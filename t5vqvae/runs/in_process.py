@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from t5vqvae.runs.follow import follow
-from t5vqvae.runs.run import TrackedRun
+from t5vqvae.runs.tracked_run import TrackedRun
 from t5vqvae.spec.run import RunSpec
 
 SHOWN = {
@@ -31,7 +31,7 @@ def run_here(spec: RunSpec, into: Path | None, state: Path, console: Console | N
     Args:
         spec: What to train.
         into: Folder of its checkpoints; None: one under `state` that the spec alone decides.
-        state: State folder; see `tune.records.paths`.
+        state: State folder; see `tune.records.study_paths`.
         console: Where to draw; None: stderr.
 
     Returns:

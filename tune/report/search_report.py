@@ -14,7 +14,7 @@ from t5vqvae.config import short_names
 from tune.analysis import Cost, Importance, fanova, main_effect, pareto, ped_anova, surface
 from tune.analysis.importance import Trial, completed, searched
 from tune.report import figures
-from tune.report.ablation import write_all
+from tune.report.ablation_report import write_all
 from tune.report.page import Figure, Section, link, listing, page, table
 from tune.report.sentences import label
 from tune.report.tables import as_csv

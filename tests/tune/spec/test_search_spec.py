@@ -15,7 +15,7 @@ from tune.records.ranking import best, contenders, pareto
 from tune.records.record import TrialRecord, read_records
 from tune.spec.objective import DIRECTIONS, LEAK, WORST_VIOLATION, Constraint, Objective, dominates
 from tune.spec.samplers import SamplerConfig
-from tune.spec.search import SearchSpec, load, shipped
+from tune.spec.search_spec import SearchSpec, load, shipped
 from tune.spec.sections import Budget
 
 STUDY = {

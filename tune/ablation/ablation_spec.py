@@ -32,7 +32,7 @@ from tune.ablation.fairness import refuse_unfair
 from tune.analysis import BESIDE, PowerTarget, Question, SequentialPlan, advice, pairs_needed, smallest_adjusted_p
 from tune.space.space import SearchSpace
 from tune.spec.objective import Objective
-from tune.spec.search import STUDIES
+from tune.spec.search_spec import STUDIES
 from tune.spec.sections import Resources, Retention, Tracking
 from tune.spec.study_file import apply_words, read_study
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from tune.records.paths import StudyPaths
-from tune.spec.search import SearchSpec
+from tune.records.study_paths import StudyPaths
+from tune.spec.search_spec import SearchSpec
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
-    from tune.ablation.spec import AblationSpec
+    from tune.ablation.ablation_spec import AblationSpec
 
 
 def tracker_of(spec: SearchSpec | AblationSpec, paths: StudyPaths) -> Tracker:
