@@ -6,28 +6,28 @@ import math
 from collections.abc import Iterable
 
 from tune.records.record import TrialRecord
+from tune.spec.judging import Judging
 from tune.spec.objective import dominates
-from tune.spec.search_spec import SearchSpec
 
 
-def costs(record: TrialRecord, spec: SearchSpec) -> tuple[float, ...]:
+def costs(record: TrialRecord, spec: Judging) -> tuple[float, ...]:
     """Returns the objectives as numbers to minimize; infinite where one is missing or no number."""
     values = [(objective, record.metrics.get(objective.metric, math.nan)) for objective in spec.objectives]
     return tuple(objective.sign * value if math.isfinite(value) else math.inf for objective, value in values)
 
 
-def contenders(records: Iterable[TrialRecord], spec: SearchSpec) -> list[TrialRecord]:
+def contenders(records: Iterable[TrialRecord], spec: Judging) -> list[TrialRecord]:
     """Returns the trials that may count as best, best first by the first objective; ties by number."""
     counting = [record for record in records if spec.counts_as_best(record.status, record.metrics)]
     return sorted(counting, key=lambda record: (costs(record, spec), record.number))
 
 
-def best(records: Iterable[TrialRecord], spec: SearchSpec) -> TrialRecord | None:
+def best(records: Iterable[TrialRecord], spec: Judging) -> TrialRecord | None:
     """Returns the best trial; of several objectives the first decides. None if no trial counts."""
     return next(iter(contenders(records, spec)), None)
 
 
-def pareto(records: Iterable[TrialRecord], spec: SearchSpec) -> list[TrialRecord]:
+def pareto(records: Iterable[TrialRecord], spec: Judging) -> list[TrialRecord]:
     """Returns the trials that no other is better than in one objective and as good in the rest, in that order."""
     counting = [(record, costs(record, spec)) for record in contenders(records, spec)]
     return [record for record, cost in counting if not any(dominates(other, cost) for _, other in counting)]

@@ -23,12 +23,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, field_validator, model_validator
 
-from t5vqvae.config import Config, flatten, setting
+from t5vqvae.config import flatten, setting
 from t5vqvae.errors import SettingError
 from t5vqvae.files import atomic_write
 from t5vqvae.spec.run import RunSpec
 from tune.space.space import SearchSpace
-from tune.spec.objective import DIRECTIONS, GENERATED, LEAK, Constraint, Objective, refuse_incomparable, refuse_metric
+from tune.spec.judging import Judging
+from tune.spec.objective import DIRECTIONS, GENERATED, Objective, refuse_incomparable, refuse_metric
 from tune.spec.samplers import SamplerConfig, TPEConfig
 from tune.spec.sections import Budget, Resources, Retention, SchedulerConfig, Tracking
 from tune.spec.study_file import apply_words, read_study
@@ -42,23 +43,16 @@ def _flat(values: Any) -> Any:
     return flatten(values) if isinstance(values, Mapping) else values
 
 
-def _parsed_constraints(values: Any) -> Any:
-    return [Constraint.parse(value) for value in values] if isinstance(values, list | tuple) else values
-
-
 Space = Annotated[SearchSpace, PlainValidator(SearchSpace.parse), PlainSerializer(SearchSpace.as_dict)]
-Constraints = Annotated[tuple[Annotated[Constraint, PlainSerializer(str)], ...], BeforeValidator(_parsed_constraints)]
 
 
-class SearchSpec(Config):
+class SearchSpec(Judging):
     """One search, declared. Building it refuses what cannot work; `run_spec` gives what a trial trains."""
 
     name: str = setting(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the study's folder and experiment")
     question: str = setting("", description="what the study is to find out, in a sentence")
     base: Annotated[dict[str, Any], BeforeValidator(_flat)] = setting({}, description="overrides over the defaults")
     space: Space
-    objectives: tuple[Objective, ...] = setting(min_length=1)
-    constraints: Constraints = setting(())
     budget: Budget = Field(default_factory=Budget)
     sampler: SamplerConfig.any() = Field(default_factory=TPEConfig)  # type: ignore[valid-type]
     scheduler: SchedulerConfig = Field(default_factory=SchedulerConfig)
@@ -105,14 +99,6 @@ class SearchSpec(Config):
         train = self.base_spec.train
         return self.scheduler.grace_steps or max(train.eval_every, train.max_steps // 2)
 
-    def is_feasible(self, metrics: Mapping[str, float]) -> bool:
-        """Returns whether metrics keep every constraint."""
-        return all(constraint.violation(metrics) <= 0 for constraint in self.constraints)
-
-    def has_bottleneck(self, metrics: Mapping[str, float]) -> bool:
-        """Returns whether metrics come from a run with codes; a run without any is a control, whose latent leaks."""
-        return LEAK in metrics
-
     def scheduled_value(self, metrics: Mapping[str, Any]) -> float | None:
         """Returns what a milestone is judged by when the scheduler compares running trials.
 
@@ -124,11 +110,6 @@ class SearchSpec(Config):
         if objective is None or objective.metric not in metrics or not self.has_bottleneck(metrics):
             return None
         return float(metrics[objective.metric]) if self.is_feasible(metrics) else math.nan
-
-    def counts_as_best(self, status: str, metrics: Mapping[str, float]) -> bool:
-        """Returns whether a trial may be called best and be promoted: completed, with codes, every constraint kept."""
-        known = all(objective.metric in metrics for objective in self.objectives)
-        return status == "completed" and known and self.has_bottleneck(metrics) and self.is_feasible(metrics)
 
     def refuse_changes(self, earlier: SearchSpec) -> None:
         """Refuses to go on with the trials of an earlier form of this study if they mean something else now.

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.t5.modeling_t5 import T5Stack
 
-from t5vqvae.models.t5.first_weights import T5Start, keep_start
 from t5vqvae.models.t5.config import T5VQVAEConfig
+from t5vqvae.models.t5.first_weights import T5Start, keep_start
 from t5vqvae.quantizers import QuantizerOutput
 
 

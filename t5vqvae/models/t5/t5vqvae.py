@@ -19,11 +19,11 @@ from transformers.models.t5.modeling_t5 import T5PreTrainedModel
 
 from t5vqvae.errors import SettingError
 from t5vqvae.models.contract import Losses, Memory, pooled, teacher_forced
-from t5vqvae.models.t5.first_weights import T5Start, keep_start
 from t5vqvae.models.t5.coding import TextCoding
 from t5vqvae.models.t5.config import T5VQVAEConfig, stack_config
 from t5vqvae.models.t5.decoder import PositionedDecoder
 from t5vqvae.models.t5.encoder import QuantizedEncoder
+from t5vqvae.models.t5.first_weights import T5Start, keep_start
 from t5vqvae.quantizers import Quantizer
 from t5vqvae.quantizers.prompts import Prompts
 

@@ -1,0 +1,49 @@
+"""How a study judges its trials: objectives, constraints, and which trials may count as best.
+
+Imports neither torch nor the spec of a run, so that a command can rank the records of a study at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, PlainSerializer
+
+from t5vqvae.config import Config, setting
+from tune.spec.objective import LEAK, Constraint, Objective
+
+
+def _parsed_constraints(values: Any) -> Any:
+    return [Constraint.parse(value) for value in values] if isinstance(values, list | tuple) else values
+
+
+Constraints = Annotated[tuple[Annotated[Constraint, PlainSerializer(str)], ...], BeforeValidator(_parsed_constraints)]
+
+
+class Judging(Config):
+    """The objectives and constraints of a study."""
+
+    objectives: tuple[Objective, ...] = setting(min_length=1)
+    constraints: Constraints = setting(())
+
+    def is_feasible(self, metrics: Mapping[str, float]) -> bool:
+        """Returns whether metrics keep every constraint."""
+        return all(constraint.violation(metrics) <= 0 for constraint in self.constraints)
+
+    def has_bottleneck(self, metrics: Mapping[str, float]) -> bool:
+        """Returns whether metrics come from a run with codes; a run without any is a control, whose latent leaks."""
+        return LEAK in metrics
+
+    def counts_as_best(self, status: str, metrics: Mapping[str, float]) -> bool:
+        """Returns whether a trial may be called best and be promoted: completed, with codes, every constraint kept."""
+        known = all(objective.metric in metrics for objective in self.objectives)
+        return status == "completed" and known and self.has_bottleneck(metrics) and self.is_feasible(metrics)
+
+
+class StudyHeader(Judging):
+    """The part of a search's `study.json` that shows and ranks its trials; the rest of the file is ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
