@@ -24,7 +24,7 @@ from typing import Any
 
 from t5vqvae.errors import SettingError, TrackingError
 from t5vqvae.runs.tracked_run import TRAINER
-from tune.ablation.ablation_spec import AblationSpec, load, shipped
+from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.ablation_tracking import log_report, track_superseded, track_taken
 from tune.ablation.baseline import base_of
 from tune.ablation.findings import TAKEN, AblationHistory, Findings, write_parquet
@@ -259,7 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _carry_out(options: argparse.Namespace) -> int:
-    spec = load(options.words[0], options.words[1:])
+    spec = AblationSpec.load(options.words[0], options.words[1:])
     if options.dry_run:
         paths = StudyPaths(state_dir(options.state), spec.name)
         print(dry_run(spec, base_of(spec, paths, tracker_of(spec, paths))).markdown())
@@ -273,7 +273,7 @@ def _carry_out(options: argparse.Namespace) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    known = ", ".join(shipped())
+    known = ", ".join(AblationSpec.shipped())
     parser = argparse.ArgumentParser(prog="ablate", description="Run an ablation on Ray, or go on with it.")
     parser.add_argument("words", nargs="+", help=f"STUDY (a YAML file, or one of {known}), then dotted.path=value")
     parser.add_argument("--dry-run", action="store_true", help="print what would run and how long, and end")

@@ -29,7 +29,7 @@ from tune.process import collected_seldom, exit_status
 from tune.records.ranking import contenders, pareto
 from tune.records.record import TrialRecord, read_records
 from tune.records.study_paths import StudyPaths, state_dir
-from tune.spec.search_spec import SearchSpec, load
+from tune.spec.search_spec import SearchSpec
 
 if TYPE_CHECKING:
     from tune.execution.stopping import Stop
@@ -150,7 +150,7 @@ def _spec(options: argparse.Namespace) -> SearchSpec:
     """Returns the study that a command line asks for, its budget extended where `--trials` says so."""
     words = list(options.words)
     study = words.pop(0) if words and "=" not in words[0] else QUICKSTART
-    spec = load(study, words)
+    spec = SearchSpec.load(study, words)
     if options.trials is None:
         return spec
     paths = StudyPaths(state_dir(options.state), spec.name)

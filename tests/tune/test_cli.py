@@ -112,9 +112,9 @@ def test_train_saves_goes_on_and_says_what_happened(tmp_path: Path) -> None:
 
 def test_trials_of_a_study_are_listed_and_an_unknown_study_is_named(tmp_path: Path) -> None:
     from tune.records.record import TrialRecord
-    from tune.spec.search_spec import load
+    from tune.spec.search_spec import SearchSpec
 
-    spec = load("quickstart")
+    spec = SearchSpec.load("quickstart")
     root = tmp_path / "studies" / "quickstart"
     (root / "trials" / "00003").mkdir(parents=True)
     spec.write(root / "study.json")

@@ -17,11 +17,11 @@ into runs. Words follow the rule of a search: a field of `AblationSpec` sets the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from t5vqvae.config import Config, setting
 from t5vqvae.errors import SettingError
@@ -32,12 +32,10 @@ from tune.ablation.fairness import refuse_unfair
 from tune.analysis import BESIDE, PowerTarget, Question, SequentialPlan, advice, pairs_needed, smallest_adjusted_p
 from tune.space.space import SearchSpace
 from tune.spec.objective import Objective
-from tune.spec.search_spec import STUDIES
-from tune.spec.sections import Resources, Retention, Tracking
-from tune.spec.study_file import apply_words, read_study
+from tune.spec.study_file import STUDIES
+from tune.spec.study_spec import Space, StudySpec
 
 LEARNING_RATE = "optim.learning_rate"
-ABLATIONS = STUDIES / "ablations"
 
 
 class Baseline(Config):
@@ -58,14 +56,6 @@ class Baseline(Config):
         return self.study is not None or self.champion is not None
 
 
-class AblationBudget(Config):
-    """How many runs at once, and for how long."""
-
-    concurrent: int | None = setting(None, ge=1, description="runs at once; None: as many as the machines hold")
-    hours: float | None = setting(None, gt=0, description="of wall time a start; None: unlimited")
-    step_seconds: float | None = setting(None, gt=0, description="estimate of a training step's seconds, for dry runs")
-
-
 class Sequential(Config):
     """Stop arms early whose answer is known, with the error rate kept."""
 
@@ -79,13 +69,14 @@ def _seeds(values: Any) -> Any:
 
 
 Seeds = Annotated[tuple[int, ...], BeforeValidator(_seeds)]
-Space = Annotated[SearchSpace, PlainValidator(SearchSpace.parse), PlainSerializer(SearchSpace.as_dict)]
 
 
-class AblationSpec(Config):
+class AblationSpec(StudySpec):
     """One ablation, declared; building it refuses what could not be believed."""
 
-    name: str = setting(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the study's folder and experiment")
+    folder: ClassVar[Path] = STUDIES / "ablations"
+    said_elsewhere: ClassVar[Mapping[str, str]] = {**StudySpec.said_elsewhere, "seed": "seeds"}
+
     question: str = setting(min_length=1, description="what the study is to find out, in a sentence")
     base: Flat = setting({}, description="overrides over the defaults, or over what `baseline` names")
     baseline: Baseline = Field(default_factory=Baseline)
@@ -105,11 +96,6 @@ class AblationSpec(Config):
     interval: Literal["permutation", "t", "bca"] | None = setting(None, description="None: that of the test")
     beside: tuple[str, ...] = setting((), description="metrics shown beside the objective, before rate and costs")
     sequential: Sequential | None = setting(None, description="stop arms early; None: run everything")
-    budget: AblationBudget = Field(default_factory=AblationBudget)
-    runner: Literal["auto", "process", "ray_train"] = setting("auto")
-    resources: Resources = Field(default_factory=Resources)
-    retention: Retention = Field(default_factory=Retention)
-    tracking: Tracking = Field(default_factory=Tracking)
 
     @field_validator("seeds")
     @classmethod
@@ -117,14 +103,6 @@ class AblationSpec(Config):
         if len(set(seeds)) < len(seeds) or min(seeds) < 0:
             raise SettingError(f"seeds={list(seeds)} must be different and at least 0")
         return seeds
-
-    @field_validator("base")
-    @classmethod
-    def _said_elsewhere(cls, base: dict[str, Any]) -> dict[str, Any]:
-        for path, place in (("seed", "seeds"), ("train.num_workers", "resources.workers")):
-            if path in base:
-                raise SettingError(f"base: {path} is {place} here; say it there")
-        return base
 
     @model_validator(mode="after")
     def _believable(self) -> Self:
@@ -147,7 +125,7 @@ class AblationSpec(Config):
             found: The best trial's or the champion's, which the caller looks up where `baseline.needs_lookup`.
         """
         assert found is not None or not self.baseline.needs_lookup
-        return (found or RunSpec()).with_overrides({**self.base, "train.num_workers": self.resources.workers})
+        return self.over(found or RunSpec())
 
     def _refuse_untuned(self) -> None:
         if self.untuned is not None:
@@ -205,6 +183,8 @@ class AblationSpec(Config):
         for name in names:
             if names.count(name) > 1:
                 raise SettingError(f"arms: {name!r} names two; give each its own name ({BASELINE!r} is taken)")
+        for arm in [Arm(name=BASELINE), *arms]:
+            self.refuse_unfit_run(base.with_overrides(arm.overrides), [self.objective.metric])
         for arm in arms:
             refuse_unfair(arm, base, self.objective)
         self._refuse_unfit_nuisance(base, arms)
@@ -263,17 +243,3 @@ class AblationSpec(Config):
             if spec.quantizer.name == "none":
                 found.append(f"arm {arm.name!r} has no bottleneck: its latent leaks, and it is a control")
         return found
-
-
-def load(path_or_name: str | Path, words: Sequence[str] = ()) -> AblationSpec:
-    """Returns the ablation of a YAML file, or of a shipped one's name, with `dotted.path=value` words on top.
-
-    Raises:
-        SettingError: If it cannot work; one line a fault.
-    """
-    return AblationSpec.parse(apply_words(read_study(path_or_name, ABLATIONS), list(words), AblationSpec, RunSpec))
-
-
-def shipped() -> list[str]:
-    """Returns the names of the ablations that come with the package."""
-    return sorted(path.stem for path in ABLATIONS.glob("*.yaml"))

@@ -11,27 +11,21 @@ import itertools
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import model_validator
 
-from t5vqvae.config import Config, Variant, flatten, setting, short_names
+from t5vqvae.config import Config, Variant, setting, short_names
 from t5vqvae.errors import SettingError
 from t5vqvae.spec.run import RunSpec
 from tune.ablation.components import components
 from tune.analysis import Fraction, smallest_fraction
 from tune.analysis.factorial import Cell, Contrast, fraction_contrasts, full_contrasts
 from tune.space.ranges import Scalar, same
+from tune.spec.study_spec import Flat
 
 BASELINE = "baseline"
 MAX_CELLS = 64
-
-
-def _flat(values: Any) -> Any:
-    return flatten(values) if isinstance(values, Mapping) else values
-
-
-Flat = Annotated[dict[str, Any], BeforeValidator(_flat)]
 
 
 class Arm(Config):

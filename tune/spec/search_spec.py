@@ -14,58 +14,39 @@ One rule for words: if the first component is a field of `SearchSpec`, the word 
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from t5vqvae.config import flatten, setting
 from t5vqvae.errors import SettingError
-from t5vqvae.files import atomic_write
 from t5vqvae.spec.run import RunSpec
-from tune.space.space import SearchSpace
 from tune.spec.judging import Judging
-from tune.spec.objective import DIRECTIONS, GENERATED, Objective, refuse_incomparable, refuse_metric
+from tune.spec.objective import DIRECTIONS, Objective, refuse_incomparable, refuse_metric
 from tune.spec.samplers import SamplerConfig, TPEConfig
-from tune.spec.sections import Budget, Resources, Retention, SchedulerConfig, Tracking
-from tune.spec.study_file import apply_words, read_study
+from tune.spec.sections import Budget, SchedulerConfig
+from tune.spec.study_spec import Space, StudySpec
 
-STUDIES = Path(__file__).parents[1] / "studies"
 DECIDING = ("base", "space", "objectives", "constraints")
 """The fields of a study that its finished trials depend on: changing one makes it another study."""
 
 
-def _flat(values: Any) -> Any:
-    return flatten(values) if isinstance(values, Mapping) else values
-
-
-Space = Annotated[SearchSpace, PlainValidator(SearchSpace.parse), PlainSerializer(SearchSpace.as_dict)]
-
-
-class SearchSpec(Judging):
+class SearchSpec(StudySpec, Judging):
     """One search, declared. Building it refuses what cannot work; `run_spec` gives what a trial trains."""
 
-    name: str = setting(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the study's folder and experiment")
-    question: str = setting("", description="what the study is to find out, in a sentence")
-    base: Annotated[dict[str, Any], BeforeValidator(_flat)] = setting({}, description="overrides over the defaults")
     space: Space
     budget: Budget = Field(default_factory=Budget)
     sampler: SamplerConfig.any() = Field(default_factory=TPEConfig)  # type: ignore[valid-type]
     scheduler: SchedulerConfig = Field(default_factory=SchedulerConfig)
-    runner: Literal["auto", "process", "ray_train"] = setting("auto", description="auto: process for one worker")
-    resources: Resources = Field(default_factory=Resources)
-    retention: Retention = Field(default_factory=Retention)
-    tracking: Tracking = Field(default_factory=Tracking)
     seed: int = setting(0, ge=0, description="of the search; the runs' own seed is base.seed")
 
     @cached_property
     def base_spec(self) -> RunSpec:
         """The baseline: the run that overrides apply to."""
-        return RunSpec().with_overrides({**self.base, "train.num_workers": self.resources.workers})
+        return self.over(RunSpec())
 
     @cached_property
     def base_values(self) -> dict[str, Any]:
@@ -77,11 +58,10 @@ class SearchSpec(Judging):
         return self.base_spec.with_overrides(overrides)
 
     @property
-    def resolved_runner(self) -> Literal["process", "ray_train"]:
-        """The runner that `auto` stands for."""
-        if self.runner == "auto":
-            return "process" if self.resources.workers == 1 else "ray_train"
-        return self.runner
+    def judged_metrics(self) -> list[str]:
+        """The metrics of the objectives and constraints."""
+        objectives = [objective.metric for objective in self.objectives]
+        return [*objectives, *(constraint.metric for constraint in self.constraints)]
 
     @property
     def scheduler_objective(self) -> Objective | None:
@@ -127,21 +107,9 @@ class SearchSpec(Judging):
                     " undo that, or give the study another name (name=...) and start it --from the old one"
                 )
 
-    def write(self, path: Path) -> None:
-        """Writes the resolved study as JSON, whole or not at all."""
-        with atomic_write(path) as scratch:
-            scratch.write_text(json.dumps(self.as_dict(), indent=1), encoding="utf-8")
-
-    @classmethod
-    def read(cls, path: Path) -> SearchSpec:
-        """Reads what `write` wrote."""
-        return cls.parse(json.loads(path.read_text(encoding="utf-8")))
-
     @field_validator("base")
     @classmethod
     def _known_base(cls, base: dict[str, Any]) -> dict[str, Any]:
-        if "train.num_workers" in base:
-            raise SettingError("base: train.num_workers is resources.workers here; say it there")
         RunSpec().with_overrides(base)
         return base
 
@@ -152,13 +120,7 @@ class SearchSpec(Judging):
         self._refuse_unfit_metrics()
         self.sampler.refuse(self.space, len(self.objectives))
         self._refuse_unfit_scheduler()
-        if self.runner == "process" and self.resources.workers > 1:
-            raise SettingError(f"runner=process takes one worker, not resources.workers={self.resources.workers}")
-        if self.resources.gpus and self.base_spec.train.device == "cpu":
-            gpus = str(self.resources.gpus).removesuffix(".0")
-            raise SettingError(f"train.device=cpu leaves resources.gpus={gpus} unused; change either")
-        if not self.resources.gpus and self.base_spec.train.device == "cuda":
-            raise SettingError("train.device=cuda needs GPUs; set resources.gpus, such as 1, 0.25 or auto")
+        self.refuse_unfit_run(self.base_spec, self.judged_metrics)
         return self
 
     def _refuse_unfit_baseline(self) -> None:
@@ -175,11 +137,7 @@ class SearchSpec(Judging):
         metrics = [objective.metric for objective in self.objectives]
         if len(set(metrics)) < len(metrics):
             raise SettingError(f"objectives name a metric twice: {', '.join(metrics)}")
-        judged = [*metrics, *(constraint.metric for constraint in self.constraints)]
-        refuse_incomparable(judged, self.space.paths)
-        for metric in judged:
-            if metric in GENERATED and not self.base_spec.evaluate.num_generated:
-                raise SettingError(f"{metric} needs decoded text; set evaluate.num_generated to more than 0")
+        refuse_incomparable(self.judged_metrics, self.space.paths)
 
     def _refuse_unfit_scheduler(self) -> None:
         scheduler = self.scheduler
@@ -196,20 +154,6 @@ class SearchSpec(Judging):
                 f"scheduler.grace_steps={self.grace_steps} must be less than"
                 f" train.max_steps={self.base_spec.train.max_steps}; evaluate more often or take scheduler.name=none"
             )
-
-
-def load(path_or_name: str | Path, words: Sequence[str] = ()) -> SearchSpec:
-    """Returns the study of a YAML file, or of a shipped study's name, with `dotted.path=value` words on top.
-
-    Raises:
-        SettingError: If it cannot work; one line a fault.
-    """
-    return SearchSpec.parse(apply_words(read_study(path_or_name, STUDIES), list(words), SearchSpec, RunSpec))
-
-
-def shipped() -> list[str]:
-    """Returns the names of the studies that come with the package."""
-    return sorted(path.stem for path in STUDIES.glob("*.yaml"))
 
 
 def _deciding(spec: SearchSpec, field: str) -> Any:

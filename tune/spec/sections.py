@@ -11,16 +11,21 @@ from t5vqvae.config import Config, setting
 from t5vqvae.errors import SettingError
 
 
-class Budget(Config):
-    """When a search ends: whichever comes first."""
+class StudyBudget(Config):
+    """How many runs at once, and for how long."""
 
-    trials: int = setting(20, ge=1, description="trials, the baseline included")
-    concurrent: int | None = setting(None, ge=1, description="trials at once; None: as many as the machines hold")
-    hours: float | None = setting(None, gt=0, description="wall time of one start of the search; None: unlimited")
-    max_failures: int = setting(3, ge=0, description="failed trials that a search puts up with; one more ends it")
+    concurrent: int | None = setting(None, ge=1, description="runs at once; None: as many as the machines hold")
+    hours: float | None = setting(None, gt=0, description="wall time of one start of the study; None: unlimited")
     step_seconds: float | None = setting(
         None, gt=0, description="estimate of a training step's seconds, evaluation shared out; for dry runs"
     )
+
+
+class Budget(StudyBudget):
+    """The end of a search: whichever limit comes first."""
+
+    trials: int = setting(20, ge=1, description="trials, the baseline included")
+    max_failures: int = setting(3, ge=0, description="failed trials that a search accepts; one more ends it")
 
     def extended(self, word: str, num_ended: int) -> int:
         """Returns the trials that `--trials WORD` asks for: `30`, or `+10` for ten more than a finished study had.

@@ -13,6 +13,14 @@ from typing import Any
 from t5vqvae.config import Config, apply_overrides, flatten, parse_words, read_yaml
 from t5vqvae.errors import SettingError, did_you_mean
 
+STUDIES = Path(__file__).parents[1] / "studies"
+"""The shipped searches; the shipped ablations are in its folder `ablations`."""
+
+
+def studies_in(folder: Path) -> dict[str, Path]:
+    """Returns the study files of a folder by their names."""
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
 
 def read_study(path_or_name: str | Path, folder: Path) -> dict[str, Any]:
     """Returns the plain values of a study file.
@@ -80,7 +88,7 @@ def _find(path_or_name: str, folder: Path) -> Path:
     path = Path(path_or_name).expanduser()
     if path.is_file():
         return path
-    shipped = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    shipped = studies_in(folder)
     if path_or_name in shipped:
         return shipped[path_or_name]
     raise SettingError(f"there is no study file {path_or_name}{did_you_mean(path.stem, shipped)}")

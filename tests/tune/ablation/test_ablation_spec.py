@@ -8,7 +8,7 @@ import pytest
 
 from t5vqvae.errors import SettingError
 from t5vqvae.spec.run import RunSpec
-from tune.ablation.ablation_spec import AblationSpec, load, shipped
+from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.nuisance import at_the_edge, candidates, choose
 from tune.ablation.plan import dry_run, expand
 from tune.analysis import RunRow
@@ -255,15 +255,15 @@ def test_a_file_and_words(tmp_path):
         "nuisance: {optim.learning_rate: {type: float, low: 1e-3, high: 4e-3, log: true}}\n"
         "trials_per_arm: 3\nseeds: 6\nobjective: {metric: validation/nll}\n"
     )
-    spec = load(path, ["seeds=8", "train.max_steps=100", "budget.concurrent=2"])
+    spec = AblationSpec.load(path, ["seeds=8", "train.max_steps=100", "budget.concurrent=2"])
     assert (spec.name, len(spec.seeds), spec.budget.concurrent) == ("mine", 8, 2)
     assert spec.resolve_base().train.max_steps == 100
     assert AblationSpec.parse(spec.as_dict()) == spec, "what is saved reads back"
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", AblationSpec.shipped())
 def test_every_shipped_ablation_validates(name):
-    spec = load(name)
+    spec = AblationSpec.load(name)
     if not spec.baseline.needs_lookup:
         assert dry_run(spec, spec.resolve_base(), step_seconds=0.1).num_runs > 0
 

@@ -21,7 +21,7 @@ from tune.sampling.dry_run import dry_run
 from tune.sampling.seeded import seed_of
 from tune.sampling.suggestions import ORIGIN, Suggestions
 from tune.sampling.warm_start import warm_start
-from tune.spec.search_spec import load
+from tune.spec.search_spec import SearchSpec
 
 
 def frozen(suggestions: Suggestions, number: int) -> optuna.trial.FrozenTrial:
@@ -320,12 +320,14 @@ def test_a_dry_run_shows_what_will_be_drawn(sampler):
 
 
 def test_a_dry_run_counts_hours_and_machines():
-    spec = load("paper", ["budget.step_seconds=0.36", "train.max_steps=20000", "budget.trials=48"])
+    spec = SearchSpec.load("paper", ["budget.step_seconds=0.36", "train.max_steps=20000", "budget.trials=48"])
     plan = dry_run(spec)
     assert [(trial.workers, trial.cpus, trial.gpus) for trial in plan.trials] == [(4, 16.0, 4.0)] * 48
     assert plan.max_trial_hours == pytest.approx(48 * 2.0)
     assert "at most 384.0 GPU hours (24.0 hours of wall time)" in str(plan)
-    assert "hours unknown: set budget.step_seconds" in str(dry_run(load("quickstart", ["budget.step_seconds=null"])))
+    assert "hours unknown: set budget.step_seconds" in str(
+        dry_run(SearchSpec.load("quickstart", ["budget.step_seconds=null"]))
+    )
 
 
 def test_the_expected_share_follows_the_rungs():

@@ -15,7 +15,7 @@ from tune.records.ranking import best, contenders, pareto
 from tune.records.record import TrialRecord, read_records
 from tune.spec.objective import DIRECTIONS, LEAK, WORST_VIOLATION, Constraint, Objective, dominates
 from tune.spec.samplers import SamplerConfig
-from tune.spec.search_spec import SearchSpec, load, shipped
+from tune.spec.search_spec import SearchSpec
 from tune.spec.sections import Budget
 
 STUDY = {
@@ -43,9 +43,9 @@ def record(number: int = 0, status: str = "completed", **metrics: float) -> Tria
 # What is shipped
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", SearchSpec.shipped())
 def test_shipped_studies_are_valid_and_cap_the_rate(name):
-    spec = load(name)
+    spec = SearchSpec.load(name)
     assert spec.name == name and spec.question
     assert any(constraint.metric.startswith("rate/") for constraint in spec.constraints)
     assert SearchSpec.parse(json.loads(json.dumps(spec.as_dict()))) == spec
@@ -53,14 +53,14 @@ def test_shipped_studies_are_valid_and_cap_the_rate(name):
 
 
 def test_the_quickstart_varies_what_it_must():
-    spec = load("quickstart")
+    spec = SearchSpec.load("quickstart")
     named = {"quantizer.codebook_size", "quantizer.decay", "quantizer.commitment_weight", "model.position"}
     assert named <= set(spec.space.paths)
     assert spec.budget.trials >= 8 and spec.scheduler.name == "asha" and spec.resolved_runner == "process"
 
 
 def test_the_paper_study_is_of_its_scale():
-    spec = load("paper")
+    spec = SearchSpec.load("paper")
     (codes,) = spec.space.of("quantizer.codebook_size")
     assert codes.range.ends() == [2_000, 22_000]
     assert spec.resolved_runner == "ray_train" and spec.run_spec({}).train.num_workers == spec.resources.workers > 1
@@ -78,36 +78,36 @@ def test_words_go_to_the_study_or_to_the_base():
         "base.seed=3",
         "data.max_length=30",
     ]
-    spec = load("quickstart", words)
+    spec = SearchSpec.load("quickstart", words)
     assert (spec.budget.trials, spec.sampler.name, spec.seed) == (4, "random", 7)
     assert (spec.base_spec.seed, spec.base_spec.train.max_steps, spec.base_spec.data.max_length) == (3, 90, 30)
 
 
 def test_words_change_ranges():
-    spec = load("quickstart", ["space.quantizer.decay.low=0.9", "space.model.position=null"])
+    spec = SearchSpec.load("quickstart", ["space.quantizer.decay.low=0.9", "space.model.position=null"])
     (decay,) = spec.space.of("quantizer.decay")
     assert decay.range.ends() == [0.9, 0.995] and "model.position" not in spec.space.paths
-    spec = load("quickstart", ["space.train.batch_size={type: choice, choices: [32, 64]}"])
+    spec = SearchSpec.load("quickstart", ["space.train.batch_size={type: choice, choices: [32, 64]}"])
     assert "train.batch_size" in spec.space.paths
 
 
 def test_a_variant_chosen_by_word_keeps_what_it_knows():
     words = ["quantizer.name=vq", "space.quantizer.decay=null"]
-    base = load("quickstart", [*words, "quantizer.codebook_size=512"]).base_spec
+    base = SearchSpec.load("quickstart", [*words, "quantizer.codebook_size=512"]).base_spec
     assert base.quantizer.name == "vq" and base.quantizer.codebook_size == 512
-    assert load("quickstart", words).base_spec.quantizer.codebook_size == 256
+    assert SearchSpec.load("quickstart", words).base_spec.quantizer.codebook_size == 256
 
 
 def test_a_study_file_may_lie_anywhere(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({key: value for key, value in STUDY.items() if key != "name"}))
-    assert load(path).name == "mine"
+    assert SearchSpec.load(path).name == "mine"
     path.write_text(
         "base: {optim.learning_rate: 1e-3}\nspace: {quantizer.decay: {type: float, low: 8e-1, high: .9}}\n"
         "objectives: [{metric: validation/nll}]\nquantizer.decay: 1\n"
     )
     with pytest.raises(SettingError, match=r"quantizer\.decay is unknown"):
-        load(path)
+        SearchSpec.load(path)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_study_file_may_lie_anywhere(tmp_path):
 def test_files_that_are_no_studies(tmp_path, text, message):
     (tmp_path / "bad.yaml").write_text(text)
     with pytest.raises(SettingError, match=message):
-        load(tmp_path / "bad.yaml")
+        SearchSpec.load(tmp_path / "bad.yaml")
 
 
 # What cannot work is refused
@@ -153,7 +153,7 @@ REFUSED_WORDS = {
 def test_words_that_cannot_work(message):
     name, words = REFUSED_WORDS[message]
     with pytest.raises(SettingError) as error:
-        load(name, words)
+        SearchSpec.load(name, words)
     assert message in str(error.value) and len(str(error.value).splitlines()) == 1
 
 
@@ -315,13 +315,13 @@ def test_a_damaged_record_says_what_to_do(tmp_path):
 
 
 def test_a_study_comes_back_from_its_file(tmp_path):
-    spec = load("quickstart")
+    spec = SearchSpec.load("quickstart")
     spec.write(tmp_path / "study.json")
     assert SearchSpec.read(tmp_path / "study.json") == spec
 
 
 def test_what_a_started_study_may_change():
-    spec = load("quickstart")
+    spec = SearchSpec.load("quickstart")
     for word in (
         "budget.trials=99",
         "sampler.name=random",
@@ -329,7 +329,7 @@ def test_what_a_started_study_may_change():
         "evaluate.batch_size=3",
         "scheduler.name=none",
     ):
-        load("quickstart", [word]).refuse_changes(spec)
+        SearchSpec.load("quickstart", [word]).refuse_changes(spec)
     for word, told in {
         "train.max_steps=99": "base train.max_steps=240, and now has 99",
         "space.quantizer.decay.high=0.99": "space quantizer.decay",
@@ -337,7 +337,7 @@ def test_what_a_started_study_may_change():
         "objectives=[{metric: validation/bleu}]": "objectives",
     }.items():
         with pytest.raises(SettingError, match=told):
-            load("quickstart", [word]).refuse_changes(spec)
+            SearchSpec.load("quickstart", [word]).refuse_changes(spec)
 
 
 def test_extending_adds_to_finished_studies_alone():

@@ -1,0 +1,118 @@
+"""The part of a spec that every study has, and what every study refuses.
+
+A search (`search_spec.py`) and an ablation (`tune/ablation/ablation_spec.py`) add what they ask. A refusal that holds
+for both is written here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, field_validator, model_validator
+
+from t5vqvae.config import Config, flatten, setting
+from t5vqvae.errors import SettingError
+from t5vqvae.files import atomic_write
+from t5vqvae.spec.run import RunSpec
+from tune.space.space import SearchSpace
+from tune.spec.objective import GENERATED
+from tune.spec.sections import Resources, Retention, StudyBudget, Tracking
+from tune.spec.study_file import STUDIES, apply_words, read_study, studies_in
+
+
+def _flat(values: Any) -> Any:
+    return flatten(values) if isinstance(values, Mapping) else values
+
+
+Space = Annotated[SearchSpace, PlainValidator(SearchSpace.parse), PlainSerializer(SearchSpace.as_dict)]
+Flat = Annotated[dict[str, Any], BeforeValidator(_flat)]
+"""`{dotted.path: value}`, also from nested mappings."""
+
+
+class StudySpec(Config):
+    """A study: its name and question, its base run, its machines, its disk and its tracking."""
+
+    folder: ClassVar[Path] = STUDIES
+    """Holds the shipped studies of this kind."""
+    said_elsewhere: ClassVar[Mapping[str, str]] = {"train.num_workers": "resources.workers"}
+    """Settings of a run that the study sets by another name."""
+
+    name: str = setting(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the study's folder and experiment")
+    question: str = setting("", description="what the study is to find out, in a sentence")
+    base: Flat = setting({}, description="overrides over the defaults")
+    budget: StudyBudget = Field(default_factory=StudyBudget)
+    runner: Literal["auto", "process", "ray_train"] = setting("auto", description="auto: process for one worker")
+    resources: Resources = Field(default_factory=Resources)
+    retention: Retention = Field(default_factory=Retention)
+    tracking: Tracking = Field(default_factory=Tracking)
+
+    @property
+    def resolved_runner(self) -> Literal["process", "ray_train"]:
+        """The runner that `auto` stands for."""
+        if self.runner == "auto":
+            return "process" if self.resources.workers == 1 else "ray_train"
+        return self.runner
+
+    def over(self, base: RunSpec) -> RunSpec:
+        """Returns `base` with the study's own overrides and workers."""
+        return base.with_overrides({**self.base, "train.num_workers": self.resources.workers})
+
+    def refuse_unfit_run(self, run: RunSpec, metrics: Iterable[str]) -> None:
+        """Refuses a run that the study's machines or metrics do not fit.
+
+        Args:
+            run: Of the study, resolved.
+            metrics: What runs are judged by.
+
+        Raises:
+            SettingError: With the setting and the way out.
+        """
+        if self.resources.gpus and run.train.device == "cpu":
+            gpus = str(self.resources.gpus).removesuffix(".0")
+            raise SettingError(f"train.device=cpu leaves resources.gpus={gpus} unused; change either")
+        if not self.resources.gpus and run.train.device == "cuda":
+            raise SettingError("train.device=cuda needs GPUs; set resources.gpus, such as 1, 0.25 or auto")
+        for metric in metrics:
+            if metric in GENERATED and not run.evaluate.num_generated:
+                raise SettingError(f"{metric} needs decoded text; set evaluate.num_generated to more than 0")
+
+    @field_validator("base")
+    @classmethod
+    def _said_elsewhere(cls, base: dict[str, Any]) -> dict[str, Any]:
+        for path, place in cls.said_elsewhere.items():
+            if path in base:
+                raise SettingError(f"base: {path} is {place} here; say it there")
+        return base
+
+    @model_validator(mode="after")
+    def _fits_runner(self) -> Self:
+        if self.runner == "process" and self.resources.workers > 1:
+            raise SettingError(f"runner=process takes one worker, not resources.workers={self.resources.workers}")
+        return self
+
+    @classmethod
+    def load(cls, path_or_name: str | Path, words: Iterable[str] = ()) -> Self:
+        """Returns the study of a YAML file, or of a shipped study's name, with `dotted.path=value` words on top.
+
+        Raises:
+            SettingError: If it cannot work; one line a fault.
+        """
+        return cls.parse(apply_words(read_study(path_or_name, cls.folder), list(words), cls, RunSpec))
+
+    @classmethod
+    def shipped(cls) -> list[str]:
+        """Returns the names of the studies that come with the package."""
+        return list(studies_in(cls.folder))
+
+    def write(self, path: Path) -> None:
+        """Writes the resolved study as JSON, whole or not at all."""
+        with atomic_write(path) as scratch:
+            scratch.write_text(json.dumps(self.as_dict(), indent=1), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Reads what `write` wrote."""
+        return cls.parse(json.loads(path.read_text(encoding="utf-8")))
