@@ -18,31 +18,33 @@ if __package__ in (None, ""):  # run as a script: sys.path[0] is tune/, whose mo
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from t5vqvae.errors import SettingError, TrackingError
+from t5vqvae.errors import SettingError
 from t5vqvae.runs.tracked_run import TRAINER
+from t5vqvae.spec.run import RunSpec
 from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.ablation_tracking import log_report, track_superseded, track_taken
 from tune.ablation.baseline import base_of
 from tune.ablation.findings import TAKEN, AblationHistory, Findings, write_parquet
 from tune.ablation.plan import dry_run, expand
 from tune.ablation.reuse import ResultCache, identifier, prepared_fingerprint
+from tune.ablation.run_board import RunBoard
 from tune.ablation.run_numbers import Numbering
 from tune.ablation.run_queue import Job, RunQueue, tags_of
 from tune.analysis import Comparison, FactorialEffect
-from tune.execution.asha import RunToCompletion
-from tune.execution.settle import settle_tracking
-from tune.execution.stopping import Stop
-from tune.execution.trial import TrialPlan
-from tune.process import collected_seldom, exit_status
+from tune.process import exit_status
 from tune.records.record import TrialRecord, read_records
 from tune.records.study_paths import StudyPaths, state_dir
 from tune.records.study_tracker import tracker_of
 from tune.report.ablation_report import AblationReport
 from tune.report.build import ablation_report
+
+if TYPE_CHECKING:
+    from tune.execution.session import Session
+    from tune.execution.trial import TrialPlan
 
 MAX_EARLY_FAILURES = 3
 """Runs that may fail before a single one has worked; one more ends the study."""
@@ -86,25 +88,25 @@ def ablate(spec: AblationSpec, *, state: Path | str | None = None, trainer: str 
     Raises:
         UserError: If the study cannot work or could show nothing; no run has been started then.
     """
-    paths, stop = StudyPaths(state_dir(state), spec.name), Stop(spec.budget.hours)
-    with paths.locked(), stop.on_signals(), collected_seldom():
-        plan, begun = _begin(spec, paths, trainer)
-        numbering = Numbering(paths.root)
+    from tune.execution.session import Session, locked
+
+    paths = StudyPaths(state_dir(state), spec.name)
+    with locked(paths, spec) as stop:
+        plan, history = _begin(spec, paths, trainer)
         ended = {record.number: record for record in read_records(paths.trials)}
-        records = {number: record for number, record in ended.items() if record.status != "failed"}  # tried again
-        findings = Findings(spec, begun.base, numbering.latest, records)
-        plan = _run(plan, findings, numbering, stop)
-        begun.write(paths)
-        findings = replace(findings, numbers=numbering.latest)
-        return _conclude(plan, findings, numbering, begun.notes(), stop.reason)
+        records = {number: record for number, record in ended.items() if record.status != "failed"}  # retried
+        session, numbering = Session(spec, plan, records, stop), Numbering(paths.root)
+        findings = Findings(spec, history.base, numbering.latest, records)
+        _run(session, findings, numbering)
+        history.write(paths)
+        return _conclude(session, replace(findings, numbers=numbering.latest), numbering, history.notes())
 
 
 def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str) -> tuple[TrialPlan, AblationHistory]:
     """Returns what all runs share, and the study's history with this start; refuses what cannot work."""
+
     if paths.spec.exists():
         raise SettingError(f"name={spec.name} is a search's under {paths.root.parent}; give the ablation another name")
-    if spec.sequential is not None and spec.design is not None and spec.design.name in ("factorial", "fractional"):
-        raise SettingError("sequential: a factorial needs all its cells, so no arm can stop early; leave it out")
     tracker = tracker_of(spec, paths)
     tracker.check()
     before = AblationHistory.read(paths)
@@ -112,20 +114,7 @@ def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str) -> tuple[TrialPl
     spec.check(base)
     earlier = () if before is None else before.specs
     specs = earlier if earlier and earlier[-1] == spec else (*earlier, spec)
-    plan = TrialPlan(
-        study=spec.name,
-        base=base,
-        paths=paths,
-        runner=_runner(spec),
-        cpus=spec.resources.cpus,
-        gpus=spec.resources.first_gpus,
-        packed=spec.resources.packed,
-        workers=spec.resources.workers,
-        keep_steps=spec.retention.keep_steps,
-        tracker=tracker,
-        trainer=trainer,
-    )
-    return plan, AblationHistory(base, specs)
+    return TrialPlan.of(spec, base, paths, tracker, trainer), AblationHistory(base, specs)
 
 
 def _asks_another_base(before: AblationHistory, spec: AblationSpec) -> bool:
@@ -133,72 +122,48 @@ def _asks_another_base(before: AblationHistory, spec: AblationSpec) -> bool:
     return (last.base, last.baseline, last.resources) != (spec.base, spec.baseline, spec.resources)
 
 
-def _runner(spec: AblationSpec) -> str:
-    if spec.runner == "auto":
-        return "process" if spec.resources.workers == 1 else "ray_train"
-    if spec.runner == "process" and spec.resources.workers > 1:
-        raise SettingError(f"runner=process takes one worker, not resources.workers={spec.resources.workers}")
-    return spec.runner
-
-
-def _run(plan: TrialPlan, findings: Findings, numbering: Numbering, stop: Stop) -> TrialPlan:
-    """Runs what is left, on Ray; returns the plan with the study's MLflow run."""
-    from tune.execution.ray_cluster import connect, num_concurrent
-
-    spec = findings.spec
-    with connect():
-        stop.listen()  # again: Ray puts a handler of its own in place
-        concurrent = num_concurrent(plan, spec.budget.concurrent)
+def _run(session: Session, findings: Findings, numbering: Numbering) -> None:
+    """Runs what is left, on Ray."""
+    plan = session.plan
+    with session.on_ray() as concurrent:
         fingerprint = prepared_fingerprint(plan) if plan.trainer == TRAINER else lambda _: plan.trainer
         identify = identifier(plan, fingerprint)
-        for arm in findings.arms:  # a fault in the data is said before anything starts
+        for arm in findings.arms:  # a fault in the data ends the study here, before any run
             identify(plan.base.with_overrides(arm.overrides))
-        tags = {"t5vqvae.study": spec.name, "question": spec.question, "ablation": "true"}
-        plan = replace(plan, parent_id=plan.tracker.open_study(spec.as_flat_dict(), tags))
-        plan.tracker.replay(plan.paths.trials)
-        try:
-            _run_jobs(plan, findings, numbering, identify, stop, concurrent)
-        except BaseException:
-            plan.tracker.close(plan.parent_id, "interrupted", key=spec.name, spool=plan.paths.root / "spool")
-            raise
-    return plan
+        session.open({"ablation": "true"})
+        _run_jobs(session, findings, numbering, identify, concurrent)
 
 
 def _run_jobs(
-    plan: TrialPlan, findings: Findings, numbering: Numbering, identify: Any, stop: Stop, concurrent: int
+    session: Session, findings: Findings, numbering: Numbering, identify: Callable[[RunSpec], str], concurrent: int
 ) -> None:
-    from tune.ablation.run_board import PlannedRuns, RunBoard
-    from tune.execution.recorder import TrialRecorder
-    from tune.execution.retention import Retention
-    from tune.execution.session import tune_run
-    from tune.monitor.board import Row, wide_console
+    from tune.monitor.board import wide_console
 
-    spec, records = findings.spec, findings.records
-    assert isinstance(records, dict)
-
+    spec, plan, records = session.spec, session.plan, session.records
+    assert isinstance(spec, AblationSpec)
     board = RunBoard(spec.name, [spec.objective.metric], len(expand(spec, plan.base)), wide_console())
 
     def keep(job: Job, record: TrialRecord) -> None:
-        record.write(plan.paths.trial(job.number))
-        records[job.number] = record
-        board.label({job.number: job.tags})
-        board.put(Row(job.number, job.tags, record.status, record.metrics))
+        session.keep(record)
+        board.put_taken(job.number, job.tags, record)
 
-    agenda = RunQueue(findings, numbering, identify=identify, find=ResultCache(plan.paths, plan.tracker), keep=keep)
-    if agenda.finished:
+    queue = RunQueue(
+        findings,
+        numbering,
+        identify=identify,
+        find=ResultCache(plan.paths, plan.tracker),
+        keep=keep,
+        start=lambda job: board.label({job.number: job.tags}),
+    )
+    if queue.finished:
         return
-    retention = Retention(plan.paths, spec.retention.keep_best, lambda found: _ranked(found, spec))
-    ledger = TrialRecorder(spec, plan, records, retention, board)
     board.label({numbering.latest[run.key]: tags_of(run) for run in findings.runs if run.key in numbering.latest})
-    stop.failed = lambda: _hopeless(ledger.num_failed, records)
-    tune_run(
-        plan,
-        searcher=PlannedRuns(agenda, board),
-        scheduler=RunToCompletion(),
-        stop=stop,
-        concurrent=concurrent,
-        ledger=ledger,
+    session.run(
+        queue,
         board=board,
+        rank=lambda found: _ranked(found, spec),
+        concurrent=concurrent,
+        too_many_failures=lambda num_failed: _hopeless(num_failed, records),
     )
 
 
@@ -217,34 +182,26 @@ def _ranked(records: list[TrialRecord], spec: AblationSpec) -> list[TrialRecord]
     return sorted(done, key=lambda record: (objective.sign * record.metrics[objective.metric], record.number))
 
 
-def _conclude(
-    plan: TrialPlan, findings: Findings, numbering: Numbering, history: Sequence[str], stopped: str | None
-) -> AblationResult:
+def _conclude(session: Session, findings: Findings, numbering: Numbering, history: Sequence[str]) -> AblationResult:
     """Brings tracking to its end, writes the report, and returns what was found."""
-    spec, paths, records = findings.spec, plan.paths, findings.records
-    assert isinstance(records, dict)
-    try:
-        track_taken(plan, findings)
-        settle_tracking(plan, records)
-        track_superseded(plan, numbering, records)
-    except TrackingError as error:
-        print(f"{error}; what is unsent is kept, and sent by the next start of this study")
-    notes = [*history, *([f"unfinished: it stopped since {stopped}"] if stopped else [])]
+    plan, stopped = session.plan, session.stop.reason
+    session.settle(
+        lambda: track_taken(session, findings),
+        lambda: track_superseded(session, numbering),
+    )
+    notes = [*history, *([f"unfinished: it stopped because {stopped}"] if stopped else [])]
     report = ablation_report(findings, notes, plan.tracker, plan.parent_id)
-    folder = paths.root / "report"
+    folder = plan.paths.root / "report"
     files = [*report.write(folder), write_parquet(findings.table(), folder / "runs.parquet")]
-    log_report(plan, files)
+    log_report(session, files)
     metrics = {f"effect/{arm.arm}": arm.effect.mean for arm in report.comparison.arms if arm.effect is not None}
-    verdicts = {f"verdict/{arm.arm}": arm.verdict for arm in report.comparison.arms}
-    status, spool = "interrupted" if stopped else "completed", paths.root / "spool"
-    plan.tracker.close(plan.parent_id, status, verdicts, metrics, key=spec.name, spool=spool)
-    found = [records[number] for number in sorted(records)]
+    session.close({f"verdict/{arm.arm}": arm.verdict for arm in report.comparison.arms}, metrics)
     return AblationResult(
-        study=spec.name,
+        study=findings.spec.name,
         comparison=report.comparison,
         effects=report.effects,
         tuned=report.tuned,
-        records=found,
+        records=session.ended,
         report=report,
         files=files,
         mlflow_parent_id=plan.parent_id,

@@ -19,22 +19,21 @@ if __package__ in (None, ""):  # run as a script: sys.path[0] is tune/, whose mo
 import argparse
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from t5vqvae.errors import SettingError, TrackingError
 from t5vqvae.runs.tracked_run import TRAINER
-from tune.execution.trial import TrialPlan
-from tune.process import collected_seldom, exit_status
-from tune.records.ranking import contenders, pareto
+from tune.process import exit_status
+from tune.records.ranking import best, contenders, pareto
 from tune.records.record import TrialRecord, read_records
 from tune.records.study_paths import StudyPaths, state_dir
+from tune.records.study_tracker import tracker_of
 from tune.spec.search_spec import SearchSpec
 
 if TYPE_CHECKING:
-    from tune.execution.stopping import Stop
-from tune.execution.settle import settle_tracking
-from tune.records.study_tracker import tracker_of
+    from tune.execution.session import Session
+    from tune.execution.trial import TrialPlan
 
 QUICKSTART = "quickstart"
 
@@ -68,52 +67,99 @@ def search(
     Args:
         spec: The study.
         state: Where studies live; None: see `tune.records.study_paths.state_dir`.
-        warm_start: Another study, whose trials are told to the sampler where spaces overlap.
+        warm_start: Another study to learn from, where the spaces overlap.
         trainer: See `t5vqvae.runs.tracked_run.TRAINER`.
 
     Raises:
         UserError: If the study cannot work; no trial has been started then.
     """
-    from tune.execution.stopping import Stop
+    from tune.execution.session import Session, locked
 
     paths = StudyPaths(state_dir(state), spec.name)
-    stop = Stop(spec.budget.hours)
-    with paths.locked(), stop.on_signals(), collected_seldom():
+    with locked(paths, spec) as stop:
         records = {record.number: record for record in read_records(paths.trials)}
         if paths.spec.exists():
             spec.refuse_changes(SearchSpec.read(paths.spec))
-        plan = _plan(spec, paths, trainer)
-        plan.tracker.check()
-        other = _storage_of(warm_start, paths)
+        session = Session(spec, _plan(spec, paths, trainer), records, stop)
+        session.tracker.check()
+        other = _folder_of(warm_start, paths)
         if len(records) < spec.budget.trials:
-            _prepare_data(plan)
-            plan = _run(spec, plan, records, stop, other)
+            _prepare_data(session.plan)
+            _run(spec, session, other)
         else:
-            plan = _opened(spec, plan)
-        return _conclude(spec, plan, records, stop.reason)
+            session.open()
+        return _conclude(spec, session)
 
 
-def _run(
-    spec: SearchSpec, plan: TrialPlan, records: dict[int, TrialRecord], stop: Stop, other: Path | None
-) -> TrialPlan:
-    """Runs the trials that are left, on Ray; returns the plan with the study's MLflow run."""
-    from tune.execution.ray_cluster import connect, num_concurrent
-    from tune.execution.searcher import StudySearcher
-    from tune.execution.session import run_trials
+def _plan(spec: SearchSpec, paths: StudyPaths, trainer: str) -> TrialPlan:
+    from tune.execution.trial import TrialPlan
 
-    with connect():
-        stop.listen()  # again: Ray puts a handler of its own in place
-        concurrent = num_concurrent(plan, spec.budget.concurrent)
-        plan = _opened(spec, plan)
-        spec.write(plan.paths.spec)
-        try:
-            searcher = StudySearcher(spec, plan.paths.storage, other)
-            searcher.reconcile(records)
-            run_trials(spec, plan, records, searcher=searcher, stop=stop, concurrent=concurrent)
-        except BaseException:
-            plan.tracker.close(plan.parent_id, "interrupted", key=spec.name, spool=plan.paths.root / "spool")
-            raise
-    return plan
+    return TrialPlan.of(spec, spec.base_spec, paths, tracker_of(spec, paths), trainer)
+
+
+def _run(spec: SearchSpec, session: Session, other: Path | None) -> None:
+    """Runs the trials that are left, on Ray."""
+    from tune.execution.asha import scheduler_of
+    from tune.monitor.board import Board, wide_console
+    from tune.sampling.suggestions import Suggestions
+    from tune.sampling.warm_start import warm_start
+
+    paths = session.plan.paths
+    with session.on_ray() as concurrent:
+        session.open()
+        spec.write(paths.spec)
+        suggestions = Suggestions(spec, paths.storage)
+        if other is not None:
+            warm_start(suggestions, other)
+        suggestions.reconcile(session.records)
+        metrics = [objective.metric for objective in spec.objectives]
+        session.run(
+            suggestions,
+            board=Board(spec.name, metrics, spec.budget.trials, wide_console()),
+            rank=lambda found: contenders(found, spec),
+            concurrent=concurrent,
+            scheduler=scheduler_of(spec, suggestions.intermediate_values()),
+            too_many_failures=lambda num_failed: _too_many_failures(num_failed, spec),
+        )
+
+
+def _too_many_failures(num_failed: int, spec: SearchSpec) -> str | None:
+    """Returns why a search stops when more of its trials failed in this start than the budget allows."""
+    if num_failed <= spec.budget.max_failures:
+        return None
+    return f"{num_failed} trials failed (budget.max_failures={spec.budget.max_failures}); see their error.txt"
+
+
+def _folder_of(study: str | None, paths: StudyPaths) -> Path | None:
+    """Returns the folder of another study under the same state folder, to learn from."""
+    if study is None:
+        return None
+    other = StudyPaths(paths.state, study)
+    if not other.storage.exists():
+        raise SettingError(f"--from {study}: no such study under {paths.state / 'studies'}")
+    return other.root
+
+
+def _prepare_data(plan: TrialPlan) -> None:
+    """Tokenizes the corpus before trials fan out: a fault in the data ends the search once, before any trial."""
+    if plan.trainer == TRAINER:
+        from t5vqvae.data import prepare
+
+        prepare(plan.base.data, plan.paths.cache, backbone=plan.base.model.backbone)
+
+
+def _conclude(spec: SearchSpec, session: Session) -> SearchResult:
+    """Brings tracking to its end and returns what was found."""
+    session.settle()
+    found, plan = session.ended, session.plan
+    winner = best(found, spec)
+    tags = {} if winner is None else {"best_trial": str(winner.number), "best_run": str(winner.mlflow_id)}
+    metrics = {} if winner is None else {f"best/{key}": value for key, value in winner.metrics.items()}
+    session.close(tags, metrics)
+    if winner is not None and winner.mlflow_id and winner.checkpoint and plan.trainer == TRAINER:
+        with suppress(TrackingError):  # promotion does it again
+            session.tracker.log_model(winner.mlflow_id, Path(winner.checkpoint))
+    return SearchResult(spec.name, found, winner, pareto(found, spec), plan.parent_id, session.stop.reason)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -157,69 +203,6 @@ def _spec(options: argparse.Namespace) -> SearchSpec:
     earlier = SearchSpec.read(paths.spec).budget if paths.spec.exists() else spec.budget
     trials = earlier.extended(options.trials, len(read_records(paths.trials)))
     return SearchSpec.parse({**spec.as_dict(), "budget": {**spec.budget.as_dict(), "trials": trials}})
-
-
-def _plan(spec: SearchSpec, paths: StudyPaths, trainer: str) -> TrialPlan:
-    """Returns what all trials share, but for the study's MLflow run."""
-    resources = spec.resources
-    return TrialPlan(
-        study=spec.name,
-        base=spec.base_spec,
-        paths=paths,
-        runner=spec.resolved_runner,
-        cpus=resources.cpus,
-        gpus=resources.first_gpus,
-        packed=resources.packed,
-        workers=resources.workers,
-        keep_steps=spec.retention.keep_steps,
-        tracker=tracker_of(spec, paths),
-        trainer=trainer,
-    )
-
-
-def _opened(spec: SearchSpec, plan: TrialPlan) -> TrialPlan:
-    """Returns the plan with the study's MLflow run open, and sends what an earlier start could not."""
-    tags = {"t5vqvae.study": spec.name, "question": spec.question}
-    plan = replace(plan, parent_id=plan.tracker.open_study(spec.as_flat_dict(), tags))
-    plan.tracker.replay(plan.paths.trials)
-    return plan
-
-
-def _storage_of(study: str | None, paths: StudyPaths) -> Path | None:
-    """Returns the Optuna storage of another study under the same state folder."""
-    if study is None:
-        return None
-    other = StudyPaths(paths.state, study)
-    if not other.storage.exists():
-        raise SettingError(f"--from {study}: no such study under {paths.state / 'studies'}")
-    return other.storage
-
-
-def _prepare_data(plan: TrialPlan) -> None:
-    """Tokenizes the corpus before trials fan out, so that a fault in the data is said once and before they start."""
-    if plan.trainer == TRAINER:
-        from t5vqvae.data import prepare
-
-        prepare(plan.base.data, plan.paths.cache, backbone=getattr(plan.base.model, "backbone", None))
-
-
-def _conclude(spec: SearchSpec, plan: TrialPlan, records: dict[int, TrialRecord], stopped: str | None) -> SearchResult:
-    """Brings tracking to its end and returns what was found."""
-    try:
-        settle_tracking(plan, records)
-    except TrackingError as error:
-        print(f"{error}; what is unsent is kept, and sent by the next start of this study")
-    found = [records[number] for number in sorted(records)]
-    best = next(iter(contenders(found, spec)), None)
-    tags = {} if best is None else {"best_trial": str(best.number), "best_run": str(best.mlflow_id)}
-    metrics = {} if best is None else {f"best/{key}": value for key, value in best.metrics.items()}
-    spool = plan.paths.root / "spool"
-    status = "interrupted" if stopped else "completed"
-    plan.tracker.close(plan.parent_id, status, tags, metrics, key=spec.name, spool=spool)
-    if best is not None and best.mlflow_id and best.checkpoint and plan.trainer == TRAINER:
-        with suppress(TrackingError):  # promotion does it again
-            plan.tracker.log_model(best.mlflow_id, Path(best.checkpoint))
-    return SearchResult(spec.name, found, best, pareto(found, spec), plan.parent_id, stopped)
 
 
 if __name__ == "__main__":

@@ -114,6 +114,8 @@ class AblationSpec(StudySpec):
         if self.sequential is not None and self.sequential.looks[-1] != len(self.seeds):
             looks = list(self.sequential.looks)
             raise SettingError(f"sequential.looks={looks} must end at all {len(self.seeds)} seeds")
+        if self.sequential is not None and self.design is not None and self.design.name in ("factorial", "fractional"):
+            raise SettingError("sequential: a factorial needs all its cells, so no arm can stop early; leave it out")
         if not self.baseline.needs_lookup:
             self.check(self.resolve_base())
         return self

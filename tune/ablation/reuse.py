@@ -10,11 +10,12 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from t5vqvae.errors import TrackingError, UserError
 from t5vqvae.spec.run import RunSpec
 from tune.ablation.findings import TAKEN
+from tune.execution.ray_cluster import precision_on_cluster
 from tune.execution.trial import TrialPlan
 from tune.records.record import FILE, TrialRecord
 from tune.records.study_paths import StudyPaths
@@ -83,7 +84,7 @@ def identifier(plan: TrialPlan, fingerprint: Callable[[RunSpec], str]) -> Callab
     def identify(spec: RunSpec) -> str:
         asked = spec.train.precision
         if asked not in known:
-            known[asked] = _precision(plan, spec)
+            known[asked] = precision_on_cluster(plan.gpus, spec)
         return spec.run_id(fingerprint(spec), known[asked])
 
     return identify
@@ -96,26 +97,10 @@ def prepared_fingerprint(plan: TrialPlan) -> Callable[[RunSpec], str]:
     known: dict[str, str] = {}
 
     def fingerprint(spec: RunSpec) -> str:
-        backbone = getattr(spec.model, "backbone", None)
+        backbone = spec.model.backbone
         asked = json.dumps([spec.data.as_dict(), backbone], sort_keys=True)
         if asked not in known:
             known[asked] = prepare(spec.data, plan.paths.cache, backbone=backbone).fingerprint
         return known[asked]
 
     return fingerprint
-
-
-def _precision(plan: TrialPlan, spec: RunSpec) -> str:
-    """Returns the precision that a run of the plan resolves to; a cluster with GPUs is asked, on one of them."""
-    import ray
-
-    if spec.train.precision != "auto" or spec.train.device == "cpu" or not ray.cluster_resources().get("GPU"):
-        return spec.train.precision if spec.train.precision != "auto" else "float32"
-    ask: Any = ray.remote(num_cpus=0, num_gpus=plan.gpus, max_calls=1)(_resolve)
-    return str(ray.get(ask.remote(spec)))
-
-
-def _resolve(spec: RunSpec) -> str:
-    from t5vqvae.training.device import choose_device, resolve_precision
-
-    return resolve_precision(spec, choose_device(spec))

@@ -7,7 +7,7 @@ stop depends on the seeds alone and never on which run happened to end first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from t5vqvae.spec.run import RunSpec
@@ -17,6 +17,7 @@ from tune.ablation.plan import PlannedRun
 from tune.ablation.run_numbers import Numbering
 from tune.analysis import RunRow
 from tune.records.record import TrialRecord
+from tune.sampling.source import WAIT, NextTrial, Wait
 
 Identify = Callable[[RunSpec], str]
 """Returns the run id of a spec."""
@@ -52,6 +53,7 @@ class RunQueue:
         identify: Names a run by its result.
         find: Looks for a result elsewhere.
         keep: Called with a run whose result was taken, and its record.
+        start: Called with a run that is trained, before it starts.
     """
 
     def __init__(
@@ -62,10 +64,11 @@ class RunQueue:
         identify: Identify,
         find: Find,
         keep: Callable[[Job, TrialRecord], None],
+        start: Callable[[Job], None] = lambda job: None,
     ) -> None:
         self._first = findings
         self.numbering = numbering
-        self.identify, self.find, self.keep = identify, find, keep
+        self.identify, self.find, self.keep, self.start = identify, find, keep, start
         self.plan = findings.spec.analysis_question(findings.base).plan
         self._given: set[int] = set()
         self._run_ids: dict[str, str] = {}
@@ -73,8 +76,21 @@ class RunQueue:
         self._now = findings
         self._released: list[PlannedRun] = []
 
-    def next(self) -> Job | None:
-        """Returns a run to start; None: none that could start now."""
+    def next(self) -> NextTrial | Wait | None:
+        """Returns a run to start; WAIT while the next ones depend on runs that have not ended."""
+        job = self._next_job()
+        if job is None:
+            return None if self.finished else WAIT
+        self.start(job)
+        return NextTrial(job.number, job.run.overrides, job.tags)
+
+    def report(self, number: int, metrics: Mapping[str, float]) -> None:
+        """Does nothing: an ablation decides by ended runs."""
+
+    def end(self, number: int, status: str, metrics: Mapping[str, float]) -> None:
+        """Does nothing: the recorder adds the run's record, and this reads the records."""
+
+    def _next_job(self) -> Job | None:
         while True:
             taken = False
             self._look()

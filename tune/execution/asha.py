@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from tune.spec.search_spec import SearchSpec
+
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
@@ -132,3 +134,19 @@ class StepASHA(RunToCompletion):
         number, step = trial.config["number"], int(result["progress/step"])
         keep = self.rungs.survives(number, step, value)
         return TrialScheduler.CONTINUE if keep else TrialScheduler.STOP
+
+
+def scheduler_of(spec: SearchSpec, history: Mapping[int, Mapping[int, float]]) -> RunToCompletion:
+    """Returns the scheduler of a search, its rungs filled with what earlier starts saw.
+
+    Args:
+        spec: The search.
+        history: `{trial number: {step: value}}`, see `Suggestions.intermediate_values`.
+    """
+    objective = spec.scheduler_objective
+    if objective is None:
+        return RunToCompletion()
+    steps, factor = spec.base_spec.train.max_steps, spec.scheduler.reduction_factor
+    rungs = Rungs(spec.grace_steps, steps, factor, objective.direction)
+    rungs.replay(history)
+    return StepASHA(rungs, spec.scheduled_value)

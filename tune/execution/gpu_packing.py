@@ -1,43 +1,43 @@
 """Trials share GPUs: by the memory of trials seen before, and with a larger share when memory runs out.
 
-`GPUPackingSearcher` stands between Ray Tune and a searcher. Ray knows a trial's share by its config
-(`tune.execution.trial.process_resources`) and keeps to it; here it is decided. A trial that ran out of memory
-gets a retry under the same number, with what its folder says is to be tried next. A trial that waits for a larger
-share than is free holds back all that come later; small ones would starve it otherwise.
+`GPUPackingSearcher` decides the share. Ray reads it from a trial's config, by `process_resources` of `trial.py`, and
+keeps to it. A trial that ran out of memory gets a retry under the same number, with the attempt that its folder holds.
+A trial that waits for a larger share than is free holds back all that come later; small ones would starve it otherwise.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.tune.search import Searcher
 
 from t5vqvae.runs.attempt import OUT_OF_MEMORY, Attempt
 from tune.execution.asha import RunToCompletion
 from tune.execution.gpu_memory import FILE, MemorySeen, first_attempt, limited, seen_also
-from tune.execution.searcher import GivenAgain, TrialConfig
+from tune.execution.searcher import TrialConfig, TrialSearcher
 from tune.execution.trial import ATTEMPT, TrialPlan
+from tune.sampling.source import Source
 
 ROUNDING = 1e-3
 """Sixteen shares of a GPU, rounded down, are a bit less than one."""
 
 
-class GPUPackingSearcher(GivenAgain):
-    """Gives Ray Tune the trials of another searcher, as configs with an attempt.
+class GPUPackingSearcher(TrialSearcher):
+    """Gives Ray Tune the trials of a source, each with its share of a GPU and its attempt.
 
     Args:
-        inner: Gives `{"number", "overrides"}`.
-        scheduler: Knows what Ray failed, and why.
+        source: Decides which trials run.
+        scheduler: Knows which trials Ray failed before they started.
         plan: What the trials share.
-        total_gpus: Of the cluster; None: Ray is asked.
+        total_gpus: Of the cluster; None: as many as Ray counts.
     """
 
     def __init__(
-        self, inner: Searcher, scheduler: RunToCompletion, plan: TrialPlan, total_gpus: float | None = None
+        self, source: Source, scheduler: RunToCompletion, plan: TrialPlan, total_gpus: float | None = None
     ) -> None:
-        super().__init__(inner, scheduler)
+        super().__init__(source, scheduler)
         self.plan = plan
         self.total = ray.cluster_resources().get("GPU", 0.0) if total_gpus is None else total_gpus
         self.seen = MemorySeen.read(self._path)
@@ -52,7 +52,7 @@ class GPUPackingSearcher(GivenAgain):
         return not self.live or taken * self.plan.workers <= self.total + ROUNDING
 
     def next_attempt(
-        self, trial_id: str, config: TrialConfig, result: dict[str, Any], error: bool
+        self, trial_id: str, config: TrialConfig, result: Mapping[str, Any], error: bool
     ) -> TrialConfig | None:
         self._note(config, result)
         if not error and result.get("status") == OUT_OF_MEMORY:
@@ -73,7 +73,7 @@ class GPUPackingSearcher(GivenAgain):
         attempt = Attempt(gpus, later.microbatches, None, later.tried)
         return limited(attempt, self.seen) if self.plan.packed else attempt
 
-    def _note(self, config: TrialConfig, result: dict[str, Any]) -> None:
+    def _note(self, config: TrialConfig, result: Mapping[str, Any]) -> None:
         """Takes a report's memory into account, and keeps it for the next start; not of a batch cut to fill a GPU."""
         if not self.plan.packed or config[ATTEMPT].microbatches is not None:
             return

@@ -16,6 +16,7 @@ import ray
 
 from t5vqvae.errors import UserError
 from t5vqvae.runs.attempt import share_of
+from t5vqvae.spec.run import RunSpec
 from tune.execution.gpu_memory import MOST
 from tune.execution.trial import TrialPlan
 from tune.process import end_without_search
@@ -91,3 +92,22 @@ def workers_on(total: float, each: float) -> int | None:
     if each == 0:
         return None
     return math.floor(1 / each + 1e-9) * math.floor(total) if each < 1 else math.floor(total / each)
+
+
+def precision_on_cluster(gpus: float, spec: RunSpec) -> str:
+    """Returns the precision that a run resolves to on the cluster; where it has GPUs, one of them decides.
+
+    Args:
+        gpus: GPUs a worker.
+        spec: The run.
+    """
+    if spec.train.precision != "auto" or spec.train.device == "cpu" or not ray.cluster_resources().get("GPU"):
+        return spec.train.precision if spec.train.precision != "auto" else "float32"
+    remote: Any = ray.remote(num_cpus=0, num_gpus=gpus, max_calls=1)(_resolve)
+    return str(ray.get(remote.remote(spec)))
+
+
+def _resolve(spec: RunSpec) -> str:
+    from t5vqvae.training.device import choose_device, resolve_precision
+
+    return resolve_precision(spec, choose_device(spec))

@@ -11,20 +11,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray.tune
 
 from t5vqvae.runs.attempt import OUT_OF_MEMORY
+from tune.execution.background import BackgroundQueue
 from tune.execution.retention import Retention, clean
 from tune.execution.trial import TrialPlan, release
 from tune.monitor.board import Board, Row
 from tune.records.record import TrialRecord
-from tune.spec.search_spec import SearchSpec
-
-if TYPE_CHECKING:
-    from tune.ablation.ablation_spec import AblationSpec
-from tune.execution.background import BackgroundQueue
+from tune.spec.study_spec import StudySpec
 
 FINAL = ("completed", "diverged", "failed")
 """What a trial says of itself at its end; one that ends as `running` was pruned."""
@@ -45,7 +42,7 @@ class TrialRecorder(ray.tune.Callback):
 
     def __init__(
         self,
-        spec: SearchSpec | AblationSpec,
+        spec: StudySpec,
         plan: TrialPlan,
         records: dict[int, TrialRecord],
         retention: Retention,

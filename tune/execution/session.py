@@ -1,6 +1,7 @@
-"""One driver's stay with a study: everything between the first trial it starts and the last that ends.
+"""One start of a study: the driver connects to Ray, runs the trials that are left, and closes the study in MLflow.
 
-`run_trials` puts the parts together (Ray Tune, the sampler, halving, the ledger), each in a file of its own.
+Searches and ablations have the same session. They differ in their `Source` (which trials run), in their scheduler
+(which are stopped early), and in how their records are ranked.
 """
 
 from __future__ import annotations
@@ -8,123 +9,204 @@ from __future__ import annotations
 import gc
 import logging
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ray.tune
 
-from tune.execution.asha import Rungs, RunToCompletion, StepASHA
+from t5vqvae.errors import TrackingError
+from tune.execution.asha import RunToCompletion
 from tune.execution.gpu_packing import GPUPackingSearcher
+from tune.execution.ray_cluster import connect, num_concurrent
 from tune.execution.recorder import TrialRecorder
-from tune.execution.retention import Retention
-from tune.execution.searcher import GivenAgain, StudySearcher
+from tune.execution.retention import Rank, Retention
+from tune.execution.searcher import TrialSearcher
 from tune.execution.stopping import Stop
 from tune.execution.trial import PLAN, TrialPlan, trainable
-from tune.monitor.board import Board, wide_console
-from tune.records.ranking import contenders
+from tune.monitor.board import Board
+from tune.process import collected_seldom
 from tune.records.record import TrialRecord
-from tune.spec.search_spec import SearchSpec
+from tune.records.study_paths import StudyPaths
+from tune.sampling.source import Source
+from tune.spec.study_spec import StudySpec
 
 if TYPE_CHECKING:
-    from ray.tune.search import Searcher
+    from t5vqvae.tracking import Tracker
 
 MAX_RESTARTS = 2
-"""How often a trial whose process died is started again, from its checkpoint."""
+"""How often a trial whose process died is restarted, from its checkpoint."""
+SETTLE_SECONDS = 20
+"""How long the end of a session waits for the last trials' processes to release their logs."""
 
 
-def run_trials(
-    spec: SearchSpec,
-    plan: TrialPlan,
-    records: dict[int, TrialRecord],
-    *,
-    searcher: StudySearcher,
-    stop: Stop,
-    concurrent: int,
-) -> None:
-    """Runs trials until the budget is used up or `stop` says so; adds them to `records`.
+@contextmanager
+def locked(paths: StudyPaths, spec: StudySpec) -> Iterator[Stop]:
+    """Holds a study for this driver and turns the first signal into a gentle stop.
+
+    Raises:
+        UserError: If another driver holds the study.
+    """
+    stop = Stop(spec.budget.hours)
+    with paths.locked(), stop.on_signals(), collected_seldom():
+        yield stop
+
+
+class Session:
+    """One driver's work on a study, for as long as it holds the study's lock.
 
     Args:
         spec: The study.
-        plan: What its trials share.
-        records: The trials that have ended, by number.
-        searcher: What to try next.
-        stop: When to stop before.
-        concurrent: Trials at once.
+        stop: Ends the session early.
+
+    Attributes:
+        plan: What the study's trials share; with `parent_id` once the study's MLflow run is open.
+        records: The trials that have ended, by number; those that end now are added.
     """
-    board = Board(spec.name, [objective.metric for objective in spec.objectives], spec.budget.trials, wide_console())
-    retention = Retention(plan.paths, spec.retention.keep_best, lambda found: contenders(found, spec))
-    ledger = TrialRecorder(spec, plan, records, retention, board)
-    stop.failed = lambda: too_many_failures(ledger.num_failed, spec)
-    tune_run(
-        plan,
-        searcher=searcher,
-        scheduler=scheduler_of(spec, plan, searcher),
-        stop=stop,
-        concurrent=concurrent,
-        ledger=ledger,
-        board=board,
-    )
 
+    def __init__(self, spec: StudySpec, plan: TrialPlan, records: dict[int, TrialRecord], stop: Stop) -> None:
+        self.spec = spec
+        self.plan = plan
+        self.records = records
+        self.stop = stop
 
-def tune_run(
-    plan: TrialPlan,
-    *,
-    searcher: Searcher,
-    scheduler: RunToCompletion,
-    stop: Stop,
-    concurrent: int,
-    ledger: TrialRecorder,
-    board: Board,
-) -> None:
-    """Lets Ray Tune run what a searcher gives, `{"number", "overrides"}` each, until it or `stop` ends it."""
-    scratch = plan.paths.root / "ray"
-    given = GPUPackingSearcher(searcher, scheduler, plan) if plan.gpus else GivenAgain(searcher, scheduler)
-    gc.freeze()  # what was imported stays, and next to none of it is garbage; every full collection would go through it
-    with _quiet(), board:
-        ray.tune.run(
-            trainable(plan),
-            name="tune",
-            storage_path=str(scratch),
-            config={PLAN: plan},
-            num_samples=-1,
-            search_alg=given,
-            scheduler=scheduler,
-            max_concurrent_trials=concurrent,
-            reuse_actors=plan.runner == "process",
-            max_failures=MAX_RESTARTS,
-            raise_on_failed_trial=False,
-            stop=stop,
-            callbacks=[ledger],
-            trial_name_creator=_name,
-            trial_dirname_creator=_name,
-            verbose=0,
-        )
-    shutil.rmtree(scratch, ignore_errors=True)
-    board.final()
+    @contextmanager
+    def on_ray(self) -> Iterator[int]:
+        """Connects to Ray and yields how many trials run at once; an error interrupts the study's MLflow run."""
+        with connect():
+            self.stop.listen()  # again: Ray installs a handler of its own
+            try:
+                yield num_concurrent(self.plan, self.spec.budget.concurrent)
+            except BaseException:
+                if self.plan.parent_id is not None:
+                    self._end("interrupted")
+                raise
 
+    def open(self, tags: Mapping[str, str] = {}) -> None:
+        """Opens the study's MLflow run and sends what an earlier start could not.
 
-def scheduler_of(spec: SearchSpec, plan: TrialPlan, searcher: StudySearcher) -> RunToCompletion:
-    """Returns the scheduler of a study, its rungs filled with what earlier starts saw."""
-    objective = spec.scheduler_objective
-    if objective is None:
-        return RunToCompletion()
-    steps, factor = plan.base.train.max_steps, spec.scheduler.reduction_factor
-    rungs = Rungs(spec.grace_steps, steps, factor, objective.direction)
-    rungs.replay(searcher.intermediate_values())
-    return StepASHA(rungs, spec.scheduled_value)
+        Args:
+            tags: Of that run, with those that every study has.
+        """
+        known = {"t5vqvae.study": self.spec.name, "question": self.spec.question, **tags}
+        self.plan = replace(self.plan, parent_id=self.tracker.open_study(self.spec.as_flat_dict(), known))
+        self.tracker.replay(self.plan.paths.trials)
 
+    def run(
+        self,
+        source: Source,
+        *,
+        board: Board,
+        rank: Rank,
+        concurrent: int,
+        scheduler: RunToCompletion | None = None,
+        too_many_failures: Callable[[int], str | None] = lambda num_failed: None,
+    ) -> None:
+        """Runs trials until the source has none left or the session is stopped; adds them to `records`.
 
-def too_many_failures(num_failed: int, spec: SearchSpec) -> str | None:
-    """Returns why the search has to stop when more trials failed in this start than the budget allows."""
-    if num_failed <= spec.budget.max_failures:
-        return None
-    return f"{num_failed} trials failed (budget.max_failures={spec.budget.max_failures}); see their error.txt"
+        Args:
+            source: Decides which trials run.
+            board: Shows them.
+            rank: Orders records for retention, best first.
+            concurrent: Trials at once.
+            scheduler: Stops trials early; None: runs all to completion.
+            too_many_failures: From the number of trials that failed in this session to the reason to stop, or None.
+        """
+        retention = Retention(self.plan.paths, self.spec.retention.keep_best, rank)
+        recorder = TrialRecorder(self.spec, self.plan, self.records, retention, board)
+        self.stop.failed = lambda: too_many_failures(recorder.num_failed)
+        scheduler = scheduler or RunToCompletion()
+        packs = bool(self.plan.gpus)
+        searcher = GPUPackingSearcher(source, scheduler, self.plan) if packs else TrialSearcher(source, scheduler)
+        scratch = self.plan.paths.root / "ray"
+        gc.freeze()  # imported objects stay for good; without this, every full collection looks through them
+        with _quiet(), board:
+            ray.tune.run(
+                trainable(self.plan),
+                name="tune",
+                storage_path=str(scratch),
+                config={PLAN: self.plan},
+                num_samples=-1,
+                search_alg=searcher,
+                scheduler=scheduler,
+                max_concurrent_trials=concurrent,
+                reuse_actors=self.plan.runner == "process",
+                max_failures=MAX_RESTARTS,
+                raise_on_failed_trial=False,
+                stop=self.stop,
+                callbacks=[recorder],
+                trial_name_creator=_name,
+                trial_dirname_creator=_name,
+                verbose=0,
+            )
+        shutil.rmtree(scratch, ignore_errors=True)
+        board.final()
+
+    def settle(self, *further: Callable[[], None]) -> None:
+        """Sends what waits for MLflow and leaves no run of the study RUNNING.
+
+        Args:
+            further: What the kind of study tracks besides, each called after the trials are settled.
+        """
+        try:
+            self._settle_trials()
+            for track in further:
+                track()
+        except TrackingError as error:
+            print(f"{error}; unsent entries are kept, and the next start of this study sends them")
+
+    def close(self, tags: Mapping[str, str] = {}, metrics: Mapping[str, float] = {}) -> None:
+        """Ends the study's MLflow run, with its last tags and metrics."""
+        self._end("interrupted" if self.stop.reason else "completed", tags, metrics)
+
+    @property
+    def tracker(self) -> Tracker:
+        """Where the study is tracked."""
+        assert self.plan.tracker is not None, "a study is always tracked"
+        return self.plan.tracker
+
+    @property
+    def parent_id(self) -> str:
+        """The study's MLflow run; `open` must have been called."""
+        assert self.plan.parent_id is not None, "the study's MLflow run is not open"
+        return self.plan.parent_id
+
+    def keep(self, record: TrialRecord) -> None:
+        """Writes a record into its trial's folder and adds it to `records`."""
+        record.write(self.plan.paths.trial(record.number))
+        self.records[record.number] = record
+
+    @property
+    def ended(self) -> list[TrialRecord]:
+        """The records by number."""
+        return [self.records[number] for number in sorted(self.records)]
+
+    def _settle_trials(self) -> None:
+        tracker, plan = self.tracker, self.plan
+        deadline = time.monotonic() + SETTLE_SECONDS
+        # The process of a trial that was just killed may still hold its log.
+        while tracker.replay(plan.paths.trials) and time.monotonic() < deadline:
+            tracker.check()
+            time.sleep(0.5)
+        late = [number for number, record in self.records.items() if record.mlflow_id is None]
+        mlflow_ids = tracker.trials(self.parent_id) if late else {}  # one request; a request by key takes as long
+        for number in late:
+            if (mlflow_id := mlflow_ids.get(plan.key(number))) is not None:
+                self.keep(replace(self.records[number], mlflow_id=mlflow_id))
+        statuses = {plan.key(number): record.status for number, record in self.records.items()}
+        for key, mlflow_id in tracker.running(self.parent_id).items():
+            tracker.close(mlflow_id, statuses.get(key, "interrupted"))
+
+    def _end(self, status: str, tags: Mapping[str, str] = {}, metrics: Mapping[str, float] = {}) -> None:
+        spool = self.plan.paths.root / "spool"
+        self.tracker.close(self.parent_id, status, tags, metrics, key=self.spec.name, spool=spool)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences Ray's own talk for a while: the board says what happens, `error.txt` why."""
+    """Silences Ray's loggers: the board shows what happens, `error.txt` why."""
     levels = {name: logging.getLogger(name).level for name in ("ray.tune", "ray.train", "ray.air")}
     for name in levels:
         logging.getLogger(name).setLevel(logging.CRITICAL)

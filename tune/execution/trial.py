@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray.tune
 
@@ -27,6 +27,10 @@ from t5vqvae.runs.follow import failure
 from t5vqvae.runs.tracked_run import TRAINER, TrackedRun, load_trainer
 from t5vqvae.spec.run import RunSpec
 from tune.records.study_paths import StudyPaths, trial_key
+from tune.spec.study_spec import StudySpec
+
+if TYPE_CHECKING:
+    from t5vqvae.tracking import Tracker
 
 PLAN = "plan"
 """The key under which every trial's config carries its `TrialPlan`."""
@@ -66,7 +70,7 @@ class TrialPlan:
     packed: bool = False
     workers: int = 1
     keep_steps: int | None = 2
-    tracker: Any = None
+    tracker: Tracker | None = None
     parent_id: str | None = None
     trainer: str = TRAINER
 
@@ -92,6 +96,24 @@ class TrialPlan:
             tags={"t5vqvae.study": self.study, "t5vqvae.number": str(number), **attempt.tags, **(tags or {})},
             keep_steps=self.keep_steps,
             trainer=self.trainer,
+        )
+
+    @classmethod
+    def of(cls, spec: StudySpec, base: RunSpec, paths: StudyPaths, tracker: Tracker, trainer: str) -> TrialPlan:
+        """Returns what the trials of a study share, but for the study's MLflow run."""
+        resources = spec.resources
+        return cls(
+            study=spec.name,
+            base=base,
+            paths=paths,
+            runner=spec.resolved_runner,
+            cpus=resources.cpus,
+            gpus=resources.first_gpus,
+            packed=resources.packed,
+            workers=resources.workers,
+            keep_steps=spec.retention.keep_steps,
+            tracker=tracker,
+            trainer=trainer,
         )
 
     def key(self, number: int) -> str:

@@ -6,14 +6,13 @@ import os
 from typing import TYPE_CHECKING
 
 from tune.records.study_paths import StudyPaths
-from tune.spec.search_spec import SearchSpec
+from tune.spec.study_spec import StudySpec
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
-    from tune.ablation.ablation_spec import AblationSpec
 
 
-def tracker_of(spec: SearchSpec | AblationSpec, paths: StudyPaths) -> Tracker:
+def tracker_of(spec: StudySpec, paths: StudyPaths) -> Tracker:
     """Returns where a study is tracked: its own setting, MLFLOW_TRACKING_URI, or a database under the state folder."""
     from t5vqvae.tracking import Tracker
 

@@ -5,6 +5,7 @@ The settings of the random start are those that the search will really draw; lat
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ class PlannedTrial:
     """
 
     number: int
-    overrides: dict[str, Any] | None
+    overrides: Mapping[str, Any] | None
     workers: int
     cpus: float
     gpus: float
@@ -130,7 +131,7 @@ def dry_run(spec: SearchSpec, step_seconds: float | None = None) -> DryRun:
     return DryRun(spec, trials, seconds)
 
 
-def _known_overrides(spec: SearchSpec) -> list[dict[str, Any]]:
+def _known_overrides(spec: SearchSpec) -> list[Mapping[str, Any]]:
     """Returns the settings of the trials that no result can change: the baseline and the random start."""
     num_random = spec.sampler.num_random
     num_known = spec.budget.trials if num_random is None else min(spec.budget.trials, max(1, num_random))

@@ -14,9 +14,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.study import StudyDirection
@@ -25,6 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from t5vqvae.errors import SettingError, UserError
 from tune.records.record import TrialRecord
 from tune.sampling.seeded import SeededByNumber
+from tune.sampling.source import NextTrial
 from tune.sampling.storage import open_storage, sync
 from tune.spec.search_spec import SearchSpec
 
@@ -36,16 +35,6 @@ TOLD = "told:"
 HISTORY = "history:"
 """Begins the user attribute of a step, whose value is the scheduler's metric where that is not the objective."""
 STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "diverged": TrialState.PRUNED}
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """A trial to run."""
-
-    number: int
-    overrides: dict[str, Any]
-    resumed: bool = False
-    """Whether an earlier driver began it."""
 
 
 class Suggestions:
@@ -75,21 +64,21 @@ class Suggestions:
         self._reported: dict[int, set[int]] = {}
         self._has_baseline = any(trial.user_attrs.get(ORIGIN) == BASELINE for trial in ours)
 
-    def next(self) -> Suggestion | None:
+    def next(self) -> NextTrial | None:
         """Returns the next trial, an unfinished one first and the baseline before all new ones; None: no more."""
         if self._unfinished:
-            trial, resumed = self._open(self._unfinished.popleft()), True
+            trial = self._open(self._unfinished.popleft())
             assert trial is not None
         elif self.num_asked < self.spec.budget.trials:
             self.enqueue_baseline()
-            trial, resumed = self.study.ask(), False
+            trial = self.study.ask()
             self.num_asked += 1
             self._live[trial.number], self._reported[trial.number] = trial, set()
         else:
             return None
         overrides = self.spec.space.sample(trial, self.spec.base_values)
         sync(self.storage)
-        return Suggestion(trial.number, overrides, resumed)
+        return NextTrial(trial.number, overrides)
 
     def report(self, number: int, metrics: Mapping[str, float]) -> None:
         """Tells a milestone's metrics; a step that was told before is ignored.

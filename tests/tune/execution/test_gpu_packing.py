@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from numbers_searcher import Numbers
+from numbers_source import Numbers
 from places import SUPPORT
 from ray.tune.search import Searcher
 

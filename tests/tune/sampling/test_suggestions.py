@@ -78,7 +78,6 @@ def test_trials_of_a_dead_driver_come_back_first(tmp_path):
     heir = Suggestions(study(), path)
     again = [heir.next(), heir.next()]
     assert [(s.number, s.overrides) for s in again] == [(s.number, s.overrides) for s in left]
-    assert all(s.resumed for s in again) and not any(s.resumed for s in left)
     assert heir.next().number == 3
 
 
@@ -334,24 +333,3 @@ def test_the_expected_share_follows_the_rungs():
     spec = study(scheduler={"grace_steps": 100, "reduction_factor": 2}, base=STUDY["base"] | {"train.max_steps": 400})
     assert dry_run(spec).expected_share == pytest.approx((100 + 100 / 2 + 200 / 4) / 400)
     assert dry_run(study(scheduler={"name": "none"})).expected_share == 1
-
-
-# In Ray's terms
-
-
-def test_ray_gets_configs_and_its_stops_are_told(tmp_path):
-    searcher_module = pytest.importorskip("tune.execution.searcher")
-    searcher = searcher_module.StudySearcher(study(budget={"trials": 4}), tmp_path / "optuna.db")
-    configs = [searcher.suggest(key) for key in "abcd"]
-    assert configs[0] == {"number": 0, "overrides": BASELINE}
-    assert searcher.suggest("e") == searcher.FINISHED
-    searcher.on_trial_result("a", metrics(step=50) | {"status": "running", "config/number": 0, "done": False})
-    searcher.on_trial_complete("a", metrics() | {"status": "completed"})
-    searcher.on_trial_complete("b", metrics(step=50) | {"status": "running"})
-    searcher.on_trial_complete("c", error=True)
-    searcher.on_trial_complete("d")  # never started
-    states = [trial.state.name for trial in searcher.suggestions.trials()]
-    assert states == ["COMPLETE", "PRUNED", "FAIL", "RUNNING"]
-    assert searcher.intermediate_values()[1] == {50: 0.5}
-    heir = searcher_module.StudySearcher(study(budget={"trials": 4}), tmp_path / "optuna.db")
-    assert heir.suggest("x")["number"] == 3

@@ -52,7 +52,7 @@ def test_both_kinds_of_study_refuse(study: Callable[..., StudySpec], message: st
 def test_a_metric_of_decoded_text_needs_decoding(study: Callable[..., StudySpec]) -> None:
     judged: dict[str, Any] = {"objectives": [DECODED]} if study is search else {"objective": DECODED}
     base = {"evaluate.num_generated": 0}
-    with pytest.raises(SettingError, match="validation/bleu needs decoded text; set evaluate.num_generated"):
+    with pytest.raises(SettingError, match=r"validation/bleu needs decoded text; set evaluate.num_generated"):
         study(base=base, **judged)
 
 
