@@ -89,7 +89,7 @@ def plain_missing_entropy(inputs_ND: torch.Tensor, table_KD: torch.Tensor, tempe
 
 
 def test_missing_entropy_equals_the_plain_form_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("t5vqvae.quantizers.terms.MAX_SCORES", 20)
+    monkeypatch.setattr("t5vqvae.quantizers.parts.losses.MAX_SCORES", 20)
     inputs_ND, table_KD = torch.randn(11, 3, requires_grad=True), torch.randn(6, 3, requires_grad=True)
     values = [missing_entropy(inputs_ND, table_KD, 2.0, True), plain_missing_entropy(inputs_ND, table_KD, 2.0)]
     assert torch.allclose(*values, atol=1e-5)
