@@ -120,11 +120,10 @@ def test_padding_changes_nothing(case: Case) -> None:
         batch.pull_BTE,
     )
     packed = Batch(*(part[batch.mask_BT].unsqueeze(0) for part in vars(batch).values()))
-    results = [_result(case, each) for each in (batch, garbage, packed)]
-    for quantized_NE, aux_loss, state in results[1:]:
-        assert torch.equal(quantized_NE, results[0][0])
-        assert torch.equal(aux_loss, results[0][1])
-        assert same(state, results[0][2])
+    plain, other, without = (_result(case, each) for each in (batch, garbage, packed))
+    assert torch.equal(other[0], plain[0]) and torch.equal(other[1], plain[1]) and same(other[2], plain[2])
+    # Narrow codes are projected with their padding: on some CPUs a product with fewer rows rounds differently.
+    torch.testing.assert_close(without, plain, rtol=1e-5, atol=1e-6)
 
 
 def _result(case: Case, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
