@@ -1,4 +1,4 @@
-"""Every discrete bottleneck of the field behind one contract; see `base.py` to add one."""
+"""The discrete bottlenecks of the field behind one contract; `base.py` explains how to add one."""
 
 from t5vqvae.quantizers.aminoaseed import AminoAseedConfig
 from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig, QuantizerOutput

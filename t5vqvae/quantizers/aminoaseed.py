@@ -1,10 +1,12 @@
 """`aminoaseed`: the codebook is a learned linear map of frozen encoder states (Yuan et al. 2025, arXiv 2503.00089).
 
-`simvq` with two differences: the frozen table holds encoder states of the start (repeated ones with noise 0.01 /
-sqrt(D), as in the official code), or random near-orthogonal rows (as in the paper), and the map has a bias.
-Loss: ||sg(h) - e||^2 + 0.25 ||h - sg(e)||^2. The paper's sweep holds K times D fixed and finds 512 x 1024 best.
+Two differences from `simvq`: the map has a bias, and the frozen table holds the encoder states of the start (repeated
+states with noise of standard deviation 0.01 / sqrt(D), as in the official code) or random near-orthogonal rows (as in
+the paper). Loss: ||sg(h) - e||^2 + 0.25 ||h - sg(e)||^2. The paper varies K at a fixed product K D and finds K x D =
+512 x 1024 best.
 
-Letters: N positions, C code width, Q codebooks, K entries, D width of an entry, M start vectors.
+Letters: N positions, C code width, Q codebooks, K entries, D width of an entry, M start vectors, V tokens, E model
+width.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ NOISE = 0.01
 
 
 class AminoAseedConfig(SimVQConfig):
-    """A learned linear map, with a bias, of frozen encoder states."""
+    """A learned linear map with a bias, applied to frozen encoder states."""
 
     name: Literal["aminoaseed"] = "aminoaseed"  # type: ignore[assignment]
     codebook_size: int = setting(512, ge=2, description="K, entries of each codebook")
@@ -29,12 +31,12 @@ class AminoAseedConfig(SimVQConfig):
         "states", description="what is frozen: encoder states or random rows"
     )
 
-    def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> AminoAseedQuantizer:
-        return AminoAseedQuantizer(self, model_width, seed)
+    def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> _AminoAseedQuantizer:
+        return _AminoAseedQuantizer(self, model_width, seed)
 
 
-class AminoAseedQuantizer(SimVQQuantizer):
-    """Nearest entry of the mapped table, whose frozen rows come from the data."""
+class _AminoAseedQuantizer(SimVQQuantizer):
+    """Takes the nearest entry of the mapped table, whose frozen rows come from the data."""
 
     bias: ClassVar[bool] = True
 
@@ -44,19 +46,19 @@ class AminoAseedQuantizer(SimVQQuantizer):
 
     @torch.no_grad()
     def start(self, vectors_NC: Tensor, embeddings_VE: Tensor | None = None) -> None:
-        """Freezes encoder states, in order, again from the first with noise where they are fewer than K."""
+        """Freezes the first K encoder states; if there are fewer, it repeats them with noise."""
         if self.config.start == "random":
             return
         generator = self.generator("start")
-        pools = self._parts(vectors_NC.float())
-        if self.num_tables < self.num_codebooks:
-            pools = [torch.cat(pools)]
-        for table, pool_MD in enumerate(pools):
+        for table, pool_MD in enumerate(self._per_table(self._parts(vectors_NC.float()))):
             self.frozen_QKD[table] = tiled(pool_MD, self.config.codebook_size, generator)
 
 
 def tiled(vectors_MD: Tensor, num_rows: int, generator: torch.Generator) -> Tensor:
-    """Returns the first `num_rows` vectors; where they run out they come again with noise 0.01 / sqrt(D)."""
+    """Returns the first `num_rows` vectors; if there are fewer, repeats them in order.
+
+    Repeated vectors carry noise of standard deviation 0.01 / sqrt(D).
+    """
     num_vectors, width = vectors_MD.shape
     rows = torch.arange(num_rows)
     noise = torch.randn(num_rows, width, generator=generator) * (NOISE * width**-0.5)

@@ -1,4 +1,4 @@
-"""What quantizers share that weigh entries by a softmax whose temperature falls with every update (`soft`, `hypervq`).
+"""What `soft` and `hypervq` share: one table of entries, and a softmax temperature that falls with every update.
 
 Letters: C code width, K entries.
 """
@@ -16,7 +16,7 @@ from t5vqvae.quantizers.parts.relaxation import annealed
 
 
 class AnnealedConfig(QuantizerConfig):
-    """Settings of one table of entries and of a temperature; a variant says which temperatures."""
+    """Settings of one table of entries and of an annealed temperature, whose defaults each variant sets."""
 
     codebook_size: int = setting(1024, ge=2, description="K")
     code_width: int | None = setting(None, ge=1, description="C; None: the model's width, without a projection")
@@ -35,7 +35,7 @@ class AnnealedConfig(QuantizerConfig):
 
 
 class AnnealedQuantizer(Quantizer):
-    """A quantizer of one table whose temperature follows the number of updates."""
+    """A quantizer with one table, whose temperature depends on the number of updates."""
 
     config: AnnealedConfig
 

@@ -1,15 +1,15 @@
-"""The quantizer contract: what every discrete bottleneck takes, returns and promises.
+"""The quantizer contract: what every discrete bottleneck takes, returns and guarantees.
 
 To add a variant, write one file with a registered config (`name: Literal["mine"] = "mine"`, a `build`) and a
-`Quantizer`, and import it in `quantizers/__init__.py`. The contract tests pick it up from the registry.
+`Quantizer`, and import it in `quantizers/__init__.py`. The contract tests find it in the registry.
 
-The base class removes padding before a variant sees anything and restores it afterwards, so that no variant can
-count padding in its codebook, its losses or its statistics. Learning happens in two calls: `forward` in training mode
-notes what it saw, `update` (after the optimizer's step) applies it, summed over micro-batches and workers.
+The base class removes padding before a variant receives the states, and restores it afterwards. So no variant can
+count padding in its codebook, its losses or its statistics. Learning takes two calls: `forward` in training mode
+records its inputs, and `update` (after the optimizer's step) learns from them, summed over micro-batches and workers.
 
 Letters: B batch, T encoder positions, E model width, C code width (all codebooks together), N unpadded positions of
 the batch, P all positions of the batch (B T), Q codebooks a position, K entries of a codebook, D width of one
-codebook's entries (C = Q D where the codes split the width).
+codebook's entries (C = Q D where the codebooks split the width).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar, Literal, Required, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -26,16 +26,35 @@ from torch import Tensor, nn
 from t5vqvae.config import Variant
 from t5vqvae.seeding import seed_from
 
+Gradient = Literal["straight_through", "exact", "surrogate"]
+
+
+class _SuggestedRange(TypedDict, total=False):
+    """One range of a suggested search space, with the keys that a range has in a study file.
+
+    `when` gives the values that other settings of the variant must have for the range to apply.
+    """
+
+    type: Required[Literal["int", "float", "choice"]]
+    low: float
+    high: float
+    log: bool
+    choices: list[int] | list[str]
+    when: dict[str, str]
+
+
+SuggestedSpace = Mapping[str, _SuggestedRange]
+
 
 class QuantizerConfig(Variant):
     """The settings of one quantizer; `name` picks the variant.
 
-    `space` is the search space that the variant suggests: `{setting: range}` in the words of a study file.
-    `whole_batch` names the weights of terms that are no sum over positions (the entropy of a batch's mean): cut into
-    micro-batches they would be other terms, so a run that has one takes its batch whole (`RunSpec` sees to it).
+    `space` is the search space that the variant suggests: `{setting: range}`, written as in a study file.
+    `whole_batch` names the weights of loss terms that are not sums over positions (the entropy of a batch's mean).
+    Micro-batches would change the value of such a term, so `RunSpec` refuses to combine the two.
     """
 
-    space: ClassVar[Mapping[str, Any]] = {}
+    space: ClassVar[SuggestedSpace] = {}
     whole_batch: ClassVar[tuple[str, ...]] = ()
 
     def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> Quantizer:
@@ -43,22 +62,22 @@ class QuantizerConfig(Variant):
 
         Args:
             model_width: E, the width of the states to quantize.
-            num_roles: How many semantic roles the data knows; 0 when it knows none.
-            seed: Drives every random choice of the quantizer, and nothing else does.
+            num_roles: Number of semantic roles in the data; 0 without role labels.
+            seed: Seeds every random start value and every draw that workers must share.
         """
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class QuantizerOutput:
-    """What a quantizer returns for a batch.
+    """The result of quantizing one batch.
 
     Attributes:
-        quantized_BTE: What the decoder sees; zero at padding.
+        quantized_BTE: The states that the decoder reads; zero at padding.
         codes_BTQ: Chosen entries, int64, -1 at padding; None when nothing was discretized.
         aux_loss: Scalar, the weighted sum of the variant's loss terms, each a mean over the N unpadded positions.
-        terms: The weighted terms by name, detached, for the record.
-        num_positions: N.
+        terms: The weighted terms by name, detached, for logging.
+        num_positions: N, the unpadded positions.
     """
 
     quantized_BTE: Tensor
@@ -70,7 +89,7 @@ class QuantizerOutput:
 
 @dataclass(frozen=True)
 class Packed:
-    """A variant's answer for N positions without padding.
+    """A variant's result for N positions without padding.
 
     Attributes:
         quantized_NC: The code vectors, with the variant's gradient estimator attached.
@@ -86,20 +105,26 @@ class Packed:
 class Quantizer(nn.Module, ABC):
     """A discrete bottleneck between encoder states and the decoder's cross-attention.
 
-    A variant implements `quantize_packed` and `lookup_packed`, and where it has them `start`, `update` and
-    `num_start_vectors`. Code width may differ from the model's: a linear map is then put on either side.
+    A variant implements `quantize_packed` and `lookup_packed`, and, where it needs them, `start`, `update` and
+    `num_start_vectors`. If the code width differs from the model's, a linear map on each side converts the states.
 
     Attributes:
         code_sizes: K of each of the Q codebooks; empty when nothing is discretized.
         active: False while the bottleneck is bypassed (warm-up without quantization).
-        discrete: Whether there are codes at all.
+        discrete: Whether the variant has codes.
         has_soft_form: Whether evaluation can also use a continuous output, whose rate has no bound.
-        hard: For those: True (the default) makes evaluation use the discrete choice.
+        hard: With `has_soft_form`: True (the default) makes evaluation use the discrete choice.
+        gradient: What reaches the states in the backward pass: `straight_through` (the output's gradient, changed by
+            the projections alone), `exact` (the derivative of the output) or `surrogate` (the variant's own formula).
+            The contract tests check the first two; a variant's own tests check its formula.
     """
 
     discrete: ClassVar[bool] = True
     has_soft_form: ClassVar[bool] = False
+    gradient: Gradient = "straight_through"
 
+    project_in: nn.Linear | nn.Identity
+    project_out: nn.Linear | nn.Identity
     _active: Tensor
     _num_updates: Tensor
 
@@ -126,17 +151,17 @@ class Quantizer(nn.Module, ABC):
 
     @property
     def num_codebooks(self) -> int:
-        """Q, the codes a position."""
+        """Q, the number of codes a position has."""
         return len(self.code_sizes)
 
     @property
     def log2_codes(self) -> float | None:
-        """Bits a position if all codes were equally frequent: log2 K, summed over the Q codebooks."""
+        """Bits a position if all codes were equally frequent: log2 K, summed over Q; None without codes."""
         return sum(map(math.log2, self.code_sizes)) if self.code_sizes else None
 
     @property
     def num_start_vectors(self) -> int:
-        """How many encoder states `start` wants; 0 when the variant starts by itself."""
+        """Number of encoder states that `start` needs; with 0 the trainer does not call `start`."""
         return 0
 
     def forward(self, states_BTE: Tensor, mask_BT: Tensor, roles_BT: Tensor | None = None) -> QuantizerOutput:
@@ -147,7 +172,8 @@ class Quantizer(nn.Module, ABC):
             mask_BT: True (or 1) at real positions.
             roles_BT: Semantic role of each position, 0 for none; only `role` reads it.
         """
-        # Row numbers: the backward pass of a masked scatter takes half as long as assigning to 2,000 entries does.
+        # Row numbers, not the mask: the backward pass of a masked scatter alone takes half as long as finding the
+        # nearest of 2,000 entries.
         places_N = mask_BT.bool().flatten().nonzero().squeeze(-1)
         states_PE = states_BTE.flatten(0, 1)
         roles_N = None if roles_BT is None else roles_BT.flatten()[places_N]
@@ -163,16 +189,18 @@ class Quantizer(nn.Module, ABC):
         return self.quantize_packed(inputs_NC, roles_N) if self.active else Packed(inputs_NC, None)
 
     def _packed_inputs(self, states_PE: Tensor, places_N: Tensor) -> Tensor:
-        """Returns the real positions in code space; narrow codes are packed there, where a position is small."""
+        """Returns the unpadded positions in code space."""
+        # Narrow codes: project first, because removing padding copies rows, and those of code space are shorter.
         if self.code_width < self.model_width:
             return self.project_in(states_PE.float()).index_select(0, places_N)
         return self.project_in(states_PE.index_select(0, places_N).float())
 
     def _unpacked(self, quantized_NC: Tensor, places_N: Tensor, num_places: int) -> Tensor:
-        """Returns every position in model space, padding zero: the bias is for real positions alone."""
-        if self.code_width >= self.model_width:
+        """Returns every position in model space, zero at padding."""
+        if isinstance(self.project_out, nn.Identity) or self.code_width >= self.model_width:
             quantized_NE = self.project_out(quantized_NC)
             return quantized_NE.new_zeros(num_places, self.model_width).index_copy_(0, places_N, quantized_NE)
+        # Narrow codes: restore padding first, where rows are shorter. The ones carry the bias to real positions alone.
         ones_N1 = quantized_NC.new_ones(len(places_N), 1)
         real_ND = torch.cat([quantized_NC, ones_N1], dim=1)
         real_PD = real_ND.new_zeros(num_places, real_ND.shape[1]).index_copy_(0, places_N, real_ND)
@@ -180,14 +208,17 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def quantize_packed(self, inputs_NC: Tensor, roles_N: Tensor | None = None) -> Packed:
-        """Quantizes N positions in code space (float32); N may be 0. In training mode it notes what it saw."""
+        """Quantizes N positions in code space (float32); N may be 0.
+
+        In training mode it also records what `update` learns from.
+        """
 
     @abstractmethod
     def lookup_packed(self, codes_NQ: Tensor) -> Tensor:
-        """Returns the code vectors, shape (N, C), of `codes_NQ`: what `quantize_packed` returned with them."""
+        """Returns the code vectors of `codes_NQ`, shape (N, C), equal to what evaluation (`hard`) returns with them."""
 
     def lookup(self, codes_BTQ: Tensor) -> Tensor:
-        """Returns the quantized states, shape (B, T, E), of codes; zero where a code is negative (padding).
+        """Returns the quantized states of codes, shape (B, T, E); zero where a code is negative (padding).
 
         Raises:
             ValueError: If the variant has no codes.
@@ -200,7 +231,7 @@ class Quantizer(nn.Module, ABC):
         return self._unpacked(quantized_NC, places_N, keep_BT.numel()).view(*keep_BT.shape, self.model_width)
 
     def start(self, vectors_NC: Tensor, embeddings_VE: Tensor | None = None) -> None:
-        """Places the codebook; the trainer calls it once, with equal arguments on all workers.
+        """Places the codebook; the trainer calls it once, with the same arguments on all workers.
 
         Args:
             vectors_NC: Encoder states in code space (after `project_in`), about `num_start_vectors` of them.
@@ -208,16 +239,16 @@ class Quantizer(nn.Module, ABC):
         """
 
     def update(self) -> None:
-        """Applies what training forwards have noted since the last call, summed over all workers.
+        """Learns from the inputs recorded since the last call, summed over all workers.
 
-        To be called by every worker after each optimizer step, also by one that saw no position.
+        Every worker must call it after each optimizer step, also a worker without a position.
         """
 
     def generator(self, purpose: str) -> torch.Generator:
-        """Returns a CPU generator that depends on the seed, the number of updates so far and `purpose` alone.
+        """Returns a CPU generator that depends only on the seed, the number of updates so far and `purpose`.
 
-        Random choices that every worker must make alike (revival, k-means) draw from it; it needs no state of its
-        own in a checkpoint.
+        Random choices that must agree on all workers (revival, k-means) draw from it. A checkpoint needs no state for
+        it.
         """
         return torch.Generator().manual_seed(seed_from(self.seed, int(self._num_updates), purpose))
 

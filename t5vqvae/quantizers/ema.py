@@ -1,23 +1,26 @@
 """`ema`: the codebook follows its inputs by moving averages (van den Oord et al. 2017, appendix A.1).
 
 With decay g, n_j inputs of mean x_j at entry j: N_j <- g N_j + (1-g) n_j, m_j <- g m_j + (1-g) n_j x_j and
-e_j = m_j / N_j. Kept here as e and N alone, since m = N e: an entry that wins nothing keeps its place exactly (N and m
-shrink by the same factor), so only the touched rows are written. The published code adds Laplace smoothing to N and
-thereby pulls untouched entries to the origin; there is none here, and revival takes care of entries that die.
+e_j = m_j / N_j. Only e and N are stored, because m = N e. An entry that wins nothing keeps its place exactly (N and m
+shrink by the same factor), so only the rows of entries that won are written.
 
-Letters: Q codebooks, K entries, D width of an entry, U touched entries, M positions of all workers.
+Difference from the published code: that adds Laplace smoothing to N, which pulls entries without inputs to the origin.
+There is no smoothing here; revival handles entries that die.
+
+Letters: Q codebooks, K entries, D width of an entry, U entries that won, M positions of all workers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from t5vqvae.config import setting
-from t5vqvae.quantizers.codebook import CodebookConfig, CodebookQuantizer
+from t5vqvae.quantizers.base import SuggestedSpace
+from t5vqvae.quantizers.codebook import CodebookQuantizer
+from t5vqvae.quantizers.codebook_config import CodebookConfig
 from t5vqvae.quantizers.parts.assignment import mean_by_code
 
 
@@ -33,7 +36,7 @@ class EMAConfig(CodebookConfig):
         description="revive entries whose moving count is below this share of the average; None: never",
     )
 
-    space: ClassVar[Mapping[str, Any]] = {
+    space: ClassVar[SuggestedSpace] = {
         "codebook_size": {"type": "int", "low": 256, "high": 22000, "log": True},
         "decay": {"type": "float", "low": 0.8, "high": 0.999},
         "commitment_weight": {"type": "float", "low": 0.01, "high": 2.0, "log": True},
@@ -44,11 +47,11 @@ class EMAConfig(CodebookConfig):
 
 
 class EMAQuantizer(CodebookQuantizer):
-    """Nearest entry; the entries are buffers, moved by `update`."""
+    """Takes the nearest entry; the entries are buffers that `update` moves."""
 
     config: EMAConfig
     entries_QKD: Tensor
-    always_notes: ClassVar[bool] = True
+    always_records: ClassVar[bool] = True
 
     def __init__(self, config: EMAConfig, model_width: int, seed: int) -> None:
         super().__init__(config, model_width, seed)
@@ -59,17 +62,12 @@ class EMAQuantizer(CodebookQuantizer):
         return self.entries_QKD
 
     def _learn(self, table: int, inputs_MD: Tensor, codes_M: Tensor) -> None:
-        """One step of the moving averages, written to the touched rows alone.
-
-        A step without positions changes nothing. With affine reparametrisation the averages are taken where the entries
-        live, so that s e + b follows the inputs.
-        """
+        """Takes one step of the moving averages; a step without positions changes nothing."""
         if not codes_M.numel():
             return
         entries_KD, counts_K = self.entries_QKD[table], self.counts_QK[table]
         touched_U, new_U, means_UD = mean_by_code(inputs_MD, codes_M)
-        if self.affines:
-            means_UD = self.affines[table].inverse(means_UD)
+        means_UD = self._as_stored(means_UD, table)  # then what is read, s e + b, follows the inputs
         gain_U = (1 - self.config.decay) * new_U / self.samples_per_input
         counts_K.mul_(self.config.decay).index_add_(0, touched_U, gain_U)
         weight_U1 = (gain_U / counts_K[touched_U]).unsqueeze(-1)

@@ -2,9 +2,9 @@
 
 With L levels, h = (L - 1)(1 + 1e-3) / 2 and o = 1/2 for even L, else 0:
     bounded = tanh(z + atanh(o / h)) h - o,  code = round(bounded) / floor(L / 2),
-and rounding passes the gradient on unchanged. No codebook, no loss term, nothing to update.
-Sources: Mentzer et al. 2023, arXiv 2309.15505; `bound: sigmoid` is iFSQ (arXiv 2601.17124), 2 sigmoid(1.6 z) - 1 in
-place of tanh, which spreads normally distributed z about evenly between the bounds.
+and rounding passes the gradient on unchanged. There is no codebook, no loss term and nothing to update.
+Sources: Mentzer et al. 2023, arXiv 2309.15505; `bound: sigmoid` is iFSQ (arXiv 2601.17124): 2 sigmoid(1.6 z) - 1
+instead of tanh, which spreads normally distributed z about evenly between the bounds.
 
 Letters: N positions, C dimensions (the code width), K all combinations of levels.
 """
@@ -12,9 +12,8 @@ Letters: N positions, C dimensions (the code width), K all combinations of level
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from itertools import combinations_with_replacement
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from pydantic import model_validator
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from t5vqvae.config import setting
 from t5vqvae.errors import SettingError
-from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig
+from t5vqvae.quantizers.base import Gradient, Packed, Quantizer, QuantizerConfig, SuggestedSpace
 from t5vqvae.quantizers.parts.estimators import straight_through
 
 PUBLISHED_LEVELS = {
@@ -34,18 +33,19 @@ PUBLISHED_LEVELS = {
 }
 """The paper's levels for codebooks of about this size."""
 SMALLEST_LEVEL = 5
+"""The smallest number of levels in a dimension that `levels_for` uses, as in the paper."""
 IFSQ_SLOPE = 1.6
 
 
 class FSQConfig(QuantizerConfig):
-    """Rounds a few dimensions to `levels`; the codebook is all their combinations."""
+    """Rounds a few dimensions to `levels`; the codebook is the set of all their combinations."""
 
     name: Literal["fsq"] = "fsq"
     codebook_size: int = setting(1024, ge=3, description="K at most, where the levels are not given")
     levels: tuple[int, ...] | None = setting(None, description="L of each dimension; None: by the codebook size")
     bound: Literal["tanh", "sigmoid"] = setting("tanh", description="how a dimension is bounded; sigmoid: iFSQ")
 
-    space: ClassVar[Mapping[str, Any]] = {
+    space: ClassVar[SuggestedSpace] = {
         "codebook_size": {"type": "int", "low": 256, "high": 22000, "log": True},
         "bound": {"type": "choice", "choices": ["tanh", "sigmoid"]},
     }
@@ -54,23 +54,23 @@ class FSQConfig(QuantizerConfig):
     def _has_levels(self) -> Self:
         if self.levels is not None and (not self.levels or min(self.levels) < 3):
             raise SettingError(
-                f"quantizer.levels={list(self.levels)} must have one dimension or more, of 3 levels or more"
+                f"quantizer.levels={list(self.levels)} must have at least one dimension, of at least 3 levels each"
             )
         return self
 
     @property
     def resolved_levels(self) -> tuple[int, ...]:
-        """The levels used: those given, or those that `codebook_size` asks for."""
+        """The levels in use: those given, or else those that fit `codebook_size`."""
         return self.levels or levels_for(self.codebook_size)
 
-    def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> FSQQuantizer:
-        return FSQQuantizer(self, model_width, seed)
+    def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> _FSQQuantizer:
+        return _FSQQuantizer(self, model_width, seed)
 
 
-class FSQQuantizer(Quantizer):
+class _FSQQuantizer(Quantizer):
     """Bounds and rounds; its only parameters are the maps to and from the few dimensions."""
 
-    gradient: ClassVar[str] = "surrogate"
+    gradient: Gradient = "surrogate"
 
     levels_C: Tensor
     place_C: Tensor
@@ -94,7 +94,7 @@ class FSQQuantizer(Quantizer):
         self.register_buffer("shift_C", torch.atanh(offset_C / half_C), persistent=False)
 
     def bounded(self, inputs_NC: Tensor) -> Tensor:
-        """Returns the inputs squeezed so that rounding gives one of L integers around 0, floor(L / 2) below it."""
+        """Returns the inputs bounded so that rounding gives one of L integers, of which floor(L / 2) are below 0."""
         if self.config.bound == "sigmoid":
             shift_C = self.shift_C * 2 / IFSQ_SLOPE
             return (2 * torch.sigmoid(IFSQ_SLOPE * (inputs_NC + shift_C)) - 1) * self.half_C - self.offset_C
@@ -112,9 +112,10 @@ class FSQQuantizer(Quantizer):
 
 
 def levels_for(codebook_size: int) -> tuple[int, ...]:
-    """Returns levels whose product is at most `codebook_size` and as close as levels from 5 to 8 come to it.
+    """Returns levels whose product is at most `codebook_size` and as close to it as possible.
 
-    The paper's own levels where it names some. Below 5 * 5 * 5 one or two dimensions, of up to 24 levels.
+    Levels range from 5 to 8. Sizes that the paper lists get the paper's levels, and sizes below 5 * 5 * 5 one or two
+    dimensions, of up to 24 levels.
     """
     if codebook_size in PUBLISHED_LEVELS:
         return PUBLISHED_LEVELS[codebook_size]

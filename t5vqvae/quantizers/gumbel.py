@@ -1,25 +1,25 @@
-"""`gumbel`: the entry is sampled by Gumbel-softmax, so that the choice has a gradient (Jang et al. 2017).
+"""`gumbel`: Gumbel-softmax samples the entry, so that the choice has a gradient (Jang et al. 2017).
 
-Training takes the entry of a sample and the gradient of the softmax (straight-through); evaluation takes the
-likeliest. Three forms:
+Training takes the sampled entry and the gradient of the softmax (straight-through); evaluation takes the likeliest
+entry. There are three forms:
 
-- `untied`: the logits are a linear map of the state, independent of the entries, its weights from N(0, 1), and a
-  diversity term keeps the entries in use: weight * (1 - perplexity of the batch's mean softmax / K) (wav2vec 2.0,
-  Baevski et al. 2020, arXiv 2006.11477).
-- `decoupled`: logits -||x - e||^2, entries started by k-means; the choice is sampled from softmax(logits / forward
-  temperature), the gradient taken from softmax(logits / backward temperature) (Shah et al. 2024, arXiv 2410.13331,
-  known here by its abstract: that the backward softmax sees no noise is this file's reading).
-- `tied`: logits -||x - e||^2, entries started at random, and one annealed temperature. A control: it collapses to few
-  entries.
+- `untied`: the logits are a linear map of the state, independent of the entries, with weights from N(0, 1). A diversity
+  term keeps the entries in use: weight * (1 - perplexity of the batch's mean softmax / K). Source: wav2vec 2.0, Baevski
+  et al. 2020, arXiv 2006.11477.
+- `decoupled`: the logits are -||x - e||^2, and k-means starts the entries. softmax(logits / forward temperature) gives
+  the probabilities of the sample, softmax(logits / backward temperature) the gradient. Source: Shah et al. 2024, arXiv
+  2410.13331, known here only by its abstract: the backward softmax without noise is this project's interpretation.
+- `tied`: the logits are -||x - e||^2, the entries start at random, and there is one annealed temperature. This is a
+  control: it collapses to few entries.
 
-Letters: N positions, C code width, Q codebooks a position, K entries, D = C / Q.
+Letters: N positions, n positions of one chunk, C code width, Q codebooks a position, K entries, D = C / Q.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -28,8 +28,9 @@ from torch import Tensor, nn
 
 from t5vqvae.config import setting
 from t5vqvae.errors import SettingError
-from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig
+from t5vqvae.quantizers.base import Gradient, Packed, Quantizer, QuantizerConfig, SuggestedSpace
 from t5vqvae.quantizers.parts.initialization import kmeans, num_vectors_for, sample_rows
+from t5vqvae.quantizers.parts.losses import mean_squared
 from t5vqvae.quantizers.parts.relaxation import (
     Choice,
     Relaxation,
@@ -42,11 +43,11 @@ from t5vqvae.quantizers.parts.relaxation import (
 )
 
 TEMPERATURES = {"untied": (2.0, 0.5), "decoupled": (0.3, 0.05), "tied": (1.0, 0.0625)}
-"""First and last temperature of each form: wav2vec 2.0's; what converged in the reference's check; DALL-E's."""
+"""First and last temperature of each form: wav2vec 2.0's, those that converged in the reference's check, DALL-E's."""
 
 
 class GumbelConfig(QuantizerConfig):
-    """Entries sampled by Gumbel-softmax."""
+    """Entries that Gumbel-softmax samples."""
 
     name: Literal["gumbel"] = "gumbel"
     form: Literal["untied", "decoupled", "tied"] = setting("untied", description="where the logits come from")
@@ -63,7 +64,7 @@ class GumbelConfig(QuantizerConfig):
     noise: bool = setting(True, description="sample in training; False: take the likeliest entry")
 
     whole_batch: ClassVar[tuple[str, ...]] = ("diversity_weight",)
-    space: ClassVar[Mapping[str, Any]] = {
+    space: ClassVar[SuggestedSpace] = {
         "codebook_size": {"type": "int", "low": 256, "high": 22000, "log": True},
         "form": {"type": "choice", "choices": ["untied", "decoupled"]},
         "diversity_weight": {"type": "float", "low": 0.05, "high": 5.0, "log": True, "when": {"form": "untied"}},
@@ -80,7 +81,7 @@ class GumbelConfig(QuantizerConfig):
 
     @property
     def temperatures(self) -> tuple[float, float]:
-        """First and last temperature of the choice."""
+        """The first and the last temperature of the choice."""
         first, last = TEMPERATURES[self.form]
         first = self.temperature or first
         return first, self.last_temperature or min(first, last)
@@ -92,7 +93,7 @@ class GumbelConfig(QuantizerConfig):
 class GumbelQuantizer(Quantizer):
     """Samples in training, takes the likeliest entry in evaluation; the temperature falls with every `update`."""
 
-    gradient: ClassVar[str] = "surrogate"
+    gradient: Gradient = "surrogate"
 
     def __init__(self, config: GumbelConfig, model_width: int, seed: int) -> None:
         width = config.code_width or model_width
@@ -151,11 +152,10 @@ class GumbelQuantizer(Quantizer):
     def _commitment(self, inputs_NC: Tensor, entries_NC: Tensor) -> dict[str, Tensor]:
         if not self.config.commitment_weight:
             return {}
-        error = (inputs_NC - entries_NC.detach()).square().sum() / max(1, inputs_NC.numel())
-        return {"commitment": self.config.commitment_weight * error}
+        return {"commitment": self.config.commitment_weight * mean_squared(inputs_NC, entries_NC.detach())}
 
     def _diversity(self, choices: list[Choice], num_positions: int) -> dict[str, Tensor]:
-        """The term of wav2vec 2.0, equation 4 as its code has it, over the positions of all workers."""
+        """Returns the term of wav2vec 2.0, equation 4 as in its code; with a gradient, over all workers."""
         if not self.config.diversity_weight or self.config.form == "tied":
             return {}
         over_workers = torch.is_grad_enabled()
@@ -168,7 +168,7 @@ class GumbelQuantizer(Quantizer):
 
     @torch.no_grad()
     def start(self, vectors_NC: Tensor, embeddings_VE: Tensor | None = None) -> None:
-        """Places the entries by k-means, which the decoupled form needs."""
+        """Places the entries of the decoupled form by k-means; the other forms start at random."""
         if self.config.form != "decoupled":
             return
         generator = self.generator("start")

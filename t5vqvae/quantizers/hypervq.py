@@ -1,28 +1,27 @@
-"""`hypervq`: the entry is chosen by hyperbolic multinomial logistic regression (Goswami et al., arXiv 2403.13015).
+"""`hypervq`: hyperbolic multinomial logistic regression chooses the entry (Goswami et al., arXiv 2403.13015).
 
-The state is put into the Poincare ball of curvature -c by exp_0, clipped in length first; entry k owns a hyperplane
-with unit normal z_k / ||z_k|| at offset r_k, and the logit is the scaled distance to it (Shimizu et al. 2021, HNN++):
+The state is clipped in length, and exp_0 maps it into the Poincare ball of curvature -c. Entry k has a hyperplane with
+unit normal z^_k = z_k / ||z_k|| at offset r_k; the logit is the scaled distance to it (Shimizu et al. 2021, HNN++):
 
     v_k(x) = 2 ||z_k|| / sqrt(c) asinh( (2 sqrt(c) <x, z^_k> cosh(2 sqrt(c) r_k) - (1 + c ||x||^2) sinh(2 sqrt(c) r_k))
                                         / (1 - c ||x||^2) )
 
-The choice is the argmax, with the gradient of the softmax (straight-through), sampled by Gumbel noise in training if
-`noise`; the code vector is the hyperplane's representative point exp_0(r_k z^_k), handed on in the tangent space at 0,
-where it is r_k z^_k.
+The choice is the argmax, with the gradient of the softmax (straight-through); with `noise`, training samples it by
+Gumbel noise. The code vector is the hyperplane's representative point exp_0(r_k z^_k), returned in the tangent space at
+0, where it is r_k z^_k.
 
-Not confirmed from the paper: the representative point is known from its abstract and HNN++ alone, the temperature is
-unknown, and so is whether the choice is sampled (`tests/benchmarks/quantizer_learning.py` has both; it learns better
-without). Different from HNN++ on purpose: r starts at `first_offset` instead of 0, where all representative points
-would coincide. Added here: the diversity term of `gumbel`, without which few entries survive.
-Everything is float32: near the ball's rim 1 - c ||x||^2 loses all its digits in bfloat16.
+Not confirmed from the paper: only its abstract and HNN++ describe the representative point; the temperature is unknown,
+and so is whether the choice is sampled (`tests/benchmarks/quantizer_learning.py` compares both; it learns better
+without sampling). Difference from HNN++: r starts at `first_offset` instead of 0, where all representative points would
+coincide. Added here: the diversity term of `gumbel`, without which few entries stay in use.
+Trap: near the ball's rim 1 - c ||x||^2 loses all its digits in bfloat16, so everything is computed in float32.
 
-Letters: N positions, n of one chunk, C code width, K entries.
+Letters: N positions, n positions of one chunk, C code width, K entries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +29,7 @@ from torch import Tensor, nn
 
 from t5vqvae.config import setting
 from t5vqvae.quantizers.annealing import AnnealedConfig, AnnealedQuantizer
-from t5vqvae.quantizers.base import Packed
+from t5vqvae.quantizers.base import Gradient, Packed, SuggestedSpace
 from t5vqvae.quantizers.parts.relaxation import (
     Relaxation,
     choose,
@@ -41,7 +40,7 @@ from t5vqvae.quantizers.parts.relaxation import (
 
 
 class HyperVQConfig(AnnealedConfig):
-    """Hyperbolic multinomial logistic regression chooses; hyperplanes' representative points are the code vectors."""
+    """Hyperplanes of the Poincare ball as entries; their representative points are the code vectors."""
 
     name: Literal["hypervq"] = "hypervq"
     curvature: float = setting(1.0, gt=0, description="c; the ball has radius 1 / sqrt(c)")
@@ -53,22 +52,22 @@ class HyperVQConfig(AnnealedConfig):
     noise: bool = setting(False, description="sample in training; False: take the likeliest entry")
 
     whole_batch: ClassVar[tuple[str, ...]] = ("diversity_weight",)
-    space: ClassVar[Mapping[str, Any]] = {
+    space: ClassVar[SuggestedSpace] = {
         "codebook_size": {"type": "int", "low": 256, "high": 22000, "log": True},
         "curvature": {"type": "float", "low": 0.05, "high": 2.0, "log": True},
         "clip_length": {"type": "float", "low": 0.5, "high": 4.0},
         "diversity_weight": {"type": "float", "low": 0.05, "high": 5.0, "log": True},
     }
 
-    def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> HyperVQQuantizer:
-        return HyperVQQuantizer(self, model_width, seed)
+    def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> _HyperVQQuantizer:
+        return _HyperVQQuantizer(self, model_width, seed)
 
 
-class HyperVQQuantizer(AnnealedQuantizer):
-    """Takes the likeliest entry; in training a sample, if `noise`."""
+class _HyperVQQuantizer(AnnealedQuantizer):
+    """Takes the likeliest entry; with `noise`, training takes a sample."""
 
     config: HyperVQConfig
-    gradient: ClassVar[str] = "surrogate"
+    gradient: Gradient = "surrogate"
 
     def __init__(self, config: HyperVQConfig, model_width: int, seed: int) -> None:
         super().__init__(config, model_width, seed)
@@ -82,7 +81,7 @@ class HyperVQQuantizer(AnnealedQuantizer):
         return self.offsets_K.unsqueeze(-1) * F.normalize(self.normals_KC, dim=-1)
 
     def logits(self, inputs_nC: Tensor) -> Tensor:
-        """Returns v_k of each state (before exp_0), shape (n, K)."""
+        """Returns v_k of states that exp_0 has not mapped yet, shape (n, K)."""
         c = self.config.curvature
         points_nC = exp_0(_shorten(inputs_nC, self.config.clip_length), c)
         return hyperplane_logits(points_nC, self.normals_KC, self.offsets_K, c)
@@ -108,14 +107,17 @@ class HyperVQQuantizer(AnnealedQuantizer):
 
 
 def exp_0(vectors_NC: Tensor, curvature: float) -> Tensor:
-    """Returns the ball's points tanh(sqrt(c) ||v||) v / (sqrt(c) ||v||); 0 stays 0, with a finite gradient."""
+    """Returns the ball's points tanh(sqrt(c) ||v||) v / (sqrt(c) ||v||); 0 stays 0 and has a finite gradient."""
     root = curvature**0.5
     lengths_N1 = vectors_NC.square().sum(-1, keepdim=True).clamp_min(1e-12).sqrt()
     return (root * lengths_N1).tanh() / (root * lengths_N1) * vectors_NC
 
 
 def hyperplane_logits(points_NC: Tensor, normals_KC: Tensor, offsets_K: Tensor, curvature: float) -> Tensor:
-    """Returns v_k of points of the ball, shape (N, K); positive on the side that z_k points to. See the top."""
+    """Returns v_k (formula above) of points of the ball, shape (N, K).
+
+    v_k is positive on the side that z_k points to.
+    """
     root = curvature**0.5
     lengths_K = normals_KC.norm(dim=-1)
     inner_NK = points_NC @ F.normalize(normals_KC, dim=-1).T

@@ -1,33 +1,34 @@
-"""`kmeans`: the codebook stands still and is re-clustered every so often over the most recent inputs.
+"""`kmeans`: the codebook stays fixed between periodic re-clusterings of the most recent inputs.
 
-The seed experiment's alternative to moving averages: a hard periodic re-fit by Lloyd's algorithm, from the present
-entries, over a ring of the last inputs; entries that win nothing are put on random inputs.
+The alternative to moving averages in the experiment that this project started from. Lloyd's algorithm refits the
+present entries to a ring buffer of the last inputs; entries that win nothing move next to random inputs.
 
-Letters: Q codebooks, K entries, D width of an entry, P inputs of the ring, C code width, M positions of all workers.
+Letters: Q codebooks, K entries, D width of an entry, P inputs in a ring buffer, M positions of all workers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from t5vqvae.config import setting
-from t5vqvae.quantizers.codebook import CodebookConfig, CodebookQuantizer
+from t5vqvae.quantizers.base import SuggestedSpace
+from t5vqvae.quantizers.codebook import CodebookQuantizer
+from t5vqvae.quantizers.codebook_config import CodebookConfig
 from t5vqvae.quantizers.parts.initialization import canonical_order, kmeans
 
 
 class KMeansConfig(CodebookConfig):
-    """A codebook re-clustered every `recluster_every` steps."""
+    """A codebook that is re-clustered every `recluster_every` steps."""
 
     name: Literal["kmeans"] = "kmeans"
     recluster_every: int = setting(20, ge=1, description="steps between two re-clusterings")
     recluster_iterations: int = setting(3, ge=1, description="Lloyd iterations of each")
     vectors_per_code: int = setting(10, ge=1, description="size of the ring of recent inputs, in inputs a code")
 
-    space: ClassVar[Mapping[str, Any]] = {
+    space: ClassVar[SuggestedSpace] = {
         "codebook_size": {"type": "int", "low": 256, "high": 22000, "log": True},
         "recluster_every": {"type": "int", "low": 5, "high": 200, "log": True},
         "commitment_weight": {"type": "float", "low": 0.01, "high": 2.0, "log": True},
@@ -38,13 +39,13 @@ class KMeansConfig(CodebookConfig):
 
 
 class KMeansQuantizer(CodebookQuantizer):
-    """Nearest entry; the entries are buffers, replaced by `update` every `recluster_every` steps."""
+    """Takes the nearest entry; `update` replaces the entries, which are buffers, every `recluster_every` steps."""
 
     config: KMeansConfig
     entries_QKD: Tensor
     rings_QPD: Tensor
     num_noted_Q: Tensor
-    always_notes: ClassVar[bool] = True
+    always_records: ClassVar[bool] = True
 
     def __init__(self, config: KMeansConfig, model_width: int, seed: int) -> None:
         super().__init__(config, model_width, seed)
@@ -60,11 +61,11 @@ class KMeansQuantizer(CodebookQuantizer):
     @torch.no_grad()
     def update(self) -> None:
         super().update()
-        if int(self._num_updates) % self.config.recluster_every == 0 and bool(self.num_kept_Q.any()):
+        if int(self._num_updates) % self.config.recluster_every == 0 and bool(self._num_kept_Q.any()):
             self._recluster()
 
     def _learn(self, table: int, inputs_MD: Tensor, codes_M: Tensor) -> None:
-        """Writes the inputs into the table's ring, over the oldest."""
+        """Writes the inputs into the table's ring buffer, over the oldest ones."""
         super()._learn(table, inputs_MD, codes_M)
         ring_PD = self.rings_QPD[table]
         inputs_MD = inputs_MD[:: self.samples_per_input]
@@ -74,12 +75,12 @@ class KMeansQuantizer(CodebookQuantizer):
         self.num_noted_Q[table] += inputs_MD.shape[0]
 
     @property
-    def num_kept_Q(self) -> Tensor:
-        """How many inputs each ring holds."""
+    def _num_kept_Q(self) -> Tensor:
+        """The number of inputs that each ring buffer holds."""
         return self.num_noted_Q.clamp_max(self.rings_QPD.shape[1])
 
     def _recluster(self) -> None:
         generator, rounds = self.generator("recluster"), self.config.recluster_iterations
-        for table, num_kept in enumerate(self.num_kept_Q.tolist()):
+        for table, num_kept in enumerate(self._num_kept_Q.tolist()):
             recent_PD = self.rings_QPD[table, :num_kept]
             self._place(table, kmeans(recent_PD, self.table_KD(table), rounds, generator, self.unit))

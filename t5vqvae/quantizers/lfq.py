@@ -1,10 +1,10 @@
 """`lfq`: lookup-free quantization; the code is the signs of log2 K dimensions.
 
 quantized = sign(z), straight-through. The entropy loss is weight * (E[H(p)] - gamma H(E[p])) with
-p = softmax(-t ||z - c||^2) over all 2^C sign vectors c: sure for each position, spread out over all of them.
-Since ||z - c||^2 splits into dimensions, p is a product of C coin tosses with P(+1) = sigmoid(4 t z_i). So E[H(p)] is a
-sum of C coin entropies, and E[p] one matrix product of the joint tosses of either half of the dimensions: both
-exact, in N sqrt(K) memory, where a softmax over all codes takes N K.
+p = softmax(-t ||z - c||^2) over all 2^C sign vectors c. It makes the choice of each position certain, and the choices
+of all positions diverse. Because ||z - c||^2 is a sum over dimensions, p is a product of C coin tosses with P(+1) =
+sigmoid(4 t z_i). So E[H(p)] is a sum of C coin entropies, and E[p] is one matrix product of the joint tosses of the two
+halves of the dimensions. Both are exact and take N sqrt(K) memory; a softmax over all codes takes N K.
 Source: Yu et al. 2023 (MAGVIT-v2), arXiv 2310.05737, equations 3 to 5.
 
 Letters: N positions, C dimensions, K = 2^C codes, H half of the dimensions' codes.
@@ -13,8 +13,7 @@ Letters: N positions, C dimensions, K = 2^C codes, H half of the dimensions' cod
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from t5vqvae.config import setting
 from t5vqvae.errors import SettingError
-from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig
+from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig, SuggestedSpace
 from t5vqvae.quantizers.parts.distributed import sum_over_workers
 from t5vqvae.quantizers.parts.estimators import straight_through
 from t5vqvae.quantizers.parts.losses import mean_squared
@@ -31,7 +30,7 @@ from t5vqvae.quantizers.parts.relaxation import entropy
 
 
 class LFQConfig(QuantizerConfig):
-    """Signs of log2 K dimensions, kept spread out by an entropy loss."""
+    """Signs of log2 K dimensions; an entropy loss keeps all codes in use."""
 
     name: Literal["lfq"] = "lfq"
     codebook_size: int = setting(1024, ge=2, description="K, a power of two")
@@ -41,7 +40,7 @@ class LFQConfig(QuantizerConfig):
     commitment_weight: float = setting(0.25, ge=0, description="weight of ||z - sg(sign z)||^2")
 
     whole_batch: ClassVar[tuple[str, ...]] = ("entropy_weight",)
-    space: ClassVar[Mapping[str, Any]] = {
+    space: ClassVar[SuggestedSpace] = {
         "codebook_size": {"type": "choice", "choices": [256, 512, 1024, 2048, 4096, 8192, 16384]},
         "entropy_weight": {"type": "float", "low": 0.01, "high": 1.0, "log": True},
         "inverse_temperature": {"type": "float", "low": 1.0, "high": 100.0, "log": True},
@@ -57,11 +56,11 @@ class LFQConfig(QuantizerConfig):
             )
         return self
 
-    def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> LFQQuantizer:
-        return LFQQuantizer(self, model_width, seed)
+    def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> _LFQQuantizer:
+        return _LFQQuantizer(self, model_width, seed)
 
 
-class LFQQuantizer(Quantizer):
+class _LFQQuantizer(Quantizer):
     """Takes signs; its only parameters are the maps to and from the few dimensions."""
 
     place_C: Tensor
@@ -90,7 +89,7 @@ class LFQQuantizer(Quantizer):
         return terms
 
     def _entropy_loss(self, log_odds_NC: Tensor) -> Tensor:
-        """Returns E[H(p)] - gamma H(E[p]) in nats over the positions of all workers."""
+        """Returns E[H(p)] - gamma H(E[p]) in nats; with a gradient, over the positions of all workers."""
         mass_K, total = code_mass(log_odds_NC), log_odds_NC.new_tensor(float(log_odds_NC.shape[0]))
         own = coin_entropy(log_odds_NC).sum()
         if torch.is_grad_enabled():
@@ -100,19 +99,22 @@ class LFQQuantizer(Quantizer):
 
 
 def coin_entropy(log_odds_NC: Tensor) -> Tensor:
-    """Returns the entropy in nats of a coin with the given log odds: log(1 + e^l) - l sigmoid(l), even in l."""
+    """Returns the entropy in nats of a coin with log odds l: log(1 + e^l) - l sigmoid(l), an even function."""
     odds_NC = log_odds_NC.abs()
     return F.softplus(-odds_NC) + odds_NC * torch.sigmoid(-odds_NC)
 
 
 def code_mass(log_odds_NC: Tensor) -> Tensor:
-    """Returns the probability of each sign vector, summed over positions, shape (2^C,), the first dimension highest."""
+    """Returns the probability of each sign vector, summed over positions, shape (2^C,).
+
+    The first dimension is the highest bit of the index.
+    """
     high = log_odds_NC.shape[-1] // 2
     return (_joint(log_odds_NC[:, :high]).T @ _joint(log_odds_NC[:, high:])).flatten()
 
 
 def _joint(log_odds_NC: Tensor) -> Tensor:
-    """Returns the probabilities of all outcomes of a few coins, shape (N, 2^C)."""
+    """Returns the probabilities of all outcomes of C coins, shape (N, 2^C)."""
     joint_NH = log_odds_NC.new_ones(log_odds_NC.shape[0], 1)
     for place in range(log_odds_NC.shape[-1]):
         log_odds_N1 = log_odds_NC[:, place : place + 1]

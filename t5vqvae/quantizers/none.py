@@ -10,7 +10,7 @@ from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig
 
 
 class NoneConfig(QuantizerConfig):
-    """No bottleneck: the decoder sees the encoder's states. A control, never the best trial of a search."""
+    """No bottleneck: the decoder reads the encoder's states. A control that can never be a search's best trial."""
 
     name: Literal["none"] = "none"
 
@@ -19,7 +19,7 @@ class NoneConfig(QuantizerConfig):
 
 
 class NoQuantizer(Quantizer):
-    """Passes states on unchanged, without codes and without a rate."""
+    """Returns the states unchanged, without codes and without a rate."""
 
     discrete: ClassVar[bool] = False
 

@@ -1,17 +1,19 @@
-"""Instance-aware prompts: a few vectors made from the input, quantized, and put before the decoder's memory.
+"""Instance-aware prompts: a few vectors computed from the input, quantized, and put before the decoder's memory.
 
 p_c = PHM_up(ReLU(PHM_down(g))) of the mean encoder state g; p_q = the mean of n entries of a small codebook, drawn
-with probability softmax(-||p_c - e||^2 / T) (in evaluation the nearest entry); prompt = p_c + sg(p_q - p_c) + p_emb;
-the consistency term is weight * ||sg(p_q) - p_c||^2, and the codebook follows by moving averages. So a sentence-level
-discrete latent stands beside the token-level one, and its codes count in the rate.
+with probability softmax(-||p_c - e||^2 / T) (in evaluation the nearest entry); prompt = p_c + sg(p_q - p_c) + p_emb.
+The consistency term is weight * ||sg(p_q) - p_c||^2, and the codebook learns by moving averages. So the model has a
+discrete latent of the sentence in addition to that of each token, and its codes count in the rate.
 
 Source: IA-GPL, arXiv 2411.17676, and its code (lijiazheng0917/IA-GPL): hidden width 128, four blocks, decay .9, ten
-samples, weight .01, codebooks of 10 to 50. Different here: several prompts instead of one added to every node; they are
-memory positions; the moving averages are `ema`'s, without Laplace smoothing; nothing is sampled in evaluation, where
-the published code still samples; the term is summed over prompts and divided by the source tokens, so that
-micro-batches add up.
+samples, weight .01, codebooks of 10 to 50.
 
-`quantize=False` is the control of equal parameters that the paper's reviewers asked for: the same prompts, continuous.
+Differences from the published code: there are several prompts, and they are memory positions, instead of one prompt
+added to every node; the moving averages are those of `ema`, without Laplace smoothing; nothing is sampled in
+evaluation, where the published code samples too; the term is summed over prompts and divided by the source tokens, so
+that micro-batches add up.
+
+`quantize=False` gives the same prompts, continuous: the control of equal parameters that the paper's reviewers wanted.
 
 Letters: B batch, P prompts a sentence, Q codebooks a prompt (1), E model width, H hidden width, T encoder positions.
 """
@@ -27,7 +29,7 @@ from t5vqvae.quantizers.none import NoQuantizer
 
 
 class PromptConfig(Config):
-    """Quantized prompts made from the input."""
+    """Quantized prompts computed from the input."""
 
     num_prompts: int = setting(4, ge=1, description="P, prompts a sentence")
     hidden_width: int = setting(128, ge=4, multiple_of=4, description="H, width between the two PHM layers")
@@ -43,7 +45,7 @@ class PromptConfig(Config):
         return Prompts(self, model_width, seed)
 
     def quantizer(self, model_width: int, seed: int) -> Quantizer:
-        """Returns the prompts' own codebook."""
+        """Returns the quantizer of the prompts."""
         if not self.quantize:
             return NoQuantizer(model_width, None, (), seed)
         config = EMAConfig(
@@ -56,14 +58,14 @@ class PromptConfig(Config):
             start="random",
             revive_below=None,
         )
-        return config.build(model_width, seed=seed + 1)  # not the token codebook's entries
+        return config.build(model_width, seed=seed + 1)  # other entries than the token codebook, which has `seed`
 
 
 class Prompts(nn.Module):
-    """Makes P prompts from the encoder's states.
+    """Computes P prompts from the encoder's states.
 
     Attributes:
-        quantizer: Their codebook.
+        quantizer: The quantizer of the prompts.
     """
 
     def __init__(self, config: PromptConfig, model_width: int, seed: int) -> None:
@@ -76,22 +78,22 @@ class Prompts(nn.Module):
         self.quantizer = config.quantizer(model_width, seed)
 
     def candidates(self, states_BE: Tensor) -> Tensor:
-        """Returns p_c, shape (B, P, E), of mean encoder states."""
+        """Returns p_c of mean encoder states, shape (B, P, E)."""
         return self.up(torch.relu(self.down(states_BE))).unflatten(-1, (self.config.num_prompts, self.width))
 
     def forward(self, states_BE: Tensor) -> tuple[Tensor, QuantizerOutput]:
-        """Returns the prompts, shape (B, P, E), and what their quantizer said."""
+        """Returns the prompts, shape (B, P, E), and the output of their quantizer."""
         candidates_BPE = self.candidates(states_BE)
         output = self.quantizer(candidates_BPE, torch.ones_like(candidates_BPE[..., 0], dtype=torch.bool))
         return output.quantized_BTE + self.embedding_PE, output
 
     def embed(self, codes_BPQ: Tensor) -> Tensor:
-        """Returns the prompts that codes stand for, shape (B, P, E)."""
+        """Returns the prompts of codes, shape (B, P, E)."""
         return self.quantizer.lookup(codes_BPQ) + self.embedding_PE
 
 
 class PHMLinear(nn.Module):
-    """A linear layer of a quarter of the parameters: W = sum over i of A_i (4 x 4) kron S_i (out/4 x in/4).
+    """A linear layer with a quarter of the parameters: W = sum over i of A_i (4 x 4) kron S_i (out/4 x in/4).
 
     Source: Zhang et al. 2021, arXiv 2102.08597 (parameterized hypercomplex multiplication).
     """
@@ -107,7 +109,7 @@ class PHMLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """W, shape (out, in)."""
+        """The weight W, shape (out, in)."""
         return torch.einsum("iab,icd->acbd", self.mixing, self.blocks).reshape(self.bias.shape[0], -1)
 
     def forward(self, x: Tensor) -> Tensor:

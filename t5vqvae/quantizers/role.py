@@ -1,11 +1,14 @@
-"""`role`: each semantic role has its own slice of the codebook (T5VQVAE's "disentangled" codebook, done right).
+"""`role`: each semantic role has its own slice of the codebook (T5VQVAE's "disentangled" codebook, corrected).
 
-With R roles the K entries are cut in R + 1 slices of K // (R + 1): role r takes the nearest entry of slice r - 1, and
-positions without a role (0) that of the last slice, which also has the remainder. Codes are numbers in the whole table:
-the offset of the slice is added (the official code forgets it, so that every role indexes the first slice). Starts and
-revival keep to the slices as well. Everything else is `ema`.
+With R roles the K entries are cut into R + 1 slices of K // (R + 1). Role r takes the nearest entry of slice r - 1.
+Positions without a role (0) take the nearest entry of the last slice, which also has the remainder. Start and revival
+respect the slices too. Everything else is as in `ema`.
 
-Letters: N positions, M positions of all workers, R roles, K entries, D width of an entry, S entries a position takes.
+Difference from the official code: codes are numbers in the whole table, because the offset of the slice is added. The
+official code forgets the offset, so every role indexes the first slice.
+
+Letters: N positions, n positions of one slice, M positions of all workers, C code width, R roles, K entries, D width
+of an entry, S entries that a position takes.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from t5vqvae.quantizers.parts.revival import revive
 
 
 class RoleConfig(EMAConfig):
-    """A slice of the codebook for each role of the data."""
+    """A codebook with one slice for each role of the data."""
 
     name: Literal["role"] = "role"  # type: ignore[assignment]
     start: Start = setting("kmeans", description="where the entries of each slice start; states have no roles yet")
@@ -34,10 +37,10 @@ class RoleConfig(EMAConfig):
 
 
 class RoleQuantizer(EMAQuantizer):
-    """Nearest entry within the slice of the position's role.
+    """Takes the nearest entry within the slice of the position's role.
 
     Attributes:
-        slices: First entry and the one after the last, of each role in order, then of positions without a role.
+        slices: The first entry of each slice and the one after its last: the roles in order, then positions without.
     """
 
     config: RoleConfig
@@ -56,11 +59,11 @@ class RoleQuantizer(EMAQuantizer):
         self._window: slice | None = None
         self._learned_M = torch.empty(0, dtype=torch.int64)
 
-    def slice_of(self, roles_N: Tensor | None, num_positions: int, device: torch.device) -> Tensor:
-        """Returns the number of each position's slice; role 0, and None for the lot, mean the last one.
+    def _slice_of(self, roles_N: Tensor | None, num_positions: int, device: torch.device) -> Tensor:
+        """Returns the number of each position's slice: the last one for role 0, and for all if `roles_N` is None.
 
         Raises:
-            ValueError: If a role is not among those the quantizer was built for.
+            ValueError: If a role is not one of those that the quantizer was built for.
         """
         last = len(self.slices) - 1
         if roles_N is None:
@@ -70,7 +73,7 @@ class RoleQuantizer(EMAQuantizer):
         return torch.where(roles_N == 0, last, roles_N.long() - 1)
 
     def quantize_packed(self, inputs_NC: Tensor, roles_N: Tensor | None = None) -> Packed:
-        self._slice_N = self.slice_of(roles_N, inputs_NC.shape[0], inputs_NC.device)
+        self._slice_N = self._slice_of(roles_N, inputs_NC.shape[0], inputs_NC.device)
         try:
             return super().quantize_packed(inputs_NC)
         finally:
@@ -83,8 +86,10 @@ class RoleQuantizer(EMAQuantizer):
     def _choose(self, inputs_ND: Tensor, part: int, learning: bool) -> Tensor:
         codes_NS = torch.zeros(inputs_ND.shape[0], self.samples_per_input if learning else 1, dtype=torch.int64)
         codes_NS = codes_NS.to(inputs_ND.device)
+        slice_N = self._slice_N
+        assert slice_N is not None, "only quantize_packed calls this, after it has set the slices"
         for number, (first, end) in enumerate(self.slices):
-            places_n = (self._slice_N == number).nonzero().squeeze(-1)
+            places_n = (slice_N == number).nonzero().squeeze(-1)
             self._window = slice(first, end)
             try:
                 if len(places_n):
@@ -98,15 +103,15 @@ class RoleQuantizer(EMAQuantizer):
         self._learned_M = codes_M
 
     def _revive(self, table: int, inputs_MD: Tensor) -> None:
-        """Revives dead entries of each slice on inputs of its own role."""
-        where_MD = self.affines[table].inverse(inputs_MD) if self.affines else inputs_MD
+        """Revives dead entries of each slice on inputs of the slice's role, in place."""
+        stored_MD = self._as_stored(inputs_MD, table)
         entries_KD, counts_K = self.tables_QKD[table], self.counts_QK[table]
         for number, (first, end) in enumerate(self.slices):
             own_M = (self._learned_M >= first) & (self._learned_M < end)
             generator = self.generator(f"revive{table}-{number}")
-            revive(entries_KD[first:end], counts_K[first:end], where_MD[own_M], self.config.revive_below, generator)
+            revive(entries_KD[first:end], counts_K[first:end], stored_MD[own_M], self.config.revive_below, generator)
 
     @property
-    def _started_apart(self) -> list[tuple[int, int]]:
-        """Each slice starts from all the vectors, so that no role begins with a corner of the space."""
+    def _start_slices(self) -> list[tuple[int, int]]:
+        # Each slice starts from all start vectors, so that no role starts with a corner of the space.
         return self.slices

@@ -1,27 +1,27 @@
 """`sfvq`: the entries are the ordered corners of a curve that fills the states' space (Vali and Bäckström 2023).
 
-Training quantizes to a point of the curve: each segment gets one random point (1 - u_j) c_j + u_j c_{j+1}, u_j uniform,
-and a state takes the nearest of them; both corners learn. Two gradients:
+Training quantizes to a point of the curve. Each segment gets one random point (1 - u_j) c_j + u_j c_{j+1} with u_j
+uniform; a state takes the nearest of these points, and both corners of the segment learn. There are two gradients:
 
-- `noise`: noise substitution (NSVQ), as the papers train together with an autoencoder (arXiv 2410.20573): the decoder
-  sees h + ||h - q|| v / ||v|| with v ~ N(0, 1), exactly differentiable in h and q, and there is no loss term.
-- `straight_through`: the point itself, and the two terms of `vq`. The default, since it learns better on the project's
-  token task (`tests/benchmarks/quantizer_learning.py` has both).
+- `noise`: noise substitution (NSVQ), as in the papers' training with an autoencoder (arXiv 2410.20573). The decoder
+  reads h + ||h - q|| v / ||v|| with v ~ N(0, 1), exactly differentiable in h and q; there is no loss term.
+- `straight_through`: the point itself, with the two terms of `vq`. It is the default because it learns better on the
+  project's token task (`tests/benchmarks/quantizer_learning.py` compares both).
 
-The curve starts with a few corners and doubles: next to each corner, 1% along its segment, a new one is put. The
-papers start a fresh Adam at each doubling; here the optimizer's moments go on.
+The curve starts with a few corners and doubles: each corner gets a new one next to it, 1% along its segment.
+Difference from the papers: they start a fresh Adam at each doubling; here the optimizer keeps its moments.
 
-Rate: a point of a segment is a real number, so training and evaluation with `hard = False` (projection onto the two
-segments around the nearest corner, the nearer kept) have no finite rate. Evaluation is hard by default, the
-nearest corner, at most log2 K bits; compare the two and judge by the hard one. Neighbouring codes are close in space.
+Rate: a point of a segment is a real number, so training has no finite rate. Neither has evaluation with `hard = False`,
+which projects onto the two segments at the nearest corner and takes the nearer point. Evaluation with `hard = True`,
+the default, takes the nearest corner: at most log2 K bits. Compare the two, and judge by the hard result. Neighbouring
+codes are close in space.
 
-Letters: N positions, C code width, K corners at the end, k corners by now, S segments.
+Letters: N positions, n positions of one part, C code width, K corners at the end, k corners so far, S segments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -30,18 +30,18 @@ from torch import Tensor, nn
 
 from t5vqvae.config import setting
 from t5vqvae.errors import SettingError
-from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig
+from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig, SuggestedSpace
 from t5vqvae.quantizers.parts.assignment import nearest
 from t5vqvae.quantizers.parts.estimators import straight_through
 from t5vqvae.quantizers.parts.losses import mean_squared
 
 START_VECTORS = 10_000
 NEW_CORNER_AT = 0.01
-"""Where on its segment a new corner is put."""
+"""Position of a new corner on its segment, as a share of the segment's length."""
 
 
 class SFVQConfig(QuantizerConfig):
-    """Corners of a space-filling curve, grown by doubling."""
+    """Corners of a space-filling curve that grows by doubling."""
 
     name: Literal["sfvq"] = "sfvq"
     codebook_size: int = setting(1024, ge=4, description="K, corners at the end of the growth")
@@ -54,7 +54,7 @@ class SFVQConfig(QuantizerConfig):
     codebook_weight: float = setting(1.0, ge=0, description="weight of ||sg(h) - q||^2; gradient straight_through only")
     commitment_weight: float = setting(0.25, ge=0, description="of ||h - sg(q)||^2; gradient straight_through only")
 
-    space: ClassVar[Mapping[str, Any]] = {
+    space: ClassVar[SuggestedSpace] = {
         "codebook_size": {"type": "choice", "choices": [256, 512, 1024, 2048, 4096]},
         "double_every": {"type": "int", "low": 10, "high": 500, "log": True},
         "gradient": {"type": "choice", "choices": ["noise", "straight_through"]},
@@ -82,7 +82,10 @@ class SFVQConfig(QuantizerConfig):
 
 
 class SFVQQuantizer(Quantizer):
-    """Random points of the segments in training; in evaluation the nearest corner (the nearest point if not `hard`)."""
+    """Takes random points of segments in training, and the nearest corner in evaluation.
+
+    Evaluation with `hard = False` takes the nearest point of the curve.
+    """
 
     has_soft_form: ClassVar[bool] = True
 
@@ -94,20 +97,17 @@ class SFVQQuantizer(Quantizer):
         corners_KC = torch.randn(config.codebook_size, self.code_width, generator=self.generator("start"))
         self.corners_KC = nn.Parameter(corners_KC * self.code_width**-0.5)
         self.register_buffer("_num_corners", torch.tensor(config.first_corners))
-
-    @property
-    def gradient(self) -> str:
-        """Noise substitution is exact given the noise."""
-        return "exact" if self.config.gradient == "noise" else "straight_through"
+        # Noise substitution is exact for given noise.
+        self.gradient = "exact" if config.gradient == "noise" else "straight_through"
 
     @property
     def num_corners(self) -> int:
-        """k, the corners by now."""
+        """k, the number of corners so far."""
         return int(self._num_corners)
 
     @property
     def curve_kC(self) -> Tensor:
-        """The corners by now, in the order of the curve."""
+        """The corners so far, in the order of the curve."""
         return self.corners_KC[: self.num_corners]
 
     def quantize_packed(self, inputs_NC: Tensor, roles_N: Tensor | None = None) -> Packed:
@@ -122,7 +122,7 @@ class SFVQQuantizer(Quantizer):
         return F.embedding(codes_NQ[:, 0], self.corners_KC)
 
     def _dithered(self, inputs_NC: Tensor) -> Packed:
-        """One random point a segment, the nearest of them for each state; its code is the nearer end's."""
+        """Draws one point in each segment and quantizes each state to the nearest; its code is the nearer corner's."""
         left_SC, right_SC = self.curve_kC[:-1], self.curve_kC[1:]
         u_S1 = torch.rand(left_SC.shape[0], 1, device=inputs_NC.device)
         points_SC = torch.lerp(left_SC, right_SC, u_S1)
@@ -130,7 +130,7 @@ class SFVQQuantizer(Quantizer):
         points_NC = F.embedding(segments_N, points_SC)
         codes_N1 = (segments_N + (u_S1[segments_N, 0] > 0.5)).unsqueeze(-1)
         if self.config.gradient == "noise":
-            return Packed(substitute_noise(inputs_NC, points_NC), codes_N1)
+            return Packed(_substitute_noise(inputs_NC, points_NC), codes_N1)
         terms = {
             "codebook": self.config.codebook_weight * mean_squared(inputs_NC.detach(), points_NC),
             "commitment": self.config.commitment_weight * mean_squared(inputs_NC, points_NC.detach()),
@@ -143,7 +143,7 @@ class SFVQQuantizer(Quantizer):
 
     @torch.no_grad()
     def start(self, vectors_NC: Tensor, embeddings_VE: Tensor | None = None) -> None:
-        """Puts the first corners on the means of the vectors' quantiles by length."""
+        """Sorts the vectors by length, cuts them into equal parts, and puts a first corner on the mean of each."""
         order_N = vectors_NC.float().norm(dim=-1).argsort()
         parts = vectors_NC.float()[order_N].tensor_split(self.num_corners)
         self.corners_KC[: self.num_corners] = torch.stack([part_nC.mean(0) for part_nC in parts])
@@ -157,15 +157,18 @@ class SFVQQuantizer(Quantizer):
             self._num_corners.mul_(2)
 
 
-def substitute_noise(inputs_NC: Tensor, points_NC: Tensor) -> Tensor:
-    """Returns h + ||h - q|| v / ||v||, v ~ N(0, 1): NSVQ, Vali and Bäckström 2022."""
+def _substitute_noise(inputs_NC: Tensor, points_NC: Tensor) -> Tensor:
+    """Returns h + ||h - q|| v / ||v|| with v ~ N(0, 1).
+
+    Source: NSVQ, Vali and Bäckström 2022.
+    """
     directions_NC = F.normalize(torch.randn_like(inputs_NC), dim=-1)
     errors_N1 = (inputs_NC - points_NC).square().sum(-1, keepdim=True).clamp_min(1e-20).sqrt()
     return inputs_NC + errors_N1 * directions_NC
 
 
 def nearest_point(inputs_NC: Tensor, curve_kC: Tensor, corners_N: Tensor) -> Tensor:
-    """Returns the nearest point on the two segments that meet in each state's nearest corner, shape (N, C)."""
+    """Returns the nearest point on the two segments at each state's nearest corner, shape (N, C)."""
     last = curve_kC.shape[0] - 1
     before_NC = _project(inputs_NC, curve_kC[(corners_N - 1).clamp_min(0)], curve_kC[corners_N])
     after_NC = _project(inputs_NC, curve_kC[corners_N], curve_kC[(corners_N + 1).clamp_max(last)])
@@ -176,7 +179,10 @@ def nearest_point(inputs_NC: Tensor, curve_kC: Tensor, corners_N: Tensor) -> Ten
 
 
 def doubled(curve_kC: Tensor) -> Tensor:
-    """Returns the curve with a new corner next to each, 1% along the segment that follows (the last: that precedes)."""
+    """Returns the curve with a new corner next to each corner, 1% along the segment that follows it.
+
+    The last corner has no such segment: its new corner is 1% along the segment before it.
+    """
     new_kC = torch.lerp(curve_kC, torch.cat([curve_kC[1:], curve_kC[-2:-1]]), NEW_CORNER_AT)
     pairs_k2C = torch.stack([curve_kC, new_kC], 1)
     pairs_k2C[-1] = pairs_k2C[-1].flip(0)
@@ -184,7 +190,7 @@ def doubled(curve_kC: Tensor) -> Tensor:
 
 
 def _project(inputs_NC: Tensor, left_NC: Tensor, right_NC: Tensor) -> Tensor:
-    """Returns the point of the segment from left to right that is nearest to the input; left where they coincide."""
+    """Returns the point between left and right that is nearest to each input; left if the two coincide."""
     along_NC = right_NC - left_NC
     squares_N1 = along_NC.square().sum(-1, keepdim=True)
     part_N1 = ((inputs_NC - left_NC) * along_NC).sum(-1, keepdim=True) / squares_N1.clamp_min(1e-20)

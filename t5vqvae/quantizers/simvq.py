@@ -1,9 +1,9 @@
 """`simvq`: the codebook is a learned linear map of a frozen random table (Zhu et al. 2024, SimVQ).
 
-entries = C W with C ~ N(0, 1 / D) frozen; only W learns, so every entry moves at every step and none dies alone.
-Loss: ||sg(h) - e||^2 + beta ||h - sg(e)||^2 with beta 0.25, straight-through or rotated.
+entries = C W, with C ~ N(0, 1 / D) frozen. Only W learns, so every entry moves at every step and no entry dies alone.
+Loss: ||sg(h) - e||^2 + beta ||h - sg(e)||^2 with beta 0.25. The gradient is straight-through or rotated.
 
-To make a variant with another frozen table, subclass and override `start` (see `aminoaseed.py`).
+For a variant with another frozen table, subclass and override `start` (see `aminoaseed.py`).
 
 Letters: N positions, C code width, Q codebooks, K entries, D width of an entry.
 """
@@ -11,14 +11,15 @@ Letters: N positions, C code width, Q codebooks, K entries, D width of an entry.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from t5vqvae.config import setting
-from t5vqvae.quantizers.base import Packed
-from t5vqvae.quantizers.codebook import CodebookConfig, CodebookQuantizer
+from t5vqvae.quantizers.base import Packed, SuggestedSpace
+from t5vqvae.quantizers.codebook import CodebookQuantizer
+from t5vqvae.quantizers.codebook_config import CodebookConfig
 from t5vqvae.quantizers.parts.losses import both_ways
 
 
@@ -35,7 +36,7 @@ class SimVQConfig(CodebookConfig):
         "affine": "must be null: the learned map scales already",
     }
 
-    space: ClassVar[Mapping[str, Any]] = {
+    space: ClassVar[SuggestedSpace] = {
         "codebook_size": {"type": "int", "low": 256, "high": 65536, "log": True},
         "commitment_weight": {"type": "float", "low": 0.01, "high": 2.0, "log": True},
         "codebook_weight": {"type": "float", "low": 0.1, "high": 10.0, "log": True},
@@ -46,7 +47,7 @@ class SimVQConfig(CodebookConfig):
 
 
 class SimVQQuantizer(CodebookQuantizer):
-    """Nearest entry of the mapped table; the map is the parameter, the table a buffer."""
+    """Takes the nearest entry of the mapped table; the map is a parameter, the table a buffer."""
 
     config: SimVQConfig
     bias: ClassVar[bool] = False
@@ -73,7 +74,7 @@ class SimVQQuantizer(CodebookQuantizer):
         return tables_QKD + self.bias_Q1D if self.bias else tables_QKD
 
     def quantize_packed(self, inputs_NC: Tensor, roles_N: Tensor | None = None) -> Packed:
-        """Maps the table once a call, for the choice and for the entries."""
+        """Maps the table once a call, for both the choice and the entries."""
         self._mapped_QKD = self._mapped()
         try:
             return super().quantize_packed(inputs_NC, roles_N)

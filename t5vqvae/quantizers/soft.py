@@ -1,18 +1,19 @@
 """`soft`: the state becomes an average of entries, weighted by closeness (the streamline paper's "differentiable" VQ).
 
-p = softmax((-||x - e||^2 + Gumbel noise) / temperature), quantized = p E, and no loss term: the gradient is exact.
-The paper (arXiv 2311.06212) keeps temperature 10 and the noise for ever, also in evaluation, and never makes the
-choice hard; its good reconstructions are those of a continuous bottleneck. Hence two results here: evaluation takes the
-nearest entry while `hard` is True, and the noiseless average, whose rate has no bound, while it is False.
-`temperature: 10, last_temperature: 10` is the paper's setting; a falling temperature closes the gap between the two.
+p = softmax((-||x - e||^2 + Gumbel noise) / temperature), quantized = p E, without a loss term: the gradient is exact.
+Source: arXiv 2311.06212. The paper keeps temperature 10 and the noise throughout, also in evaluation, and never makes
+the choice hard: its good reconstructions come from a continuous bottleneck.
+
+Difference from the paper: evaluation has two results. It takes the nearest entry if `hard` is True, and the average
+without noise, whose rate has no bound, if `hard` is False. `temperature: 10, last_temperature: 10` is the paper's
+setting; a falling temperature closes the gap between the two results.
 
 Letters: N positions, C code width, K entries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,14 +21,14 @@ from torch import Tensor, nn
 
 from t5vqvae.config import setting
 from t5vqvae.quantizers.annealing import AnnealedConfig, AnnealedQuantizer
-from t5vqvae.quantizers.base import Packed
+from t5vqvae.quantizers.base import Gradient, Packed, SuggestedSpace
 from t5vqvae.quantizers.parts.assignment import nearest
 from t5vqvae.quantizers.parts.initialization import kmeans, num_vectors_for, sample_rows
 from t5vqvae.quantizers.parts.relaxation import Relaxation, choose, negative_distances
 
 
 class SoftConfig(AnnealedConfig):
-    """Averages of entries in training, the nearest entry (or the average) in evaluation."""
+    """Averages of entries in training; the nearest entry (or the average) in evaluation."""
 
     name: Literal["soft"] = "soft"
     temperature: float = setting(10.0, gt=0, description="first temperature")
@@ -35,7 +36,7 @@ class SoftConfig(AnnealedConfig):
     noise: bool = setting(True, description="Gumbel noise in training")
     start: Literal["random", "kmeans"] = setting("kmeans", description="random: N(0, 4), as in the paper")
 
-    space: ClassVar[Mapping[str, Any]] = {
+    space: ClassVar[SuggestedSpace] = {
         "codebook_size": {"type": "int", "low": 256, "high": 22000, "log": True},
         "temperature": {"type": "float", "low": 1.0, "high": 20.0, "log": True},
         "last_temperature": {"type": "float", "low": 0.01, "high": 1.0, "log": True},
@@ -47,11 +48,14 @@ class SoftConfig(AnnealedConfig):
 
 
 class SoftQuantizer(AnnealedQuantizer):
-    """Soft in training; in evaluation hard or soft, as `hard` says. Codes are the nearest entries in either case."""
+    """Returns averages in training; in evaluation entries or averages, depending on `hard`.
+
+    The codes are the nearest entries in every case.
+    """
 
     config: SoftConfig
     has_soft_form: ClassVar[bool] = True
-    gradient: ClassVar[str] = "exact"
+    gradient: Gradient = "exact"
 
     def __init__(self, config: SoftConfig, model_width: int, seed: int) -> None:
         super().__init__(config, model_width, seed)

@@ -1,20 +1,21 @@
 """`vq`: the codebook learns by gradient (van den Oord et al. 2017, equation 3).
 
-Loss: codebook term ||sg(h) - e||^2 plus the commitment term ||h - sg(e)||^2 times its weight, both as means. With
-`commitment_on=codebook` the two weights change places (VQGAN's released code, its "legacy" form).
+Loss: the codebook term ||sg(h) - e||^2 and the commitment term ||h - sg(e)||^2, each a mean times its weight. With
+`commitment_on=codebook` the two terms swap their weights (the "legacy" form of VQGAN's released code).
 
 Letters: Q codebooks, K entries, D width of an entry, N positions, C code width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from t5vqvae.config import setting
-from t5vqvae.quantizers.codebook import CodebookConfig, CodebookQuantizer
+from t5vqvae.quantizers.base import SuggestedSpace
+from t5vqvae.quantizers.codebook import CodebookQuantizer
+from t5vqvae.quantizers.codebook_config import CodebookConfig
 from t5vqvae.quantizers.parts.losses import both_ways
 
 
@@ -25,7 +26,7 @@ class VQConfig(CodebookConfig):
     codebook_weight: float = setting(1.0, gt=0, description="weight of ||sg(h) - e||^2, which moves the entries")
 
     learns_by_gradient: ClassVar[bool] = True
-    space: ClassVar[Mapping[str, Any]] = {
+    space: ClassVar[SuggestedSpace] = {
         "codebook_size": {"type": "int", "low": 256, "high": 22000, "log": True},
         "commitment_weight": {"type": "float", "low": 0.01, "high": 2.0, "log": True},
         "codebook_weight": {"type": "float", "low": 0.1, "high": 10.0, "log": True},
@@ -36,7 +37,7 @@ class VQConfig(CodebookConfig):
 
 
 class VQQuantizer(CodebookQuantizer):
-    """Nearest entry; the entries are parameters."""
+    """Takes the nearest entry; the entries are parameters."""
 
     config: VQConfig
 

@@ -1,1 +1,1 @@
-"""The parts that quantizers share: assignment, initialization, estimators, revival, losses, usage."""
+"""The parts that quantizers share, one file each, from the assignment of entries to the measures of their use."""

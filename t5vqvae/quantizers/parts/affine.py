@@ -1,8 +1,8 @@
-"""Affine reparametrisation: the table is read as s e + b, one s and b for all entries, so that even entries that win
-nothing follow the inputs' distribution.
+"""Affine reparametrisation: entries are read as s e + b, with one s and b for the whole table.
 
-Two forms: `learned` s and b (by gradient, through the codebook term), and `moments`, where s and b carry the running
-moments of the table over to those of the inputs: s = sqrt(var_x / var_e), b = mean_x - s mean_e.
+So entries that win nothing follow the distribution of the inputs too. There are two forms: `learned`, where s and b
+learn by gradient through the codebook term, and `moments`, where they map the running moments of the table to those of
+the inputs: s = sqrt(var_x / var_e), b = mean_x - s mean_e.
 
 Source: Huh et al. 2023, arXiv 2305.08842, section 4.1 (factor 10 of the learning rate, momentum .1).
 
@@ -23,7 +23,7 @@ TINY_VARIANCE = 1e-12
 
 
 class Affine(nn.Module):
-    """Reads entries as s e + b; `inverse` takes inputs to where the entries live."""
+    """Reads entries as s e + b; `inverse` maps inputs to the coordinates of the stored entries."""
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """Returns s and b, each of shape (D,)."""
@@ -39,14 +39,14 @@ class Affine(nn.Module):
         return (inputs_MD - shift_D) / scale_D
 
     def follow(self, inputs_MD: Tensor, table_KD: Tensor) -> None:
-        """Takes note of a step's inputs (of all workers) and of the table."""
+        """Updates the moments from a step's inputs (of all workers) and the table; does nothing without moments."""
 
     def reset(self, table_KD: Tensor) -> None:
-        """Makes s = 1 and b = 0 for a table that was just placed among the inputs."""
+        """Sets s = 1 and b = 0, for a table that was just placed among the inputs."""
 
 
-class LearnedAffine(Affine):
-    """s = 1 + 10 scale and b = 10 shift, with parameters that start at zero."""
+class _LearnedAffine(Affine):
+    """Learns s = 1 + 10 scale and b = 10 shift; both parameters start at zero."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -62,8 +62,13 @@ class LearnedAffine(Affine):
         self.shift_D.zero_()
 
 
-class MomentsAffine(Affine):
-    """s and b from running moments; until the first step's inputs were seen they are 1 and 0."""
+class _MomentsAffine(Affine):
+    """Computes s and b from running moments; before the first step they are 1 and 0."""
+
+    input_mean_D: Tensor
+    table_mean_D: Tensor
+    input_variance_D: Tensor
+    table_variance_D: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -89,10 +94,10 @@ class MomentsAffine(Affine):
     @torch.no_grad()
     def reset(self, table_KD: Tensor) -> None:
         mean_D, variance_D = table_KD.mean(0), table_KD.var(0, correction=0)
-        for of in (self.input_mean_D, self.table_mean_D):
-            of.copy_(mean_D)
-        for of in (self.input_variance_D, self.table_variance_D):
-            of.copy_(variance_D)
+        for moment_D in (self.input_mean_D, self.table_mean_D):
+            moment_D.copy_(mean_D)
+        for moment_D in (self.input_variance_D, self.table_variance_D):
+            moment_D.copy_(variance_D)
 
 
-AFFINES: dict[str, type[Affine]] = {"learned": LearnedAffine, "moments": MomentsAffine}
+AFFINES: dict[str, type[Affine]] = {"learned": _LearnedAffine, "moments": _MomentsAffine}

@@ -1,9 +1,8 @@
-"""Assignment of positions to codebook entries: the nearest one, without an N x K matrix that outlives a block.
+"""Assignment of positions to their nearest codebook entry, without a whole N x K matrix of distances.
 
-The squared distance is ||x||^2 - 2 x.e + ||e||^2, and ||x||^2 moves no minimum: one matrix product a block. The table
-is walked in blocks of entries, so that their norms and scores are read back while they are still in the cache, and a
-running minimum is all that stays. On a CPU the product goes through oneDNN (float32, `to_mkldnn`): at these shapes it
-takes less than half of what `addmm` takes where the installed BLAS does not use the widest instructions.
+The squared distance is ||x||^2 - 2 x.e + ||e||^2, and ||x||^2 does not move the minimum: one matrix product a block is
+enough. The loop goes over blocks of entries, so that their norms and scores are read while they are still in the
+cache, and keeps only a running minimum.
 
 Letters: N positions, K entries, D width of an entry, n positions of one block, k entries of one block, U entries that
 occur.
@@ -19,19 +18,19 @@ from torch import Tensor
 
 ROWS_PER_BLOCK = 1024
 ENTRIES_PER_BLOCK = 1024
-"""On a CPU a block of scores takes 4 MB at the most."""
+"""On a CPU a block of scores takes at most 4 MB (float32)."""
 MAX_GPU_SCORES = 1 << 24
-"""How many scores are alive at once on other devices, where small blocks leave the device idle: 64 MB."""
+"""Scores in memory at once on other devices, where small blocks leave the device idle: 64 MB in float32."""
 
 
 @torch.no_grad()
 def nearest(inputs_ND: Tensor, table_KD: Tensor, unit: bool = False) -> Tensor:
-    """Returns the index of the nearest entry of each input, int64, shape (N,); of several as near, the first.
+    """Returns the index of each input's nearest entry, int64, shape (N,); the first of equally near ones.
 
     Args:
         inputs_ND: Any float type; the scores are float32.
         table_KD: The entries.
-        unit: Compare with the entries scaled to unit length (cosine, if the inputs have unit length).
+        unit: Scale the entries to unit length first (cosine distance, if the inputs have unit length).
     """
     inputs_ND, table_KD = inputs_ND.detach().float(), table_KD.detach().float()
     rows = [(start, _operand(-2.0 * part_nD)) for start, part_nD in _blocks(inputs_ND, _num_rows(inputs_ND))]
@@ -50,7 +49,7 @@ def nearest(inputs_ND: Tensor, table_KD: Tensor, unit: bool = False) -> Tensor:
 
 @torch.no_grad()
 def squared_distances(inputs_nD: Tensor, table_KD: Tensor, unit: bool = False) -> Tensor:
-    """Returns all squared distances, shape (n, K), float32, not below 0: for a few rows at a time."""
+    """Returns all squared distances, shape (n, K), float32, at least 0; meant for a few rows at a time."""
     inputs_nD, table_KD = inputs_nD.detach().float(), table_KD.detach().float()
     scores_nK = inputs_nD.new_empty(inputs_nD.shape[0], table_KD.shape[0])
     if not inputs_nD.shape[0]:
@@ -62,10 +61,10 @@ def squared_distances(inputs_nD: Tensor, table_KD: Tensor, unit: bool = False) -
 
 
 def mean_by_code(inputs_ND: Tensor, codes_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums up the inputs of each code that occurs; no one-hot matrix, no table of size K.
+    """Averages the inputs of each code that occurs, without a one-hot matrix or a table of size K.
 
     Returns:
-        The codes that occur (U,), how many inputs each has (U,) as float32, and the mean of those inputs (U, D).
+        The codes that occur (U,), the number of inputs of each (U,) in the inputs' type, and their mean (U, D).
     """
     touched_U, place_N, counts_U = codes_N.unique(return_inverse=True, return_counts=True)
     sums_UD = inputs_ND.new_zeros(touched_U.numel(), inputs_ND.shape[-1]).index_add_(0, place_N, inputs_ND)
@@ -89,13 +88,15 @@ def _blocks(rows_ND: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
 
 
 def _block_operands(block_kD: Tensor, unit: bool) -> tuple[Tensor, Tensor]:
-    """Returns the entries of a block and their squared norms, ready for the product."""
+    """Returns the entries of a block and their squared norms, both ready for the product."""
     block_kD = F.normalize(block_kD, dim=-1) if unit else block_kD
     return _operand(block_kD), _operand(torch.linalg.vector_norm(block_kD, dim=-1).square_())
 
 
 def _operand(tensor: Tensor) -> Tensor:
-    """Returns the tensor in the layout that the fastest product of its device takes."""
+    """Returns the tensor in the layout of its device's fastest matrix product."""
+    # oneDNN in float32: at these shapes it takes less than half the time of `addmm`, if the installed BLAS does not use
+    # the widest instructions.
     eager_cpu = tensor.device.type == "cpu" and not torch.compiler.is_compiling()
     return tensor.to_mkldnn() if eager_cpu and torch.backends.mkldnn.is_available() else tensor
 

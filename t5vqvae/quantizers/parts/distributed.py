@@ -1,18 +1,17 @@
-"""What quantizers need of the other workers: gathered positions, summed counts.
+"""Collectives of the quantizers: gathered positions and summed counts of all workers.
 
-Positions are gathered (N x D a worker) rather than codebook tables reduced (K x D): with K = 22,000 entries a batch is
-thirty times smaller than the table. Without a process group everything is the identity.
+Positions are gathered (N x D a worker) instead of codebook tables reduced (K x D), because with K = 22,000 entries a
+batch is thirty times smaller than the table. Without a process group every function is the identity.
 
 Letters: N positions of this worker, M of all workers, D width.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 
 def num_workers() -> int:
@@ -21,14 +20,14 @@ def num_workers() -> int:
 
 
 def gather_rows(rows_ND: Tensor) -> Tensor:
-    """Returns the rows of all workers in rank order, shape (M, D); N may differ between workers, and be 0."""
+    """Returns the rows of all workers in rank order, shape (M, D); N may differ between workers and be 0."""
     return gather_together(rows_ND)[0]
 
 
 def gather_together(*tensors: Tensor) -> list[Tensor]:
-    """Returns the rows of all workers in rank order, of several tensors that have N rows each.
+    """Returns the rows of all workers in rank order, for several tensors of N rows each.
 
-    N may differ between workers, and be 0; every worker must call, with the same widths and types.
+    N may differ between workers and be 0. Every worker must call it, with the same widths and types.
     """
     if num_workers() == 1:
         return list(tensors)
@@ -39,9 +38,9 @@ def gather_together(*tensors: Tensor) -> list[Tensor]:
 def sum_over_workers(tensor: Tensor) -> Tensor:
     """Returns the sum over all workers, with a gradient to each worker's own part.
 
-    The backward pass is a collective too: each worker must have a gradient path to its part, even an empty one. It
-    adds up the workers' gradients, so the mean over workers that data-parallel training takes afterwards gives the
-    gradient of the one global value.
+    The backward pass is a collective too: every worker needs a gradient path to its part, even to an empty one. It
+    adds up the workers' gradients. Data-parallel training then takes the mean over workers, which gives the gradient of
+    the one global value.
     """
     if num_workers() == 1:
         return tensor
@@ -50,13 +49,13 @@ def sum_over_workers(tensor: Tensor) -> Tensor:
 
 class _SumOverWorkers(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, tensor: Tensor) -> Tensor:
         total = tensor.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:
         total = grad.contiguous().clone()
         dist.all_reduce(total)
         return total
@@ -71,7 +70,8 @@ def _lengths(rows_ND: Tensor) -> list[int]:
 
 
 def _gather(rows_ND: Tensor, lengths: list[int]) -> Tensor:
-    """Gathers rows padded to the longest worker's (collectives want equal shapes) and drops the padding."""
+    """Returns the rows of all workers in rank order; `lengths` gives the number of rows of each."""
+    # `all_gather` needs equal shapes: pad to the longest worker's rows, gather, and remove the padding.
     longest = max(lengths)
     padded = rows_ND.contiguous()
     if padded.shape[0] < longest:

@@ -1,4 +1,4 @@
-"""Where a codebook starts: among encoder states of several batches, or at the backbone's token embeddings.
+"""Start of a codebook: entries from encoder states of several batches, or from the backbone's token embeddings.
 
 To add a start, write a function from a pool of vectors to K entries and name it in `place_entries`.
 
@@ -17,16 +17,16 @@ from t5vqvae.quantizers.parts.assignment import mean_by_code, nearest, squared_d
 
 Start = Literal["random", "states", "kmeans", "kmeans++", "spherical_kmeans++", "embeddings"]
 VECTORS_PER_CODE = 20
-"""k-means wants 10 to 50 vectors a code; a single batch gives a few hundred and leaves most codes empty."""
+"""k-means needs 10 to 50 vectors a code; a single batch gives a few hundred and leaves most codes empty."""
 MAX_START_VECTORS = 200_000
 NOISE = 1e-3
-"""Length of the noise that tells repeated vectors apart, as a share of the vectors' standard deviation."""
+"""Noise that separates repeated vectors, as a share of the vectors' standard deviation."""
 MAX_ROUNDS = 512
-"""k-means++ is exact up to so many entries; beyond, each round draws several centres from the same distribution."""
+"""k-means++ is exact up to this many entries; beyond, each round draws several centres from one distribution."""
 
 
 def num_vectors_for(codebook_size: int) -> int:
-    """Returns how many encoder states a k-means start of `codebook_size` entries wants."""
+    """Returns the number of encoder states that a k-means start of `codebook_size` entries needs."""
     return min(VECTORS_PER_CODE * codebook_size, max(MAX_START_VECTORS, 2 * codebook_size))
 
 
@@ -34,15 +34,15 @@ def num_vectors_for(codebook_size: int) -> int:
 def place_entries(
     start: Start, pool_MD: Tensor, num_entries: int, num_iterations: int, generator: torch.Generator, unit: bool = False
 ) -> Tensor:
-    """Returns the entries, shape (K, D), that `start` makes of a pool of vectors.
+    """Returns the entries that `start` makes from a pool of vectors, shape (K, D).
 
     Args:
-        start: `states` and `embeddings` take random vectors of the pool; the others cluster it.
+        start: `states` and `embeddings` take random vectors of the pool; the other values cluster it.
         pool_MD: At least one vector; encoder states, or token embeddings.
-        num_entries: K; beyond M, vectors are repeated with a little noise.
+        num_entries: K; if it is more than M, vectors are repeated with a little noise.
         num_iterations: Lloyd iterations of the clustering starts.
         generator: The same on all workers.
-        unit: Cluster by direction alone (cosine distance).
+        unit: Compare with entries at unit length (cosine distance).
 
     Raises:
         ValueError: If the pool is empty.
@@ -60,9 +60,9 @@ def place_entries(
 def kmeans(
     vectors_MD: Tensor, table_KD: Tensor, num_iterations: int, generator: torch.Generator, unit: bool = False
 ) -> Tensor:
-    """Runs Lloyd's algorithm from `table_KD` and returns the centroids, shape (K, D).
+    """Returns the centroids of Lloyd's algorithm, shape (K, D), started at `table_KD`.
 
-    An entry that wins no vector is put near a random vector, so that none stays empty for long and none equals another.
+    An entry that wins no vector moves near a random vector, so that no entry stays empty for long or equals another.
     """
     table_KD = table_KD.clone()
     for _ in range(num_iterations):
@@ -76,9 +76,10 @@ def kmeans(
 
 
 def spherical_kmeans(vectors_MD: Tensor, num_entries: int, num_iterations: int, generator: torch.Generator) -> Tensor:
-    """Clusters directions and gives each centroid's direction the mean length of its cluster's vectors.
+    """Clusters the directions and scales each centroid to the mean length of its cluster's vectors.
 
-    Vectors are scaled to unit length, clustered by k-means++ and Lloyd, and the centroids scaled to unit length again.
+    Vectors are scaled to unit length and clustered by k-means++ and Lloyd's algorithm; the centroids are scaled to unit
+    length before they get the mean length.
 
     Source: CLVQ-VAE, arXiv 2506.20040, "scaled-spherical k-means++".
     """
@@ -93,11 +94,11 @@ def spherical_kmeans(vectors_MD: Tensor, num_entries: int, num_iterations: int, 
 
 
 def kmeans_plus_plus(vectors_MD: Tensor, num_entries: int, generator: torch.Generator) -> Tensor:
-    """Returns vectors drawn one after the other with probability proportional to D^2, the squared distance to the
-    nearest one already drawn; shape (K, D).
+    """Draws K of the vectors, far apart from each other, and returns them, shape (K, D).
 
-    With K beyond `MAX_ROUNDS` each round draws K / `MAX_ROUNDS` of them at once: the same distribution a round, as in
-    k-means|| (Bahmani et al. 2012), which keeps the cost at that of about one Lloyd iteration.
+    They are drawn one after the other. The probability is proportional to the squared distance to the nearest vector
+    drawn so far. With K beyond `MAX_ROUNDS` each round draws K / `MAX_ROUNDS` vectors from one distribution, as in
+    k-means|| (Bahmani et al. 2012), which keeps the cost near that of one Lloyd iteration.
 
     Source: Arthur and Vassilvitskii 2007.
     """
@@ -123,7 +124,10 @@ def _nearest_squared(vectors_MD: Tensor, centres_bD: Tensor) -> Tensor:
 
 
 def _draw(distances_M: Tensor, drawn: Tensor, num: int, generator: torch.Generator) -> Tensor:
-    """Draws `num` different vectors in proportion to `distances_M`; any not yet drawn once no distance is left."""
+    """Draws up to `num` different vectors in proportion to `distances_M`, and returns their numbers.
+
+    If fewer than `num` distances are above 0, all vectors not drawn yet are equally likely.
+    """
     weights_M = distances_M.double().cpu()
     if int((weights_M > 0).sum()) < num:
         weights_M = torch.ones_like(weights_M)
@@ -134,11 +138,11 @@ def _draw(distances_M: Tensor, drawn: Tensor, num: int, generator: torch.Generat
 
 
 def sample_rows(vectors_MD: Tensor, num_rows: int, generator: torch.Generator) -> Tensor:
-    """Returns random rows, without repetition while there are enough; else all, and repeated ones with a little noise.
+    """Returns random rows without repetition; if there are too few, all rows and repeated ones with noise.
 
     Args:
         vectors_MD: At least one vector.
-        num_rows: How many.
+        num_rows: The number of rows to return.
         generator: The same on all workers.
     """
     num_vectors, order_M = vectors_MD.shape[0], canonical_order(vectors_MD)
@@ -151,10 +155,8 @@ def sample_rows(vectors_MD: Tensor, num_rows: int, generator: torch.Generator) -
 
 
 def canonical_order(vectors_MD: Tensor) -> Tensor:
-    """Returns an order of the vectors that depends on their values alone, so that any split over workers gives it.
-
-    By one fixed projection: vectors that rounding could swap are all but equal, and it does not matter which is taken.
-    """
+    """Returns an order of the vectors that depends on their values alone, not on their split over workers."""
+    # One fixed projection: rounding can swap only vectors that are almost equal, for which the order does not matter.
     direction_D = torch.arange(1, vectors_MD.shape[-1] + 1, device=vectors_MD.device, dtype=vectors_MD.dtype).sin()
     return (vectors_MD @ direction_D).argsort(stable=True)
 

@@ -1,7 +1,7 @@
-"""Choosing an entry by logits: Gumbel noise, a temperature, and the softmax whose gradient stands in for the choice.
+"""Choice of an entry by logits: Gumbel noise, a temperature, and the softmax whose gradient replaces the choice's.
 
-Shared by the variants that choose by logits (`gumbel`, `soft`, `hypervq`). An N x K matrix of logits is alive for one
-chunk of positions at a time, and is computed again in the backward pass instead of being kept.
+Shared by the variants that choose by logits (`gumbel`, `soft`, `hypervq`). Logits are in memory for one chunk of
+positions at a time; the backward pass computes them again instead of keeping an N x K matrix.
 
 Letters: N positions, n positions of one chunk, K entries, C width of an input, D width of an entry.
 """
@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from t5vqvae.quantizers.parts.distributed import sum_over_workers
 
 MAX_SCORES = 1 << 22
-"""How many logits are alive at once: 16 MB in float32."""
+"""Logits in memory at once: 16 MB in float32."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Relaxation:
 
     Attributes:
         temperature: Divides the (noisy) logits in the softmax that carries the gradient.
-        noise: Whether Gumbel noise is added to the logits: a sample instead of the most likely entry.
-        forward_temperature: Divides the logits before the noise; another value than 1 decouples the choice from the
-            gradient, and then the gradient's softmax sees no noise.
+        noise: Whether Gumbel noise is added to the logits: a sample instead of the likeliest entry.
+        forward_temperature: Divides the logits before the noise is added. With a value, the softmax of the gradient
+            gets the plain logits without noise; None: one softmax, with the noise, for both.
     """
 
     temperature: float
@@ -39,12 +39,12 @@ class Relaxation:
 
 @dataclass(frozen=True)
 class Choice:
-    """What came of it.
+    """The result of choosing an entry for N inputs.
 
     Attributes:
         codes_N: The chosen entries, int64.
-        mixed_ND: The entries averaged with the softmax's weights.
-        mass_K: The softmax of the plain logits summed over positions, shape (K,); its mean is the marginal.
+        mixed_ND: The averages of all entries with the softmax's weights.
+        mass_K: The softmax of the plain logits, summed over positions; divided by N it is the marginal.
     """
 
     codes_N: Tensor
@@ -58,7 +58,7 @@ def choose(inputs_NC: Tensor, logits: Callable[[Tensor], Tensor], entries_KD: Te
     Args:
         inputs_NC: N may be 0.
         logits: Maps (n, C) to (n, K); larger is likelier.
-        entries_KD: What is averaged; give it detached where the mixture shall move the logits alone.
+        entries_KD: The entries to average; pass them detached if the average must train the logits alone.
         relaxation: Noise and temperatures.
     """
 
@@ -74,16 +74,16 @@ def choose(inputs_NC: Tensor, logits: Callable[[Tensor], Tensor], entries_KD: Te
 
 
 def likeliest(inputs_NC: Tensor, logits: Callable[[Tensor], Tensor], num_entries: int) -> Tensor:
-    """Returns the entry with the largest logit for each input, int64, shape (N,): the choice without noise."""
+    """Returns the entry with the largest logit for each input, int64, shape (N,), without noise."""
     with torch.no_grad():
         parts = inputs_NC.split(max(1, MAX_SCORES // num_entries))
         return torch.cat([logits(part_nC).argmax(-1) for part_nC in parts])
 
 
 def straight_through_mixture(entries_ND: Tensor, mixed_ND: Tensor) -> Tensor:
-    """Returns the chosen entries, to the bit, with the gradient of entries and mixture.
+    """Returns the chosen entries, bitwise equal, with the gradients of both entries and mixture.
 
-    Give the mixture of detached entries: the entries then learn as the chosen ones, the logits through the mixture.
+    Pass the mixture of detached entries: entries then learn only where they were chosen, logits through the mixture.
     """
     return entries_ND + (mixed_ND - mixed_ND.detach())
 
@@ -93,8 +93,8 @@ def marginal_perplexity(mass_K: Tensor, num_positions: int, over_workers: bool) 
 
     Args:
         mass_K: Probability mass of each entry, summed over this worker's positions.
-        num_positions: How many those are; 0 is fine where others have some.
-        over_workers: Sum over all workers first, a collective that each of them must then enter.
+        num_positions: The number of this worker's positions; may be 0.
+        over_workers: Sum over all workers first; every worker must then call this function, with the same value.
     """
     total = mass_K.new_tensor(float(num_positions))
     if over_workers:
@@ -103,12 +103,12 @@ def marginal_perplexity(mass_K: Tensor, num_positions: int, over_workers: bool) 
 
 
 def entropy(p_K: Tensor) -> Tensor:
-    """Returns the entropy in nats over the last dimension; 0 log 0 is 0, and so is its gradient."""
+    """Returns the entropy in nats over the last dimension; 0 log 0 and its gradient are 0."""
     return -(p_K * p_K.clamp_min(torch.finfo(p_K.dtype).tiny).log()).sum(-1)
 
 
 def negative_distances(inputs_nD: Tensor, entries_KD: Tensor) -> Tensor:
-    """Returns -||x - e||^2 for each pair, shape (n, K), with gradients to both."""
+    """Returns -||x - e||^2 of each pair, shape (n, K), with gradients to inputs and entries."""
     squares_n1 = inputs_nD.square().sum(-1, keepdim=True)
     return 2.0 * inputs_nD @ entries_KD.T - entries_KD.square().sum(-1) - squares_n1
 
@@ -116,7 +116,7 @@ def negative_distances(inputs_nD: Tensor, entries_KD: Tensor) -> Tensor:
 def annealed(first: float, last: float, num_steps: int, step: int, shape: str = "exponential") -> float:
     """Returns the temperature after `step` updates: from `first` to `last` in `num_steps`, then constant.
 
-    `exponential` multiplies by a constant each step (wav2vec 2.0); `cosine` is half a cosine wave (DALL-E).
+    `exponential` multiplies by a constant at each step (wav2vec 2.0); `cosine` follows half a cosine wave (DALL-E).
     """
     part = min(1.0, step / num_steps)
     if shape == "cosine":
@@ -135,5 +135,5 @@ def _relax(logits_nK: Tensor, relaxation: Relaxation) -> tuple[Tensor, Tensor]:
 
 
 def gumbel_noise(like: Tensor) -> Tensor:
-    """Returns standard Gumbel noise of the shape of `like`, drawn from torch's own generator."""
+    """Returns standard Gumbel noise in the shape of `like`, drawn from torch's default generator."""
     return -torch.empty_like(like).exponential_().log()

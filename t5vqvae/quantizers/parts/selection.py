@@ -1,10 +1,10 @@
-"""Selection: which entry, or which entries, an input takes while training. In evaluation it is always the nearest.
+"""Selection: which entry, or entries, an input takes in training; in evaluation it takes the nearest.
 
-Sampling draws from torch's own generator (each worker's differs; a checkpoint keeps its state), so a resumed run
-repeats an uninterrupted one.
+Sampling draws from torch's default generator, which differs between workers. A checkpoint keeps the generator's state,
+so a resumed run draws the same numbers as an uninterrupted one.
 
-Letters: N positions, n positions of one block, K entries, D width of an entry, S entries an input takes (their mean is
-passed on), k candidates.
+Letters: N positions, n positions of one block, K entries, D width of an entry, S entries that an input takes (their
+mean is passed on), k candidates.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from t5vqvae.quantizers.parts.assignment import squared_distances
 
 Selection = Literal["nearest", "topk", "multi"]
 MAX_SCORES = 1 << 22
-"""How many distances are alive at once: 16 MB."""
+"""Distances in memory at once: 16 MB in float32."""
 
 
 @torch.no_grad()
 def sample_topk(inputs_ND: Tensor, table_KD: Tensor, k: int, temperature: float, unit: bool = False) -> Tensor:
-    """Returns one of the `k` nearest entries of each input, shape (N, 1), with probability softmax(-d / temperature).
+    """Returns one of the `k` nearest entries of each input, shape (N, 1).
 
-    d is the squared distance.
+    The probability is softmax(-d / temperature) over the candidates, where d is the squared distance.
 
     Source: CLVQ-VAE, arXiv 2506.20040 (k 5, temperature 1).
     """
@@ -42,7 +42,9 @@ def sample_topk(inputs_ND: Tensor, table_KD: Tensor, k: int, temperature: float,
 def sample_many(
     inputs_ND: Tensor, table_KD: Tensor, num_samples: int, temperature: float, unit: bool = False
 ) -> Tensor:
-    """Returns `num_samples` entries of each input, with repetition, shape (N, S): softmax(-d / temperature) of all K.
+    """Returns `num_samples` entries of each input, shape (N, S); an entry can be drawn more than once.
+
+    The probability is softmax(-d / temperature) over all K entries, where d is the squared distance.
 
     Source: IA-GPL, arXiv 2411.17676 (10 samples, temperature 1).
     """

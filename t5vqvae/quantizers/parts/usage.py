@@ -1,4 +1,4 @@
-"""How much of a codebook is used, and how many bits a position carries.
+"""Use of a codebook: counts, entropy in bits, perplexity, and the share of codes in use.
 
 Letters: N positions, Q codebooks a position, K entries of a codebook.
 """
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def count_codes(codes_NQ: Tensor, code_sizes: tuple[int, ...]) -> list[Tensor]:
-    """Returns how often each entry was used, one int64 tensor of K counts a codebook; negative codes are padding."""
+    """Returns how often each entry was used: K int64 counts for each codebook. Negative codes are padding."""
     flat = codes_NQ.reshape(-1, len(code_sizes))
     flat = flat[(flat >= 0).all(-1)]
     return [torch.bincount(flat[:, q], minlength=size) for q, size in enumerate(code_sizes)]
@@ -19,8 +19,8 @@ def count_codes(codes_NQ: Tensor, code_sizes: tuple[int, ...]) -> list[Tensor]:
 def entropy_bits(counts_K: Tensor) -> float:
     """Returns the entropy of the code frequencies in bits, from 0 (one code) to log2 K.
 
-    The plug-in estimate: it is too low by about (codes in use - 1) / (2 N ln 2) bits (Miller 1955), so compare
-    variants on the same evaluation set only.
+    This is the plug-in estimate. It is too low by about (codes in use - 1) / (2 N ln 2) bits (Miller 1955), so compare
+    variants only on the same evaluation set.
 
     Raises:
         ValueError: If no code was used at all.
@@ -36,8 +36,8 @@ def perplexity(counts_K: Tensor) -> float:
     """Returns the effective number of codes in use: exp of the entropy of their frequencies, in [1, K].
 
     Args:
-        counts_K: How often each code was used, summed over a whole evaluation set. An average of per-batch
-            perplexities would depend on the batch size: N positions cannot show more than N codes.
+        counts_K: How often each code was used, summed over a whole evaluation set. A mean of per-batch perplexities
+            would depend on the batch size: N positions show at most N codes.
 
     Raises:
         ValueError: If no code was used at all.
@@ -48,9 +48,9 @@ def perplexity(counts_K: Tensor) -> float:
 
 
 def usage(counts_K: Tensor) -> float:
-    """Returns the share of codes in use, in [0, 1]: those seen over min(K, positions seen).
+    """Returns the share of codes in use, in [0, 1]: codes that occur over min(K, N).
 
-    A set of N positions cannot show more than N codes, so a large codebook is not blamed for a small set.
+    N positions show at most N codes, so a small evaluation set does not lower the share of a large codebook.
 
     Raises:
         ValueError: If no code was used at all.

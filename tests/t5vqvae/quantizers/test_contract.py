@@ -1,4 +1,4 @@
-"""The laws every quantizer keeps, run over the registry and every option of each variant (`contract_cases.py`)."""
+"""The laws of every quantizer, tested over the registry and every option of each variant (`contract_cases.py`)."""
 
 from __future__ import annotations
 
@@ -65,20 +65,11 @@ def test_gradient_passes_through_the_quantized_output_alone(case: Case) -> None:
     assert grad_BTE.isfinite().all()
     assert grad_BTE[batch.mask_BT].abs().sum() > 0
     assert grad_BTE[~batch.mask_BT].abs().max() == 0
-    kind = _gradient_kind(quantizer)
-    if kind == "straight_through":
+    if quantizer.gradient == "straight_through":
         expected_BTE = _through(quantizer, batch.pull_BTE) * batch.mask_BT.unsqueeze(-1)
         torch.testing.assert_close(grad_BTE, expected_BTE)
-    elif kind == "exact":
+    elif quantizer.gradient == "exact":
         _check_by_finite_differences(quantizer, batch, grad_BTE)
-
-
-def _gradient_kind(quantizer: Quantizer) -> str:
-    """What the variant says of its gradient: straight_through, exact, or surrogate (its own test has the formula)."""
-    config = getattr(quantizer, "config", None)
-    if getattr(config, "estimator", "straight_through") != "straight_through" or getattr(quantizer, "unit", False):
-        return "surrogate"
-    return getattr(quantizer, "gradient", "straight_through")
 
 
 def _gradient(quantizer: Quantizer, batch: Batch) -> Tensor:
@@ -97,7 +88,7 @@ def _through(quantizer: Quantizer, pull_BTE: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _check_by_finite_differences(quantizer: Quantizer, batch: Batch, grad_BTE: Tensor, step: float = 1e-3) -> None:
-    """Compares directional derivatives; the noise is the same on both sides."""
+    """Compares directional derivatives with differences; the noise is the same on both sides."""
 
     def value(states_BTE: Tensor) -> Tensor:
         torch.manual_seed(2)
@@ -269,7 +260,7 @@ def test_two_workers_learn_what_one_learns(tmp_path: Path) -> None:
         assert same(halves[0][case.id], halves[1][case.id]), f"{case.id}: the workers differ"
         alone, other = (_alone(case, seed) for seed in (1, 2))
         if not same(alone, other):
-            continue  # drawn from each worker's own generator: two workers draw other numbers than one
+            continue  # it draws from each worker's own generator: two workers draw other numbers than one
         for name, value in alone.items():
             torch.testing.assert_close(halves[0][case.id][name], value, rtol=1e-4, atol=1e-5, msg=f"{case.id}: {name}")
 
@@ -283,7 +274,7 @@ def _alone(case: Case, seed: int) -> dict[str, Tensor]:
 
 
 def _work(rank: int, folder: str) -> None:
-    """Trains every case on this worker's rows: two sentences each, and then all of them on the first worker."""
+    """Trains every case on this worker's rows: two sentences each, then all four on the first worker."""
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)

@@ -20,7 +20,7 @@ def quantizer_of(entries: list[list[float]], **settings: object) -> EMAQuantizer
 
 
 def step(quantizer: EMAQuantizer, *rows: list[float]) -> Tensor:
-    """Runs one training step over the rows as one sentence; returns its auxiliary loss."""
+    """Runs one training step on one sentence of the given rows and returns its auxiliary loss."""
     states_BTE = torch.tensor([rows], requires_grad=True)
     output = quantizer(states_BTE, torch.ones(1, len(rows)))
     (output.quantized_BTE.sum() + output.aux_loss).backward()
@@ -55,7 +55,7 @@ def test_micro_batches_count_together() -> None:
 
 
 def test_many_steps_equal_the_library_on_packed_tokens() -> None:
-    """The library smooths counts (Laplace); started at one and with every entry in use, that hardly moves entries."""
+    """The library smooths counts (Laplace), which hardly moves entries if all are in use and counts start at one."""
     from vector_quantize_pytorch import VectorQuantize
 
     torch.manual_seed(0)
@@ -101,7 +101,7 @@ def test_cosine_ignores_the_length_of_a_state() -> None:
 
 
 def test_moments_carry_every_entry_along_with_the_inputs() -> None:
-    """Inputs move far away; without the affine form only winners follow, with it those that never win do too."""
+    """Inputs move far away: with the affine form all entries follow, without it only those that win."""
     ends = {}
     for affine in (None, "moments"):
         torch.manual_seed(0)

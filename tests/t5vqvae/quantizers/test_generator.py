@@ -1,4 +1,4 @@
-"""The draws that every worker makes alike: other ones at every update, for every seed and every purpose."""
+"""Draws that agree on all workers: they differ between updates, seeds and purposes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import torch
 from t5vqvae.quantizers import EMAConfig, Quantizer
 
 NUM_UPDATES = 10_000
-"""More than 4,096, after which twelve bits of a counter come round again."""
+"""More than 4,096, the number of updates after which a counter of 12 bits repeats."""
 
 
 def first_draw(quantizer: Quantizer, update: int = 0, purpose: str = "revive0") -> int:
-    """The first number that a purpose draws at an update: 62 bits, so that equal ones mean an equal state."""
+    """Returns the first number drawn for a purpose at an update: 62 bits, so equal numbers mean equal states."""
     quantizer._num_updates.fill_(update)
     return int(torch.randint(1 << 62, (), generator=quantizer.generator(purpose)))
 

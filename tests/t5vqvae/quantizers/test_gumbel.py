@@ -61,7 +61,7 @@ def test_decoupled_samples_at_its_own_temperature_and_its_gradient_sees_no_noise
     # Logits 0 and -1: softmax of 0 and -2. At the backward temperature, or at 1, it would be .38 or .27.
     assert packed.codes_NQ.float().mean().item() == pytest.approx(0.119, abs=0.01)
     packed.quantized_NC.sum().backward()
-    assert torch.equal(inputs_NC.grad, inputs_NC.grad[:1].expand_as(inputs_NC))  # whatever each has drawn
+    assert torch.equal(inputs_NC.grad, inputs_NC.grad[:1].expand_as(inputs_NC))  # each has drawn another sample
 
 
 def test_entries_learn_from_the_positions_that_took_them() -> None:

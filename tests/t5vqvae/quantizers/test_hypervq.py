@@ -1,4 +1,4 @@
-"""`hypervq`: the hyperplane's logit by hand and by its geometry, and a choice that nearest entries would not make."""
+"""`hypervq`: the hyperplane's logit by hand and by its geometry; the choice differs from the nearest entry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kmeans`: the table stands still between re-clusterings; the ring keeps the most recent inputs."""
+"""`kmeans`: the table stays fixed between re-clusterings; the ring buffer keeps the most recent inputs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Every variant's defaults learn the token task; the known-failing control does not.
+"""Every variant learns the token task with its defaults; the control that is known to fail does not.
 
-One seed each. `tests/benchmarks/quantizer_learning.py` has three, all forms, and the library's peers beside them.
+One seed each. `tests/benchmarks/quantizer_learning.py` has three seeds, all forms, and the library's counterparts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from token_task import CODES, WIDTH, Score, train
 from t5vqvae.quantizers import QuantizerConfig
 
 LEAST_ACCURACY = {"gumbel": 0.80, "simvq": 0.50}
-"""Others .60, the linear control `pca` included. `simvq` is slower to learn, and so is its peer."""
+"""The other variants need .60, also the linear control `pca`. `simvq` learns more slowly, as does the library's."""
 
 
 def score(name: str, num_steps: int = 800, **overrides: object) -> Score:

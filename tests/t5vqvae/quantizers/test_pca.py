@@ -1,4 +1,4 @@
-"""The linear bottleneck: it is PCA, its bits go where the variance is, and its cells are the optimal ones by hand."""
+"""`pca`: the components are those of PCA, bits go to the largest variances, and the cells are optimal by hand."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_components_are_those_of_pca() -> None:
 
 
 def test_bits_go_to_the_largest_distortion_left() -> None:
-    """Variances 64, 16, 1 by hand: 64 -> 16 | 16, then 4 | 4, ..., so six bits make 8 x 4 x 2 levels or 16 x 4 x 1."""
+    """Variances 64, 16, 1 by hand: 64 -> 16 | 16, then 4 | 4, ..., so six bits give 8 x 4 x 2 levels or 16 x 4 x 1."""
     quantizer, _ = fitted(64)
     levels = quantizer.levels_B.tolist()
     assert math.prod(levels) == 64 and levels[0] >= levels[1] >= levels[2] and levels[3:] == [1, 1, 1]
@@ -50,7 +50,7 @@ def test_it_takes_no_more_bits_than_a_codebook_of_that_size(codebook_size: int) 
 
 
 def test_a_cell_comes_back_as_its_mean() -> None:
-    """Four cells of N(0, 1): ends at the quartiles; means by sampling, and .3249, 1.2711 from the tables."""
+    """Four cells of N(0, 1) end at the quartiles; their means are compared with samples and with published tables."""
     quantizer = PCAConfig(codebook_size=4).build(1)
     quantizer.levels_B.copy_(torch.tensor([4, 1]))
     middles = quantizer._middles(torch.tensor([[0, 0], [1, 0], [2, 0], [3, 0]]))[:, 0]
@@ -101,7 +101,7 @@ def test_it_follows_the_states_and_refits_when_it_is_time() -> None:
 
 
 def test_it_is_linear_but_for_rounding_and_has_nothing_to_train() -> None:
-    """Moves outside the plane are lost; more bits, less error; no parameters."""
+    """Moves outside the plane are lost, more bits give less error, and there are no parameters."""
     quantizer, states = fitted()
     assert not list(quantizer.parameters())
     lost = torch.linalg.qr(torch.cat([quantizer.components_BC[:3].T, torch.randn(6, 3)], 1)).Q[:, -1]

@@ -1,4 +1,4 @@
-"""Instance-aware prompts: IA-GPL's formulas by hand, what the decoder sees, and their share of the rate."""
+"""Instance-aware prompts: IA-GPL's formulas by hand, what the decoder reads, and their share of the rate."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_another_input_gives_other_prompts(cache: Path) -> None:
 
 
 def test_the_rate_counts_the_prompts(cache: Path) -> None:
-    """Two corpora-wide counts by hand: bits of positions, and bits of prompts times prompts a position."""
+    """Two counts over the whole split by hand: bits of positions, and bits of prompts times prompts a position."""
     (last,) = finish(tiny("t5vqvae", **PROMPTS, **{"train.eval_every": 6}), cache)[0]
     model, metrics = last.state.model, last.metrics
     per_position = torch.tensor(last.code_counts[0], dtype=torch.double)

@@ -10,7 +10,7 @@ from t5vqvae.quantizers.role import RoleConfig, RoleQuantizer
 
 
 def line(num_roles: int = 2, **settings: object) -> RoleQuantizer:
-    """Entries 0 to 6 of width 1: slices 0-1 for role 1, 2-3 for role 2, 4-6 for none."""
+    """Returns entries 0 to 6 of width 1: slices 0-1 for role 1, 2-3 for role 2, 4-6 for none."""
     quantizer = RoleConfig.parse({"codebook_size": 7, "revive_below": None, **settings}).build(1, num_roles)
     quantizer.entries_QKD.copy_(torch.arange(7.0).view(1, 7, 1))
     return quantizer

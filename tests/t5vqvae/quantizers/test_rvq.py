@@ -9,7 +9,7 @@ from t5vqvae.quantizers.rvq import RVQConfig, RVQQuantizer
 
 
 def two_layers(**settings: object) -> RVQQuantizer:
-    """Entries 0 and 3, then 0 and 0.5, of width 1."""
+    """Returns layers of width 1 with the entries 0 and 3, then 0 and 0.5."""
     quantizer = RVQConfig.parse({"codebook_size": 2, "depth": 2, "commitment_weight": 1.0, **settings}).build(1)
     for layer, entries in zip(quantizer.layers, ([0.0, 3.0], [0.0, 0.5]), strict=True):
         layer.tables_QKD.data.copy_(torch.tensor(entries).view(1, 2, 1))
@@ -48,7 +48,7 @@ def test_layers_learn_from_residuals() -> None:
     quantizer = two_layers(decay=0.5)
     quantizer.quantize_packed(torch.tensor([[3.4]]))
     quantizer.update()
-    # counts 1: a hit weighs 0.5 / (0.5 + 0.5); entry 3 moves half-way to 3.4, entry 0.5 half-way to the residual 0.4
+    # Counts 1: a hit weighs 0.5 / (0.5 + 0.5). Entry 3 moves half-way to 3.4, entry 0.5 half-way to the residual 0.4.
     assert quantizer.layers[0].tables_QKD[0, 1].item() == pytest.approx(3.2)
     assert quantizer.layers[1].tables_QKD[0, 1].item() == pytest.approx(0.45)
 

@@ -1,4 +1,4 @@
-"""`sfvq`: doubling by hand, training points on the curve, noise as long as the error, the two evaluations."""
+"""`sfvq`: doubling by hand, training points on the curve, noise of the error's length, the two evaluations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from t5vqvae.quantizers.sfvq import SFVQConfig, SFVQQuantizer, doubled, nearest_
 
 
 def square_curve(**settings: object) -> SFVQQuantizer:
-    """Corners (0, 0), (1, 0), (1, 1), (0, 1)."""
+    """Returns the curve with corners (0, 0), (1, 0), (1, 1), (0, 1)."""
     quantizer = SFVQConfig.parse({"codebook_size": 4, **settings}).build(2)
     with torch.no_grad():
         quantizer.corners_KC.copy_(torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]))

@@ -1,4 +1,4 @@
-"""`simvq`: the mapped table by hand, the library's choice and loss, and what does and does not learn."""
+"""`simvq`: the mapped table by hand, the library's choice and loss, and which parts learn."""
 
 from __future__ import annotations
 

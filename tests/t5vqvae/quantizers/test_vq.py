@@ -1,4 +1,4 @@
-"""`vq`: both loss terms and where their gradients go; the terms that need a codebook with a gradient."""
+"""`vq`: both loss terms and what their gradients reach; the terms that need a codebook with a gradient."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_workers_compare_the_same_of_many_entries() -> None:
     states_BTE = quantizer.entries_QKD.detach().clone()
     values = []
     for worker, update in ((0, 0), (1, 0), (0, 1)):
-        torch.manual_seed(worker)  # each has drawn as many numbers of its own as its sentences took
+        torch.manual_seed(worker)  # workers differ in how many numbers they have drawn
         quantizer._num_updates.fill_(update)
         output = quantizer(states_BTE, torch.ones(states_BTE.shape[:2]))
         values.append(output.terms["orthogonality"].item())
@@ -109,7 +109,7 @@ def test_entropy_term_spreads_the_inputs_over_the_entries() -> None:
     quantizer = quantizer_of([[0.0], [1.0]], entropy_weight=1.0, commitment_weight=0.0)
     states_BTE = torch.tensor([[[0.1], [0.2]]], requires_grad=True)
     quantizer(states_BTE, torch.ones(1, 2)).aux_loss.backward()
-    assert (states_BTE.grad < 0).all()  # descent moves both towards the entry nobody takes
+    assert (states_BTE.grad < 0).all()  # descent moves both inputs towards the entry that no input takes
 
 
 def test_cosine_keeps_the_loss_independent_of_lengths() -> None:
@@ -138,7 +138,7 @@ def test_revival_by_moving_counts() -> None:
     assert quantizer(states_BTE, torch.ones(1, 30)).codes_BTQ.unique().numel() == 3
 
 
-def test_nothing_is_kept_when_nothing_will_read_it() -> None:
+def test_nothing_is_recorded_when_nothing_will_read_it() -> None:
     quantizer = VQConfig(codebook_size=3).build(2)
     quantizer(torch.randn(1, 3, 2), torch.ones(1, 3))
-    assert quantizer._seen == []
+    assert quantizer._recorded == []

@@ -1,4 +1,4 @@
-"""Assignment: the nearest entry by brute force, whatever the blocks, devices' products and ties."""
+"""Assignment: the nearest entry, compared with brute force, for all block sizes, matrix products and ties."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Synchronisation: two workers end one step in the state of one that saw both their batches, to rounding.
+"""Synchronisation: two workers reach the state of one worker that gets both batches, except for rounding.
 
-One pair of processes runs every case; each case cuts a batch in two, pads the halves differently, and in one of them
-leaves the second worker without a position.
+One pair of processes runs every case. Each case cuts a batch into two halves with different padding; in `first only`
+the second worker has no position.
 
 Letters: B sentences, T positions, E model width, K entries, D width.
 """
@@ -35,14 +35,14 @@ LENGTHS = {"both": [5, 2, 3, 1], "first only": [5, 2, 0, 0]}
 
 
 def sentences(which: str, step: int) -> tuple[Tensor, Tensor]:
-    """Returns the states of four sentences, garbage where there is padding, and the mask."""
+    """Returns the states of four sentences, with garbage at padding, and the mask."""
     lengths_B = torch.tensor(LENGTHS[which])
     states_BTE = torch.randn(4, 5, WIDTH, generator=torch.Generator().manual_seed(step))
     return states_BTE, torch.arange(5) < lengths_B[:, None]
 
 
 def state_after(case: str, which: str, rank: int | None) -> dict[str, Tensor]:
-    """Runs some steps, on all sentences (`rank` None) or one worker's two, and returns the state."""
+    """Returns the state after some steps on all sentences (`rank` None) or on one worker's two."""
     quantizer = QuantizerConfig.variants[CASES[case]["name"]].parse({"codebook_size": 8, **CASES[case]}).build(WIDTH)
     for step in range(STEPS):
         states_BTE, mask_BT = sentences(which, step)
@@ -61,7 +61,7 @@ def _train(quantizer: Quantizer, states_BTE: Tensor, mask_BT: Tensor) -> None:
 
 
 def entropy_gradients(inputs_ND: Tensor) -> tuple[float, Tensor]:
-    """Returns the entropy term and the gradient of the table that every worker holds."""
+    """Returns the entropy term and its gradient of the table, of which every worker has a copy."""
     table_KD = torch.randn(5, 3, generator=torch.Generator().manual_seed(9)).requires_grad_()
     value = missing_entropy(inputs_ND.requires_grad_(), table_KD, 1.0, True)
     value.backward()

@@ -1,4 +1,4 @@
-"""Estimators: the entry forward, the published gradient backward."""
+"""Estimators: the forward pass gives the entry, the backward pass the published gradient."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def grad_through(name: str, inputs_ND: Tensor, entries_ND: Tensor, grad_ND: Tens
 
 
 def rotation_matrix(e_D: Tensor, q_D: Tensor) -> Tensor:
-    """R of equation 4 in arXiv 2410.06424, formed in full."""
+    """Returns R of equation 4 in arXiv 2410.06424 as a matrix."""
     e_D, q_D = e_D / e_D.norm(), q_D / q_D.norm()
     r_D = (e_D + q_D) / (e_D + q_D).norm()
     return torch.eye(len(e_D)).to(e_D) - 2 * torch.outer(r_D, r_D) + 2 * torch.outer(q_D, e_D)

@@ -1,4 +1,4 @@
-"""Starts: where each of them puts the entries, by laws and by hand."""
+"""Starts: laws of where they put the entries, and examples worked by hand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def clusters(num_clusters: int = 6, each: int = 30) -> tuple[Tensor, Tensor]:
-    """Returns vectors in far apart clusters, and their centres."""
+    """Returns vectors in clusters far apart, and the clusters' centres."""
     centres_KD = 50.0 * torch.randn(num_clusters, 8, generator=seeded(1))
     return (centres_KD[:, None] + 0.1 * torch.randn(num_clusters, each, 8, generator=seeded(2))).flatten(
         0, 1
@@ -33,7 +33,7 @@ def clusters(num_clusters: int = 6, each: int = 30) -> tuple[Tensor, Tensor]:
 
 
 def rows_of(entries_KD: Tensor, pool_MD: Tensor) -> Tensor:
-    """Says which entries are rows of the pool, to the bit."""
+    """Returns which entries are bitwise equal to a row of the pool."""
     return (entries_KD[:, None] == pool_MD).all(-1).any(-1)
 
 

@@ -1,4 +1,4 @@
-"""Selection: what training samples, with which probability; evaluation always takes the nearest."""
+"""Selection: what training samples, and with which probability; evaluation always takes the nearest entry."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_multi_passes_on_the_mean_and_counts_shares() -> None:
     torch.manual_seed(0)
     states_BTE = torch.tensor([[[3.0]]], requires_grad=True)
     output = quantizer(states_BTE, torch.ones(1, 1))
-    codes_NQS = quantizer._seen[0][1]
+    codes_NQS = quantizer._recorded[0][1]
     share = codes_NQS.float().mean().item()
     assert 0 < share < 1 and output.quantized_BTE.item() == share
     quantizer.update()
