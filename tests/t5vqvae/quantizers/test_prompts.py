@@ -14,6 +14,12 @@ from t5vqvae.quantizers.prompts import PHMLinear, PromptConfig
 PROMPTS = {"model.prompts.num_prompts": 3, "model.prompts.hidden_width": 16, "model.prompts.codebook_size": 8}
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the folder of tokenized data that the tests of this file share."""
+    return tmp_path_factory.mktemp("cache")
+
+
 def test_a_phm_layer_is_a_sum_of_kronecker_products() -> None:
     layer = PHMLinear(8, 12)
     by_hand = sum(torch.kron(layer.mixing[i], layer.blocks[i]) for i in range(4))
