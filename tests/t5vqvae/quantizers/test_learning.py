@@ -10,8 +10,9 @@ from token_task import CODES, WIDTH, Score, train
 
 from t5vqvae.quantizers import QuantizerConfig
 
-LEAST_ACCURACY = {"gumbel": 0.80, "simvq": 0.50}
-"""The other variants need .60, also the linear control `pca`. `simvq` learns more slowly, as does the library's."""
+LEAST_ACCURACY = {"gumbel": 0.80, "simvq": 0.50, "pca": 0.45}
+"""Others .60. `simvq` is slower to learn, and so is its peer. The linear control `pca` reached .51 to .66 with the same
+seed on two processors, whose eigenvectors differ in the last bits."""
 
 
 def score(name: str, num_steps: int = 800, **overrides: object) -> Score:
