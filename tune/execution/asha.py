@@ -29,7 +29,7 @@ class Rungs:
     Args:
         grace_steps: Optimizer steps that every trial may take.
         max_steps: Steps of a whole trial; rungs lie strictly below it, since nothing is saved by a stop at the end.
-        reduction_factor: The best `1 / reduction_factor` of a rung go on.
+        reduction_factor: The best `1 / reduction_factor` of a rung continue.
         direction: `minimize` or `maximize`.
     """
 
@@ -45,35 +45,35 @@ class Rungs:
         self._ranked: dict[float, list[float]] = {step: [] for step in self.values}  # finite ones, ascending
 
     def survives(self, number: int, step: int, value: float) -> bool:
-        """Records a trial's value at its highest new rung and says whether the trial may go on.
+        """Records a trial's value at its highest new rung and returns whether the trial may continue.
 
-        A value that is not finite counts as the worst, and takes back what the trial had at lower rungs: a trial that
-        breaks a constraint later on must not set the bar for those that keep it. A trial that was judged at a rung
-        already is not judged there again, so that a resumed trial which repeats a step keeps its verdict.
+        A value that is not finite counts as the worst and withdraws the trial's values at lower rungs: a trial that
+        breaks a constraint later must not set the bar for trials that keep it. A rung judges each trial once, so that
+        a resumed trial which repeats a step keeps its verdict.
         """
         score = self.sign * value if math.isfinite(value) else -math.inf
         if score == -math.inf:
-            self._take_back(number)
+            self._withdraw(number)
         for rung, scores in self.values.items():
             if step < rung:
                 continue
             if number in scores:
                 return True
             ranked = self._ranked[rung]
-            goes_on = score >= self._cutoff(ranked)
+            continues = score >= self._cutoff(ranked)
             scores[number] = score
             if score > -math.inf:
                 insort(ranked, score)
-            return goes_on
+            return continues
         return True
 
     def replay(self, history: Mapping[int, Mapping[int, float]]) -> None:
-        """Fills the rungs from stored values, `{trial number: {step: value}}`, without judging anyone."""
+        """Fills the rungs from stored values, `{trial number: {step: value}}`, without stopping a trial."""
         for number, values in history.items():
             for step in sorted(values):
                 self.survives(number, step, values[step])
 
-    def _take_back(self, number: int) -> None:
+    def _withdraw(self, number: int) -> None:
         for rung, scores in self.values.items():
             if scores.get(number, -math.inf) > -math.inf:
                 ranked = self._ranked[rung]
@@ -81,7 +81,7 @@ class Rungs:
                 scores[number] = -math.inf
 
     def _cutoff(self, ranked: list[float]) -> float:
-        """Returns the quantile of finite scores in ascending order that the next one has to reach."""
+        """Returns the quantile of finite, ascending scores that the next score has to reach."""
         if not ranked:
             return -math.inf
         last = len(ranked) - 1
@@ -92,33 +92,33 @@ class Rungs:
 
 
 class RunToCompletion(FIFOScheduler):
-    """Runs every trial out, in the order in which they came.
+    """Runs every trial to its end, in the order of their numbers.
 
     Attributes:
-        unbegun: Ids of trials that Ray failed before they began; see `TrialSearcher`.
+        never_started: Ids of trials that Ray failed before they started; see `TrialSearcher`.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.unbegun: set[str] = set()
+        self.never_started: set[str] = set()
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         if trial.should_recover():
-            self.unbegun.add(trial.trial_id)
+            self.never_started.add(trial.trial_id)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Returns the next trial that waits; where Ray looks at all there ever were, at those that have not ended."""
+        """Returns the next waiting trial, out of the live ones: Ray's own looks through all trials of the search."""
         live = tune_controller.get_live_trials()
         waiting = [trial for status in ("PENDING", "PAUSED") for trial in live if trial.status == status]
         return min(waiting, key=lambda trial: (trial.status != "PENDING", trial.config["number"]), default=None)
 
 
 class StepASHA(RunToCompletion):
-    """Stops running trials that `Rungs` judges not worth going on; the last step is never cut.
+    """Stops running trials that do not survive their rung; the last step is never cut.
 
     Args:
-        rungs: What earlier trials reached.
-        value: A milestone's metrics to the value that is judged; None: this milestone is not judged. See
+        rungs: The values of earlier trials.
+        value: Returns the value to judge of a milestone's metrics, or None for a milestone that is not judged; see
             `SearchSpec.scheduled_value`.
     """
 

@@ -1,9 +1,9 @@
-"""How many trials share a GPU, by the memory of those that were seen.
+"""Decides how many trials share a GPU, by the measured memory of earlier trials.
 
-The first trial of a study with `resources.gpus=auto` has a GPU to itself; what it says of its memory decides how many
-of its like share one from then on, and those that follow refine it. Memory depends on the settings under search: room
-is made for three trials of four, not for the largest, which would leave all others alone on a GPU for its sake. A trial
-that needs more is met by its next attempt (`t5vqvae.runs.attempt`), at the price of an evaluation interval.
+With `resources.gpus=auto` the first trial has a GPU to itself. Its memory decides how many trials share a GPU from then
+on, and later trials refine that. Memory depends on the searched settings: there is room for three trials of four. Room
+for the largest would leave every other trial alone on its GPU. A trial that needs more runs out of memory once and gets
+more in its next attempt (`t5vqvae.runs.attempt`), at the price of an evaluation interval.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from t5vqvae.runs.attempt import Attempt, share_of
 
 FILE = "memory.json"
 MARGIN = 0.1
-"""What a trial may need beyond those seen, as a part of that."""
+"""Reserve on top of the memory of earlier trials, as a part of it."""
 FITTING = 0.75
-"""The part of the trials seen that room is made for."""
+"""The part of the earlier trials that must fit."""
 LATEST = 100
-"""How many trials are remembered: a sampler moves on, and with it what its trials take."""
+"""How many trials count: the sampler moves through the space, and its trials' memory with it."""
 MOST = 16
-"""Trials on one GPU at most: processes there take turns, and each brings a context of hundreds of MB."""
+"""Most trials on one GPU: processes take turns there, and each has a context of hundreds of MB."""
 
 
 @dataclass(frozen=True)
 class MemorySeen:
-    """What trials have said of their memory, in MB.
+    """The measured memory of earlier trials, in MB.
 
     Attributes:
         reserved_mb: The most that the allocator of each of the latest trials took, by trial number.
-        outside_mb: The least that was in use beside it: a process's CUDA context, and what was there before.
-        device_mb: What the smallest GPU has.
+        outside_mb: The least that was in use next to it: a process's CUDA context, and other use of the GPU.
+        device_mb: The memory of the smallest GPU.
     """
 
     reserved_mb: Mapping[int, float]
@@ -45,17 +45,17 @@ class MemorySeen:
 
     @property
     def usual_mb(self) -> float:
-        """What `FITTING` of the trials need at most, outside the allocator included."""
+        """The most that `FITTING` of the trials need, with the memory outside the allocator."""
         ranked = sorted(self.reserved_mb.values())
         return ranked[math.ceil(FITTING * len(ranked)) - 1] * (1 + MARGIN) + self.outside_mb
 
     @property
     def per_gpu(self) -> int:
-        """How many trials of the usual size fit onto a GPU, 1 to `MOST`."""
+        """Number of trials of the usual size that fit on a GPU, 1 to `MOST`."""
         return max(1, min(MOST, math.floor(self.device_mb / self.usual_mb)))
 
     def limit_mb(self, gpus: float) -> float | None:
-        """Returns what the allocator of a trial on a part of a GPU may take; None on a whole one."""
+        """Returns the limit of the allocator of a trial on a part of a GPU; None on a whole one."""
         return None if gpus >= 1 else max(0.0, self.device_mb * gpus - self.outside_mb)
 
     def write(self, path: Path) -> None:
@@ -65,7 +65,7 @@ class MemorySeen:
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """Returns what `write` wrote; None if nothing was seen yet."""
+        """Reads what `write` wrote; None before the first trial."""
         if not path.exists():
             return None
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -73,7 +73,7 @@ class MemorySeen:
 
 
 def seen_also(seen: MemorySeen | None, number: int, report: Mapping[str, Any]) -> MemorySeen | None:
-    """Returns what is known after a report of trial `number`; the same if it says nothing of a GPU, as on a CPU."""
+    """Returns the memory seen after a report of trial `number`; unchanged if the report has none, as on a CPU."""
     names = ("cost/reserved_memory_mb", "cost/outside_memory_mb", "cost/device_memory_mb")
     if not all(name in report for name in names):
         return seen
@@ -87,11 +87,11 @@ def seen_also(seen: MemorySeen | None, number: int, report: Mapping[str, Any]) -
 
 
 def first_attempt(seen: MemorySeen | None, gpus: float, packed: bool) -> Attempt:
-    """Returns how a trial is fitted onto its GPU at first.
+    """Returns the first attempt of a trial on its GPU.
 
     Args:
-        seen: What earlier trials said; None: nothing yet.
-        gpus: GPUs a worker, as the study says; of the first trial, when `packed`.
+        seen: The memory of earlier trials; None: there is none yet.
+        gpus: GPUs a worker, by the study; with `packed`, of the first trial.
         packed: Whether `seen` decides.
     """
     if not packed or seen is None:
@@ -100,5 +100,5 @@ def first_attempt(seen: MemorySeen | None, gpus: float, packed: bool) -> Attempt
 
 
 def limited(attempt: Attempt, seen: MemorySeen | None) -> Attempt:
-    """Returns an attempt whose process is held to its part of the GPU, so that it leaves its neighbours theirs."""
+    """Returns the attempt with a limit of memory, so that its process leaves its neighbours their part."""
     return attempt if seen is None else replace(attempt, limit_mb=seen.limit_mb(attempt.gpus))

@@ -1,6 +1,6 @@
-"""The Ray cluster that a search runs on: the job's, the one named by RAY_ADDRESS, a running one here, or its own.
+"""The Ray cluster of a study: the job's, the one named by RAY_ADDRESS, a running one here, or one that it starts.
 
-Nothing but `connect` starts Ray. A search that the cluster cannot hold is refused before its first trial.
+Only `connect` starts Ray. A study that does not fit the cluster is refused before its first trial.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tune.records.study_paths import CODE_ROOT
 DRIVER_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # records and MLflow instead of CSV, JSON and TensorBoard files
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # a search is resumed from its own records, never from Tune's snapshots
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # `tune.search` stops gently itself
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # `stopping.py` stops gently
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # tracebacks are in each trial's error.txt
     "TUNE_WARN_THRESHOLD_S": "5",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -37,9 +37,9 @@ DRIVER_SETTINGS = {
 
 @contextlib.contextmanager
 def connect() -> Iterator[None]:
-    """Connects to Ray for the time of a search; a cluster that it has to start itself ends with it.
+    """Connects to Ray; a cluster that was started here ends with the block.
 
-    An own cluster has no dashboard: one process less, and nothing listens on a known port.
+    Such a cluster has no dashboard: one process less, and nothing listens on a known port.
     """
     for name, value in DRIVER_SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -54,7 +54,7 @@ def connect() -> Iterator[None]:
         except ConnectionError:
             if os.environ.get("RAY_ADDRESS"):
                 raise UserError(
-                    f"RAY_ADDRESS={os.environ['RAY_ADDRESS']}: no Ray cluster answers there; unset it to start one"
+                    f"RAY_ADDRESS={os.environ['RAY_ADDRESS']}: no Ray cluster answers there; unset it to start one here"
                 ) from None
             ray.init(address="local", **options)
     try:
@@ -67,7 +67,7 @@ def num_concurrent(plan: TrialPlan, wanted: int | None) -> int:
     """Returns how many trials run at once: as many as the cluster holds, at most `wanted`.
 
     Raises:
-        UserError: If it holds none.
+        UserError: If not a single trial fits.
     """
     total = ray.cluster_resources()
     gpus, cpus = total.get("GPU", 0.0), total.get("CPU", 0.0)
@@ -88,7 +88,7 @@ def num_concurrent(plan: TrialPlan, wanted: int | None) -> int:
 
 
 def workers_on(total: float, each: float) -> int | None:
-    """Returns how many workers a number of CPUs or GPUs holds; a worker's fraction lies within one. None: any."""
+    """Returns how many workers fit on CPUs or GPUs; None: any number. A worker's fraction lies within one device."""
     if each == 0:
         return None
     return math.floor(1 / each + 1e-9) * math.floor(total) if each < 1 else math.floor(total / each)

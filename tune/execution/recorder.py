@@ -1,8 +1,6 @@
-"""What a search does when a trial moves: record, tracking, retention, resources, display.
+"""Records what happens to trials: their record, tracking, checkpoints, resources and display.
 
-`TrialRecorder` listens to Ray Tune. A trial's record is written at its last result, before Optuna hears of it, so that
-a driver killed in between finds the record at its next start and tells Optuna then. What may wait for a server or a
-disk is done by a thread (`BackgroundQueue`), never by the driver's loop.
+Anything that may wait for a server or a disk runs in a thread (`BackgroundQueue`), never in the driver's loop.
 """
 
 from __future__ import annotations
@@ -11,26 +9,29 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray.tune
 
 from t5vqvae.runs.attempt import OUT_OF_MEMORY
 from tune.execution.background import BackgroundQueue
 from tune.execution.retention import Retention, clean
-from tune.execution.trial import TrialPlan, release
+from tune.execution.trial import Report, TrialPlan, release
 from tune.monitor.board import Board, Row
 from tune.records.record import TrialRecord
 from tune.spec.study_spec import StudySpec
 
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
+
 FINAL = ("completed", "diverged", "failed")
-"""What a trial says of itself at its end; one that ends as `running` was pruned."""
+"""The last statuses that a trial reports; a trial that ends with the status `running` was pruned."""
 RELEASE_SECONDS = 1.0
-"""How often the ledger looks for what stopped trials still hold."""
+"""Seconds between two searches for resources that stopped trials still hold."""
 
 
 class TrialRecorder(ray.tune.Callback):
-    """Keeps the study's own record of its trials.
+    """Receives Ray Tune's events and keeps the study's own record of its trials.
 
     Args:
         spec: The study.
@@ -53,7 +54,7 @@ class TrialRecorder(ray.tune.Callback):
         self.records = records
         self.retention = retention
         self.board = board
-        self.chores = BackgroundQueue()
+        self.background = BackgroundQueue()
         self.num_failed = 0
         self._released = 0.0
         self._live: dict[int, dict[str, Any]] = {}
@@ -62,12 +63,12 @@ class TrialRecorder(ray.tune.Callback):
             board.rows[number] = self._row(number, records[number].status, vars(records[number]))
         board.best = None if retention.best is None else retention.best.number
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         number = trial.config["number"]
         self._show(number, "running", self._known(trial))
 
     def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+        self, iteration: int, trials: list[Trial], trial: Trial, result: Report, **info: object
     ) -> None:
         number = trial.config["number"]
         if number in self.records:
@@ -75,47 +76,45 @@ class TrialRecorder(ray.tune.Callback):
         live = self._known(trial)
         live["metrics"] = {**live["metrics"], **metrics_of(result)}
         live |= {name: result[name] for name in KNOWN if result.get(name) is not None}
-        if (
-            live["status"] == OUT_OF_MEMORY
-        ):  # it goes on as another attempt, which `tune.execution.gpu_packing` gives out
+        if live["status"] == OUT_OF_MEMORY:  # no end: `gpu_packing.py` retries it with its next attempt
             self._show(number, "running", live)
         elif live["status"] in FINAL or result.get("done"):
             self._finish(number, live["status"] if live["status"] in FINAL else "pruned")
         else:
             self._show(number, "running", live)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         number = trial.config["number"]
-        if (
-            number not in self.records and not trial.should_recover()
-        ):  # else it never began: `TrialSearcher` gives it out
+        # A trial that Ray would recover never started: `TrialSearcher` retries it.
+        if number not in self.records and not trial.should_recover():
             live = self._known(trial)
             lines = str(trial.get_error() or "its process died").strip().splitlines()
             live["tags"] = {**live["tags"], "error": lines[-1][:300]}
             self._finish(number, "failed")
 
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
         self.board.draw()
         if time.monotonic() - self._released > RELEASE_SECONDS:
             self._released = time.monotonic()
             release(self.plan)
 
-    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        """Notes the trials that were stopped before their end: they go on at the next start."""
+    def on_experiment_end(self, trials: list[Trial], **info: object) -> None:
+        """Marks the trials that were stopped before their end; the next start resumes them."""
         release(self.plan, wait=10)
         for number, live in self._live.items():
             self._show(number, "interrupted", live)
             self._close(number, live, "interrupted")
-        self.chores.finish()
+        self.background.finish()
         self.retention.sweep(self.records)
 
-    def _known(self, trial: Any) -> dict[str, Any]:
-        """Returns what is known of a trial that has not ended."""
+    def _known(self, trial: Trial) -> dict[str, Any]:
+        """Returns the last report of a trial that has not ended."""
         fresh = {"overrides": dict(trial.config["overrides"]), "status": "running", "metrics": {}, "tags": {}}
         return self._live.setdefault(trial.config["number"], fresh)
 
     def _finish(self, number: int, status: Any) -> None:
-        """Writes the record of a trial that has ended and deletes the checkpoints that it makes superfluous."""
+        """Writes the record of a trial that has ended and deletes the checkpoints that nobody needs now."""
+        # Before Optuna receives the end: a driver killed in between finds the record at its next start and reports it.
         live = self._live.pop(number)
         record = TrialRecord(
             study=self.spec.name,
@@ -137,7 +136,7 @@ class TrialRecorder(ray.tune.Callback):
             self._keep(other)
         for other in {number: self.records[number], **dropped}.values():
             if other.checkpoint is None:
-                self.chores.put(partial(clean, self.plan.paths.trial(other.number), keep=False))
+                self.background.put(partial(clean, self.plan.paths.trial(other.number), keep=False))
         self._close(number, vars(record), status)
         self._show(number, status, vars(record))
 
@@ -146,11 +145,11 @@ class TrialRecorder(ray.tune.Callback):
         self.records[record.number] = record
 
     def _close(self, number: int, known: Mapping[str, Any], status: str) -> None:
-        """Ends the trial's MLflow run; what a server that is away misses is spooled in the trial's folder."""
+        """Ends the trial's MLflow run; the trial's folder keeps what an absent server misses."""
         if self.plan.tracker is not None:
             close, spool = self.plan.tracker.close, self.plan.paths.trial(number) / "spool"
             mlflow_id, key = known.get("mlflow_id"), self.plan.key(number)
-            self.chores.put(partial(close, mlflow_id, status, dict(known["tags"]), key=key, spool=spool))
+            self.background.put(partial(close, mlflow_id, status, dict(known["tags"]), key=key, spool=spool))
 
     def _show(self, number: int, status: str, known: Mapping[str, Any]) -> None:
         best = self.retention.best
@@ -164,7 +163,7 @@ class TrialRecorder(ray.tune.Callback):
 
 
 KNOWN = ("status", "tags", "run_id", "mlflow_id", "checkpoint", "seconds")
-"""What a report says beside its metrics; see `t5vqvae.runs.follow.follow`."""
+"""The keys of a report next to its metrics; see `t5vqvae.runs.follow.follow`."""
 
 
 def metrics_of(report: Mapping[str, Any]) -> dict[str, float]:

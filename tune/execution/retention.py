@@ -1,8 +1,7 @@
-"""Which checkpoints a study keeps: the best trials' last ones, and those of trials that may go on.
+"""Decides which checkpoints a study keeps: the newest of its best trials, and those of trials that can be resumed.
 
-While a trial runs it keeps its two newest (`TrackedRun.keep_steps`); when it ends, the study decides here. A pruned,
-diverged or failed trial keeps none, nor does a control without a bottleneck, which can't be promoted. The rule is
-incremental: a study of ten thousand trials compares each new one with the few kept.
+A running trial keeps its two newest checkpoints (`TrackedRun.keep_steps`). A pruned, diverged or failed trial keeps
+none, and neither does a control without a bottleneck, which cannot be promoted.
 """
 
 from __future__ import annotations
@@ -40,7 +39,8 @@ class Retention:
         return self.kept[0] if self.kept else None
 
     def add(self, record: TrialRecord) -> list[TrialRecord]:
-        """Takes a trial that has ended into account and returns the trials that lose their checkpoints."""
+        """Adds a trial that has ended and returns the trials that lose their checkpoints."""
+        # Incremental: in a study of ten thousand trials, each is compared with the few that are kept.
         ranked = self.rank([*self.kept, record])
         self.kept = ranked if self.keep_best is None else ranked[: max(1, self.keep_best)]
         kept = {other.number for other in self.kept}
@@ -48,14 +48,14 @@ class Retention:
         return list(dropped.values())
 
     def sweep(self, ended: Iterable[int]) -> None:
-        """Deletes whatever a kill left behind in the folders of trials that have ended."""
+        """Deletes the checkpoints that a kill left in the folders of trials that have ended."""
         kept = {record.number for record in self.kept}
         for number in ended:
             clean(self.paths.trial(number), keep=number in kept)
 
 
 def clean(directory: Path, *, keep: bool) -> None:
-    """Deletes the checkpoints of a run that has ended, all but the newest when it keeps one."""
+    """Deletes the checkpoints of a run that has ended; it keeps the newest with `keep`."""
     keep_newest(directory, 1 if keep else 0)
     for partial in directory.glob(f".{PREFIX}*"):
         shutil.rmtree(partial, ignore_errors=True)

@@ -7,17 +7,13 @@ for ever, and repeats its suggestions after a restart (ray#30861, ray#14667).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
 
 from ray.tune.search import Searcher
 
 from tune.execution.asha import RunToCompletion
 from tune.execution.recorder import metrics_of
+from tune.execution.trial import Report, TrialConfig
 from tune.sampling.source import WAIT, NextTrial, Source
-
-TrialConfig = dict[str, Any]
-"""The config of a trial in Ray Tune: `number`, `overrides`, and what subclasses add."""
 
 
 class TrialSearcher(Searcher):
@@ -52,11 +48,9 @@ class TrialSearcher(Searcher):
         """Returns whether a trial may start now; None: a trial that the source has not given yet."""
         return True
 
-    def next_attempt(
-        self, trial_id: str, config: TrialConfig, result: Mapping[str, Any], error: bool
-    ) -> TrialConfig | None:
+    def next_attempt(self, trial_id: str, config: TrialConfig, result: Report, error: bool) -> TrialConfig | None:
         """Returns the config to retry a trial with that Ray reports as ended; None: it has ended."""
-        return self.prepared(config) if error and trial_id in self.scheduler.unbegun else None
+        return self.prepared(config) if error and trial_id in self.scheduler.never_started else None
 
     def suggest(self, trial_id: str) -> TrialConfig | str | None:  # type: ignore[override]  # FINISHED is a string
         if not self._pending:
@@ -73,12 +67,12 @@ class TrialSearcher(Searcher):
         self.live[trial_id] = self._pending.popleft()
         return self.live[trial_id]
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+    def on_trial_result(self, trial_id: str, result: Report) -> None:
         metrics = metrics_of(result)
         if "progress/step" in metrics and result.get("status") != "failed":
             self.source.report(self.live[trial_id]["number"], metrics)
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(self, trial_id: str, result: Report | None = None, error: bool = False) -> None:
         config = self.live.pop(trial_id)
         following = self.next_attempt(trial_id, config, result or {}, error)
         if following is not None:
@@ -98,7 +92,7 @@ def _config(trial: NextTrial) -> TrialConfig:
     return config if trial.tags is None else {**config, "tags": dict(trial.tags)}
 
 
-def _last_status(result: Mapping[str, Any] | None, error: bool) -> str:
+def _last_status(result: Report | None, error: bool) -> str:
     """Returns how a trial ended; Ray stops a trial whose last report says `running`: it was pruned."""
     status = "failed" if error or result is None else str(result.get("status", "failed"))
     return "pruned" if status == "running" else status

@@ -76,7 +76,7 @@ class Session:
     def on_ray(self) -> Iterator[int]:
         """Connects to Ray and yields how many trials run at once; an error interrupts the study's MLflow run."""
         with connect():
-            self.stop.listen()  # again: Ray installs a handler of its own
+            self.stop.listen()  # again: Ray has installed its handler
             try:
                 yield num_concurrent(self.plan, self.spec.budget.concurrent)
             except BaseException:
@@ -121,7 +121,7 @@ class Session:
         packs = bool(self.plan.gpus)
         searcher = GPUPackingSearcher(source, scheduler, self.plan) if packs else TrialSearcher(source, scheduler)
         scratch = self.plan.paths.root / "ray"
-        gc.freeze()  # imported objects stay for good; without this, every full collection looks through them
+        gc.freeze()  # imported objects stay; without this, every full collection would look through them
         with _quiet(), board:
             ray.tune.run(
                 trainable(self.plan),

@@ -1,7 +1,7 @@
-"""When a search stops before its trials are used up: a signal, the hours, too many failures.
+"""Stops a study before its trials are used up: at a signal, after its hours, or after too many failures.
 
-Stopped gently, running trials end where they are and keep their checkpoints; the next start goes on with them. A
-second signal raises KeyboardInterrupt; where it strikes a finalizer, Python swallows that, so it is raised again.
+The first signal stops gently: running trials end where they are and keep their checkpoints, and the next start resumes
+them. The second signal stops at once.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop(ray.tune.Stopper):
-    """Says whether the search has to stop, and why.
+    """Decides whether a study has to stop, and why.
 
     Attributes:
-        reason: Why it stopped; None as long as it goes on.
+        reason: Why it stopped; None while it runs.
     """
 
     def __init__(self, hours: float | None, failed: Callable[[], str | None] = lambda: None) -> None:
@@ -47,10 +47,10 @@ class Stop(ray.tune.Stopper):
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Turns the first SIGINT or SIGTERM into a gentle stop for a while, and then gives back the old handlers.
+        """Turns the first SIGINT or SIGTERM into a gentle stop; restores the old handlers at the end.
 
         Raises:
-            KeyboardInterrupt: At the second, or at the end if nothing heard of it.
+            KeyboardInterrupt: At the second signal. Python swallows it where it strikes a finalizer; then at the end.
         """
         before = {number: signal.getsignal(number) for number in SIGNALS}
         self.listen()
@@ -63,7 +63,7 @@ class Stop(ray.tune.Stopper):
                     signal.signal(number, handler)
 
     def listen(self) -> None:
-        """Puts the handlers in place; in the main thread only, where Python has signals."""
+        """Installs the handlers, in the main thread only, where Python has signals."""
         if _has_signals():
             for number in SIGNALS:
                 signal.signal(number, self._handle)
@@ -71,8 +71,8 @@ class Stop(ray.tune.Stopper):
     def _handle(self, number: int, frame: Any) -> None:
         self._at_once = self.reason is not None
         self._interrupt()
-        self.reason = f"{signal.Signals(number).name} asked for it"
-        print("stopping gently; running trials keep their checkpoints (again: at once)", flush=True)
+        self.reason = f"it received {signal.Signals(number).name}"
+        print("stopping gently; running trials keep their checkpoints (a second signal stops at once)", flush=True)
 
     def _interrupt(self) -> None:
         if self._at_once:

@@ -1,4 +1,4 @@
-"""How a trial runs: two runners behind one interface, chosen by `SearchSpec.runner`, with the same results.
+"""Runs one trial: two runners behind one interface, chosen by `StudySpec.runner`, with the same results.
 
 - `process`: a class Trainable whose actor is kept warm and reused, so that a trial starts without a new process; one
   worker a trial.
@@ -32,19 +32,25 @@ from tune.spec.study_spec import StudySpec
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
 
+Report = dict[str, Any]
+"""A report of `follow`: metrics by their keys, with status, tags, run ids, checkpoint and seconds."""
+
+TrialConfig = dict[str, Any]
+"""The config of a trial in Ray Tune: `number`, `overrides`, `plan`, and at times `tags` and `attempt`."""
+
 PLAN = "plan"
 """The key under which every trial's config carries its `TrialPlan`."""
 
 ATTEMPT = "attempt"
-"""The key under which a trial on a GPU carries how it is fitted there; see `tune.execution.gpu_packing`."""
+"""The key under which the config of a trial on a GPU carries its attempt; see `gpu_packing.py`."""
 
 ON_HEAD = "node:__internal_head__"
-"""Drivers of trials take no CPU from their workers, and stay on the node that is not preempted."""
+"""The resource of the head node: drivers of trials take no CPU from their workers and are not preempted there."""
 
 
 @dataclass(frozen=True)
 class TrialPlan:
-    """What all trials of a study share; small and picklable, it travels in every trial's config.
+    """What all trials of a study share. Small and picklable: every trial's config carries it.
 
     Attributes:
         study: Name of the study.
@@ -53,10 +59,10 @@ class TrialPlan:
         runner: `process` or `ray_train`.
         cpus: CPUs a worker.
         gpus: GPUs a worker; a fraction lets several trials share one.
-        packed: Whether `gpus` is only for the first trial, whose memory says what share the others have.
+        packed: Whether `gpus` is for the first trial only, whose measured memory decides the share of the others.
         workers: Workers a trial; 1 with `process`.
         keep_steps: Checkpoints of a running trial; None: all.
-        tracker: Where to log; None: nowhere.
+        tracker: The tracker of its runs; None: they are not tracked.
         parent_id: The MLflow run of the study.
         trainer: See `t5vqvae.runs.tracked_run.TRAINER`.
     """
@@ -81,7 +87,7 @@ class TrialPlan:
         tags: Mapping[str, str] | None = None,
         attempt: Attempt | None = None,
     ) -> TrackedRun:
-        """Returns what trial `number` trains, as an attempt has it, and where its traces go, with further tags."""
+        """Returns the run of trial `number`, with the attempt's micro-batches and further tags."""
         settings = {**overrides, "train.num_workers": self.workers}
         attempt = attempt or Attempt()
         if attempt.microbatches is not None:
@@ -121,49 +127,49 @@ class TrialPlan:
         return trial_key(self.study, number)
 
     def resources(self) -> dict[str, float]:
-        """Returns what a whole trial takes of the cluster, its driver excluded."""
+        """Returns the CPUs and GPUs of all workers of a trial, without its driver."""
         return {"cpu": self.cpus * self.workers, "gpu": self.gpus * self.workers}
 
 
 def trainable(plan: TrialPlan) -> Any:
-    """Returns what Ray Tune runs for every trial of a study, with its resources."""
+    """Returns the trainable of a study's trials, with its resources."""
     if plan.runner == "process":
         return ray.tune.with_resources(ProcessTrial, process_resources)
-    return ray.tune.with_resources(ray_train_trial, {"cpu": 0, ON_HEAD: 0.001})
+    return ray.tune.with_resources(_ray_train_trial, {"cpu": 0, ON_HEAD: 0.001})
 
 
-def process_resources(config: Mapping[str, Any]) -> ray.tune.PlacementGroupFactory:
-    """Returns what a trial in a process of its own takes of the cluster."""
-    return ray.tune.PlacementGroupFactory([{"CPU": config[PLAN].cpus, "GPU": attempt_of(config).gpus}])
+def process_resources(config: TrialConfig) -> ray.tune.PlacementGroupFactory:
+    """Returns the resources of a trial that runs in its actor's process."""
+    return ray.tune.PlacementGroupFactory([{"CPU": config[PLAN].cpus, "GPU": _attempt_of(config).gpus}])
 
 
-def attempt_of(config: Mapping[str, Any]) -> Attempt:
-    """Returns how a trial is fitted onto its GPU; as its plan says where its config does not."""
+def _attempt_of(config: TrialConfig) -> Attempt:
+    """Returns the attempt in a trial's config; by default one with the plan's share of a GPU."""
     return config.get(ATTEMPT) or Attempt(config[PLAN].gpus)
 
 
-def run_of(config: Mapping[str, Any]) -> TrackedRun:
-    """Returns what the trial of a config trains."""
-    return config[PLAN].run(config["number"], config["overrides"], config.get("tags"), attempt_of(config))
+def run_of(config: TrialConfig) -> TrackedRun:
+    """Returns the run of a trial's config."""
+    return config[PLAN].run(config["number"], config["overrides"], config.get("tags"), _attempt_of(config))
 
 
 class ProcessTrial(ray.tune.Trainable):
     """A trial in its actor's own process; `step` trains to the next milestone. Actors are reused."""
 
-    _reports: Generator[dict[str, Any]] | None = None
-    _last: dict[str, Any]
+    _reports: Generator[Report] | None = None
+    _last: Report
 
-    def setup(self, config: dict[str, Any]) -> None:
+    def setup(self, config: TrialConfig) -> None:
         _import_for_good(config[PLAN].trainer)
         self._begin(config)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
+    def reset_config(self, new_config: TrialConfig) -> bool:
         self.cleanup()
         self._begin(new_config)
         return True
 
     def cleanup(self) -> None:
-        """Ends the trial that ran here, unless it has ended: what was logged is sent, memory is given back."""
+        """Ends the trial that ran here, unless it has ended: sends its log and frees its memory."""
         if self._reports is None:
             return
         self._reports.close()
@@ -175,74 +181,72 @@ class ProcessTrial(ray.tune.Trainable):
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
 
-    def step(self) -> dict[str, Any]:
+    def step(self) -> Report:
         assert self._reports is not None, "a trial that has ended takes no step"
         try:
             report = next(self._reports)
             if report["status"] != "running":
-                next(self._reports, None)  # the journal closes, all is sent before Tune hears of the end
+                next(self._reports, None)  # closes the run's log, so that all is sent before Tune receives the end
         except Exception as error:
-            if UNFIT in str(error):  # this process is fit for no other trial: Tune starts it again in a new one
+            if UNFIT in str(error):  # this process can run no other trial: Tune restarts it in a new process
                 raise
             report = failure(self._run.directory, error, self._last)
         self._last = report
         done = report["status"] != "running"
-        if done:  # now, and not when the next trial comes: others may wait for this one's memory
+        if done:  # now, not at the next trial: other processes may wait for this one's memory
             self.cleanup()
         return {**report, "done": done}
 
-    def _begin(self, config: dict[str, Any]) -> None:
+    def _begin(self, config: TrialConfig) -> None:
         self._last = {}
         self._run = run_of(config)
-        reports = attempted(self._run, attempt_of(config))
+        reports = attempted(self._run, _attempt_of(config))
         self._reports = _with_threads(config[PLAN].cpus, reports)
 
 
 def _import_for_good(trainer: str) -> None:
-    """Imports a trainer with garbage collection off, and keeps what that made out of later collections.
-
-    Half a million objects that stay are looked at again and again while they are imported (a fifth of the time), and
-    once after every trial. An error is raised again, and told, where the trainer is used.
-    """
+    """Imports a trainer with garbage collection off, and excludes its objects from later collections."""
+    # Half a million objects stay. Collections would look through them again and again during the import (a
+    # fifth of its time) and once after every trial.
     gc.disable()
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception):  # raised again where the trainer is used
         load_trainer(trainer)
     gc.freeze()
     gc.enable()
 
 
 def _trim_heap() -> None:
-    """Gives freed memory back to the system, where the C library is GNU's."""
+    """Returns freed memory to the system, where the C library is GNU's."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _with_threads(cpus: float, reports: Iterator[dict[str, Any]]) -> Generator[dict[str, Any]]:
-    """Passes reports on from a process that keeps to its share of the machine's cores."""
+def _with_threads(cpus: float, reports: Iterator[Report]) -> Generator[Report]:
+    """Yields reports from a process that uses its share of the machine's cores."""
     import torch
 
     torch.set_num_threads(max(1, math.floor(cpus)))
     yield from reports
 
 
-def ray_train_trial(config: dict[str, Any]) -> None:
-    """Tune function of one trial: fits a Ray Train trainer whose workers follow the run in step."""
+def _ray_train_trial(config: TrialConfig) -> None:
+    """Fits a Ray Train trainer whose workers follow the run in step; the Tune function of one trial."""
     from t5vqvae.runs.ray_train import fit, ran_out
 
     plan: TrialPlan = config[PLAN]
     run = run_of(config)
     try:
-        fit(run, attempt_of(config), workers=plan.workers, cpus=plan.cpus)
+        fit(run, _attempt_of(config), workers=plan.workers, cpus=plan.cpus)
     except Exception as error:
         ray.tune.report(failure(run.directory, hopeless(run.spec, error) if ran_out(error) else error))
 
 
 def release(plan: TrialPlan, wait: float = 0.0) -> None:
-    """Gives back what stopped trials still hold in the cluster; nothing with `process`.
+    """Frees resources that stopped trials still hold in the cluster; the runner `process` holds none.
 
     Args:
         plan: What the trials share.
-        wait: Seconds to wait for those that are just being stopped.
+        wait: Seconds to wait for trials that are being stopped.
     """
     if plan.runner != "ray_train":
         return

@@ -84,8 +84,8 @@ def report(ledger: TrialRecorder, number: int, nll: float, status: str = "runnin
 
 
 def kept(ledger: TrialRecorder) -> list[int]:
-    ledger.chores.finish()
-    ledger.chores = BackgroundQueue()
+    ledger.background.finish()
+    ledger.background = BackgroundQueue()
     return sorted(int(path.parent.name) for path in ledger.plan.paths.trials.glob("*/step-*"))
 
 

@@ -17,8 +17,8 @@ from t5vqvae.errors import SettingError, UserError
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.tracking import Tracker
 from t5vqvae.training.trainer import train
-from tune.promotion import candidate as module
 from tune.promote import Promotion, main, promote
+from tune.promotion import candidate as module
 from tune.promotion.gate import Gate, compared, on_test
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
