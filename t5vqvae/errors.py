@@ -24,10 +24,6 @@ class CheckpointError(UserError):
     """A checkpoint is missing, damaged, or belongs to another spec."""
 
 
-class DivergedError(UserError):
-    """A loss became infinite or not a number."""
-
-
 class TrackingError(UserError):
     """The tracking server cannot be reached or refuses what was sent."""
 

@@ -45,10 +45,6 @@ class Batch:
         """Returns the batch on a device."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
-    def pin_memory(self) -> Batch:
-        """Returns the batch in page-locked memory, from which copies to a GPU need not wait; needs a GPU."""
-        return self._map(Tensor.pin_memory)
-
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
         tensors = {name: value for name, value in vars(self).items() if value is not None}
         return replace(self, **{name: function(value) for name, value in tensors.items()})

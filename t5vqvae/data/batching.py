@@ -67,11 +67,6 @@ class BatchPlan:
         mine = self.batch_indices(step)[self.rank :: self.num_workers]
         return [self.split.batch(piece) for piece in np.array_split(mine, self.microbatches)]
 
-    def iterate(self, start_step: int, num_steps: int) -> Iterator[list[Batch]]:
-        """Yields `local_batches` of steps `start_step` to `start_step + num_steps`, the end excluded."""
-        for step in range(start_step, start_step + num_steps):
-            yield self.local_batches(step)
-
     def _order(self, epoch: int) -> list[Array]:
         if epoch not in self._orders:
             self._orders.clear()

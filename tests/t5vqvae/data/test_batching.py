@@ -57,8 +57,11 @@ def test_seed_and_epoch_decide_the_order(split: TokenizedSplit) -> None:
 
 @pytest.mark.parametrize("start", [0, 1, 8, 9, 20])
 def test_resuming_at_any_step_equals_continuing(split: TokenizedSplit, start: int) -> None:
-    whole = [batches[0].input_ids_BT.tolist() for batches in BatchPlan(split, 16, seed=1).iterate(0, 25)]
-    resumed = [batches[0].input_ids_BT.tolist() for batches in BatchPlan(split, 16, seed=1).iterate(start, 25 - start)]
+    def batches(plan: BatchPlan, steps: range) -> list[object]:
+        return [plan.local_batches(step)[0].input_ids_BT.tolist() for step in steps]
+
+    whole = batches(BatchPlan(split, 16, seed=1), range(25))
+    resumed = batches(BatchPlan(split, 16, seed=1), range(start, 25))
     assert resumed == whole[start:]
 
 
