@@ -139,20 +139,20 @@ def _section(fields: type[BaseModel], name: str, values: Any) -> type[BaseModel]
     info = fields.model_fields.get(name)
     if info is None:
         return None
-    candidates = [t for t in _leaf_types(info.annotation) if isinstance(t, type) and issubclass(t, BaseModel)]
+    candidates = [t for t in leaf_types(info.annotation) if isinstance(t, type) and issubclass(t, BaseModel)]
     if len(candidates) > 1 and isinstance(values, Mapping):
         named = [t for t in candidates if t.model_fields["name"].default == values.get("name")]
         return (named or candidates)[0]
     return candidates[0] if candidates else None
 
 
-def _leaf_types(annotation: Any) -> list[Any]:
-    """Returns the classes that a field's annotation is made of."""
+def leaf_types(annotation: Any) -> list[Any]:
+    """Returns the plain types that an annotation is made of: a union's members, without `Annotated`."""
     origin = get_origin(annotation)
     if origin is Annotated:
-        return _leaf_types(get_args(annotation)[0])
+        return leaf_types(get_args(annotation)[0])
     if origin in (Union, types.UnionType):
-        return [leaf for part in get_args(annotation) for leaf in _leaf_types(part)]
+        return [leaf for part in get_args(annotation) for leaf in leaf_types(part)]
     return [annotation]
 
 
@@ -205,7 +205,7 @@ def _walk(config: type[Config], location: tuple[Any, ...]) -> tuple[list[str], t
         names.append(part)
         owner = inside
         info = owner.model_fields.get(part) if owner else None
-        models = [] if info is None else [t for t in _leaf_types(info.annotation) if hasattr(t, "model_fields")]
+        models = [] if info is None else [t for t in leaf_types(info.annotation) if hasattr(t, "model_fields")]
         inside = models[0] if models else None
         tags = {m.model_fields["name"].default: m for m in models if "name" in m.model_fields}
         if parts and parts[0] in tags:

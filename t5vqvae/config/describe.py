@@ -6,15 +6,15 @@ Nothing is listed by hand: a new field or variant shows up here by itself.
 from __future__ import annotations
 
 import re
-import types
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from t5vqvae.config import Config, Variant
+from t5vqvae.config.base import leaf_types
 
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
@@ -66,12 +66,7 @@ def _family(variants: list[type[BaseModel]], path: str, info: FieldInfo) -> Iter
 
 def _sections(annotation: Any) -> list[type[BaseModel]]:
     """Returns the configs behind a field: none for a plain value, several for a family of variants."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return _sections(get_args(annotation)[0])
-    if origin in (Union, types.UnionType):
-        return [section for part in get_args(annotation) for section in _sections(part)]
-    return [annotation] if isinstance(annotation, type) and issubclass(annotation, Config) else []
+    return [leaf for leaf in leaf_types(annotation) if isinstance(leaf, type) and issubclass(leaf, Config)]
 
 
 def _default(info: FieldInfo) -> str:

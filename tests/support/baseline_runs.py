@@ -67,7 +67,7 @@ def tiny(name: str, **overrides: Any) -> RunSpec:
     spec = RunSpec().with_overrides({**TINY, "model.name": name, **_no_quantizer(name), **overrides})
     sizes = {"d_model": 32, "d_ff": 64}
     known = {f"model.{k}": v for k, v in sizes.items() if hasattr(spec.model, k) and f"model.{k}" not in overrides}
-    if getattr(spec.model, "backbone", None) is not None:
+    if spec.model.backbone is not None:
         known = {}
     if spec.quantizer.name == "ema" and "quantizer.codebook_size" not in overrides:
         known |= {"quantizer.codebook_size": 32, "quantizer.start_iterations": 2}

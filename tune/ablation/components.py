@@ -7,14 +7,14 @@ be decided here. Other parts (a start, an estimator) are named in `PARTS` as wel
 
 from __future__ import annotations
 
-import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel
 
 from t5vqvae.config import Config
+from t5vqvae.config.base import leaf_types
 from t5vqvae.errors import SettingError
 from t5vqvae.spec.run import RunSpec
 
@@ -166,21 +166,9 @@ def refusal(base: RunSpec, component: Component) -> str | None:
 def optional_settings(config: type[BaseModel] = RunSpec, prefix: str = "") -> Iterator[str]:
     """Yields the path of every setting that may be null, is a switch, or is a weight; of all variants."""
     for name, info in config.model_fields.items():
-        leaves = list(_leaves(info.annotation))
+        leaves = leaf_types(info.annotation)
         sections = [leaf for leaf in leaves if isinstance(leaf, type) and issubclass(leaf, Config)]
         for section in sections:
             yield from optional_settings(section, f"{prefix}{name}.")
         if type(None) in leaves or bool in leaves or (not sections and name.endswith("weight")):
             yield f"{prefix}{name}"
-
-
-def _leaves(annotation: Any) -> Iterator[Any]:
-    """Yields the plain types that an annotation is made of."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        yield from _leaves(get_args(annotation)[0])
-    elif origin in (Union, types.UnionType):
-        for part in get_args(annotation):
-            yield from _leaves(part)
-    else:
-        yield annotation

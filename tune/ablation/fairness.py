@@ -8,7 +8,7 @@ from __future__ import annotations
 from t5vqvae.errors import SettingError
 from t5vqvae.spec.run import RunSpec
 from tune.ablation.designs import Arm
-from tune.spec.objective import PER_TOKEN, Objective
+from tune.spec.objective import PER_TOKEN, Objective, retokenizes
 
 
 def refuse_unfair(arm: Arm, base: RunSpec, objective: Objective) -> None:
@@ -31,7 +31,7 @@ def refuse_unfair(arm: Arm, base: RunSpec, objective: Objective) -> None:
         )
     changed = _changed(base, spec)
     _refuse_other_text(place, changed)
-    if objective.metric in PER_TOKEN and any(_retokenizes(path) for path in changed):
+    if objective.metric in PER_TOKEN and any(retokenizes(path) for path in changed):
         instead = PER_TOKEN[objective.metric]
         raise SettingError(f"{place}: {objective.metric} depends on the tokenizer, which it changes; take {instead}")
     if objective.metric.startswith("codebook/") and "quantizer.codebook_size" in changed:
@@ -48,7 +48,3 @@ def _refuse_other_text(place: str, changed: set[str]) -> None:
     for path in sorted(changed):
         if path.startswith("data.corpus.") and path != "data.corpus.size":
             raise SettingError(f"{place}: {path} changes what runs are judged on; ask that in a study of its own")
-
-
-def _retokenizes(path: str) -> bool:
-    return path.startswith("data.tokenizer.") or path == "model.backbone"

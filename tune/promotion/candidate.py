@@ -71,7 +71,7 @@ def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: 
 
     run = spec.run_spec(record.overrides)
     identity = record.run_id or trial_key(record.study, record.number)
-    data = prepare(run.data, paths.cache, backbone=getattr(run.model, "backbone", None)).fingerprint
+    data = prepare(run.data, paths.cache, backbone=run.model.backbone).fingerprint
     file = paths.trial(record.number) / TEST_FILE
     if file.exists():
         known = TestResult(**json.loads(file.read_text()))

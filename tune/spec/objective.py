@@ -144,14 +144,18 @@ def refuse_incomparable(metrics: Sequence[str], searched: Sequence[str]) -> None
             raise SettingError(f"space.{path}: a seed is no hyperparameter; fix it, and repeat seeds in an ablation")
         if path.startswith("evaluate."):
             raise SettingError(f"space.{path} changes how trials are judged, so they cannot be compared; fix it")
-        retokenizes = path.startswith("data.tokenizer.") or path == "model.backbone"
-        if path.startswith("data.") and not retokenizes and path != "data.corpus.size":
+        if path.startswith("data.") and not retokenizes(path) and path != "data.corpus.size":
             raise SettingError(f"space.{path} changes what trials are judged on, so they cannot be compared; fix it")
         for metric in metrics:
-            if retokenizes and metric in PER_TOKEN:
+            if retokenizes(path) and metric in PER_TOKEN:
                 raise SettingError(
                     f"{metric} depends on the tokenizer, and space.{path} varies that; take {PER_TOKEN[metric]}"
                 )
+
+
+def retokenizes(path: str) -> bool:
+    """Returns whether a setting changes how text is cut into tokens; a backbone brings its own tokenizer."""
+    return path.startswith("data.tokenizer.") or path == "model.backbone"
 
 
 def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
