@@ -77,7 +77,7 @@ class Config(BaseModel):
 class Variant(Config):
     """A config chosen by its `name` out of a family; the direct subclasses of `Variant` are the families."""
 
-    variants: ClassVar[dict[str, type[Variant]]]
+    variants: ClassVar[dict[str, type[Self]]]
     name: str
 
     @classmethod
@@ -86,7 +86,7 @@ class Variant(Config):
         if Variant in cls.__bases__:
             cls.variants = {}
         elif get_origin(cls.model_fields["name"].annotation) is Literal:
-            cls.variants[cls.model_fields["name"].default] = cls
+            cls.variants[cls.model_fields["name"].default] = cls  # type: ignore[assignment]
 
     @classmethod
     def any(cls) -> Any:

@@ -1,4 +1,4 @@
-"""Corpora, tokenizers and batches; see `corpus.py` to add a corpus."""
+"""Corpora, tokenizers and batches; `corpora/base.py` explains how to add a corpus."""
 
 from t5vqvae.data.batch import IGNORED_LABEL, Batch
 from t5vqvae.data.batching import BatchPlan, evaluation_batches

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 IGNORED_LABEL = -100
-"""What a label is where the target is padded: PyTorch's cross-entropy leaves it out."""
+"""The label at padding, which PyTorch's cross-entropy ignores."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Token ids padded to the longest text of this batch."""
+    """Token ids, padded to the longest text of this batch."""
 
     input_ids_BT: Tensor
     """int64; 0 at padding."""
@@ -28,22 +28,24 @@ class Batch:
     roles_BT: Tensor | None
     """int64, an index into the role names, 0 for none; None where the corpus has no roles."""
     num_chars_B: Tensor
-    """int64; characters of each target text, for nats a character."""
+    """int64; characters of each target text, to compute nats a character."""
 
     def __len__(self) -> int:
         return self.input_ids_BT.shape[0]
 
     @property
     def num_source_tokens(self) -> int:
+        """Source tokens without padding."""
         return int(self.mask_BT.sum())
 
     @property
     def num_target_tokens(self) -> int:
+        """Target tokens without padding."""
         return int((self.labels_BS != IGNORED_LABEL).sum())
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+    def to(self, device: torch.device | str) -> Batch:
         """Returns the batch on a device."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        return self._map(lambda tensor: tensor.to(device))
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
         tensors = {name: value for name, value in vars(self).items() if value is not None}

@@ -1,4 +1,4 @@
-"""Which examples make up which batch: a seeded order without state, so that it can resume at any step.
+"""Which examples make up which batch: a seeded order without state, so that a run can resume at any step.
 
 Letters: B the examples of one optimizer step over all workers (the global batch).
 """
@@ -16,20 +16,20 @@ from t5vqvae.data.split import TokenizedSplit
 from t5vqvae.errors import SettingError
 
 POOL_BATCHES = 64
-"""Batches whose examples are sorted by length among each other."""
+"""Batches in a pool: examples are sorted by length within their pool."""
 SUBSET_SEED = 0
 Array = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """The batches of a run: every epoch is a fresh permutation from (seed, epoch), bucketed by length.
+    """The batches of a run: every epoch is a new permutation from (seed, epoch), bucketed by length.
 
-    The last examples of an epoch that fill no batch are left out, others in each epoch. A split smaller than a batch
-    is one batch.
+    Every epoch leaves out the examples that do not fill a batch; they differ between epochs. A split smaller than a
+    batch is one batch.
 
     Raises:
-        SettingError: If a batch has not at least one example for every worker and microbatch.
+        SettingError: If a batch has fewer examples than workers x microbatches.
     """
 
     split: TokenizedSplit
@@ -51,19 +51,20 @@ class BatchPlan:
 
     @property
     def batches_per_epoch(self) -> int:
+        """Full batches in an epoch, at least 1."""
         return max(1, len(self.split) // self.batch_size)
 
     def epoch(self, step: int) -> int:
-        """Returns the epoch (from 0) that optimizer step `step` (from 0) belongs to."""
+        """Returns the epoch of optimizer step `step`; both count from 0."""
         return step // self.batches_per_epoch
 
     def batch_indices(self, step: int) -> Array:
-        """Returns the examples of the whole batch of a step, over all workers."""
+        """Returns the examples of a step's global batch."""
         epoch, place = divmod(step, self.batches_per_epoch)
         return self._order(epoch)[place]
 
     def local_batches(self, step: int) -> list[Batch]:
-        """Returns this worker's rows of a step's batch, cut into microbatches of about equal size."""
+        """Returns this worker's share of a step's batch, in microbatches of about equal size."""
         mine = self.batch_indices(step)[self.rank :: self.num_workers]
         return [self.split.batch(piece) for piece in np.array_split(mine, self.microbatches)]
 
@@ -77,7 +78,8 @@ class BatchPlan:
 def epoch_order(lengths_N: Array, batch_size: int, seed: int, epoch: int) -> list[Array]:
     """Returns the batches of an epoch, as indices.
 
-    Shuffles, cuts into pools, sorts each pool by length (ties in shuffled order), cuts batches and shuffles these.
+    It shuffles the examples, cuts them into pools, sorts each pool by length (ties in shuffled order), cuts the pools
+    into batches and shuffles the batches.
     """
     rng = np.random.default_rng([seed, epoch])
     pool_size = POOL_BATCHES * batch_size
@@ -97,14 +99,14 @@ def evaluation_batches(
 ) -> Iterator[tuple[Array, Batch]]:
     """Yields (indices, batch) sorted by length; over all workers every example comes exactly once.
 
-    A worker may have a batch less than another, or none.
+    A worker may get one batch fewer than another, or none.
 
     Args:
-        split: What to evaluate on.
-        batch_size: Examples at a time.
-        limit: Evaluate on a fixed random subset of so many examples; None: on all.
-        rank: Which worker this is.
-        num_workers: Of so many.
+        split: The examples to evaluate on.
+        batch_size: Examples in a batch.
+        limit: Size of the fixed random subset to evaluate on; None: all examples.
+        rank: Number of this worker, from 0.
+        num_workers: Workers in all.
     """
     indices = np.arange(len(split))
     if limit is not None and limit < len(split):

@@ -1,9 +1,9 @@
-"""From a config to tokenized splits: done once a machine, kept on disk, mapped by whoever needs them.
+"""From a config to tokenized splits: prepared once on a machine, cached on disk, memory-mapped by every process.
 
-A short-cut file named by everything that decides the result (config, versions, sizes and times of local files) names
-the folder of the splits, so a second call reads neither corpus nor tokenizer. The folder is named by content, so
-touching a file of the corpus costs one reading and no tokenization. The test splits lie there too, but only
-`prepare_test` opens them.
+A shortcut file holds the name of the splits' folder. The shortcut's own name is a hash of everything that decides the
+result (config, versions, sizes and times of local files), so a second call reads neither corpus nor tokenizer. The
+folder's name is a hash of the content, so a touched corpus file is read again but not tokenized again. The test splits
+are in the folder too, but only `prepare_test` opens them.
 """
 
 from __future__ import annotations
@@ -25,67 +25,67 @@ from t5vqvae.errors import DataError
 from t5vqvae.files import atomic_write, digest, locked
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from t5vqvae.data.tokenizer import Tokenizer
 
     AnyCorpus = CorpusConfig
 else:
     AnyCorpus = CorpusConfig.any()
 
 PREPARED_VERSION = 1
-"""To be raised by whoever changes what is written: kept folders of the old version are ignored then."""
+"""Raise it with every change of what is written: cached folders of the old version are then ignored."""
 NO_ROLE = "none"
 CHUNK = 1_000
+"""Examples tokenized at once."""
 logger = logging.getLogger(__name__)
 
 
 class DataConfig(Config):
-    """What a run reads: a corpus, its tokenizer, and how long a text may be."""
+    """The data of a run: a corpus, its tokenizer, and the longest text."""
 
     corpus: AnyCorpus = setting(variants.MathCorpus())
     tokenizer: TokenizerConfig = setting(TokenizerConfig())
     max_length: int = setting(
-        45, ge=2, description="source tokens, with the one that ends the text; longer ones are dropped"
+        45, ge=2, description="source tokens, the end-of-text token included; longer examples are dropped"
     )
-    max_target_length: int | None = setting(None, ge=2, description="target tokens; null: as max_length")
+    max_target_length: int | None = setting(
+        None, ge=2, description="target tokens, as max_length; null: the same limit"
+    )
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """The tokenized splits that training may see."""
+    """The tokenized splits that training may read."""
 
     folder: Path
     train: TokenizedSplit
     validation: TokenizedSplit
     fingerprint: str
-    """sha256 over corpus, tokenizer and lengths: the same one means the same examples."""
+    """sha256 over corpus, tokenizer and lengths: the same fingerprint means the same examples."""
     num_too_long: dict[str, int]
-    """Examples dropped for their length, by split."""
+    """Number of examples dropped for their length, by split."""
     role_names: tuple[str, ...]
-    """What the numbers in `Batch.roles_BT` mean; the first is "none"."""
+    """Names of the role numbers in `Batch.roles_BT`; the first is "none"."""
 
     @property
-    def tokenizer(self) -> PreTrainedTokenizerFast:
-        """The tokenizer that made the splits; all runs of a process share one."""
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the splits; all runs of a process share one."""
         return _tokenizer_in(self.folder / "tokenizer")
 
 
 @lru_cache(maxsize=4)
-def _tokenizer_in(folder: Path) -> PreTrainedTokenizerFast:
-    """Returns the tokenizer of a folder, read once a process: prepared folders are named by content and never change.
-
-    Reading the 32,000 pieces of T5's takes a fifth of a second, which a process that trains one run after the other
-    would spend on each.
-    """
+def _tokenizer_in(folder: Path) -> Tokenizer:
+    # Cached because reading T5's 32,000 pieces takes a fifth of a second, which every run of a process would pay. The
+    # cache stays valid: a prepared folder is named by its content and never changes.
     return load_pretrained(folder)
 
 
 def prepare(config: DataConfig, cache_dir: Path, backbone: str | None = None) -> PreparedData:
-    """Returns the tokenized training and validation splits; fast when they were prepared before.
+    """Returns the tokenized training and validation splits, from the cache when they were prepared before.
 
     Args:
         config: The data section of a spec.
-        cache_dir: Where prepared data is kept. Processes that ask for the same data at once wait for the first.
-        backbone: Name or folder of a pretrained checkpoint whose tokenizer `auto` shall be, or None.
+        cache_dir: Cache of prepared data. Processes that need the same data at the same time wait for the first.
+        backbone: Name or folder of the pretrained checkpoint whose tokenizer `auto` stands for, or None.
 
     Raises:
         DataError: If the corpus or tokenizer cannot be loaded, or a split has no sentence short enough.
@@ -103,9 +103,9 @@ def prepare(config: DataConfig, cache_dir: Path, backbone: str | None = None) ->
 
 
 def prepare_test(config: DataConfig, cache_dir: Path, backbone: str | None = None) -> dict[str, TokenizedSplit]:
-    """Returns the test splits by name: "test", and the corpus's further ones ("VAR", ...).
+    """Returns the test splits by name: "test" and the corpus's extra test sets ("VAR", ...).
 
-    For evaluation on the test split and for promotion only: what else looks at them tunes on them.
+    For evaluation on the test split and for promotion only: anything else would tune on the test split.
     """
     folder = _prepared_folder(config, Path(cache_dir), backbone)
     facts = json.loads((folder / "facts.json").read_text())
@@ -113,11 +113,11 @@ def prepare_test(config: DataConfig, cache_dir: Path, backbone: str | None = Non
 
 
 def _prepared_folder(config: DataConfig, cache_dir: Path, backbone: str | None) -> Path:
-    """Returns the folder of the prepared splits, preparing them first where they are not yet there."""
+    """Returns the folder of the prepared splits; prepares them first when they are missing."""
     kind = resolved_kind(config.tokenizer, config.corpus.default_tokenizer, backbone)
     backbone = backbone if kind == "pretrained" else None
-    asked = digest(PREPARED_VERSION, config.as_dict(), config.corpus.stamp(cache_dir), backbone_stamp(backbone))
-    shortcut = cache_dir / "prepared" / "asked" / asked[:24]
+    key = digest(PREPARED_VERSION, config.as_dict(), config.corpus.stamp(cache_dir), backbone_stamp(backbone))
+    shortcut = cache_dir / "prepared" / "asked" / key[:24]
     if not _leads_to_folder(shortcut):
         with locked(shortcut):
             if not _leads_to_folder(shortcut):
@@ -148,8 +148,8 @@ def _prepare(config: DataConfig, cache_dir: Path, backbone: str | None) -> Path:
     return folder
 
 
-def _write_splits(corpus: Corpus, tokenizer: Any, max_lengths: tuple[int, int], folder: Path) -> dict[str, Any]:
-    """Writes every split and returns the facts about them all.
+def _write_splits(corpus: Corpus, tokenizer: Tokenizer, max_lengths: tuple[int, int], folder: Path) -> dict[str, Any]:
+    """Writes every split and returns the facts for `facts.json`.
 
     Raises:
         DataError: If the training or validation split has no example short enough.
@@ -165,26 +165,27 @@ def _write_splits(corpus: Corpus, tokenizer: Any, max_lengths: tuple[int, int], 
             if len(found.source_ids) <= max_lengths[0] and len(found.target_ids) <= max_lengths[1]
         ]
         num_too_long[name] = len(examples) - len(kept)
-        _say_too_long(name, num_too_long[name], len(examples), max_lengths)
+        _report_too_long(name, num_too_long[name], len(examples), max_lengths)
         write_split(folder / name, kept)
     tests = [name for name in splits if name not in ("train", "validation") and num_too_long[name] < len(splits[name])]
     return {"num_too_long": num_too_long, "role_names": list(role_ids), "tests": tests}
 
 
-def _say_too_long(name: str, number: int, of: int, max_lengths: tuple[int, int]) -> None:
+def _report_too_long(name: str, number: int, of: int, max_lengths: tuple[int, int]) -> None:
+    """Logs how many of a split's examples were dropped; refuses an empty training or validation split."""
     if number == of and name in ("train", "validation"):
         raise DataError(
             f"data.max_length={max_lengths[0]} (and max_target_length, {max_lengths[1]}) leaves none of the "
-            f"{of} sentences of the {name} split, all of which are longer; raise it"
+            f"{of} sentences of the {name} split: all are longer; raise it"
         )
     if number:
         logger.warning(
-            "%d of %d sentences of the %s split are dropped: longer than %d source or %d target tokens "
-            "(data.max_length, data.max_target_length)", number, of, name, *max_lengths
+            "%d of %d sentences of the %s split are dropped: longer than %d source or %d target tokens; to keep them, "
+            "raise data.max_length or data.max_target_length", number, of, name, *max_lengths
         )  # fmt: skip
 
 
-def _tokenize(examples: Sequence[Example], tokenizer: Any, role_ids: Mapping[str, int]) -> Iterable[Tokenized]:
+def _tokenize(examples: Sequence[Example], tokenizer: Tokenizer, role_ids: Mapping[str, int]) -> Iterable[Tokenized]:
     for start in range(0, len(examples), CHUNK):
         chunk = examples[start : start + CHUNK]
         encoded = tokenizer([e.source for e in chunk], return_offsets_mapping=True, return_attention_mask=False)
@@ -198,12 +199,12 @@ def _tokenize(examples: Sequence[Example], tokenizer: Any, role_ids: Mapping[str
 def roles_of_tokens(
     source: str, roles: Sequence[str], spans: Sequence[tuple[int, int]], role_ids: Mapping[str, int]
 ) -> list[int]:
-    """Returns the role number of every token: that of the word its last character is in, 0 where it is in none.
+    """Returns the role number of every token: the role of the word that holds its last character, 0 outside words.
 
     Args:
         source: The text.
-        roles: The role of each of its white-space words.
-        spans: First character and end of each token in the text; an empty span is a special token.
+        roles: The role of each white-space word of the text.
+        spans: Start and end (exclusive) of each token in the text, in characters; an empty span is a special token.
         role_ids: The number of each role.
     """
     at_character = [0] * len(source)

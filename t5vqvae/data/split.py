@@ -1,7 +1,7 @@
 """A tokenized split on disk: flat arrays, memory-mapped, so that all processes of a machine share one copy.
 
-Ids, roles and texts of all examples lie end to end; `*_ends.npy` says where each ends. A corpus without targets has
-the source's arrays only.
+Each array holds the ids, roles or texts of all examples, end to end; `*_ends.npy` holds the end of each example. A
+corpus without targets has only the source's arrays.
 
 Letters: N examples, T source positions, S target positions, B batch.
 """
@@ -26,20 +26,20 @@ PAD = 0
 
 @dataclass(frozen=True)
 class Tokenized:
-    """One example as token ids, its end-of-text token included."""
+    """One example as token ids, the end-of-text token included."""
 
     source: str
     target: str | None
     source_ids: Sequence[int]
     target_ids: Sequence[int]
-    """Not looked at where the target is None."""
+    """Ignored when the target is None."""
     roles: Sequence[int] | None
 
 
 class TokenizedSplit:
     """The examples of a split, read from a folder that `write_split` wrote.
 
-    Pickling it pickles the folder's name: whoever unpickles it maps the same files.
+    A pickle of it holds only the folder's path: the process that unpickles it maps the same files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,6 +53,7 @@ class TokenizedSplit:
 
     @property
     def has_roles(self) -> bool:
+        """Whether the corpus has a role for every word."""
         return (self.folder / "roles.npy").exists()
 
     @cached_property
@@ -67,7 +68,7 @@ class TokenizedSplit:
 
     @cached_property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """The longer of source and target of each example, in tokens: what batches are bucketed by."""
+        """Length of each example, in tokens: the longer of source and target. Batches are bucketed by it."""
         return np.maximum(self.source_lengths_N, self.target_lengths_N)
 
     @cached_property
@@ -85,11 +86,11 @@ class TokenizedSplit:
         return [self._source_texts[index].tobytes().decode() for index in indices]
 
     def texts(self, indices: Indices) -> list[str]:
-        """Returns the target texts as they were before tokenization: what a generated text is compared to."""
+        """Returns the target texts as they were before tokenization, to compare generated texts with."""
         return [self._target_texts[index].tobytes().decode() for index in indices]
 
     def batch(self, indices: Indices) -> Batch:
-        """Returns these examples, in this order, padded to the longest of them."""
+        """Returns these examples, in this order, padded to the longest."""
         chosen_B = np.asarray(indices, dtype=np.int64)
         return Batch(
             input_ids_BT=torch.from_numpy(self._source_ids.padded(chosen_B, PAD)),
@@ -125,7 +126,7 @@ class TokenizedSplit:
 
 
 def write_split(folder: Path, examples: Sequence[Tokenized]) -> None:
-    """Writes the files of a `TokenizedSplit` into a folder, which is made."""
+    """Writes the files of a `TokenizedSplit` into a new folder."""
     folder.mkdir(parents=True)
     _write(folder, "source_ids", [example.source_ids for example in examples], np.int32)
     _write(folder, "source_texts", [example.source.encode() for example in examples], np.uint8)
@@ -158,7 +159,7 @@ class _Ragged:
         return self.flat[(self.ends[index - 1] if index else 0) : self.ends[index]]
 
     def padded(self, indices: npt.NDArray[np.int64], filler: int) -> npt.NDArray[np.int64]:
-        """Returns the rows as one array, filled up at the right."""
+        """Returns the rows as one array, padded at the right with `filler`."""
         mask = _mask(self.lengths[indices])
         rows = np.full(mask.shape, filler, dtype=np.int64)
         if len(indices):
@@ -170,13 +171,12 @@ def _mask(lengths_B: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     return np.arange(lengths_B.max(initial=0))[None, :] < lengths_B[:, None]
 
 
-def _write(folder: Path, name: str, rows: Sequence[Any], dtype: type[np.generic]) -> None:
+def _write(folder: Path, name: str, rows: Sequence[bytes | Sequence[int]], dtype: type[np.generic]) -> None:
     arrays = [np.frombuffer(row, np.uint8) if isinstance(row, bytes) else np.asarray(row, dtype) for row in rows]
     np.save(folder / f"{name}.npy", np.concatenate(arrays) if arrays else np.zeros(0, dtype))
     np.save(folder / f"{name}_ends.npy", np.cumsum([len(array) for array in arrays], dtype=np.int64))
 
 
 def _open(path: Path) -> npt.NDArray[Any]:
-    """Maps an array; an empty one, which has nothing to map, is read."""
-    array: npt.NDArray[Any] = np.load(path, mmap_mode="r" if path.stat().st_size > 128 else None)
-    return array
+    # An empty array has nothing to map, so it is read: its file holds only NumPy's header of 128 bytes.
+    return np.load(path, mmap_mode="r" if path.stat().st_size > 128 else None)

@@ -1,9 +1,12 @@
-r"""Tokenizers with T5's conventions (padding 0, `</s>` 1 at the end, unknown 2): a backbone's own, or one trained here.
+r"""Tokenizers with T5's conventions: padding 0, `</s>` 1 at the end, unknown 2.
 
-`latex` takes single characters and the commands of the training split (`\cos`) as tokens and spells other commands
-out; it gives back exactly every text of printable ASCII and the training split's other characters. `unigram` learns
-pieces of words and falls back to bytes; it gives back every text up to white space. To add a kind, write a function
-that trains one.
+A run uses a pretrained backbone's tokenizer, or trains one of two kinds:
+
+- `latex`: tokens are single characters and the commands of the training split (`\cos`); it spells other commands in
+  characters. It restores exactly every text of printable ASCII and of the training split's other characters.
+- `unigram`: tokens are pieces of words, with bytes as the fallback. It restores every text up to white space.
+
+To add a kind, write a function that trains a tokenizer.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from t5vqvae.config import Config, setting
 from t5vqvae.data.corpora.base import Example
@@ -21,32 +24,41 @@ from t5vqvae.errors import DataError, SettingError
 from t5vqvae.files import atomic_write, digest, locked, stamp
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import Tokenizer as RawTokenizer
+    from transformers import PreTrainedTokenizerFast as Tokenizer
 
 TOKENIZER_VERSION = 1
-"""To be raised by whoever changes how a tokenizer is trained: kept ones of the old version are ignored then."""
+"""Raise it with every change of how tokenizers are trained: cached ones of the old version are then ignored."""
 SPECIAL = ("<pad>", "</s>", "<unk>")
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 BYTE_SCORE = -1e4
+"""Log probability of a byte: so low that a byte is used only where no pieces fit."""
 LATEX_TOKEN = r"\\[A-Za-z]+|[\s\S]"
 WHITE_SPACE = r"[\s\x1c-\x1f\x85\u2581]+"
-"""What `unigram` reads as one space; U+2581 is in it because it stands for a space inside the tokenizer."""
+"""Characters that `unigram` reads as one space, U+2581 included: the tokenizer itself writes a space as U+2581."""
 
 
 class TokenizerConfig(Config):
-    """Which tokenizer a run has."""
+    """The tokenizer of a run."""
 
     kind: Literal["auto", "pretrained", "latex", "unigram"] = setting(
-        "auto", description="auto: the backbone's where there is one, else latex for math and unigram for text"
+        "auto", description="auto: the backbone's tokenizer; without a backbone, latex for math and unigram for text"
     )
-    vocab_size: int = setting(4_000, ge=300, description="of a unigram tokenizer, 259 of them bytes and special tokens")
+    vocab_size: int = setting(
+        4_000, ge=300, description="tokens of a unigram tokenizer, 259 bytes and special tokens included"
+    )
 
 
 def resolved_kind(config: TokenizerConfig, kind: str, backbone: str | None) -> str:
-    """Returns the kind that `auto` stands for: a backbone's own, or `kind`, the corpus's default.
+    """Returns the configured kind, with `auto` resolved: `pretrained` with a backbone, else `kind`.
+
+    Args:
+        config: The settings.
+        kind: The corpus's default.
+        backbone: Name or folder of a pretrained checkpoint, or None.
 
     Raises:
-        SettingError: If the backbone's tokenizer is asked for and there is no backbone.
+        SettingError: If the kind is `pretrained` and there is no backbone.
     """
     if config.kind == "pretrained" and backbone is None:
         raise SettingError("data.tokenizer.kind='pretrained' needs a pretrained backbone; name one, or use auto")
@@ -61,19 +73,19 @@ def build_tokenizer(
     kind: str,
     backbone: str | None,
     cache_dir: Path,
-) -> PreTrainedTokenizerFast:
-    """Loads or trains the tokenizer; a trained one is kept in the cache, so that the same examples give the same one.
+) -> Tokenizer:
+    """Loads or trains the tokenizer; a trained one is cached, so that the same examples give the same tokenizer.
 
     Args:
-        config: What the user said.
-        train_examples: The training split, to train one on.
-        kind: What `auto` means without a backbone, "latex" or "unigram": the corpus's `default_tokenizer`.
+        config: The settings.
+        train_examples: The training split, to train the tokenizer on.
+        kind: The meaning of `auto` without a backbone, "latex" or "unigram": the corpus's `default_tokenizer`.
         backbone: Name or folder of a pretrained checkpoint, or None.
-        cache_dir: Where trained tokenizers are kept.
+        cache_dir: Cache of trained tokenizers.
 
     Raises:
         DataError: If the backbone's tokenizer cannot be loaded or does not end a text with `</s>`.
-        SettingError: If `pretrained` is asked for without a backbone.
+        SettingError: If the kind is `pretrained` and there is no backbone.
     """
     resolved = resolved_kind(config, kind, backbone)
     if resolved == "pretrained":
@@ -90,7 +102,7 @@ def build_tokenizer(
     return _wrap(path)
 
 
-def load_pretrained(backbone: str | Path) -> PreTrainedTokenizerFast:
+def load_pretrained(backbone: str | Path) -> Tokenizer:
     """Returns the tokenizer of a checkpoint.
 
     Raises:
@@ -99,7 +111,7 @@ def load_pretrained(backbone: str | Path) -> PreTrainedTokenizerFast:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(str(backbone))
+        tokenizer = AutoTokenizer.from_pretrained(str(backbone))
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"the tokenizer of {str(backbone)!r} cannot be loaded: {reason}; check the name") from error
@@ -107,24 +119,24 @@ def load_pretrained(backbone: str | Path) -> PreTrainedTokenizerFast:
         raise DataError(
             f"{str(backbone)!r} has no T5 tokenizer (fast, padding 0, ending in </s>); name a T5 checkpoint"
         )
-    return cast("PreTrainedTokenizerFast", tokenizer)
+    return cast("Tokenizer", tokenizer)
 
 
-def backbone_stamp(backbone: str | None) -> Any:
-    """Returns what tells whether a backbone's tokenizer changed: its files' sizes and times where it is a folder."""
+def backbone_stamp(backbone: str | None) -> object:
+    """Returns a value that changes with a backbone's tokenizer: its name, or a folder's file sizes and times."""
     if backbone is None or not Path(backbone).is_dir():
         return backbone
     return [file for file in stamp(Path(backbone)) if re.search(r"token|spiece|vocab", Path(file[0]).name)]
 
 
-def _train_latex(texts: Iterable[str]) -> Any:
-    """A token for every printable ASCII character, every other character of the texts and every command in them."""
+def _train_latex(texts: Iterable[str]) -> RawTokenizer:
+    """Makes a token of every printable ASCII character, and of every other character and command in the texts."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
     found = {token for text in texts for token in re.findall(LATEX_TOKEN, text)}
     tokens = [*SPECIAL, *sorted(found | {chr(code) for code in range(32, 127)})]
     vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
-    # Byte-pair encoding without merges: a whole command where the vocabulary has it, else its characters.
+    # Byte-pair encoding without merges: a command in the vocabulary is one token, any other is its characters.
     model = models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>", ignore_merges=True)
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(LATEX_TOKEN), "isolated")
@@ -132,12 +144,12 @@ def _train_latex(texts: Iterable[str]) -> Any:
     return _finish(tokenizer)
 
 
-def _train_unigram(texts: Iterable[str], vocab_size: int) -> Any:
-    """The learnt pieces of words, then bytes so unlikely that only what no pieces spell is spelt in them."""
+def _train_unigram(texts: Iterable[str], vocab_size: int) -> RawTokenizer:
+    """Learns pieces of words and adds bytes, which are so unlikely that they spell only what no piece can."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     words = Counter(f"\u2581{word}" for text in texts for word in re.sub(WHITE_SPACE, " ", text).split(" ") if word)
-    # With these characters as pieces, a text that says <0x41> is spelt, and not read as the byte 41.
+    # These characters are always pieces, so that the text "<0x41>" is spelt with them and not read as the byte 41.
     learnt = learn_pieces(words, vocab_size - len(SPECIAL) - len(BYTES), required="\u2581<0x>123456789ABCDEF")
     pieces = [*((token, 0.0) for token in SPECIAL), *learnt, *((byte, BYTE_SCORE) for byte in BYTES)]
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=SPECIAL.index("<unk>"), byte_fallback=True))
@@ -147,8 +159,8 @@ def _train_unigram(texts: Iterable[str], vocab_size: int) -> Any:
     return _finish(tokenizer)
 
 
-def _finish(tokenizer: Any) -> Any:
-    """Makes it end a text with `</s>` and know the special tokens."""
+def _finish(tokenizer: RawTokenizer) -> RawTokenizer:
+    """Makes a tokenizer end every text with `</s>`, and adds the special tokens."""
     from tokenizers import processors
 
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -158,7 +170,7 @@ def _finish(tokenizer: Any) -> Any:
     return tokenizer
 
 
-def _wrap(path: Path) -> PreTrainedTokenizerFast:
+def _wrap(path: Path) -> Tokenizer:
     from transformers import PreTrainedTokenizerFast
 
     pad, eos, unknown = SPECIAL

@@ -1,9 +1,11 @@
-"""Learns the pieces of a unigram tokenizer, the same ones in every process.
+"""Learns the pieces of a unigram tokenizer, the same pieces in every process.
 
-Kudo 2018 (arXiv 1804.10959): begin with the frequent substrings of words, estimate how likely each is by segmenting the
-words, drop the pieces whose loss costs the least likelihood, and repeat until few enough are left; here with the best
-segmentation instead of all. The trainer of the `tokenizers` package learns other pieces in every process (it sums over
-hash maps), and never a word that is no part of another; a tokenizer that differs makes two runs incomparable.
+The method is Kudo's (2018, arXiv 1804.10959): start from the frequent substrings of words, estimate the probability of
+each by segmenting the words, drop the pieces whose loss costs the least likelihood, and repeat until few enough are
+left. Different here: the estimate uses the best segmentation of a word instead of all segmentations.
+
+The trainer of the `tokenizers` package is not used, because it sums over hash maps and so learns different pieces in
+every process, which makes two runs incomparable. It also never learns a word that is no part of another word.
 """
 
 from __future__ import annotations
@@ -11,21 +13,21 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 MAX_PIECE_CHARS = 16
 SEEDS_A_PIECE = 4
+"""Substrings to start from, for every piece that is wanted."""
 SHRINK = 0.75
-"""The share of pieces that a round of pruning leaves."""
+"""Share of the pieces that a round of pruning keeps."""
 
 
 def learn_pieces(word_counts: Mapping[str, int], num_pieces: int, required: str = "") -> list[tuple[str, float]]:
     """Returns pieces with their log probabilities, most likely first.
 
     Args:
-        word_counts: How often each word occurs.
-        num_pieces: At most so many pieces; fewer where the words have not as many substrings that occur twice.
-        required: Characters that are pieces even where no word has them.
+        word_counts: Number of occurrences of each word.
+        num_pieces: Largest number of pieces; fewer are returned if fewer substrings occur twice.
+        required: Characters that are always pieces, even if no word has them.
     """
     alphabet = _alphabet(word_counts, num_pieces, required)
     counts = _known_parts(word_counts, alphabet)
@@ -38,7 +40,7 @@ def learn_pieces(word_counts: Mapping[str, int], num_pieces: int, required: str 
 
 
 def _alphabet(word_counts: Mapping[str, int], num_pieces: int, required: str) -> set[str]:
-    """Returns the characters that are pieces: the required and the most frequent, at most half of all pieces."""
+    """Returns the characters that are pieces: the required ones and the most frequent, at most half of all pieces."""
     counts: Counter[str] = Counter()
     for word, count in word_counts.items():
         for character in word:
@@ -48,7 +50,7 @@ def _alphabet(word_counts: Mapping[str, int], num_pieces: int, required: str) ->
 
 
 def _known_parts(word_counts: Mapping[str, int], alphabet: set[str]) -> dict[str, int]:
-    """Returns the counts of words cut at every character that is no piece."""
+    """Cuts the words at every character that is no piece, and returns the counts of the parts."""
     parts: Counter[str] = Counter()
     for word in sorted(word_counts):
         for part in "".join(c if c in alphabet else "\n" for c in word).split("\n"):
@@ -58,7 +60,7 @@ def _known_parts(word_counts: Mapping[str, int], alphabet: set[str]) -> dict[str
 
 
 def _seeds(word_counts: Mapping[str, int], alphabet: set[str], number: int) -> dict[str, float]:
-    """Returns the substrings that cover the most text, with how much: occurrences times characters."""
+    """Returns the substrings that cover the most text, with their cover: occurrences times characters."""
     found: Counter[str] = Counter()
     for word, count in word_counts.items():
         for start in range(len(word)):
@@ -70,7 +72,7 @@ def _seeds(word_counts: Mapping[str, int], alphabet: set[str], number: int) -> d
 
 
 def _estimate(scores: dict[str, float], word_counts: Mapping[str, int], alphabet: set[str]) -> dict[str, float]:
-    """Returns the log probabilities of the pieces used in the best segmentations; characters are always kept."""
+    """Returns the log probabilities of the pieces in the best segmentations; single characters always stay."""
     used = {character: 0.5 for character in sorted(alphabet)}
     for word, pieces in _segmented(scores, list(word_counts)):
         for piece in pieces:
@@ -81,7 +83,7 @@ def _estimate(scores: dict[str, float], word_counts: Mapping[str, int], alphabet
 def _prune(
     scores: dict[str, float], word_counts: Mapping[str, int], alphabet: set[str], number: int
 ) -> dict[str, float]:
-    """Returns the `number` pieces whose loss would cost the most likelihood, and all characters."""
+    """Keeps the `number` pieces whose loss would cost the most likelihood, all characters included."""
     used: Counter[str] = Counter()
     for word, pieces in _segmented(scores, list(word_counts)):
         for piece in pieces:
@@ -94,7 +96,7 @@ def _prune(
 def _segmented(scores: dict[str, float], words: list[str]) -> list[tuple[str, list[str]]]:
     from tokenizers import Tokenizer, models
 
-    model: Any = Tokenizer(models.Unigram(list(scores.items())))
+    model = Tokenizer(models.Unigram(list(scores.items())))
     return [(word, found.tokens) for word, found in zip(words, model.encode_batch(words), strict=True)]
 
 

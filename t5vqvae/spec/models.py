@@ -1,13 +1,14 @@
-"""The architectures a spec can name: the settings of T5VQVAE and of every baseline.
+"""The architectures that a spec can name: the settings of T5VQVAE and of every baseline.
 
-To add one, declare its config here with the `builder` of its model.
+To add one, declare its config here with the `builder` and the `loader` of its model.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from operator import attrgetter
-from typing import Any, ClassVar, Literal, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -15,39 +16,44 @@ from t5vqvae.config import Config, Variant, setting
 from t5vqvae.errors import SettingError
 from t5vqvae.quantizers.prompts import PromptConfig
 
-SCRATCH_ONLY = ("d_model", "d_ff", "num_heads", "num_layers", "num_decoder_layers")
+if TYPE_CHECKING:
+    from t5vqvae.data.tokenizer import Tokenizer
+
+_SCRATCH_ONLY = ("d_model", "d_ff", "num_heads", "num_layers", "num_decoder_layers")
 
 
 class ModelConfig(Variant):
-    """The autoencoder around the quantizer; `name` picks the architecture.
+    """The settings of the autoencoder around the quantizer; `name` picks the architecture.
 
-    `builder` names the function that builds it, `module:function`, and `loader` the one that loads what its model
-    saved. The configs are kept apart from their models here, so that a spec can be read and checked without importing
-    Transformers. `own_bottleneck` says that it brings its own bottleneck and takes no quantizer.
+    Attributes:
+        builder: The function that builds the model, as `module:function`.
+        loader: The function that loads a saved model, as `module:function`.
+        own_bottleneck: Whether the architecture has its own bottleneck and takes no quantizer.
     """
 
+    # The configs live apart from their models, so that a spec can be read and checked without importing Transformers.
     builder: ClassVar[str]
     loader: ClassVar[str]
     own_bottleneck: ClassVar[bool] = False
     backbone: str | None = setting(None, description="a pretrained checkpoint (folder or hub name); None: from scratch")
 
-    def build(self, spec: Any, tokenizer: Any, num_roles: int = 0) -> Any:
-        """Returns the model of a spec, seeded by `spec.seed`; it obeys `t5vqvae.models.contract.TextAutoencoder`."""
+    def build(self, spec: Any, tokenizer: Tokenizer, num_roles: int = 0) -> Any:
+        """Returns the model of a `RunSpec`, a `t5vqvae.models.contract.TextAutoencoder` seeded by `spec.seed`."""
         return _find(self.builder)(spec, tokenizer, num_roles)
 
     @classmethod
-    def load(cls, directory: Any) -> Any:
-        """Returns the model of this architecture that was saved in a folder."""
+    def load(cls, directory: str | Path) -> Any:
+        """Returns the saved model of this architecture from a folder, a `TextAutoencoder`."""
         return _find(cls.loader)(directory)
 
 
 def _find(place: str) -> Any:
-    """Returns what `module:name` or `module:Class.name` stands for."""
+    """Imports and returns `module:name` or `module:Class.name`."""
     module, names = place.split(":")
     return attrgetter(names)(import_module(module))
 
 
-class SizedConfig(ModelConfig):
+class _SizedConfig(ModelConfig):
     """The sizes of a model made of Transformer blocks."""
 
     d_model: int = setting(128, ge=8, description="width of the states; from scratch only")
@@ -63,8 +69,8 @@ class SizedConfig(ModelConfig):
             raise SettingError(f"model.num_heads={self.num_heads} must divide model.d_model={self.d_model}")
         return self
 
-    def t5_sizes(self, vocab_size: int) -> dict[str, Any]:
-        """Returns the sizes in the words of Transformers' T5Config."""
+    def t5_sizes(self, vocab_size: int) -> dict[str, int | float]:
+        """Returns the sizes under the names of Transformers' T5Config."""
         return {
             "vocab_size": vocab_size,
             "d_model": self.d_model,
@@ -77,7 +83,7 @@ class SizedConfig(ModelConfig):
         }
 
 
-class T5VQVAESettings(SizedConfig):
+class T5VQVAESettings(_SizedConfig):
     """T5 with a quantizer after encoder block `position`, from scratch or from a pretrained checkpoint."""
 
     builder: ClassVar[str] = "t5vqvae.models.t5:build_t5vqvae"
@@ -85,12 +91,12 @@ class T5VQVAESettings(SizedConfig):
     name: Literal["t5vqvae"] = "t5vqvae"
     backbone: str | None = setting(None, description="a T5 checkpoint (folder or hub name); None: from scratch")
     position: int | None = setting(
-        None, ge=0, description="quantize after this many encoder blocks; 0: the embeddings; None: after all of them"
+        None, ge=0, description="encoder blocks before the quantizer; 0: quantize the embeddings; None: all blocks"
     )
     cross_positions: Literal["none", "absolute", "relative"] | None = setting(
         None, description="positions in cross-attention; None: absolute from scratch, none with a backbone"
     )
-    prompts: PromptConfig | None = setting(None, description="quantized prompts made from the input; None: without")
+    prompts: PromptConfig | None = setting(None, description="quantized prompts made from the input; None: no prompts")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -98,38 +104,40 @@ class T5VQVAESettings(SizedConfig):
             if self.position is not None and self.position > self.num_layers:
                 raise SettingError(f"model.position={self.position} must be at most model.num_layers={self.num_layers}")
             return self
-        for name in SCRATCH_ONLY:
+        for name in _SCRATCH_ONLY:
             if getattr(self, name) != type(self).model_fields[name].default:
-                raise SettingError(f"model.{name}={getattr(self, name)} is the backbone's to say; leave it out")
+                raise SettingError(f"model.{name}={getattr(self, name)} comes from model.backbone; leave it out")
         return self
 
     @property
     def resolved_cross_positions(self) -> str:
-        """The positions used: `absolute` from scratch and `none` with a backbone unless said otherwise."""
+        """The positions used: `cross_positions`, or its default (`absolute` from scratch, `none` with a backbone)."""
         return self.cross_positions or ("absolute" if self.backbone is None else "none")
 
 
-class TransformerConfig(SizedConfig):
-    """The plain Transformer of Vaswani et al. with a quantizer at the end of its encoder: nothing of T5's."""
+class TransformerConfig(_SizedConfig):
+    """The plain Transformer of Vaswani et al., without T5's parts, with a quantizer after its encoder."""
 
     builder: ClassVar[str] = "t5vqvae.models.baselines.transformer:TransformerVQVAE.build"
     loader: ClassVar[str] = "t5vqvae.models.baselines.transformer:TransformerVQVAE.load"
     name: Literal["transformer"] = "transformer"
     backbone: None = setting(None, description="always from scratch")
-    norm: Literal["post", "pre"] = setting("post", description="layer norm after each sublayer (the paper's) or before")
+    norm: Literal["post", "pre"] = setting(
+        "post", description="layer norm after (as in the paper) or before each sublayer"
+    )
 
 
 class LatentSettings(Config):
-    """A Gaussian latent: N(mean, variance) by the encoder, N(0, 1) a priori."""
+    """A Gaussian latent: the encoder gives N(mean, variance), the prior is N(0, 1)."""
 
     latent_width: int = setting(32, ge=1, description="Z, dimensions of the latent")
     kl_weight: float = setting(1.0, ge=0, description="beta: weight of the KL term once annealed; nats a source token")
     kl_schedule: Literal["constant", "linear", "cyclical"] = setting(
-        "linear", description="of the KL weight: constant; from 0 up to it in kl_steps; or again in every cycle"
+        "linear", description="KL weight: constant; linear: rises from 0 in kl_steps; cyclical: rises in every cycle"
     )
     kl_steps: int = setting(200, ge=1, description="steps of the ramp (linear) or of one cycle (cyclical)")
     free_bits: float | None = setting(
-        None, gt=0, description="nats that every latent dimension may carry for nothing; None: without"
+        None, gt=0, description="nats of KL in each latent dimension without cost; None: every nat counts"
     )
 
 
@@ -140,19 +148,21 @@ class GaussianConfig(LatentSettings, T5VQVAESettings):
     loader: ClassVar[str] = "t5vqvae.models.baselines.gaussian:GaussianT5.from_pretrained"
     own_bottleneck: ClassVar[bool] = True
     name: Literal["gaussian"] = "gaussian"  # type: ignore[assignment]
-    level: Literal["token", "sentence"] = setting("token", description="a latent for every token, or for the sentence")
+    level: Literal["token", "sentence"] = setting(
+        "token", description="one latent for every token, or one for the sentence"
+    )
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
         if self.prompts is not None:
-            raise SettingError("model.prompts must be null with model.name=gaussian: they would pass the latent by")
+            raise SettingError("model.prompts must be null with model.name=gaussian: prompts would bypass the latent")
         if self.level == "sentence" and self.position is not None:
             raise SettingError(f"model.position={self.position} must be null with model.level=sentence")
         return self
 
 
-class OptimusConfig(LatentSettings, SizedConfig):
-    """Optimus: a sentence-level Gaussian latent that the decoder's self-attention is given, without cross-attention."""
+class OptimusConfig(LatentSettings, _SizedConfig):
+    """Optimus: a Gaussian latent of the sentence enters the decoder's self-attention; there is no cross-attention."""
 
     builder: ClassVar[str] = "t5vqvae.models.baselines.optimus:Optimus.build"
     loader: ClassVar[str] = "t5vqvae.models.baselines.optimus:Optimus.load"
@@ -162,17 +172,19 @@ class OptimusConfig(LatentSettings, SizedConfig):
     backbone: str | None = setting(None, description="a T5 checkpoint for blocks=t5; None: from scratch")
     bert: str | None = setting(None, description="a BERT checkpoint for the encoder's blocks; None: from scratch")
     gpt2: str | None = setting(None, description="a GPT-2 checkpoint for the decoder's blocks; None: from scratch")
-    injection: Literal["memory", "addition", "fusion"] = setting("memory", description="how attention is given it")
-    into: Literal["q", "kv", "qkv"] = setting("kv", description="which of queries, keys and values are given it")
-    fusion_rank: int = setting(4, ge=1, description="terms of the low-rank product; fusion only")
+    injection: Literal["memory", "addition", "fusion"] = setting(
+        "memory", description="how the latent enters attention"
+    )
+    into: Literal["q", "kv", "qkv"] = setting("kv", description="which of queries, keys and values the latent enters")
+    fusion_rank: int = setting(4, ge=1, description="terms of the low-rank product; for injection=fusion only")
     latent_in_embeddings: bool = setting(False, description="also add the latent to the decoder's input embeddings")
 
     @model_validator(mode="after")
     def _combines(self) -> Self:
         if self.injection == "memory" and self.into != "kv":
             raise SettingError(
-                f"model.into={self.into} cannot be used with model.injection=memory: what one more query reads goes"
-                " nowhere; use kv"
+                f"model.into={self.into} cannot be used with model.injection=memory: nothing would read the result of"
+                " one more query; use kv"
             )
         for setting_name, blocks in (("backbone", "t5"), ("bert", "bert_gpt2"), ("gpt2", "bert_gpt2")):
             if getattr(self, setting_name) is not None and self.blocks != blocks:
@@ -192,29 +204,31 @@ class AAEConfig(ModelConfig):
     hidden_width: int = setting(1024, ge=1, description="width of the LSTM's state, each direction")
     latent_width: int = setting(128, ge=1, description="Z, dimensions of the latent")
     discriminator_width: int = setting(512, ge=1, description="hidden width of the discriminator")
-    adversarial_weight: float = setting(10.0, ge=0, description="weight of the encoder's term against it")
+    adversarial_weight: float = setting(
+        10.0, ge=0, description="weight of the encoder's term against the discriminator"
+    )
     log_variance_weight: float = setting(0.0, ge=0, description="weight of |log variance|; LAAE: 0.01")
-    word_drop: float = setting(0.0, ge=0, lt=1, description="chance of a source token to be dropped; DAAE: 0.3")
+    word_drop: float = setting(0.0, ge=0, lt=1, description="probability of dropping a source token; DAAE: 0.3")
     dropout: float = setting(0.5, ge=0, lt=1)
 
 
 class CrossLayerConfig(ModelConfig):
-    """CLVQ-VAE's form: codes of layer `from_layer` of a frozen encoder explain its layer `to_layer`."""
+    """CLVQ-VAE's form: the codes of a frozen encoder's layer `from_layer` explain its layer `to_layer`."""
 
     builder: ClassVar[str] = "t5vqvae.models.baselines.cross_layer:CrossLayer.build"
     loader: ClassVar[str] = "t5vqvae.models.baselines.cross_layer:CrossLayer.load"
     name: Literal["cross_layer"] = "cross_layer"
     backbone: str = setting(description="the frozen network: a T5 checkpoint, or a saved T5VQVAE without a bottleneck")
-    from_layer: int = setting(1, ge=0, description="blocks before the states that are quantized")
-    to_layer: int | None = setting(None, ge=1, description="blocks before the states explained; None: all")
+    from_layer: int = setting(1, ge=0, description="blocks before the quantized states")
+    to_layer: int | None = setting(None, ge=1, description="blocks before the explained states; None: all blocks")
     num_layers: int = setting(6, ge=1, description="blocks of the explaining decoder")
-    num_heads: int = setting(8, ge=1, description="its attention heads")
-    d_ff: int = setting(2048, ge=8, description="width of its feed-forward layers")
-    dropout: float = setting(0.1, ge=0, lt=1, description="in the explaining decoder")
+    num_heads: int = setting(8, ge=1, description="attention heads of the explaining decoder")
+    d_ff: int = setting(2048, ge=8, description="width of the explaining decoder's feed-forward layers")
+    dropout: float = setting(0.1, ge=0, lt=1, description="dropout in the explaining decoder")
     memory: Literal["codes", "states"] = setting(
         "codes",
-        description="what it attends to: the codes again, or the continuous states, as published, which leaks",
+        description="the explaining decoder attends to the codes, or (as published) to the continuous states: a leak",
     )
     faithfulness_steps: int | None = setting(
-        8, ge=1, description="steps of the integrated gradients of the removal test; None: no test"
+        8, ge=1, description="steps of integrated gradients in the removal test; None: no removal test"
     )

@@ -1,6 +1,6 @@
-"""The spec of one run: everything that decides its result, and the id that follows from it.
+"""The spec of one run: everything that decides its result, and the run id that follows from it.
 
-`train(RunSpec)` turns it into milestones. Order of settings: the defaults here < a study file (YAML) < the command
+`train(RunSpec)` yields the run's milestones. Order of settings: the defaults here < a study file (YAML) < the command
 line; the resolved spec is saved with the run. A setting that cannot change a result is declared `result=False` and
 stays out of the run id.
 """
@@ -11,7 +11,7 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
@@ -22,14 +22,21 @@ from t5vqvae.quantizers import EMAConfig, QuantizerConfig
 from t5vqvae.spec.models import ModelConfig, T5VQVAESettings
 from t5vqvae.spec.training import EvaluateConfig, OptimConfig, TrainConfig
 
+if TYPE_CHECKING:
+    AnyModel = ModelConfig
+    AnyQuantizer = QuantizerConfig
+else:
+    AnyModel = ModelConfig.any()
+    AnyQuantizer = QuantizerConfig.any()
+
 
 class RunSpec(Config):
-    """One training run: what it is trained on, what is trained, how, and how it is judged."""
+    """One training run: its data, model, quantizer, optimization and evaluation."""
 
-    seed: int = setting(0, ge=0, description="drives initial weights, data order and every random choice")
+    seed: int = setting(0, ge=0, description="seed of initial weights, data order and every random choice")
     data: DataConfig = Field(default_factory=DataConfig)
-    model: ModelConfig.any() = Field(default_factory=T5VQVAESettings)  # type: ignore[valid-type]
-    quantizer: QuantizerConfig.any() = Field(default_factory=EMAConfig)  # type: ignore[valid-type]
+    model: AnyModel = Field(default_factory=T5VQVAESettings)
+    quantizer: AnyQuantizer = Field(default_factory=EMAConfig)
     optim: OptimConfig = Field(default_factory=OptimConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
@@ -38,42 +45,43 @@ class RunSpec(Config):
     def _one_bottleneck(self) -> Self:
         if self.model.own_bottleneck and self.quantizer.name != "none":
             raise SettingError(
-                f"quantizer.name={self.quantizer.name} cannot be used with model.name={self.model.name}, which brings"
+                f"quantizer.name={self.quantizer.name} cannot be used with model.name={self.model.name}, which has"
                 " its own bottleneck; set quantizer.name=none"
             )
         return self
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
-        """Micro-batches stay out of the run id, as workers do, since they change no result; what would is refused."""
+        """Refuses micro-batches that would change a loss term."""
+        # Micro-batches stay out of the run id, as workers do, so they must not change a result.
         weights = [name for name in self.quantizer.whole_batch if getattr(self.quantizer, name)]
         if self.train.microbatches > 1 and weights:
             term = f"quantizer.{weights[0]}={getattr(self.quantizer, weights[0])}"
             raise SettingError(
-                f"train.microbatches={self.train.microbatches} would change the term of {term}, which is over the whole"
-                " batch; take a smaller train.batch_size or more workers"
+                f"train.microbatches={self.train.microbatches} would change the loss term of {term}, which is computed"
+                " over the whole batch; take a smaller train.batch_size or more workers"
             )
         return self
 
     def run_id(self, data_fingerprint: str, precision: str) -> str:
-        """Returns 16 hex digits that stand for the result: the same id, the same result.
+        """Returns 16 hex digits that identify the result: runs with the same id have the same result.
 
         Args:
-            data_fingerprint: `PreparedData.fingerprint`, the content of the corpus.
+            data_fingerprint: `PreparedData.fingerprint`, the hash of the corpus's content.
             precision: The resolved precision, `float32` or `bfloat16`.
         """
         identity = {
             "spec": self.as_dict(only_results=True),
             "data": data_fingerprint,
             "precision": precision,
-            "source": source_fingerprint(),
+            "source": _source_fingerprint(),
         }
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @cache
-def source_fingerprint() -> str:
-    """Returns a hash over this package's source files, so that a changed trainer gives new run ids."""
+def _source_fingerprint() -> str:
+    """Returns a hash over this package's source files, so that a changed trainer gets new run ids."""
     digest = hashlib.sha256()
     root = Path(__file__).parents[1]
     for file in sorted(root.rglob("*.py")):

@@ -1,4 +1,4 @@
-"""The sections of a run's spec that say how it is trained and judged."""
+"""The sections of a run's spec for optimization, training and evaluation."""
 
 from __future__ import annotations
 
@@ -11,26 +11,30 @@ from t5vqvae.errors import SettingError
 
 
 class OptimConfig(Config):
-    """AdamW with linear warm-up, then a decay to zero at the last step."""
+    """AdamW with a linear warm-up, then a decay of the learning rate to zero at the last step."""
 
     learning_rate: float = setting(2e-3, gt=0, description="peak learning rate")
     weight_decay: float = setting(0.0, ge=0)
     beta1: float = setting(0.9, ge=0, lt=1)
     beta2: float = setting(0.999, ge=0, lt=1)
     warmup_steps: int = setting(20, ge=0, description="steps of linear warm-up")
-    schedule: Literal["linear", "cosine", "constant"] = setting("linear", description="after the warm-up")
-    grad_clip: float | None = setting(1.0, gt=0, description="largest gradient norm; None: unclipped")
+    schedule: Literal["linear", "cosine", "constant"] = setting(
+        "linear", description="decay after the warm-up; constant: none"
+    )
+    grad_clip: float | None = setting(1.0, gt=0, description="largest gradient norm; None: no clipping")
 
 
 class TrainConfig(Config):
-    """How long, on what, and how often to look."""
+    """How long a run trains, in what batches, on what device, and how often it is evaluated."""
 
     max_steps: int = setting(300, ge=1, description="optimizer steps")
     batch_size: int = setting(64, ge=1, description="sentences a step, over all workers and micro-batches")
     microbatches: int = setting(
         1, ge=1, result=False, description="gradient accumulation: micro-batches a worker and step"
     )
-    quantize_from: int = setting(0, ge=0, description="first step with quantization; before it the bottleneck is open")
+    quantize_from: int = setting(
+        0, ge=0, description="first step with quantization; earlier steps bypass the bottleneck"
+    )
     eval_every: int = setting(50, ge=1, description="steps between two evaluations (and checkpoints)")
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", description="auto: bfloat16 on GPUs that have it, float32 elsewhere"
@@ -55,9 +59,13 @@ class TrainConfig(Config):
 
 
 class EvaluateConfig(Config):
-    """What an evaluation looks at; in evaluation mode, on a fixed subset of the validation split."""
+    """How much of the validation split an evaluation reads: a fixed subset, in evaluation mode."""
 
-    num_examples: int | None = setting(1000, ge=1, description="sentences for nll, codes and rate; None: all")
-    num_generated: int | None = setting(200, ge=0, description="sentences decoded greedily for exact match and BLEU")
+    num_examples: int | None = setting(
+        1000, ge=1, description="sentences for nll, codes and rate; None: the whole split"
+    )
+    num_generated: int | None = setting(
+        200, ge=0, description="sentences decoded greedily for exact match and BLEU; None: all"
+    )
     batch_size: int = setting(128, ge=1, result=False)
-    max_new_tokens: int | None = setting(None, ge=1, description="None: data.max_target_length")
+    max_new_tokens: int | None = setting(None, ge=1, description="longest decoded text; None: data.max_target_length")

@@ -1,1 +1,1 @@
-"""Where sentences come from, one corpus a file; `base.py` says how to add one."""
+"""The corpora, one a file; `base.py` explains how to add one."""

@@ -1,6 +1,6 @@
-"""What a corpus is: examples in three splits that share no string, and the family of configs that load one.
+"""A corpus: examples in three splits that share no source string, and the configs that load one.
 
-To add a corpus, write one file with a `CorpusConfig` that has a `name` and a `load`, and import it in `variants.py`.
+To add a corpus, write one file with a `CorpusConfig` that has a `name` and a `load`, and import it in `registry.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from t5vqvae.config import Variant
 from t5vqvae.errors import DataError
@@ -25,23 +25,25 @@ class Example:
 
     source: str
     target: str | None = None
-    """What the decoder shall say; None: the source itself."""
+    """The text to decode; None: the source itself."""
     roles: tuple[str, ...] | None = None
-    """The role (semantic role, part of speech) of every white-space word of the source, where known."""
+    """The role (semantic role, part of speech) of every white-space word of the source; None: unknown."""
 
     def __post_init__(self) -> None:
         if self.roles is not None and len(self.roles) != len(self.source.split()):
-            raise DataError(f"{self.source!r} has {len(self.source.split())} words but {len(self.roles)} roles")
+            raise DataError(
+                f"{self.source!r} has {len(self.source.split())} words but {len(self.roles)} roles; give every word one"
+            )
 
     @property
     def text(self) -> str:
-        """What the decoder shall say."""
+        """The text to decode: the target, or the source where there is no target."""
         return self.source if self.target is None else self.target
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Examples in three splits, and further test sets by name (the out-of-distribution ones of `math`).
+    """Examples in three splits, and extra test sets by name (such as the out-of-distribution ones of `math`).
 
     Raises:
         DataError: If a split needed for training is empty, or a source string is in two splits.
@@ -52,7 +54,7 @@ class Corpus:
     test: Sequence[Example] = ()
     extra_tests: Mapping[str, Sequence[Example]] = field(default_factory=dict)
     source: str = ""
-    """Where it comes from, for people."""
+    """Where the corpus comes from, for human readers."""
     licence: str | None = None
     fingerprint: str = field(init=False)
     """sha256 over the content and order of all splits."""
@@ -60,7 +62,7 @@ class Corpus:
     def __post_init__(self) -> None:
         for name in ("train", "validation"):
             if not getattr(self, name):
-                raise DataError(f"{self.source or 'the corpus'}: the {name} split has no sentence; give it some")
+                raise DataError(f"{self.source or 'the corpus'}: the {name} split has no sentence; add some")
         _refuse_shared_strings(self.splits)
         object.__setattr__(self, "fingerprint", _fingerprint(self.splits))
 
@@ -71,26 +73,26 @@ class Corpus:
 
 
 class CorpusConfig(Variant):
-    """Base of the corpora's configs."""
+    """The settings of one corpus; `name` picks the variant."""
 
     default_tokenizer: ClassVar[Literal["latex", "unigram"]] = "unigram"
-    """The tokenizer to train for it where there is no pretrained backbone."""
+    """The tokenizer to train when there is no pretrained backbone."""
 
     def load(self, cache_dir: Path) -> Corpus:
         """Reads or generates the corpus.
 
         Args:
-            cache_dir: Where generated and fetched corpora are kept.
+            cache_dir: Cache of generated and fetched corpora.
 
         Raises:
             DataError: If it is missing, malformed, or shares strings between its splits.
         """
         raise NotImplementedError
 
-    def stamp(self, cache_dir: Path) -> Any:
-        """Returns what decides the content besides this config (file sizes and times, versions), as plain values.
+    def stamp(self, cache_dir: Path) -> object:
+        """Returns what else decides the content (file sizes and times, versions), as plain values.
 
-        Cheap: it is asked before every run, while `load` runs once.
+        It must be cheap: every run calls it, while `load` runs once.
         """
         return None
 
@@ -99,9 +101,9 @@ def split_by_source(examples: Iterable[Example], fractions: tuple[float, float],
     """Cuts examples into train, validation and test; examples with the same source stay together.
 
     Args:
-        examples: In any order; the result keeps it.
-        fractions: Of the different sources, how many go to validation and to test, each in [0, 1).
-        seed: Of the shuffle that picks them.
+        examples: In any order; every split keeps that order.
+        fractions: Shares of the different sources for validation and test, each in [0, 1).
+        seed: Seed of the shuffle that picks the sources.
     """
     examples = list(examples)
     sources = list(dict.fromkeys(example.source for example in examples))
@@ -116,7 +118,7 @@ def split_by_source(examples: Iterable[Example], fractions: tuple[float, float],
 def drop_shared(
     train: Iterable[Example], validation: Iterable[Example], test: Iterable[Example]
 ) -> tuple[list[Example], list[Example], list[Example]]:
-    """Returns the splits with what is also in a later one dropped: the test split is never touched."""
+    """Drops from every split the sources that a later split also has; the test split never changes."""
     test = list(test)
     tested = {example.source for example in test}
     validation = [example for example in validation if example.source not in tested]
@@ -125,9 +127,10 @@ def drop_shared(
 
 
 def load_kept(path: Path, build: Callable[[], Corpus]) -> Corpus:
-    """Returns the corpus kept in the file `path`; builds and keeps it first when there is none.
+    """Returns the corpus cached in the file `path`; builds it and writes the file first when it is missing.
 
-    For corpora that take longer to generate than to read. `path` must name everything that decides the content.
+    For corpora that take longer to generate than to read. The file's name must depend on everything that decides the
+    content.
     """
     with locked(path):
         if path.exists():
@@ -160,8 +163,8 @@ def _refuse_shared_strings(splits: Mapping[str, Sequence[Example]]) -> None:
     for (one, first), (other, second) in itertools.combinations(sources.items(), 2):
         if shared := first & second:
             raise DataError(
-                f"{len(shared)} strings are in both the {one} and the {other} split, as {min(shared)!r}; "
-                f"remove them from one, or set data.corpus.drop_shared=true where the corpus has that setting"
+                f"{len(shared)} strings are in both the {one} and the {other} split, such as {min(shared)!r}; "
+                f"remove them from one, or set data.corpus.drop_shared=true if the corpus has that setting"
             )
 
 

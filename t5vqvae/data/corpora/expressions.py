@@ -1,10 +1,11 @@
 r"""Random mathematical expressions, their derivatives and integrals, printed as SymPy prints them.
 
-An expression starts as an operation on plain letters (cos, sin, exp, log of one; +, -, x, ^, / of two) and takes
-further operations, each with one letter more or with none: a tree of plain tuples, `("divide", ("cos", "x"), "y")`.
-SymPy evaluates and prints trees slowly (about a millisecond), but what it prints depends on the names only through
-their order, so it is asked once for every *shape*: the tree with its letters replaced, in order, by private
-characters. To add an operation, give it a line in `UNARY` or `BINARY` and in `_function`.
+An expression starts as an operation on plain letters (cos, sin, exp, log of one letter; +, -, x, ^, / of two). Further
+operations follow, each with one more letter or none. The result is a tree of plain tuples, such as
+`("divide", ("cos", "x"), "y")`. To add an operation, give it a line in `UNARY` or `BINARY` and in `_function`.
+
+SymPy takes about a millisecond to evaluate and print a tree. Its output depends on the names only through their order,
+so it is computed once for every *shape*: the tree with private characters in place of its letters, in their order.
 
 Source: the generator described by Meadows et al. 2023 (arXiv 2305.12563).
 """
@@ -26,12 +27,12 @@ UNARY = ("cos", "sin", "exp", "log")
 BINARY = ("add", "subtract", "multiply", "power", "divide")
 ELEMENTARY = {"cos", "sin", "tan", "exp", "log"}
 SLOTS = tuple(map(chr, range(0xE000, 0xE010)))
-"""Private characters, sorted, that stand for the letters of a shape."""
+"""Private characters, sorted, in place of the letters of a shape."""
 
 
 def draw(rng: random.Random, num_further: int) -> Tree:
-    """Returns a random expression: an operation on plain letters and `num_further` operations on that."""
-    tree = draw_start(rng, rng.choice(UNARY + BINARY))
+    """Returns a random expression: an operation on plain letters, then `num_further` operations on the result."""
+    tree = _draw_start(rng, rng.choice(UNARY + BINARY))
     for _ in range(num_further):
         kind = rng.choice(UNARY + BINARY)
         operands = [tree] if kind in UNARY else [tree, rng.choice(LETTERS)]
@@ -40,27 +41,27 @@ def draw(rng: random.Random, num_further: int) -> Tree:
     return tree
 
 
-def draw_start(rng: random.Random, kind: str) -> Tree:
+def _draw_start(rng: random.Random, kind: str) -> Tree:
     """Returns the operation `kind` on different random letters."""
     return (kind, *rng.sample(LETTERS, 1 if kind in UNARY else 2))
 
 
 def all_starts(kind: str) -> list[Tree]:
-    """Returns the operation `kind` on all (ordered) choices of different letters."""
+    """Returns the operation `kind` on every ordered choice of different letters."""
     return [(kind, *letters) for letters in itertools.permutations(LETTERS, 1 if kind in UNARY else 2)]
 
 
 def letters_of(tree: Tree) -> list[str]:
-    """Returns the letters left when the tree is simplified, sorted; none when that leaves no expression.
+    """Returns the letters of the simplified tree, sorted; none when a single letter or a number is left.
 
-    A single letter or a number is no expression: `(x * y) / y` has no letters left, nor has `x - x`.
+    So `(x * y) / y` and `x - x` have no letters.
     """
     shape, names = _shape(tree)
     return [names[SLOTS.index(slot)] for slot in _slots_left(shape)]
 
 
 def in_greek(tree: Tree, rng: random.Random) -> dict[str, str]:
-    """Returns different random Greek letters for the letters of the tree, for `rename`."""
+    """Returns `{letter: Greek letter}` for the letters of the tree, different and random, for `rename`."""
     names = _shape(tree)[1]
     return dict(zip(names, rng.sample(GREEK, len(names)), strict=True))
 
@@ -71,15 +72,15 @@ def rename(tree: Tree, names: dict[str, str]) -> Tree:
 
 
 def print_expression(tree: Tree) -> str:
-    r"""Returns what `sympy.latex` prints of the simplified tree, without `\left` and `\right`."""
+    r"""Returns the simplified tree as `sympy.latex` prints it, without `\left` and `\right`."""
     shape, names = _shape(tree)
     return _fill(_printed_expression(shape), names)
 
 
 def print_task(tree: Tree, operation: Operation, letter: str) -> tuple[str, str] | None:
-    """Returns a task to derive (`d/dx f`, or the integral of f dx) and its answer, or None where none is elementary.
+    """Returns a task (`d/dx f`, or the integral of f dx) and its answer; None without an elementary answer.
 
-    An antiderivative is the generic one: `x**n` gives `x**(n + 1)/(n + 1)`, whatever happens at n = -1.
+    The antiderivative is the generic one: `x**n` gives `x**(n + 1)/(n + 1)`, although n = -1 is an exception.
     """
     shape, names = _shape(tree)
     printed = _printed_task(shape, operation, SLOTS[names.index(letter)])
@@ -87,7 +88,7 @@ def print_task(tree: Tree, operation: Operation, letter: str) -> tuple[str, str]
 
 
 def _shape(tree: Tree) -> tuple[Tree, list[str]]:
-    """Returns the tree with private characters for letters, in the order of the letters, and the letters."""
+    """Returns the tree with private characters in place of its letters, and the letters in their order."""
     names = sorted(set(_leaves(tree)))
     return rename(tree, dict(zip(names, SLOTS, strict=False))), names
 
@@ -122,19 +123,17 @@ def _printed_task(shape: Tree, operation: Operation, slot: str) -> tuple[str, st
 
 
 def evaluate(tree: Tree) -> Any:
-    """Returns the tree as a SymPy expression, simplified as far as SymPy does by itself."""
+    """Returns the tree as a SymPy expression, simplified only as SymPy does automatically."""
     import sympy
 
     return sympy.Symbol(tree) if isinstance(tree, str) else _function(tree[0])(*map(evaluate, tree[1:]))
 
 
 def derive(tree: Tree, operation: Operation, letter: str) -> Any | None:
-    """Returns the derivative or an antiderivative by `letter` as a SymPy expression; see `print_task`.
-
-    Carried out once for all orders of the letters, since integrals are slow, and renamed.
-    """
+    """Returns the derivative or an antiderivative by `letter` as a SymPy expression; see `print_task`."""
     import sympy
 
+    # Integrals are slow, so one is computed for all orders of the letters, and its letters are renamed.
     names = {leaf: f"x{number}" for number, leaf in enumerate(dict.fromkeys(_leaves(tree)))}
     result = _derived(rename(tree, names), operation, names[letter])
     back = {sympy.Symbol(new): sympy.Symbol(old) for old, new in names.items()}
@@ -155,7 +154,7 @@ def _derived(tree: Tree, operation: Operation, letter: str) -> Any | None:
 
 
 def _generic_branch(*branches: Any) -> Any:
-    """Returns the value of a piecewise expression where no parameter takes an exceptional value."""
+    """Returns the value of a piecewise expression for parameters without exceptional values."""
     import sympy
 
     return next(value for value, condition in branches if not isinstance(condition, sympy.Eq))
@@ -169,7 +168,7 @@ def _latex(expression: Any) -> str:
 
 @functools.cache
 def _function(kind: str) -> Any:
-    """Returns the SymPy function behind an operation's name."""
+    """Returns the SymPy function of an operation's name."""
     import sympy
 
     return {

@@ -1,8 +1,10 @@
 """The corpus `math`: generated expressions to reconstruct or to derive, and four out-of-distribution test sets.
 
-VAR swaps in Greek letters, EASY has no further operation and a kind held out from training, EQ is `expression =
-expression`, LEN has more operations than training. A string's split depends on the string and the seed alone, so the
-validation and test splits do not change with `size`, and what one size trains on, no other tests on.
+VAR replaces the letters by Greek ones. EASY has one operation, of a kind that is held out from training. EQ is
+`expression = expression`. LEN has more operations than training.
+
+A string's split depends only on the string and the seed. So the validation and test splits do not change with `size`,
+and no string is trained on with one size and tested on with another.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from t5vqvae.config import setting
 from t5vqvae.data.corpora import expressions
@@ -23,10 +25,11 @@ from t5vqvae.errors import DataError
 from t5vqvae.files import digest
 
 GENERATOR_VERSION = 1
-"""To be raised by whoever changes what is generated: kept corpora of the old version are ignored then."""
+"""Raise it with every change of what is generated: cached corpora of the old version are then ignored."""
 MAX_IDLE_DRAWS = 20_000
+"""Draws in a row without a usable expression after which the generator counts as exhausted."""
 SHARE = 0.05
-"""The share of all strings that may be tested on, and of those that may be validated on."""
+"""Share of all strings in the test split, and in the validation split."""
 
 Kind = Literal["cos", "sin", "exp", "log", "add", "subtract", "multiply", "power", "divide"]
 
@@ -39,47 +42,47 @@ class MathCorpus(CorpusConfig):
     name: Literal["math"] = "math"
     size: int = setting(20_000, ge=1, description="training expressions")
     validation_size: int = setting(1_000, ge=1)
-    test_size: int = setting(1_000, ge=2, description="test expressions; each extra test set has at most as many")
+    test_size: int = setting(1_000, ge=2, description="test expressions, and the largest size of each extra test set")
     task: Literal["reconstruct", "derive"] = setting(
         "reconstruct", description="derive: from 'differentiate (or integrate) this by x' to the result"
     )
-    num_further: int = setting(1, ge=0, le=4, description="operations in training beyond the first, at most")
-    easy_kind: Kind = setting("divide", description="the start held out from training, for EASY")
+    num_further: int = setting(1, ge=0, le=4, description="largest number of operations after the first, in training")
+    easy_kind: Kind = setting("divide", description="the first operation that is held out from training, for EASY")
     seed: int = setting(0, ge=0)
 
     def load(self, cache_dir: Path) -> Corpus:
         key = digest(self.as_dict(), self.stamp(cache_dir))
         return load_kept(cache_dir / "corpora" / f"math-{key[:16]}.jsonl", lambda: _generate(self))
 
-    def stamp(self, cache_dir: Path) -> Any:
+    def stamp(self, cache_dir: Path) -> object:
         return [GENERATOR_VERSION, version("sympy")]
 
 
 @dataclass(frozen=True)
-class Problem:
-    """An expression to reconstruct or, given an operation and a letter, to derive; and how it prints."""
+class _Problem:
+    """An expression to reconstruct or, with an operation and a letter, to derive."""
 
     tree: Tree
     operation: Operation | None = None
     letter: str = ""
 
     def example(self) -> Example | None:
-        """Returns the printed problem and its answer, or None where there is no elementary answer."""
+        """Returns the printed problem and its answer; None without an elementary answer."""
         if self.operation is None:
             return Example(expressions.print_expression(self.tree))
         printed = expressions.print_task(self.tree, self.operation, self.letter)
         return None if printed is None else Example(*printed)
 
-    def in_greek(self, rng: random.Random) -> Problem:
+    def in_greek(self, rng: random.Random) -> _Problem:
         names = expressions.in_greek(self.tree, rng)
-        return Problem(expressions.rename(self.tree, names), self.operation, names.get(self.letter, ""))
+        return _Problem(expressions.rename(self.tree, names), self.operation, names.get(self.letter, ""))
 
 
-Found = dict[str, tuple[Problem, Example]]
+_Found = dict[str, tuple[_Problem, Example]]
 
 
-def split_of(source: str, seed: int) -> str:
-    """Returns the split that a source string belongs to, whatever else is generated."""
+def _split_of(source: str, seed: int) -> str:
+    """Returns the split of a source string; it does not depend on what else is generated."""
     number = int.from_bytes(hashlib.blake2b(f"{seed} {source}".encode(), digest_size=8).digest(), "big") / 2**64
     return "test" if number < SHARE else "validation" if number < 2 * SHARE else "train"
 
@@ -102,19 +105,19 @@ def _generate(config: MathCorpus) -> Corpus:
     )
 
 
-def _main_splits(config: MathCorpus, held_out: Collection[str]) -> dict[str, Found]:
+def _main_splits(config: MathCorpus, held_out: Collection[str]) -> dict[str, _Found]:
     """Draws train, validation and test until each has its size.
 
     Raises:
-        DataError: If the generator has no more different expressions to give.
+        DataError: If the generator has too few different expressions.
     """
     wanted = {"train": config.size, "validation": config.validation_size, "test": config.test_size}
-    found: dict[str, Found] = {split: {} for split in wanted}
+    found: dict[str, _Found] = {split: {} for split in wanted}
     idle = 0
     for problem, example in _draw(
         config, random.Random(f"{config.seed} main"), range(config.num_further + 1), held_out
     ):
-        split = split_of(example.source, config.seed)
+        split = _split_of(example.source, config.seed)
         full = len(found[split]) >= wanted[split]
         idle = idle + 1 if full or example.source in found[split] else 0
         if idle == 0:
@@ -124,7 +127,8 @@ def _main_splits(config: MathCorpus, held_out: Collection[str]) -> dict[str, Fou
         if idle > MAX_IDLE_DRAWS:
             counts = ", ".join(f"{len(found[split])} of {wanted[split]} {split}" for split in wanted)
             raise DataError(
-                f"data.corpus.size={config.size} is more than there is ({counts}); lower the sizes or raise num_further"
+                f"data.corpus.size={config.size} is more than the generator has ({counts}); lower the sizes or raise"
+                " data.corpus.num_further"
             )
     return found
 
@@ -135,8 +139,8 @@ def _draw(
     num_further: range,
     held_out: Collection[str],
     operations: tuple[Operation, ...] = get_args(Operation),
-) -> Iterator[tuple[Problem, Example]]:
-    """Yields random problems without end, as drawn and as printed; none on an expression that is held out."""
+) -> Iterator[tuple[_Problem, Example]]:
+    """Yields random problems without end, as drawn and as printed, without the held-out expressions."""
     while True:
         tree = expressions.draw(rng, rng.choice(num_further))
         letters = expressions.letters_of(tree)
@@ -149,12 +153,14 @@ def _draw(
 
 def _pose(
     config: MathCorpus, tree: Tree, letters: list[str], rng: random.Random, operations: tuple[Operation, ...]
-) -> Problem:
-    return Problem(tree) if config.task == "reconstruct" else Problem(tree, rng.choice(operations), rng.choice(letters))
+) -> _Problem:
+    if config.task == "reconstruct":
+        return _Problem(tree)
+    return _Problem(tree, rng.choice(operations), rng.choice(letters))
 
 
 def _easy(config: MathCorpus, trees: list[Tree]) -> list[Example]:
-    """EASY: the kind held out from training, without a further operation."""
+    """Returns EASY: only the first operation, of the kind that is held out from training."""
     rng = random.Random(f"{config.seed} EASY")
     chosen = rng.sample(trees, min(config.test_size, len(trees)))
     return _different(
@@ -163,7 +169,7 @@ def _easy(config: MathCorpus, trees: list[Tree]) -> list[Example]:
 
 
 def _as_equations(examples: list[Example]) -> list[Example]:
-    """EQ: every test example set equal to the next one, source to source and target to target."""
+    """Returns EQ: every test example set equal to the next one, source to source and target to target."""
     pairs = zip(examples, examples[1:] + examples[:1], strict=True)
     return _different(
         Example(f"{a.source} = {b.source}", None if a.target is None else f"{a.target} = {b.target}") for a, b in pairs
@@ -171,7 +177,8 @@ def _as_equations(examples: list[Example]) -> list[Example]:
 
 
 def _longer(config: MathCorpus, held_out: Collection[str], elsewhere: Collection[str]) -> list[Example]:
-    """LEN: one or two operations more than training has at most; of tasks only derivatives, which always exist."""
+    """Returns LEN: one or two operations more than the longest training expressions."""
+    # Of the tasks only derivatives are used, because they always exist.
     lengths = range(config.num_further + 1, config.num_further + 3)
     drawn = _draw(config, random.Random(f"{config.seed} LEN"), lengths, held_out, ("diff",))
     longer: dict[str, Example] = {}

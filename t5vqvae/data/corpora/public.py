@@ -1,6 +1,6 @@
-"""The corpus `public`: one of the corpora of the result tables, and `fetch`, which puts one into the cache.
+"""The corpus `public`: one of the corpora of the result tables, and `fetch`, which copies one into the cache.
 
-See `sources.py` for the registry. A fetched corpus lies in `CACHE/corpora/NAME`, every file as its checksum says.
+`sources.py` is the registry. A fetched corpus is in `CACHE/corpora/NAME`; the checksum of every file was verified.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from t5vqvae.config import setting
 from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example
@@ -21,23 +21,23 @@ from t5vqvae.errors import DataError
 from t5vqvae.files import atomic_write, file_sha256, locked, stamp
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with a file's name, the bytes done and the bytes in all (None where unknown)."""
+"""Called with a file's name, the bytes copied so far and the bytes in all (None: unknown)."""
 TIMEOUT_SECONDS = 30
 CHUNK_BYTES = 1 << 16
 
 
 class PublicCorpus(CorpusConfig):
-    """A corpus that `t5vqvae data get DATASET` has put into the cache.
+    """A corpus that `t5vqvae data get DATASET` has copied into the cache.
 
-    Sentences that upstream has in two splits are dropped from the earlier one, never from the test split.
+    A sentence that upstream has in two splits is dropped from the earlier one, so never from the test split.
     """
 
     name: Literal["public"] = "public"
     dataset: Literal["explanations", "entailment", "explanations_parsed", "summarization", "dialogue"] = "explanations"
     validation_fraction: float = setting(
-        0.1, gt=0, lt=1, description="of the training split, where there is no such file"
+        0.1, gt=0, lt=1, description="share of the training split for validation, without a validation file"
     )
-    seed: int = setting(0, ge=0, description="of that cut")
+    seed: int = setting(0, ge=0, description="seed of the cut into splits")
 
     def load(self, cache_dir: Path) -> Corpus:
         files = split_files(self._folder(cache_dir))
@@ -46,7 +46,7 @@ class PublicCorpus(CorpusConfig):
         fractions = (self.validation_fraction, 0.0)
         return assemble(splits, fractions, self.seed, drop=True, source=source.origin, licence=source.licence)
 
-    def stamp(self, cache_dir: Path) -> Any:
+    def stamp(self, cache_dir: Path) -> object:
         return stamp(self._folder(cache_dir))
 
     def _folder(self, cache_dir: Path) -> Path:
@@ -54,14 +54,14 @@ class PublicCorpus(CorpusConfig):
         missing = [name for name in SOURCES[self.dataset].files if not (folder / name).is_file()]
         if missing:
             raise DataError(
-                f"data.corpus.dataset={self.dataset!r} is not there ({folder / missing[0]} is missing); "
+                f"data.corpus.dataset={self.dataset!r} is not in the cache ({folder / missing[0]} is missing); "
                 f"get it: t5vqvae data get {self.dataset}"
             )
         return folder
 
 
 def corpus_folder(name: str, cache_dir: Path) -> Path:
-    """Returns where the public corpus `name` lies in the cache."""
+    """Returns the folder of the public corpus `name` in the cache."""
     return cache_dir / "corpora" / name
 
 
@@ -72,17 +72,17 @@ def fetch(
     progress: Progress | None = None,
     sources: Mapping[str, Source] = SOURCES,
 ) -> Path:
-    """Puts a public corpus into the cache, checks it, and returns its folder; at once when it is there already.
+    """Copies a public corpus into the cache, verifies it and returns its folder; a no-op if it is there already.
 
     Args:
         name: One of `SOURCES`.
         into: The cache's folder; the corpus goes into its `corpora/NAME`.
-        from_folder: Where the corpus lies: the folder of its files, or the one that holds that. None: the network.
-        progress: Told how far each file is.
+        from_folder: The folder of the corpus's files, or its parent folder. None: download the files.
+        progress: Called as each file is copied.
         sources: The registry.
 
     Raises:
-        DataError: If the name is unknown, a file cannot be had, or its content is not what the checksum says.
+        DataError: If the name is unknown, a file cannot be read or downloaded, or a checksum differs.
     """
     if name not in sources:
         raise DataError(f"{name!r} is no public corpus; there are {', '.join(sources)}")
@@ -109,7 +109,7 @@ def _check(name: str, file: str, source: Source, path: Path) -> None:
     if found != source.files[file]:
         raise DataError(
             f"{name}/{file} has the sha256 {found[:12]}..., not {source.files[file][:12]}...: it is damaged or another "
-            f"version; give a folder with the right one: t5vqvae data get {name} --from FOLDER"
+            f"version; name a folder with the right version: t5vqvae data get {name} --from FOLDER"
         )
 
 
@@ -126,8 +126,8 @@ def _download(name: str, file: str, source: Source, into: Path, progress: Progre
     upstream = source.upstream.get(file)
     if upstream is None:
         raise DataError(
-            f"{name} is our own cut of {source.origin}, which the network does not have; "
-            f"give a folder that has it: t5vqvae data get {name} --from FOLDER"
+            f"{name} is our own cut of {source.origin} and cannot be downloaded; "
+            f"name a folder that has it: t5vqvae data get {name} --from FOLDER"
         )
     content = bytearray()
     try:
@@ -139,7 +139,9 @@ def _download(name: str, file: str, source: Source, into: Path, progress: Progre
                     progress(file, len(content), None if size is None else int(size))
         text = upstream.convert(content.decode("utf-8"))
     except (OSError, urllib.error.URLError, ValueError, LookupError) as error:
-        raise DataError(f"{name}/{file} cannot be had from {upstream.url}: {error}; try --from FOLDER") from error
+        raise DataError(
+            f"{name}/{file} cannot be downloaded from {upstream.url}: {error}; try --from FOLDER"
+        ) from error
     into.write_text(text, encoding="utf-8", newline="\n")
 
 
@@ -148,12 +150,12 @@ def _examples(dataset: str, path: Path) -> list[Example]:
 
 
 def _from_premises(row: Row) -> Example:
-    """Both premises as one input, each ended by T5's `</s>` (the tokenizer adds the last)."""
+    """Returns both premises as one input, each ended by T5's `</s>` (the tokenizer adds the last one)."""
     return Example(f"{row['premise1']} </s> {row['premise2']}", row["conclusion"])
 
 
 def _from_parse(row: Row) -> Example:
-    """A part of speech for every word, where the parse has the sentence's words; no roles where it splits them."""
+    """Returns a part of speech for every word; no roles if the parse splits the sentence's words."""
     leaves = re.findall(r"\(([^\s()]+) ([^\s()]+)\)", row["parse"])
     fits = [word for _, word in leaves] == row["sentence"].split()
     return Example(row["sentence"], roles=tuple(tag for tag, _ in leaves) if fits else None)

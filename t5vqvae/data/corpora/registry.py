@@ -1,4 +1,4 @@
-"""Every corpus of the registry: importing a variant's file registers it."""
+"""Imports every corpus: the import of a variant's file registers it."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""The public corpora: where each comes from, its licence, its files with their checksums.
+"""The registry of public corpora: the origin of each, its licence, and its files with their checksums.
 
-The checksums are those of our own splits, in which no sentence is in two. Where an upstream file maps onto a split,
-`upstream` says how to get it; whether today's network still gives what hashes to our checksum could not be tried
-when this was written (only the conversion was, on the first lines of the upstream files): a fetch that does not is
-refused. The other corpora are our own cut of theirs, so they come from a folder or a mirror only (`--from`).
-To add a corpus, give it an entry in `SOURCES`.
+To add a corpus, give it an entry in `SOURCES`. The checksums are those of our own splits; no sentence is in two of
+them. If an upstream file maps onto a split, `upstream` names its address and the conversion. The other corpora are our
+own cut of the upstream ones, so they come only from a folder or a mirror (`--from`).
+
+Not verified: that the upstream files of today still convert to files with our checksums; only the conversion was
+tested, on the first lines of the upstream files. A fetch whose checksum differs is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Upstream:
-    """A file of the network and what to make of its text to get ours."""
+    """An upstream file, and the function that converts its text to our file."""
 
     url: str
     convert: Callable[[str], str]
@@ -24,27 +25,27 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Source:
-    """A public corpus."""
+    """A public corpus: what it is, where it comes from, and its files."""
 
     description: str
     origin: str
-    """Repository or paper, for people."""
+    """Repository or paper, for human readers."""
     licence: str
     files: Mapping[str, str]
     """File name to sha256."""
     upstream: Mapping[str, Upstream] = field(default_factory=dict)
-    """File name to where the network has it."""
+    """File name to its upstream file; empty: the corpus cannot be downloaded."""
 
 
 def convert_parses(text: str) -> str:
-    """Returns a TSV of sentence and parse, from lines of `sentence & parse`; the first of equal lines is kept."""
+    """Converts lines of `sentence & parse` to a TSV of sentence and parse; equal lines become one."""
     pairs = [line.rpartition(" & ") for line in text.split("\n") if " & " in line]
     rows = dict.fromkeys(f"{sentence.strip()}\t{parse.strip()}" for sentence, _, parse in pairs)
     return "\n".join(["sentence\tparse", *rows]) + "\n"
 
 
 def convert_abstracts(text: str) -> str:
-    """Returns a TSV of abstract and first summary, from JSON lines with lists of sentences."""
+    """Converts JSON lines with lists of sentences to a TSV of abstract and first summary."""
     rows = [json.loads(line) for line in text.split("\n") if line]
     pairs = (f"{_collapse(' '.join(row['source']))}\t{_collapse(row['target'][0])}" for row in rows)
     return "\n".join(["document\tsummary", *pairs]) + "\n"
@@ -75,7 +76,7 @@ SOURCES: dict[str, Source] = {
         },
     ),
     "entailment": Source(
-        "two premises and what follows from them",
+        "two premises and their conclusion",
         "EntailmentBank's single steps with two premises, https://github.com/allenai/entailment_bank",
         "Apache-2.0",
         {

@@ -1,7 +1,7 @@
-"""The corpus `text`: a local file, or a folder of split files: one sentence a line, or a table with named columns.
+"""The corpus `text`: a local file or a folder of split files, with one sentence a line or a table with named columns.
 
-`.txt`, `.tsv`, `.csv` and `.jsonl` are read here; `.parquet` is read by the `datasets` package. To add a format, write
-a function from a path to rows and give it a line in `READERS`.
+This file reads `.txt`, `.tsv`, `.csv` and `.jsonl`; the `datasets` package reads `.parquet`. To add a format, write a
+function from a path to rows and give it a line in `READERS`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from t5vqvae.config import setting
@@ -22,21 +23,21 @@ SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "dev",
 
 
 class TextCorpus(CorpusConfig):
-    """Sentences of a local file (cut into splits here) or of a folder with train, validation and test files."""
+    """Sentences of a local file, which is cut into splits, or of a folder with train, validation and test files."""
 
     name: Literal["text"] = "text"
-    path: str = setting(
-        description="a file, or a folder with a train file and, if there are, validation and test files"
-    )
+    path: str = setting(description="a file, or a folder with a train file and optional validation and test files")
     format: Literal["auto", "txt", "tsv", "csv", "jsonl", "parquet"] = setting(
-        "auto", description="auto: by the ending"
+        "auto", description="auto: by the file name's ending"
     )
-    source_column: str | None = setting(None, description="of a table; None: its first column")
-    target_column: str | None = setting(None, description="of a table; None: reconstruct the source")
-    validation_fraction: float = setting(0.1, gt=0, lt=1, description="of the sentences, where there is no such file")
-    test_fraction: float = setting(0.1, ge=0, lt=1, description="of the sentences, where there is no such file")
-    drop_shared: bool = setting(False, description="drop from an earlier split what a later one also has")
-    seed: int = setting(0, ge=0, description="of the cut into splits")
+    source_column: str | None = setting(None, description="source column of a table; None: the first column")
+    target_column: str | None = setting(None, description="target column of a table; None: reconstruct the source")
+    validation_fraction: float = setting(
+        0.1, gt=0, lt=1, description="share of the sentences for validation, without a validation file"
+    )
+    test_fraction: float = setting(0.1, ge=0, lt=1, description="share of the sentences for test, without a test file")
+    drop_shared: bool = setting(False, description="drop from every split the sentences that a later split also has")
+    seed: int = setting(0, ge=0, description="seed of the cut into splits")
 
     def load(self, cache_dir: Path) -> Corpus:
         files = split_files(Path(self.path).expanduser())
@@ -45,7 +46,7 @@ class TextCorpus(CorpusConfig):
             splits, (self.validation_fraction, self.test_fraction), self.seed, drop=self.drop_shared, source=self.path
         )
 
-    def stamp(self, cache_dir: Path) -> Any:
+    def stamp(self, cache_dir: Path) -> object:
         return stamp(Path(self.path).expanduser())
 
     def _examples(self, path: Path) -> list[Example]:
@@ -53,10 +54,10 @@ class TextCorpus(CorpusConfig):
 
 
 def split_files(path: Path) -> dict[str, Path]:
-    """Returns the files of a corpus by split: of a folder by their names, and a file as the training one.
+    """Returns the files of a corpus by split: a folder's files by their names; a single file is the training split.
 
     Raises:
-        DataError: If there is nothing there, or a folder has no file called train.
+        DataError: If the path does not exist, a split has two files, or a folder has no file named train.
     """
     if path.is_file():
         return {"train": path}
@@ -72,12 +73,12 @@ def split_files(path: Path) -> dict[str, Path]:
                     )
                 found[split] = file
     if "train" not in found:
-        raise DataError(f"data.corpus.path={str(path)!r} has no train file (as train.txt or train.tsv); name one so")
+        raise DataError(f"data.corpus.path={str(path)!r} has no train file; name one train.txt or train.tsv")
     return found
 
 
 def read_rows(path: Path, kind: str = "auto") -> Iterator[Row]:
-    """Yields the rows of a table as mappings, and of plain text `{"text": line}`; empty lines are left out.
+    """Yields the rows of a table as mappings, and the lines of plain text as `{"text": line}`; skips empty lines.
 
     Raises:
         DataError: If the format is unknown, or a row does not fit it.
@@ -92,16 +93,16 @@ def read_rows(path: Path, kind: str = "auto") -> Iterator[Row]:
 
 
 def to_examples(rows: Iterable[Row], source: str | None, target: str | None, where: str) -> list[Example]:
-    """Returns the examples in rows, leaving out those whose source is empty.
+    """Returns the examples in rows, without those whose source is empty.
 
     Args:
         rows: Mappings with the same columns.
-        source: The column of the source; None: the first.
-        target: The column of the target; None: there is none.
-        where: What to call the rows in errors.
+        source: The column of the source; None: the first column.
+        target: The column of the target; None: no target.
+        where: The rows' name in errors.
 
     Raises:
-        DataError: If a column is not there.
+        DataError: If a column is missing.
     """
     examples = []
     for row in rows:
@@ -125,15 +126,15 @@ def assemble(
     source: str,
     licence: str | None = None,
 ) -> Corpus:
-    """Returns a corpus of the splits there are; the missing ones are cut from the training split.
+    """Returns a corpus of the given splits; missing ones are cut from the training split.
 
     Args:
         splits: Has "train", and may have "validation" and "test".
-        fractions: How much of the training split's sources go to a missing validation and test split.
-        seed: Of that cut.
-        drop: Whether to drop from a split what a later one has too, instead of refusing the corpus.
-        source: Where it comes from.
-        licence: Its licence, where known.
+        fractions: Shares of the training split's sources for a missing validation split and test split.
+        seed: Seed of that cut.
+        drop: Whether to drop from every split the sources that a later split also has; False: refuse such a corpus.
+        source: Where the corpus comes from.
+        licence: Its licence; None: unknown.
     """
     missing = [0.0 if split in splits else part for split, part in zip(("validation", "test"), fractions, strict=True)]
     train, validation, test = split_by_source(splits["train"], (missing[0], missing[1]), seed)
@@ -155,13 +156,13 @@ def _read_txt(path: Path) -> Iterator[Row]:
 
 
 def _read_tsv(path: Path) -> Iterator[Row]:
-    """Tabs separate, and nothing is quoted: a quotation mark is part of the text."""
+    # Nothing is quoted: a quotation mark is part of the text.
     lines = _lines(path)
     columns = next(lines, "").split("\t")
     for number, line in enumerate(lines, start=2):
         values = line.split("\t")
         if len(values) != len(columns):
-            raise DataError(f"{path} line {number} has {len(values)} columns, its header {len(columns)}; mend the line")
+            raise DataError(f"{path} line {number} has {len(values)} columns, its header {len(columns)}; fix the line")
         yield dict(zip(columns, values, strict=True))
 
 
@@ -169,7 +170,7 @@ def _read_csv(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, restkey="", strict=True):
             if None in row.values() or "" in row:
-                raise DataError(f"{path} has a row that does not fit its header, as {list(row.values())[:3]}; mend it")
+                raise DataError(f"{path} has a row that does not fit its header: {list(row.values())[:3]}; fix it")
             yield row
 
 
@@ -178,7 +179,7 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise DataError(f"{path} line {number} is no JSON ({error.msg}); mend it") from None
+            raise DataError(f"{path} line {number} is no JSON ({error.msg}); fix it") from None
         yield row if isinstance(row, dict) else {"text": row}
 
 
@@ -186,7 +187,7 @@ def _read_parquet(path: Path) -> Iterator[Row]:
     return iter(import_datasets(str(path)).Dataset.from_parquet(str(path)))
 
 
-def import_datasets(what: str) -> Any:
+def import_datasets(what: str) -> ModuleType:
     """Returns the `datasets` package.
 
     Raises:

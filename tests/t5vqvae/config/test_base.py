@@ -49,7 +49,7 @@ def test_a_word_without_equals_is_refused() -> None:
         ({"model.position": 9}, "model.position=9 must be at most model.num_layers=2"),
         (
             {"model.backbone": "t5-small", "model.d_model": 64},
-            "model.d_model=64 is the backbone's to say; leave it out",
+            "model.d_model=64 comes from model.backbone; leave it out",
         ),
         ({"train.max_steps": "many"}, "train.max_steps='many'"),
     ],

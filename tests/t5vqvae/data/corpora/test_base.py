@@ -15,7 +15,7 @@ A, B, C, D = (Example(text) for text in "abcd")
 
 
 def test_shared_string_is_refused_with_an_example() -> None:
-    with pytest.raises(DataError, match=r"1 strings are in both the train and the test split, as 'a'.*drop_shared"):
+    with pytest.raises(DataError, match=r"1 strings are in both the train and the test split.*'a'.*drop_shared"):
         Corpus([A, B], [C], [Example("a", "another target")])
 
 

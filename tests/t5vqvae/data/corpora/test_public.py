@@ -56,13 +56,13 @@ def test_what_is_there_is_not_fetched_again(server: str, tmp_path: Path) -> None
     gone = _source("http://127.0.0.1:9/raw.txt")
     fetch("toy", tmp_path, sources=gone)
     (corpus_folder("toy", tmp_path) / "train.tsv").write_text("damaged")
-    with pytest.raises(DataError, match=r"cannot be had from http://127.0.0.1:9"):
+    with pytest.raises(DataError, match=r"cannot be downloaded from http://127.0.0.1:9"):
         fetch("toy", tmp_path, sources=gone)
 
 
 @pytest.mark.parametrize("path", ["missing.txt", "raw.txt"])
 def test_a_failed_fetch_leaves_nothing(server: str, path: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"cannot be had|damaged or another version"):
+    with pytest.raises(DataError, match=r"cannot be downloaded|damaged or another version"):
         fetch("toy", tmp_path, sources=_source(f"{server}/{path}", "something else"))
     assert [p.name for p in (tmp_path / "corpora").iterdir()] == ["toy.lock"]
 
