@@ -29,9 +29,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from t5vqvae.data import TokenizedSplit, evaluation_batches, prepare_test
+from t5vqvae.data import Batch, TokenizedSplit, evaluation_batches, prepare_test
+from t5vqvae.data.batching import Array
 from t5vqvae.evaluation.sums import Sums, add_counts
 from t5vqvae.evaluation.text_scores import bleu1, corpus_bleu, same_text
+from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.quantizers.parts.usage import count_codes, entropy_bits, perplexity, usage
 from t5vqvae.spec.run import RunSpec
 
@@ -58,7 +60,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: Any,
+    model: TextAutoencoder,
     split: TokenizedSplit,
     spec: RunSpec,
     *,
@@ -71,7 +73,7 @@ def evaluate(
     With a process group, every worker calls it and gets the same numbers.
 
     Args:
-        model: A `T5VQVAE`, or anything with `losses`, `greedy`, `quantizer` and `tokenizer`.
+        model: Any text autoencoder.
         split: The sentences.
         spec: Gives `evaluate` (how many sentences) and `data.max_target_length`.
         prefix: First part of the metric names.
@@ -93,7 +95,7 @@ def evaluate(
     return Evaluation(metrics, [counts.tolist() for counts in sums.counts], samples)
 
 
-def evaluate_test(model: Any, spec: RunSpec, cache_dir: Path) -> dict[str, float]:
+def evaluate_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> dict[str, float]:
     """Returns the metrics of the test split and of every extra test set, such as `test/nll` and `VAR/exact_match`.
 
     For promotion and final tables alone: what is chosen by these numbers is not tested by them.
@@ -107,7 +109,7 @@ def evaluate_test(model: Any, spec: RunSpec, cache_dir: Path) -> dict[str, float
     return metrics
 
 
-def _soft(model: Any, split: TokenizedSplit, spec: RunSpec, everything: bool) -> dict[str, float]:
+def _soft(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everything: bool) -> dict[str, float]:
     """Evaluates the continuous form of a quantizer that has one: what it would be worth if it were no bottleneck."""
     model.quantizer.hard = False
     try:
@@ -117,12 +119,12 @@ def _soft(model: Any, split: TokenizedSplit, spec: RunSpec, everything: bool) ->
     return {f"soft/{name}": value for name, value in _quality(sums).items()}
 
 
-def _batches(split: TokenizedSplit, size: int, limit: int | None) -> Iterator[Any]:
+def _batches(split: TokenizedSplit, size: int, limit: int | None) -> Iterator[tuple[Array, Batch]]:
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     return evaluation_batches(split, size, limit=limit, rank=rank, num_workers=world)
 
 
-def _add_up(model: Any, split: TokenizedSplit, spec: RunSpec, everything: bool) -> Sums:
+def _add_up(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everything: bool) -> Sums:
     sums, config, device = Sums(), spec.evaluate, next(model.parameters()).device
     num_examples = None if everything else config.num_examples
     num_generated = None if everything else config.num_generated
@@ -135,7 +137,7 @@ def _add_up(model: Any, split: TokenizedSplit, spec: RunSpec, everything: bool) 
     return sums
 
 
-def _add_losses(model: Any, batch: Any, sums: Sums, with_swap: bool) -> None:
+def _add_losses(model: TextAutoencoder, batch: Batch, sums: Sums, with_swap: bool) -> None:
     losses = model.losses(batch)
     real_BS = batch.labels_BS != -100
     sums.nll += float(losses.nll_sum)
@@ -151,7 +153,7 @@ def _add_losses(model: Any, batch: Any, sums: Sums, with_swap: bool) -> None:
             sums.counts, [c.cpu() for c in count_codes(losses.codes_BTQ, model.quantizer.code_sizes)]
         )
     if losses.prompt_codes_BPQ is not None:
-        prompts, sizes = losses.prompt_codes_BPQ, model.prompts.quantizer.code_sizes
+        prompts, sizes = losses.prompt_codes_BPQ, model.quantizers[1].code_sizes
         sums.prompt_counts = add_counts(sums.prompt_counts, [c.cpu() for c in count_codes(prompts, sizes)])
         sums.num_prompts += prompts.shape[0] * prompts.shape[1]
     sums.measure(losses.measures)
@@ -160,10 +162,12 @@ def _add_losses(model: Any, batch: Any, sums: Sums, with_swap: bool) -> None:
         sums.num_swapped += losses.num_tokens
 
 
-def _add_decoded(model: Any, split: TokenizedSplit, indices: Any, batch: Any, max_new_tokens: int, sums: Sums) -> None:
+def _add_decoded(
+    model: TextAutoencoder, split: TokenizedSplit, indices: Array, batch: Batch, max_new_tokens: int, sums: Sums
+) -> None:
     ids = model.greedy(batch, max_new_tokens)
     codes_BTQ = model.last_codes
-    texts = model.tokenizer.batch_decode(ids, skip_special_tokens=True)
+    texts = model.require_tokenizer().batch_decode(ids, skip_special_tokens=True)
     rows = zip(indices.tolist(), split.sources(indices), split.texts(indices), texts, strict=True)
     for place, (index, source, target, text) in enumerate(rows):
         codes = "" if codes_BTQ is None else _show_codes(codes_BTQ[place])
@@ -203,8 +207,8 @@ def _quality(sums: Sums) -> dict[str, float]:
     return metrics
 
 
-def _rate(sums: Sums, model: Any) -> dict[str, float]:
-    metrics = {"rate/log2_vocabulary": math.log2(len(model.tokenizer))}
+def _rate(sums: Sums, model: TextAutoencoder) -> dict[str, float]:
+    metrics = {"rate/log2_vocabulary": math.log2(len(model.require_tokenizer()))}
     metrics |= {name: above / max(1e-12, below) for name, (above, below) in sums.measures.items()}
     if not sums.counts:
         return metrics
@@ -214,11 +218,11 @@ def _rate(sums: Sums, model: Any) -> dict[str, float]:
     metrics["codebook/usage"] = _mean([usage(counts) for counts in sums.counts])
     if model.leaks:
         return metrics
-    bits, log2_codes = sum(map(entropy_bits, sums.counts)), model.quantizer.log2_codes
+    bits, log2_codes = sum(map(entropy_bits, sums.counts)), model.quantizer.log2_codes or 0.0
     if sums.prompt_counts:
         share = sums.num_prompts / sums.num_positions
         bits += share * sum(map(entropy_bits, sums.prompt_counts))
-        log2_codes += share * model.prompts.quantizer.log2_codes
+        log2_codes += share * (model.quantizers[1].log2_codes or 0.0)
         metrics["prompts/perplexity"] = _mean([perplexity(counts) for counts in sums.prompt_counts])
     return metrics | {
         "rate/bits_per_token": bits,

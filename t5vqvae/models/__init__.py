@@ -1,1 +1,1 @@
-"""Text autoencoders behind one contract: T5VQVAE and the baselines that it is compared with."""
+"""Text autoencoders with one contract: T5VQVAE and the baselines that it is compared with."""

@@ -1,7 +1,7 @@
-"""The contract of every text autoencoder: what training and evaluation ask of T5VQVAE and of each baseline.
+"""The contract of every text autoencoder: what training and evaluation need from T5VQVAE and from each baseline.
 
-A model turns a batch into a `Memory` (`encode_memory`), scores target tokens given it (`score`), and decodes from it.
-The teacher-forced losses follow from these two, so that all models are measured by the same lines (`teacher_forced`).
+A model encodes a batch to a `Memory`, scores target tokens given that memory, and decodes text from it. One function,
+`teacher_forced`, computes the losses of all models from the memory and the scores, so that they are comparable.
 
 Letters: B batch, T encoder positions, M positions of the memory, S decoder positions, E model width, Q codes a
 position, P prompts, V vocabulary.
@@ -10,36 +10,36 @@ position, P prompts, V vocabulary.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from t5vqvae.data import Batch
+from t5vqvae.data.batch import IGNORED_LABEL, Batch
 from t5vqvae.errors import CheckpointError
 from t5vqvae.quantizers import Quantizer, QuantizerOutput
 from t5vqvae.spec.models import ModelConfig
 
 Measures = Mapping[str, tuple[float, float]]
-"""Further metrics by name: a numerator and a denominator, each summed over batches and workers before dividing."""
+"""Further metrics by name: numerator and denominator, each summed over batches and workers before the division."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What the decoder may know of a batch.
+    """Everything that the decoder can read of a batch.
 
     Attributes:
         states_BME: The decoder's memory: quantized states, one latent vector, ...
         mask_BM: True at its real positions.
-        bottleneck: What the quantizer said; its loss and codes.
-        states_BTE: The states before the bottleneck, for its error; None where an error makes no sense.
+        bottleneck: The quantizer's output, with its loss and codes.
+        states_BTE: The states before the bottleneck, for the quantization error; None for models without that error.
         prompt_codes_BPQ: Codes of sentence-level prompts, which count in the rate; None without prompts.
-        aux_loss: What the losses of this batch add up to, in the units of `bottleneck.aux_loss`; None: that one.
+        aux_loss: The sum of all auxiliary losses, in the units of `bottleneck.aux_loss`; None: `bottleneck.aux_loss`.
         measures: See `Measures`.
     """
 
@@ -52,26 +52,26 @@ class Memory:
     measures: Measures = field(default_factory=dict)
 
     def shifted(self) -> Memory:
-        """Returns the memory with every sentence's part given to the one before it."""
+        """Returns a memory in which every sentence has the part of the next one."""
         return replace(self, states_BME=self.states_BME.roll(1, 0), mask_BM=self.mask_BM.roll(1, 0))
 
 
 @dataclass(frozen=True)
 class Losses:
-    """One micro-batch's losses, kept as sums so that micro-batches and workers add up exactly.
+    """One micro-batch's losses, as sums, so that micro-batches and workers add up exactly.
 
     Attributes:
         nll_sum: Summed cross-entropy of the target tokens, nats.
         num_tokens: Target tokens in that sum.
-        aux_loss: Mean over the unpadded encoder positions, weighted.
-        num_positions: Those positions.
+        aux_loss: Weighted auxiliary loss, a mean over the unpadded encoder positions.
+        num_positions: Number of unpadded encoder positions.
         terms: The quantizer's weighted terms by name.
         logits_BSV: Scores of every target position.
         codes_BTQ: Chosen codes, -1 at padding; None without a bottleneck.
         squared_error: In evaluation mode, the summed squared difference between states and quantized states of the
             unpadded positions; 0 in training.
-        squared_states: Likewise the summed squares of those states.
-        prompt_codes_BPQ: Codes beside those of the positions, a fixed number a sentence; None without prompts.
+        squared_states: In evaluation mode, the summed squares of those states; 0 in training.
+        prompt_codes_BPQ: Codes of the prompts, a fixed number a sentence; None without prompts.
         measures: See `Measures`.
     """
 
@@ -88,55 +88,86 @@ class Losses:
     measures: Measures = field(default_factory=dict)
 
 
-class TextAutoencoder(Protocol):
-    """What training and evaluation ask of a model: T5VQVAE's and every baseline's contract.
+class TextAutoencoder(nn.Module, ABC):
+    """The base class of T5VQVAE and of every baseline: what training and evaluation need from a model.
 
     Attributes:
         quantizer: The bottleneck, with the contract of `t5vqvae.quantizers.base`.
-        quantizers: It and every other one of the model (prompts'): all are told when a step is done.
-        tokenizer: The one it was trained with.
+        tokenizer: The tokenizer that the model was trained with.
         last_codes: Codes (B, T, Q) of the latest batch; None without a bottleneck.
         leaks: Whether the decoder sees more than the codes; such a model has no rate.
     """
 
     quantizer: Quantizer
-    quantizers: Sequence[Quantizer]
     tokenizer: PreTrainedTokenizerBase | None
     last_codes: Tensor | None
     leaks: bool
 
-    def losses(self, batch: Any, swap_memory: bool = False) -> Losses:
-        """Returns the teacher-forced losses of a `Batch`, as sums."""
+    @abstractmethod
+    def losses(self, batch: Batch, swap_memory: bool = False) -> Losses:
+        """Returns the teacher-forced losses of a batch, as sums.
 
-    def greedy(self, batch: Any, max_new_tokens: int) -> Tensor:
+        Args:
+            batch: B sentences.
+            swap_memory: Whether every sentence gets the memory of the next one. If the loss does not rise, the decoder
+                ignores the memory.
+        """
+
+    @abstractmethod
+    def greedy(self, batch: Batch, max_new_tokens: int) -> Tensor:
         """Returns greedily decoded token ids, shape (B, at most max_new_tokens + 1)."""
 
-    def get_input_embeddings(self) -> Any:
-        """Returns the module of the token embeddings, where a codebook may start."""
+    @abstractmethod
+    def states_to_quantize(self, batch: Batch) -> Tensor:
+        """Returns the unpadded states before the quantizer, shape (N, E)."""
 
-    def states_to_quantize(self, batch: Any) -> Tensor:
-        """Returns the unpadded states that the quantizer sees, shape (N, E)."""
+    @abstractmethod
+    def get_input_embeddings(self) -> nn.Embedding:
+        """Returns the token embeddings, from which a codebook may start."""
 
-    def save_pretrained(self, directory: str | Path) -> None:
+    @abstractmethod
+    def save_pretrained(self, directory: str | Path, /) -> None:
         """Writes config, weights (safetensors) and tokenizer."""
+
+    @property
+    def quantizers(self) -> Sequence[Quantizer]:
+        """The bottleneck, then that of the prompts if there are any; `update` is called on all after a step."""
+        return [self.quantizer]
+
+    def require_tokenizer(self) -> PreTrainedTokenizerBase:
+        """Returns the tokenizer.
+
+        Raises:
+            ValueError: If the model has none.
+        """
+        if self.tokenizer is None:
+            raise ValueError("model.tokenizer is None: save the tokenizer with the model, or set model.tokenizer")
+        return self.tokenizer
+
+    def tied_names(self) -> set[str]:
+        """Returns the second names of tied weights; a checkpoint has every matrix once, under its first name."""
+        return set()
 
 
 def teacher_forced(
-    batch: Any, memory: Memory, score: Callable[[Memory], Tensor], swap_memory: bool, training: bool
+    batch: Batch, memory: Memory, score: Callable[[Memory], Tensor], swap_memory: bool, training: bool
 ) -> Losses:
     """Returns the losses of a batch given its memory, as sums.
 
     Args:
-        batch: A `t5vqvae.data.Batch`.
-        memory: What the model remembers of it.
-        score: Gives the logits of every target position, shape (B, S, V), from a memory.
-        swap_memory: Give every sentence the memory of the next one: a decoder that loses nothing by it ignores it.
-        training: Whether the error of the bottleneck may be left out.
+        batch: B sentences.
+        memory: The model's memory of them.
+        score: Returns the logits of every target position, shape (B, S, V), given a memory.
+        swap_memory: See `TextAutoencoder.losses`.
+        training: Whether to leave out the error of the bottleneck.
     """
     bottleneck, states_BTE = memory.bottleneck, memory.states_BTE
     logits_BSV = score(memory.shifted() if swap_memory else memory)
     nll_sum = F.cross_entropy(logits_BSV.flatten(0, 1).float(), batch.labels_BS.flatten(), reduction="sum")
-    compared = not training and states_BTE is not None
+    squared_error = squared_states = 0.0
+    if not training and states_BTE is not None:
+        squared_error = energy(states_BTE - bottleneck.quantized_BTE, batch.mask_BT)
+        squared_states = energy(states_BTE, batch.mask_BT)
     return Losses(
         nll_sum=nll_sum,
         num_tokens=batch.num_target_tokens,
@@ -145,8 +176,8 @@ def teacher_forced(
         terms=bottleneck.terms,
         logits_BSV=logits_BSV.detach(),
         codes_BTQ=bottleneck.codes_BTQ,
-        squared_error=energy(states_BTE - bottleneck.quantized_BTE, batch.mask_BT) if compared else 0.0,
-        squared_states=energy(states_BTE, batch.mask_BT) if compared else 0.0,
+        squared_error=squared_error,
+        squared_states=squared_states,
         prompt_codes_BPQ=memory.prompt_codes_BPQ,
         measures=memory.measures,
     )
@@ -163,36 +194,37 @@ def pooled(states_BTE: Tensor, mask_BT: Tensor) -> Tensor:
     return (states_BTE * weights_BT1).sum(1) / weights_BT1.sum(1).clamp_min(1)
 
 
-def load_model(directory: str | Path) -> Any:
-    """Returns the autoencoder that `save_pretrained` wrote, whichever architecture it is, with its tokenizer.
+def load_model(directory: str | Path) -> TextAutoencoder:
+    """Returns the autoencoder of any architecture that `save_pretrained` wrote, with its tokenizer.
 
     Raises:
-        CheckpointError: If the folder holds no model of a known architecture.
+        CheckpointError: If the folder has no model of a known architecture.
     """
     file = Path(directory) / "config.json"
     if not file.is_file():
-        raise CheckpointError(f"{directory} holds no model: it has no config.json")
+        raise CheckpointError(f"{directory} holds no model: it has no config.json; name the folder of a model")
     name = json.loads(file.read_text()).get("model_type")
     if name not in ModelConfig.variants:
         known = ", ".join(sorted(ModelConfig.variants))
-        raise CheckpointError(f"{directory} holds a model of type {name!r}, which is none of {known}")
+        raise CheckpointError(f"{directory} holds a model of type {name!r}, which is none of {known}; name another")
     return ModelConfig.variants[name].load(directory)
 
 
 @torch.no_grad()
 def reconstruct(
-    model: Any, texts: Sequence[str], max_new_tokens: int = 64
+    model: TextAutoencoder, texts: Sequence[str], max_new_tokens: int = 64
 ) -> tuple[list[str], list[list[list[int]]] | None]:
-    """Returns what texts become when they pass through any autoencoder, and their codes (None where it has none).
+    """Encodes texts and decodes them greedily; returns the decoded texts and the codes (None without codes).
 
-    Codes are listed by text, then by position, one code a codebook.
+    The codes are a list by text, of lists by position, of one code a codebook.
     """
-    tokens = model.tokenizer(list(texts), padding=True, return_tensors="pt")
-    labels_BS = tokens["input_ids"].masked_fill(tokens["attention_mask"] == 0, -100)
+    tokenizer = model.require_tokenizer()
+    tokens = tokenizer(list(texts), padding=True, return_tensors="pt")
+    labels_BS = tokens["input_ids"].masked_fill(tokens["attention_mask"] == 0, IGNORED_LABEL)
     chars_B = torch.tensor([len(text) for text in texts])
     batch = Batch(tokens["input_ids"], tokens["attention_mask"].bool(), labels_BS, None, chars_B)
     ids = model.greedy(batch.to(next(model.parameters()).device), max_new_tokens)
-    decoded = model.tokenizer.batch_decode(ids, skip_special_tokens=True)
+    decoded = tokenizer.batch_decode(ids, skip_special_tokens=True)
     if model.last_codes is None:
         return decoded, None
     return decoded, [codes_TQ[(codes_TQ >= 0).all(-1)].tolist() for codes_TQ in model.last_codes]

@@ -315,8 +315,7 @@ class Trainer:
         checkpoint.refuse_other_spec(path, self.spec)
         weights = load_file(path / "model" / "model.safetensors")
         missing, unexpected = self.model.load_state_dict(weights, strict=False)
-        tied = set(self.model._tied_weights_keys or {})
-        if unexpected or set(missing) - tied:
+        if unexpected or set(missing) - self.model.tied_names():
             raise CheckpointError(f"checkpoint {path} does not fit the model: {[*unexpected, *missing][:3]}")
         state = torch.load(path / "training.pt", map_location=self.device, weights_only=True)
         self.optimizer.load_state_dict(state["optimizer"])

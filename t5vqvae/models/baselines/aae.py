@@ -1,25 +1,21 @@
 """`aae`: adversarial autoencoders on LSTMs: AAE, denoising (DAAE) and latent-noising (LAAE).
 
-A bidirectional LSTM reads the (for DAAE: noisy) sentence; its two last states give z = mu + sigma * eps; an LSTM whose
-every input is a word's embedding plus W z writes the clean sentence. Instead of a KL term a discriminator D learns to
-tell z from N(0, 1) and the encoder to deceive it: the encoder's term is weight * -log D(z), the discriminator's is
--log D(n) - log(1 - D(z)) with n ~ N(0, 1). Both sides step at once: the encoder's term sees a D that takes no gradient,
-the discriminator's a z that takes none, so that one optimizer does what two do in the published code (there both
-gradients are taken before either step, too); learning rate and gradient clipping are shared. LAAE adds weight * |log
-sigma^2|, which keeps the noise on z alive.
+A bidirectional LSTM encodes the sentence (DAAE: a noisy one); its two last states give z = mu + sigma * eps. An LSTM
+decodes the clean sentence; each of its inputs is a word's embedding plus W z. There is no KL term: a discriminator D
+learns to distinguish z from N(0, 1), and the encoder learns to deceive it. The encoder's term is weight * -log D(z),
+the discriminator's is -log D(n) - log(1 - D(z)) with n ~ N(0, 1). LAAE adds weight * |log sigma^2|, which keeps the
+noise on z alive.
 
 Sources: Makhzani et al. 2015, arXiv 1511.05644; Shen et al. 2020, arXiv 1905.12777, and its code
-(shentianxiao/text-autoencoders), whose widths, dropout, weights and start are the defaults; word drop 0.3 is its DAAE,
-log-variance weight 0.01 its LAAE (Rubenstein et al. 2018, arXiv 1802.03761). Different here: padding is not read; the
-end of a sentence is never dropped; AdamW's settings are the run's (theirs: Adam, 5e-4, beta1 .5).
+(shentianxiao/text-autoencoders), whose widths, dropout, weights and start are the defaults; its DAAE is word drop 0.3,
+its LAAE log-variance weight 0.01 (Rubenstein et al. 2018, arXiv 1802.03761). Different here: padding is not read; the
+end of a sentence is never dropped; AdamW's settings are the run's (theirs: Adam, 5e-4, beta1 .5); one optimizer
+replaces two, so both sides share learning rate and gradient clipping.
 
 Letters: B batch, T encoder positions, S decoder positions, Z latent width, D embedding width, H LSTM width.
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,19 +23,23 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from t5vqvae.models.baselines.base import END, START, Autoencoder
+from t5vqvae.data.batch import Batch
+from t5vqvae.models.baselines.base import END, START, Autoencoder, BaselineConfig
 from t5vqvae.models.contract import Measures, Memory
 from t5vqvae.quantizers import QuantizerOutput
 from t5vqvae.quantizers.none import NoQuantizer
+from t5vqvae.spec.models import AAEConfig
 
 START_RANGE = 0.1
-"""Embeddings and output matrix start uniform in plus or minus this."""
+"""Embeddings and output matrix start uniform in [-START_RANGE, START_RANGE]."""
 
 
 class AAE(Autoencoder):
-    """An LSTM autoencoder whose latent a discriminator holds to N(0, 1)."""
+    """An LSTM autoencoder; a discriminator pulls its latent towards N(0, 1)."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    settings: AAEConfig
+
+    def __init__(self, config: BaselineConfig) -> None:
         super().__init__(config)
         size = self.settings
         self.embedding = nn.Embedding(config["vocab_size"], size.embedding_width)
@@ -58,14 +58,14 @@ class AAE(Autoencoder):
         nn.init.zeros_(self.output.bias)
 
     def encode(self, ids_BT: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns mean and log variance of the latent, shape (B, Z) each; `mask_BT` is True from the left on."""
+        """Returns mean and log variance of the latent, shape (B, Z) each; padding must be at the right."""
         x_BTD = self.dropout(self.embedding(ids_BT))
         packed = pack_padded_sequence(x_BTD, mask_BT.sum(-1).cpu(), batch_first=True, enforce_sorted=False)
         _, (last_2BH, _) = self.encoder(packed)
         last_BH = torch.cat([last_2BH[0], last_2BH[1]], -1)
         return self.mean(last_BH), self.log_variance(last_BH)
 
-    def encode_memory(self, batch: Any) -> Memory:
+    def encode_memory(self, batch: Batch) -> Memory:
         ids_BT, mask_BT = batch.input_ids_BT, batch.mask_BT
         if self.training and self.settings.word_drop:
             ids_BT, mask_BT = drop_words(ids_BT, mask_BT, self.settings.word_drop)
@@ -82,6 +82,8 @@ class AAE(Autoencoder):
 
     def adversarial(self, z_BZ: Tensor) -> dict[str, Tensor]:
         """Returns the encoder's weighted term and, in training, the discriminator's, summed over sentences."""
+        # Both sides step together: the encoder's term takes a D without gradient, the discriminator's a z without. So
+        # one optimizer does what two do in the published code, which also takes both gradients before either step.
         frozen = {name: value.detach() for name, value in self.discriminator.named_parameters()}
         deceived = functional_call(self.discriminator, frozen, (z_BZ,))
         terms = {"adversary": self.settings.adversarial_weight * _bce(deceived, 1.0)}
@@ -90,8 +92,8 @@ class AAE(Autoencoder):
             terms["discriminator"] = _bce(prior, 1.0) + _bce(posterior, 0.0)
         return terms
 
-    def measures(self, batch: Any, memory: Memory) -> Measures:
-        """Returns the discriminator's mean belief that a latent is from the prior; 1/2 when it cannot tell."""
+    def measures(self, batch: Batch, memory: Memory) -> Measures:
+        """Returns the mean D(z), the discriminator's belief that z is from the prior; 1/2: it cannot distinguish."""
         score = float(self.discriminator(memory.states_BME[:, 0]).sigmoid().sum().detach())
         return {"adversary/score": (score, float(len(batch)))}
 
@@ -105,9 +107,9 @@ def _bce(logits_B1: Tensor, target: float) -> Tensor:
 
 
 def drop_words(ids_BT: Tensor, mask_BT: Tensor, chance: float) -> tuple[Tensor, Tensor]:
-    """Returns sentences without the tokens that chance took, closed up, and their mask; their end always stays."""
+    """Drops random tokens, except the end of a sentence, and closes the gaps; returns tokens and mask."""
     kept_BT = mask_BT & ((torch.rand(ids_BT.shape, device=ids_BT.device) >= chance) | (ids_BT == END))
-    kept_BT[:, 0] |= ~kept_BT.any(-1)  # a sentence that was cut before its end may have lost everything
+    kept_BT[:, 0] |= ~kept_BT.any(-1)  # a sentence without an end token may lose all tokens
     order_BT = kept_BT.int().argsort(dim=-1, descending=True, stable=True)
     mask_BT = kept_BT.gather(-1, order_BT)
     return ids_BT.gather(-1, order_BT).masked_fill(~mask_BT, START), mask_BT

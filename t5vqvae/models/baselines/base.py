@@ -1,8 +1,8 @@
-"""What baselines that are no T5VQVAE share: losses, greedy decoding, saving and loading.
+"""The base class of baselines that are no T5VQVAE: losses, greedy decoding, saving and loading.
 
-A baseline implements `encode_memory` (what the decoder may know of a batch) and `logits` (scores of the next token
-given that). Weights are best tied by using a matrix twice; second names of one are listed in `_tied_weights_keys`, so
-that a checkpoint holds each once.
+A baseline implements `encode_memory` (everything that the decoder can read of a batch) and `logits` (scores of the
+next token given that memory). To tie weights, use one matrix twice. If a matrix has a second name, list that name in
+`_tied_names`, so that a checkpoint has every matrix once.
 
 Letters: B batch, T encoder positions, S decoder positions, E model width, N unpadded positions, V vocabulary.
 """
@@ -10,11 +10,10 @@ Letters: B batch, T encoder positions, S decoder positions, E model width, N unp
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NotRequired, Self, TypedDict
 
 import torch
 import transformers
@@ -22,41 +21,68 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from t5vqvae.models.contract import Losses, Measures, Memory, teacher_forced
+from t5vqvae.data.batch import Batch
+from t5vqvae.models.contract import Losses, Measures, Memory, TextAutoencoder, teacher_forced
 from t5vqvae.quantizers import Quantizer, QuantizerConfig
 from t5vqvae.spec.models import ModelConfig
 from t5vqvae.spec.run import RunSpec
 
 START, END = 0, 1
-"""Where decoding begins (the padding token, as in T5) and the token that ends a text; of every tokenizer here."""
+"""The first decoder input (the padding token, as in T5) and the end-of-text token of every tokenizer here."""
+
+Values = dict[str, Any]
+"""Plain nested values, as in JSON."""
 
 
-class Autoencoder(nn.Module, ABC):
-    """A text autoencoder that is no T5VQVAE; see `t5vqvae.autoencoder.TextAutoencoder`.
+class BaselineConfig(TypedDict):
+    """The content of a baseline's `config.json`, from which `__init__` builds the model again.
 
     Attributes:
-        config: Plain values from which `__init__` builds it again: what `config.json` holds.
-        settings: Its part of the spec.
-        last_codes: Codes (B, T, Q) of the latest batch; None without.
+        model_type: The architecture's name in the spec.
+        model: The spec's `model` section.
+        quantizer: The spec's `quantizer` section.
+        vocab_size: V.
+        num_roles: Number of semantic roles in the data.
+        seed: The run's seed.
+        backbones: Transformers' configs of the checkpoints that the model started from, by setting; `optimus` only.
+        network: Transformers' config of the frozen network; `cross_layer` only.
     """
 
-    quantizer: Quantizer
+    model_type: str
+    model: Values
+    quantizer: Values
+    vocab_size: int
+    num_roles: int
+    seed: int
+    backbones: NotRequired[dict[str, Values]]
+    network: NotRequired[Values]
+
+
+class Autoencoder(TextAutoencoder):
+    """A text autoencoder that is no T5VQVAE.
+
+    Attributes:
+        config: See `BaselineConfig`.
+        settings: The spec's `model` section.
+    """
+
+    settings: ModelConfig
     embedding: nn.Embedding
     leaks: bool = False
-    _tied_weights_keys: tuple[str, ...] = ()
+    _tied_names: tuple[str, ...] = ()
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: BaselineConfig) -> None:
         super().__init__()
-        self.config = dict(config)
-        self.settings: Any = ModelConfig.variants[config["model_type"]].parse(config["model"])
-        self.tokenizer: PreTrainedTokenizerBase | None = None
-        self.last_codes: Tensor | None = None
+        self.config = config.copy()
+        self.settings = ModelConfig.variants[config["model_type"]].parse(config["model"])
+        self.tokenizer = None
+        self.last_codes = None
 
     @classmethod
     def build(cls, spec: RunSpec, tokenizer: PreTrainedTokenizerBase, num_roles: int = 0) -> Self:
         """Returns the model of a spec, seeded by `spec.seed`."""
         torch.manual_seed(spec.seed)
-        config = {
+        config: BaselineConfig = {
             "model_type": spec.model.name,
             "model": spec.model.as_dict(),
             "quantizer": spec.quantizer.as_dict(),
@@ -69,8 +95,8 @@ class Autoencoder(nn.Module, ABC):
         return model
 
     @classmethod
-    def from_spec(cls, spec: RunSpec, config: dict[str, Any]) -> Self:
-        """Returns a new model; a baseline that starts from a checkpoint reads it here."""
+    def from_spec(cls, spec: RunSpec, config: BaselineConfig) -> Self:
+        """Returns a new model; a baseline that starts from a checkpoint overrides this to read it."""
         return cls(config)
 
     def build_quantizer(self, width: int) -> Quantizer:
@@ -79,29 +105,25 @@ class Autoencoder(nn.Module, ABC):
         settings = QuantizerConfig.variants[values["name"]].parse(values)
         return settings.build(width, self.config["num_roles"], self.config["seed"])
 
-    @property
-    def quantizers(self) -> list[Quantizer]:
-        """The bottleneck alone."""
-        return [self.quantizer]
-
     def get_input_embeddings(self) -> nn.Embedding:
-        """Returns the token embeddings, among which a codebook may start."""
         return self.embedding
 
+    def tied_names(self) -> set[str]:
+        return set(self._tied_names)
+
     @abstractmethod
-    def encode_memory(self, batch: Any) -> Memory:
-        """Returns what the decoder may know of a `Batch`."""
+    def encode_memory(self, batch: Batch) -> Memory:
+        """Returns everything that the decoder can read of a batch."""
 
     @abstractmethod
     def logits(self, memory: Memory, ids_BS: Tensor) -> Tensor:
         """Returns the scores of the token after each of `ids_BS`, shape (B, S, V)."""
 
-    def measures(self, batch: Any, memory: Memory) -> Measures:
-        """Returns what else an evaluation shall know of a batch; see `t5vqvae.autoencoder.Measures`."""
+    def measures(self, batch: Batch, memory: Memory) -> Measures:
+        """Returns further metrics of a batch for an evaluation; see `t5vqvae.models.contract.Measures`."""
         return {}
 
-    def losses(self, batch: Any, swap_memory: bool = False) -> Losses:
-        """Returns the teacher-forced losses of a `Batch`, as sums."""
+    def losses(self, batch: Batch, swap_memory: bool = False) -> Losses:
         memory, ids_BS = self.encode_memory(batch), shift_right(batch.labels_BS)
         self.last_codes = memory.bottleneck.codes_BTQ
         if not (self.training or swap_memory):
@@ -109,8 +131,7 @@ class Autoencoder(nn.Module, ABC):
         return teacher_forced(batch, memory, lambda given: self.logits(given, ids_BS), swap_memory, self.training)
 
     @torch.no_grad()
-    def greedy(self, batch: Any, max_new_tokens: int) -> Tensor:
-        """Returns greedily decoded token ids of a `Batch`, shape (B, at most max_new_tokens + 1)."""
+    def greedy(self, batch: Batch, max_new_tokens: int) -> Tensor:
         memory = self.encode_memory(batch)
         self.last_codes = memory.bottleneck.codes_BTQ
         ids_BS = torch.full((len(batch), 1), START, device=batch.input_ids_BT.device)
@@ -124,35 +145,33 @@ class Autoencoder(nn.Module, ABC):
         return ids_BS
 
     @torch.no_grad()
-    def states_to_quantize(self, batch: Any) -> Tensor:
-        """Returns the unpadded states that the quantizer sees, shape (N, E)."""
+    def states_to_quantize(self, batch: Batch) -> Tensor:
         states_BTE = self.encode_memory(batch).states_BTE
         assert states_BTE is not None, f"{type(self).__name__} has no states to quantize"
         return states_BTE[batch.mask_BT]
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Writes config, weights (safetensors) and tokenizer."""
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(self.config, indent=1))
-        weights = {k: v.contiguous() for k, v in self.state_dict().items() if k not in self._tied_weights_keys}
+        weights = {k: v.contiguous() for k, v in self.state_dict().items() if k not in self.tied_names()}
         save_file(weights, folder / "model.safetensors")
         if self.tokenizer is not None:
             self.tokenizer.save_pretrained(folder)
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
-        """Returns what `save_pretrained` wrote, with the tokenizer when one lies beside it."""
+        """Returns the model that `save_pretrained` wrote, with the tokenizer if it was saved too."""
         folder = Path(directory)
         model = cls(json.loads((folder / "config.json").read_text()))
         missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
-        assert not unexpected and set(missing) <= set(model._tied_weights_keys), [*unexpected, *missing]
+        assert not unexpected and set(missing) <= model.tied_names(), [*unexpected, *missing]
         if (folder / "tokenizer_config.json").is_file():
             model.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         return model
 
 
 def shift_right(labels_BS: Tensor) -> Tensor:
-    """Returns the decoder's inputs for target tokens (-100 at padding): START, then all but the last."""
+    """Returns the decoder's inputs for target tokens (-100 at padding): START, then all tokens but the last."""
     start_B1 = torch.full_like(labels_BS[:, :1], START)
     return torch.cat([start_B1, labels_BS[:, :-1]], -1).clamp_min(START)

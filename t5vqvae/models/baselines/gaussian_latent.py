@@ -1,14 +1,16 @@
-"""A Gaussian latent with the interface of a quantizer: what `gaussian` and `optimus` have for a bottleneck.
+"""A Gaussian latent with the interface of a quantizer: the bottleneck of `gaussian` and `optimus`.
 
-z = mu(h) + sigma(h) * eps in training and mu(h) in evaluation; the term beta_t * sum over dimensions of
-KL(N(mu, sigma^2) || N(0, 1)) = (mu^2 + sigma^2 - log sigma^2 - 1) / 2. Annealing: beta_t rises from 0 to beta in
-`kl_steps` steps (Bowman et al. 2016, arXiv 1511.06349), or again in every cycle of `kl_steps`: 0 for its first half,
-rising for a quarter, beta for a quarter (Fu et al. 2019, arXiv 1903.10145; these shares are Optimus's). Free bits:
-max(lambda, KL) of each dimension (Kingma et al. 2016, arXiv 1606.04934), here of each latent by itself rather than of
-the batch's mean, as in Optimus's code, which drops the constant: the gradient is the same, and micro-batches add up.
+z = mu(h) + sigma(h) * eps in training and mu(h) in evaluation. The loss term is beta_t * the sum over dimensions of
+KL(N(mu, sigma^2) || N(0, 1)) = (mu^2 + sigma^2 - log sigma^2 - 1) / 2, summed over latents and divided by the source
+tokens. So, with targets as long as sources, cross-entropy a target token plus this term is the negative ELBO a token.
 
-The term is summed over latents and divided by source tokens: with targets as long as sources, cross-entropy a target
-token plus it is the negative ELBO a token. Steps are counted by `update`, so a checkpoint knows the schedule's place.
+Annealing: beta_t rises from 0 to beta in `kl_steps` steps (Bowman et al. 2016, arXiv 1511.06349), or in every cycle of
+`kl_steps` again: 0 for the first half, rising for a quarter, beta for a quarter (Fu et al. 2019, arXiv 1903.10145;
+these shares are Optimus's). `update` counts the steps in a buffer, so a resumed run continues the schedule.
+
+Free bits: max(lambda, KL) of each dimension (Kingma et al. 2016, arXiv 1606.04934). Different here: of each latent, not
+of the batch's mean, as in Optimus's code, so that micro-batches add up. That code drops the constant lambda; the
+gradient is the same.
 
 Letters: N latents, B batch, T encoder positions, E model width, Z latent width.
 """
@@ -27,11 +29,11 @@ from t5vqvae.quantizers.base import Packed
 from t5vqvae.spec.models import LatentSettings
 
 ZERO_SHARE, RISING_SHARE = 0.5, 0.25
-"""Of a cycle of the cyclical schedule: how long the KL weight is 0, and how long it rises."""
+"""Shares of a cycle of the cyclical schedule in which the KL weight is 0, and in which it rises."""
 
 
 def kl_weight_at(step: int, settings: LatentSettings) -> float:
-    """Returns the weight of the KL term in optimizer step `step`, counted from 0."""
+    """Returns the weight of the KL term in optimizer step `step`, from 0."""
     if settings.kl_schedule == "constant":
         return settings.kl_weight
     if settings.kl_schedule == "linear":
@@ -41,16 +43,16 @@ def kl_weight_at(step: int, settings: LatentSettings) -> float:
 
 
 class GaussianLatent(Quantizer):
-    """One latent for every token.
+    """A Gaussian latent for every token.
 
     Attributes:
-        kl_sum: Summed KL divergence of the latest batch in nats, before weight and free bits.
+        kl_sum: Summed KL divergence of the latest batch in nats, without weight and free bits.
     """
 
     discrete: ClassVar[bool] = False
 
     def __init__(self, settings: LatentSettings, model_width: int, seed: int, decoded: bool = True) -> None:
-        """Builds the latent of states of `model_width`; without `decoded` it stays in Z dimensions."""
+        """Builds the latent of states of `model_width`; `decoded=False` leaves it in Z dimensions."""
         super().__init__(model_width, settings.latent_width, (), seed)
         self.settings = settings
         self.project_in = nn.Identity()
@@ -60,11 +62,11 @@ class GaussianLatent(Quantizer):
 
     @property
     def weight(self) -> float:
-        """The present weight of the KL term."""
+        """The current weight of the KL term."""
         return kl_weight_at(int(self._num_updates), self.settings)
 
     def draw(self, states_NE: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns z, shape (N, Z), and the summed KL as the loss counts it."""
+        """Returns z, shape (N, Z), and the summed KL with free bits, for the loss."""
         mean_NZ, log_variance_NZ = self.moments(states_NE).chunk(2, -1)
         kl_NZ = 0.5 * (mean_NZ.square() + log_variance_NZ.exp() - log_variance_NZ - 1)
         self.kl_sum = kl_NZ.sum().detach()
@@ -89,7 +91,7 @@ class GaussianLatent(Quantizer):
         self._num_updates += 1
 
     def measures(self, mask_BT: Tensor) -> Measures:
-        """Returns what the latents of the latest batch carry: KL in bits a sentence and a source token."""
+        """Returns the information in the latents of the latest batch: KL in bits a sentence and a source token."""
         bits = float(self.kl_sum) / math.log(2)
         return {
             "rate/kl_bits_per_sentence": (bits, float(mask_BT.shape[0])),
@@ -98,7 +100,7 @@ class GaussianLatent(Quantizer):
 
 
 class SentenceLatent(GaussianLatent):
-    """One latent for every sentence, from the mean of its states; it stands at the first position, the rest is 0."""
+    """A Gaussian latent for every sentence, from the mean of its states; at the first position, the rest is 0."""
 
     def forward(self, states_BTE: Tensor, mask_BT: Tensor, roles_BT: Tensor | None = None) -> QuantizerOutput:
         latent_BE, aux_loss = self.of_sentences(pooled(states_BTE, mask_BT), int(mask_BT.sum()))
@@ -107,7 +109,7 @@ class SentenceLatent(GaussianLatent):
         return QuantizerOutput(quantized_BTE, None, aux_loss, {"kl": aux_loss.detach()}, int(mask_BT.sum()))
 
     def of_sentences(self, sentences_BE: Tensor, num_tokens: int) -> tuple[Tensor, Tensor]:
-        """Returns the latents (after `project_out`) of sentence vectors and their loss a source token."""
+        """Returns the latents of sentence vectors, after `project_out`, and their loss a source token."""
         with torch.autocast(sentences_BE.device.type, enabled=False):
             z_BZ, kl = self.draw(sentences_BE.float())
             return self.project_out(z_BZ), self.weight * kl / max(1, num_tokens)

@@ -1,16 +1,18 @@
-"""How a latent vector is given to every self-attention of a decoder: as memory, by addition, or by fusion.
+"""Three ways for a latent vector to enter every self-attention of a decoder: memory, addition, fusion.
 
-- `memory`: one more key and value before all others, W z of each layer (one vector is both, as in Optimus's code).
+- `memory`: one more key and value before all others, W z of each layer (one vector for both, as in Optimus's code).
 - `addition`: W z added to the queries, keys or values of every position.
-- `fusion`: the low-rank bilinear form sum over r of (A_r [x; 1]) * (B_r [z; 1]) in place of a query, key or value x.
+- `fusion`: the low-rank bilinear form sum over r of (A_r [x; 1]) * (B_r [z; 1]) instead of a query, key or value x.
 
-Sources: memory is Optimus (Li et al. 2020, arXiv 2004.04092, and its code). Addition and fusion, and the choice among
-queries, keys and values, follow the study that this one continues (Zhang et al. 2023, arXiv 2311.08579), which takes
-fusion from DELLA (Hu et al. 2022, arXiv 2207.06130) and that from low-rank multimodal fusion (Liu et al. 2018, arXiv
-1806.00064). The formulas of the last three are written from memory of the papers: that the sum over r stands outside
-the product could not be confirmed for the first two (inside, the ranks would merge into one), nor where exactly
-the added ones stand. The start is ours: A_r = I, B_r = (0, 1/R) plus small noise, so that a pretrained decoder begins
-nearly undisturbed.
+Sources: memory is Optimus (Li et al. 2020, arXiv 2004.04092, and its code). Addition, fusion and the choice among
+queries, keys and values follow the study that this one continues (Zhang et al. 2023, arXiv 2311.08579). It takes fusion
+from DELLA (Hu et al. 2022, arXiv 2207.06130), which takes it from low-rank multimodal fusion (Liu et al. 2018, arXiv
+1806.00064).
+
+Not verified: the formulas of the last three papers are from memory. For the first two of them, two points could not be
+confirmed: that the sum over r is outside the product (inside, the ranks would merge into one), and the exact place of
+the added ones. The start is our choice: A_r = I, B_r = (0, 1/R) plus small noise, so that a pretrained decoder starts
+nearly unchanged.
 
 Letters: B batch, S decoder positions, Z latent width, I inner width (heads times head width), L layers, R rank.
 """
@@ -21,13 +23,14 @@ import torch
 from torch import Tensor, nn
 
 START_SPREAD = 0.02
+"""Standard deviation of the noise on A_r and B_r at the start."""
 
 
 class Injection(nn.Module):
-    """Holds the latent of the present batch and gives it to each layer's projections."""
+    """Holds the latent of the current batch and puts it into each layer's queries, keys and values."""
 
     def __init__(self, scheme: str, into: str, latent_width: int, inner_width: int, num_layers: int, rank: int) -> None:
-        """Builds it for `num_layers` layers; `scheme` and `into` as in `OptimusConfig`."""
+        """Builds the maps of `num_layers` layers; `scheme` and `into` are `OptimusConfig`'s `injection` and `into`."""
         super().__init__()
         self.scheme, self.num_layers, self.inner_width = scheme, num_layers, inner_width
         self.parts = tuple(into) if scheme != "memory" else ()
@@ -41,14 +44,14 @@ class Injection(nn.Module):
         )
 
     def keys(self) -> list[Tensor]:
-        """Returns the further key (and value) of each layer, shape (B, 1, I); none unless the scheme is memory."""
+        """Returns the added key (and value) of each layer, shape (B, 1, I); none unless the scheme is `memory`."""
         if self.scheme != "memory":
             return []
         assert self.latent_BZ is not None
         return list(self.memory(self.latent_BZ).unsqueeze(1).split(self.inner_width, -1))
 
     def into(self, part: str, layer: int, x_BSI: Tensor) -> Tensor:
-        """Returns queries, keys or values (`part` q, k or v) of a layer with the latent in them."""
+        """Puts the latent into queries, keys or values (`part` q, k or v) of a layer."""
         if part not in self.parts:
             return x_BSI
         assert self.latent_BZ is not None

@@ -1,47 +1,52 @@
-"""`optimus`: a sentence-level VAE of pretrained blocks; the decoder knows the sentence by one latent vector alone.
+"""`optimus`: a sentence-level VAE of pretrained blocks; one latent vector is the decoder's only input.
 
-Encoder -> one vector a sentence -> mu, sigma -> z; the decoder has no cross-attention, its self-attention is given z by
-`injection` (see `injection.py`), and with `latent_in_embeddings` its input embeddings are, too (Optimus's second
-scheme, which its code has on besides memory; the studies compared here have it off). KL annealing and free bits as in
-`latent.py`.
+Encoder -> one vector a sentence -> mu, sigma -> z. The decoder has no cross-attention: z enters its self-attention by
+`injection` (see `injection.py`). With `latent_in_embeddings` z is also added to the input embeddings; this is Optimus's
+second scheme, which its code combines with memory, and which is off in the studies compared here. KL annealing and
+free bits are described in `gaussian_latent.py`.
 
-Blocks: `t5`, T5's encoder and decoder (from `backbone` or from scratch), the sentence being the mean of the states;
-`bert_gpt2`, as published, BERT's pooled first token and GPT-2. BERT's and GPT-2's vocabularies differ from each other
-and a run's data has one tokenizer: checkpoints named by `bert` and `gpt2` give their blocks and positions, and word
-embeddings start anew. Positions of the decoder count from 1 with `memory`, the memory's own being 0, as in Optimus.
+Blocks: `t5` is T5's encoder and decoder (from `backbone` or from scratch), and the sentence vector is the mean of the
+states. `bert_gpt2`, as published, is BERT's pooled first token and GPT-2. BERT and GPT-2 have different vocabularies,
+but a run's data has one tokenizer. So the checkpoints named by `bert` and `gpt2` give their blocks and positions, and
+word embeddings start from scratch. With `memory` the decoder's positions count from 1, because the memory is at 0.
 
-Source: Li et al. 2020, arXiv 2004.04092, and its code (ChunyuanLI/Optimus). Not taken over: its pretraining on
-sentences of Wikipedia.
+Source: Li et al. 2020, arXiv 2004.04092, and its code (ChunyuanLI/Optimus). Different here: no pretraining on sentences
+of Wikipedia.
 
 Letters: B batch, T encoder positions, S decoder positions, E model width, Z latent width, I inner width, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import transformers
 from torch import Tensor, nn
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedModel, T5ForConditionalGeneration
 
+from t5vqvae.data.batch import Batch
 from t5vqvae.errors import SettingError
-from t5vqvae.models.baselines.base import Autoencoder
-from t5vqvae.models.baselines.blocks import BertGPT2Blocks, T5Blocks
+from t5vqvae.models.baselines.base import Autoencoder, BaselineConfig
+from t5vqvae.models.baselines.blocks import BertGPT2Blocks, Blocks, T5Blocks
 from t5vqvae.models.baselines.gaussian_latent import SentenceLatent
 from t5vqvae.models.baselines.injection import Injection
 from t5vqvae.models.contract import Measures, Memory
 from t5vqvae.quantizers import QuantizerOutput
+from t5vqvae.spec.models import OptimusConfig
 from t5vqvae.spec.run import RunSpec
 
 
 class Optimus(Autoencoder):
     """Encoder, sentence latent, decoder with the latent in its self-attention."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    settings: OptimusConfig
+    quantizer: SentenceLatent
+    blocks: Blocks
+
+    def __init__(self, config: BaselineConfig) -> None:
         super().__init__(config)
         settings = self.settings
-        kind = T5Blocks if settings.blocks == "t5" else BertGPT2Blocks
+        kind: type[T5Blocks] | type[BertGPT2Blocks] = T5Blocks if settings.blocks == "t5" else BertGPT2Blocks
         self.blocks = kind(settings, config["vocab_size"], config.get("backbones", {}))
         width, inner = self.blocks.decoder_width, self.blocks.inner_width
         self.quantizer = SentenceLatent(settings, self.blocks.encoder_width, config["seed"], decoded=False)
@@ -58,32 +63,32 @@ class Optimus(Autoencoder):
             self.to_embeddings = nn.Linear(settings.latent_width, width, bias=False)
 
     @classmethod
-    def from_spec(cls, spec: RunSpec, config: dict[str, Any]) -> Self:
-        """Returns a new model, with the weights of the checkpoints that the spec names."""
+    def from_spec(cls, spec: RunSpec, config: BaselineConfig) -> Self:
+        """Returns a new model with the weights of the checkpoints that the spec names."""
         named = {name: getattr(spec.model, name) for name in ("backbone", "bert", "gpt2")}
         read = {name: _read(name, place) for name, place in named.items() if place is not None}
         config["backbones"] = {name: backbone.config.to_dict() for name, backbone in read.items()}
         if "backbone" in read:
             t5 = read["backbone"]
+            assert isinstance(t5, T5ForConditionalGeneration)
             config["backbones"]["backbone"]["separate_head"] = t5.lm_head.weight is not t5.shared.weight
         model = cls(config)
         for name, backbone in read.items():
             model.blocks.take(name, backbone)
         return model
 
-    def encode_memory(self, batch: Any) -> Memory:
+    def encode_memory(self, batch: Batch) -> Memory:
         sentences_BE = self.blocks.encode(batch.input_ids_BT, batch.mask_BT)
         z_BZ, aux_loss = self.quantizer.of_sentences(sentences_BE, batch.num_source_tokens)
         z_B1Z, mask_B1 = z_BZ.unsqueeze(1), batch.mask_BT.new_ones(len(z_BZ), 1)
         output = QuantizerOutput(z_B1Z, None, aux_loss, {"kl": aux_loss.detach()}, batch.num_source_tokens)
         return Memory(z_B1Z, mask_B1, output)
 
-    def measures(self, batch: Any, memory: Memory) -> Measures:
-        """Returns the rate of the latent."""
+    def measures(self, batch: Batch, memory: Memory) -> Measures:
+        """Returns the rate of the latent; see `GaussianLatent.measures`."""
         return self.quantizer.measures(batch.mask_BT)
 
     def get_input_embeddings(self) -> nn.Embedding:
-        """Returns the decoder's token embeddings."""
         return self.blocks.embedding
 
     def logits(self, memory: Memory, ids_BS: Tensor) -> Tensor:
@@ -98,7 +103,7 @@ class Optimus(Autoencoder):
         return logits_BSV
 
     def _cache(self) -> DynamicCache | None:
-        """Returns the keys and values that every layer finds before the first token; None when there are none."""
+        """Returns each layer's keys and values before the first token; None unless the injection is `memory`."""
         keys = self.injection.keys()
         if not keys:
             return None
@@ -109,13 +114,13 @@ class Optimus(Autoencoder):
         return cache
 
 
-def _read(name: str, place: str) -> Any:
-    """Returns a checkpoint.
+def _read(name: str, place: str) -> PreTrainedModel:
+    """Returns the checkpoint that the setting `name` names.
 
     Raises:
         SettingError: If it cannot be loaded, or is no T5, BERT or GPT-2.
     """
-    kinds = {
+    kinds: dict[str, type[PreTrainedModel]] = {
         "backbone": transformers.T5ForConditionalGeneration,
         "bert": transformers.BertModel,
         "gpt2": transformers.GPT2Model,
@@ -123,4 +128,5 @@ def _read(name: str, place: str) -> Any:
     try:
         return kinds[name].from_pretrained(place)
     except (OSError, ValueError, RuntimeError) as error:
-        raise SettingError(f"model.{name}={place!r} cannot be loaded: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0]
+        raise SettingError(f"model.{name}={place!r} cannot be loaded: {reason}; name another checkpoint") from None

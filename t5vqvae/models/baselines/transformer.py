@@ -1,38 +1,39 @@
 """`transformer`: a VQ-VAE on the plain Transformer, without T5's parts.
 
-Against T5: sinusoidal positions added to the embeddings instead of a relative bias; attention scores divided by
+Different from T5: sinusoidal positions added to the embeddings instead of a relative bias; attention scores divided by
 sqrt(d_k); layer norm with mean and bias, after each sublayer, instead of root mean square before it; biases throughout;
-no pretraining. The quantizer stands between encoder and cross-attention as in T5VQVAE. Input embeddings, times sqrt(E),
-and output matrix are one.
+no pretraining. As in T5VQVAE, the quantizer is between encoder and cross-attention. Input embeddings (times sqrt(E))
+and output matrix share their weights.
 
-Source: Vaswani et al. 2017, arXiv 1706.03762 (sections 3.1 to 3.5); `norm=pre` is the later variant that trains more
-steadily when deep (Xiong et al. 2020, arXiv 2002.04745). The cross-attention sees the memory's sinusoids as well,
-as in T5VQVAE with `cross_positions=absolute`: else codes, which may be free of position, could not be put in order.
+Source: Vaswani et al. 2017, arXiv 1706.03762 (sections 3.1 to 3.5); `norm=pre` is the later variant, which is more
+stable in deep models (Xiong et al. 2020, arXiv 2002.04745). Different here: the memory also has sinusoids, as in
+T5VQVAE with `cross_positions=absolute`. Without them the decoder could not order codes that are free of position.
 
 Letters: B batch, T encoder positions, S decoder positions, E model width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from t5vqvae.models.baselines.base import Autoencoder
+from t5vqvae.data.batch import Batch
+from t5vqvae.models.baselines.base import Autoencoder, BaselineConfig, Values
 from t5vqvae.models.contract import Memory
 from t5vqvae.models.t5 import sinusoids
+from t5vqvae.spec.models import TransformerConfig
 
 
 class TransformerVQVAE(Autoencoder):
-    """Vaswani's encoder, a quantizer, Vaswani's decoder."""
+    """The Transformer's encoder, a quantizer, the Transformer's decoder."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    settings: TransformerConfig
+
+    def __init__(self, config: BaselineConfig) -> None:
         super().__init__(config)
         size = self.settings
-        sizes = {
+        sizes: Values = {
             "d_model": size.d_model,
             "nhead": size.num_heads,
             "dim_feedforward": size.d_ff,
@@ -55,7 +56,7 @@ class TransformerVQVAE(Autoencoder):
         x_BTE = self.embedding(ids_BT) * self.settings.d_model**0.5
         return self.dropout(x_BTE + sinusoids(x_BTE))
 
-    def encode_memory(self, batch: Any) -> Memory:
+    def encode_memory(self, batch: Batch) -> Memory:
         x_BTE, padding_BT = self.embed(batch.input_ids_BT), ~batch.mask_BT
         for layer in self.encoder:
             x_BTE = layer(x_BTE, src_key_padding_mask=padding_BT)

@@ -4,8 +4,8 @@ Encoder blocks 1..n, the quantizer, blocks n+1..N, the final layer norm, the dec
 quantizer comes after the final layer norm: the decoder's keys and values are then the code vectors themselves. With
 quantizer `none` every n equals plain T5.
 
-`T5VQVAE` is a Transformers model: `save_pretrained`, `from_pretrained`, `generate`; with its tokenizer saved beside it,
-also `encode(texts) -> codes` and `decode(codes) -> texts`.
+`T5VQVAE` is a Transformers model: `save_pretrained`, `from_pretrained`, `generate`. A model with a tokenizer also has
+`encode(texts) -> codes` and `decode(codes) -> texts`.
 
 Letters: B batch, T encoder positions, S decoder positions, E model width, Q codes a position.
 """
@@ -14,7 +14,8 @@ from t5vqvae.models.contract import Losses, TextAutoencoder, load_model, reconst
 from t5vqvae.models.t5.builders import build_t5vqvae
 from t5vqvae.models.t5.config import T5VQVAEConfig
 from t5vqvae.models.t5.decoder import sinusoids
-from t5vqvae.models.t5.t5vqvae import T5VQVAE, T5VQVAEOutput
+from t5vqvae.models.t5.quantized_t5 import T5VQVAEOutput
+from t5vqvae.models.t5.t5vqvae import T5VQVAE
 
 __all__ = [
     "T5VQVAE",

@@ -1,8 +1,8 @@
-"""Building the T5VQVAE of a spec: from scratch, or on a backbone's weights."""
+"""Builds the T5VQVAE of a spec, from scratch or from a backbone's weights."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
@@ -12,17 +12,26 @@ from t5vqvae.models.t5.t5vqvae import T5VQVAE
 from t5vqvae.spec.models import T5VQVAESettings
 from t5vqvae.spec.run import RunSpec
 
+_SPECIAL_TOKENS = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
 
-def build_t5vqvae(
-    spec: RunSpec, tokenizer: PreTrainedTokenizerBase, num_roles: int = 0, kind: type[T5VQVAE] = T5VQVAE, **extra: Any
-) -> Any:
-    """Returns the T5VQVAE of a spec, from scratch or with a backbone's weights; seeded by `spec.seed`.
+ModelT = TypeVar("ModelT", bound=T5VQVAE)
+
+
+def build_t5vqvae(spec: RunSpec, tokenizer: PreTrainedTokenizerBase | None, num_roles: int = 0) -> T5VQVAE:
+    """Returns the T5VQVAE of a spec; see `build_as`."""
+    return build_as(T5VQVAE, spec, tokenizer, num_roles)
+
+
+def build_as(
+    kind: type[ModelT], spec: RunSpec, tokenizer: PreTrainedTokenizerBase | None, num_roles: int = 0, **extra: Any
+) -> ModelT:
+    """Returns a model of a spec, from scratch or from a backbone's weights, seeded by `spec.seed`.
 
     Args:
+        kind: The class to build, T5VQVAE or a subclass.
         spec: The run.
-        tokenizer: Of its data.
-        num_roles: How many semantic roles the data knows.
-        kind: The class to build, T5VQVAE or one derived from it.
+        tokenizer: The tokenizer of the run's data; may be None with a backbone, which has its own vocabulary size.
+        num_roles: Number of semantic roles in the data.
         extra: Further settings of `kind.config_class`.
 
     Raises:
@@ -31,40 +40,34 @@ def build_t5vqvae(
     torch.manual_seed(spec.seed)
     settings = spec.model
     assert isinstance(settings, T5VQVAESettings)
-    own = {**_bottleneck(spec, num_roles), **extra}
-    model = _from_scratch(spec, tokenizer, kind, own) if settings.backbone is None else _from_backbone(spec, kind, own)
+    own: dict[str, Any] = {
+        "quantizer": spec.quantizer.as_dict(),
+        "position": settings.position,
+        "cross_positions": settings.resolved_cross_positions,
+        "prompts": None if settings.prompts is None else settings.prompts.as_dict(),
+        "num_roles": num_roles,
+        "seed": spec.seed,
+        **extra,
+    }
+    if settings.backbone is None:
+        assert tokenizer is not None, "a model from scratch takes its vocabulary size from a tokenizer"
+        model = kind(kind.config_class(**(own | settings.t5_sizes(len(tokenizer)) | _SPECIAL_TOKENS)))
+    else:
+        model = _from_backbone(kind, settings.backbone, {"dropout_rate": settings.dropout, **own})
     model.tokenizer = tokenizer
     return model
 
 
-def _bottleneck(spec: RunSpec, num_roles: int) -> dict[str, Any]:
-    return {
-        "quantizer": spec.quantizer.as_dict(),
-        "position": spec.model.position,
-        "cross_positions": spec.model.resolved_cross_positions,
-        "prompts": None if spec.model.prompts is None else spec.model.prompts.as_dict(),
-        "num_roles": num_roles,
-        "seed": spec.seed,
-    }
-
-
-def _from_scratch(
-    spec: RunSpec, tokenizer: PreTrainedTokenizerBase, kind: type[T5VQVAE], own: dict[str, Any]
-) -> T5VQVAE:
-    special: dict[str, Any] = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
-    return kind(kind.config_class(**spec.model.t5_sizes(len(tokenizer)), **special, **own))
-
-
-def _from_backbone(spec: RunSpec, kind: type[T5VQVAE], own: dict[str, Any]) -> T5VQVAE:
+def _from_backbone(kind: type[ModelT], place: str, changes: dict[str, Any]) -> ModelT:
     try:
-        backbone = T5ForConditionalGeneration.from_pretrained(spec.model.backbone)
+        backbone = T5ForConditionalGeneration.from_pretrained(place)
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0]
-        raise SettingError(f"model.backbone={spec.model.backbone!r} cannot be loaded as a T5: {first}") from None
-    settings = backbone.config.to_dict() | {"dropout_rate": spec.model.dropout} | own
+        raise SettingError(f"model.backbone={place!r} cannot be loaded as a T5: {first}; name a T5") from None
+    settings = backbone.config.to_dict() | changes
     for name in ("model_type", "architectures", "transformers_version", "torch_dtype", "dtype"):
         settings.pop(name, None)
-    with torch.device("meta"):  # draws nothing that the backbone brings
+    with torch.device("meta"):  # draws no first weights for what the backbone replaces
         model = kind(kind.config_class(**settings))
     model.decoder.draw_positions()
     weights = {name: weight.detach().to(torch.float32, copy=True) for name, weight in backbone.named_parameters()}
@@ -72,6 +75,6 @@ def _from_backbone(spec: RunSpec, kind: type[T5VQVAE], own: dict[str, Any]) -> T
     model.tie_weights()
     lost = [name for name, weight in model.named_parameters() if weight.is_meta]
     if lost or unexpected:
-        raise SettingError(f"model.backbone={spec.model.backbone!r} does not fit T5: {[*lost, *unexpected][:3]}")
+        raise SettingError(f"model.backbone={place!r} does not fit T5: {[*lost, *unexpected][:3]}; name a T5")
     model.generation_config = backbone.generation_config
     return model

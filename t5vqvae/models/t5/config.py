@@ -1,4 +1,4 @@
-"""T5VQVAE's settings as Transformers keeps them beside the weights."""
+"""T5VQVAE's settings as Transformers saves them with the weights."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 import transformers
 
 from t5vqvae.errors import SettingError
-from t5vqvae.quantizers import QuantizerConfig
+from t5vqvae.quantizers import Quantizer, QuantizerConfig
 from t5vqvae.quantizers.prompts import PromptConfig
 
 
 class T5VQVAEConfig(transformers.T5Config):
-    """T5's config and the bottleneck's: settings of `quantizer` and `prompts`, `position`, `cross_positions`."""
+    """T5's config and the bottleneck's: the settings of `quantizer` and `prompts`, `position`, `cross_positions`."""
 
     model_type = "t5vqvae"
 
@@ -24,7 +24,11 @@ class T5VQVAEConfig(transformers.T5Config):
     seed: int = 0
 
     def quantizer_config(self) -> QuantizerConfig:
-        """Returns the quantizer's settings, checked; `none` when there are none."""
+        """Returns the validated settings of the quantizer; those of `none` if there are none.
+
+        Raises:
+            SettingError: If the quantizer's name is unknown.
+        """
         settings = dict(self.quantizer or {"name": "none"})
         variant = QuantizerConfig.variants.get(settings["name"])
         if variant is None:
@@ -32,17 +36,21 @@ class T5VQVAEConfig(transformers.T5Config):
             raise SettingError(f"quantizer.name={settings['name']!r} must be one of {known}")
         return variant.parse(settings)
 
+    def build_quantizer(self) -> Quantizer:
+        """Returns a new quantizer for the encoder's states."""
+        return self.quantizer_config().build(self.d_model, self.num_roles, self.seed)
+
     def prompt_config(self) -> PromptConfig | None:
-        """Returns the prompts' settings, checked; None without prompts."""
+        """Returns the validated settings of the prompts; None without prompts."""
         return None if self.prompts is None else PromptConfig.parse(self.prompts)
 
 
 def stack_config(config: T5VQVAEConfig, is_decoder: bool) -> T5VQVAEConfig:
-    """Returns the config of one of the two stacks."""
+    """Returns the config of the encoder's or the decoder's stack."""
     stack = type(config).from_dict(config.to_dict())
     stack.is_decoder = is_decoder
     stack.use_cache = is_decoder
     stack._attn_implementation = config._attn_implementation
     if is_decoder:
-        stack.num_layers = config.num_decoder_layers
+        stack.num_layers = config.num_decoder_layers or config.num_layers
     return stack

@@ -1,4 +1,4 @@
-"""The decoder: T5's, whose cross-attention can be given positions.
+"""The decoder: T5's, with optional positions in its cross-attention.
 
 Letters: B batch, T positions, E model width.
 """
@@ -9,17 +9,24 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import Cache
 from transformers.modeling_outputs import BaseModelOutput
-from transformers.models.t5.modeling_t5 import T5Attention, T5Stack
+from transformers.models.t5.modeling_t5 import T5Attention, T5Block, T5Stack
 
 from t5vqvae.models.t5.config import T5VQVAEConfig
 from t5vqvae.models.t5.first_weights import T5Start
 
 
-class CrossAttention(T5Attention):
+class _CrossAttention(T5Attention):
     """T5's cross-attention with a relative bias on query minus key position, in both directions."""
 
-    def compute_bias(self, query_length: int, key_length: int, device: Any = None, past_seen_tokens: Any = 0) -> Tensor:
+    def compute_bias(
+        self,
+        query_length: int,
+        key_length: int,
+        device: torch.device | None = None,
+        past_seen_tokens: Tensor | int = 0,
+    ) -> Tensor:
         # The self-attention before this layer has already cached the present queries: they are not the past.
         past = past_seen_tokens - query_length if torch.is_tensor(past_seen_tokens) or past_seen_tokens else 0
         self.is_decoder = False
@@ -27,11 +34,12 @@ class CrossAttention(T5Attention):
 
 
 class PositionedDecoder(T5Start, T5Stack):
-    """T5's decoder whose cross-attention knows positions.
+    """T5's decoder with optional positions in its cross-attention.
 
-    T5's own has none: with pretrained weights that is no trouble, from scratch copying has to be discovered.
-    `absolute` adds sinusoids, each with a learned scale, to the decoder's inputs and to the quantized memory (after
-    the codebook, so that codes stay free of position); `relative` adds a bias on query minus key position.
+    T5's own cross-attention has no positions. With pretrained weights this does no harm; from scratch, the model has to
+    discover how to copy. `absolute` adds sinusoids, each with a learned scale, to the decoder's inputs and to the
+    quantized memory (after the codebook, so that codes stay free of position). `relative` adds a bias on query minus
+    key position. `none` is plain T5.
     """
 
     def __init__(self, config: T5VQVAEConfig, cross_positions: str) -> None:
@@ -42,14 +50,20 @@ class PositionedDecoder(T5Start, T5Stack):
                 self.input_scale = nn.Parameter(torch.ones(1))
                 self.memory_scale = nn.Parameter(torch.ones(1))
             if cross_positions == "relative":
-                self.block[0].layer[1].EncDecAttention = CrossAttention(
+                self._cross_layer().EncDecAttention = _CrossAttention(
                     config, has_relative_attention_bias=True, layer_idx=0
                 )
 
+    def _cross_layer(self) -> nn.Module:
+        """Returns the cross-attention layer of the first block, whose bias T5 shares with all others."""
+        block = self.block[0]
+        assert isinstance(block, T5Block)
+        return block.layer[1]
+
     def draw_positions(self) -> None:
-        """Draws the first weights of a cross-attention with positions as T5 draws its own."""
-        attention = self.block[0].layer[1].EncDecAttention
-        if isinstance(attention, CrossAttention):
+        """Draws the first weights of a cross-attention with relative positions, as T5 draws its own."""
+        attention = self._cross_layer().EncDecAttention
+        if isinstance(attention, _CrossAttention):
             self._init_weights(attention)
 
     def forward(
@@ -59,10 +73,11 @@ class PositionedDecoder(T5Start, T5Stack):
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        past_key_values: Any = None,
+        past_key_values: Cache | None = None,
         **kwargs: Any,
     ) -> BaseModelOutput:
         if self.absolute:
+            assert encoder_hidden_states is not None
             inputs_embeds = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
             past = past_key_values.get_seq_length() if past_key_values is not None else 0
             inputs_embeds = inputs_embeds + self.input_scale * sinusoids(inputs_embeds, past)
@@ -80,7 +95,7 @@ class PositionedDecoder(T5Start, T5Stack):
 
 
 def sinusoids(like_BTE: Tensor, first: int = 0) -> Tensor:
-    """Returns sinusoidal positions first, first + 1, ... for states of shape (B, T, E); shape (T, E).
+    """Returns the sinusoidal positions first, first + 1, ... for states of shape (B, T, E); shape (T, E).
 
     Source: Vaswani et al. 2017, section 3.5.
     """

@@ -1,4 +1,4 @@
-"""The encoder: T5's, with the quantizer somewhere among its blocks.
+"""The encoder: T5's, with the quantizer among its blocks.
 
 Letters: B batch, T encoder positions, E model width.
 """
@@ -20,14 +20,17 @@ from t5vqvae.quantizers import QuantizerOutput
 class QuantizedEncoder(T5Start, T5Stack):
     """T5's encoder with the quantizer after block `position`.
 
-    Hooks at that point leave T5's own forward in charge, so the relative bias computed in block 0 is carried on
-    exactly as in plain T5.
+    Attributes:
+        output: The quantizer's output for the latest batch; None if the caller gave quantized states.
+        states_BTE: The states before the quantizer, detached.
+        raw_states_BTE: The same states with their gradient.
+        mask_BT: True at real positions of the latest batch.
     """
 
     def __init__(self, config: T5VQVAEConfig, position: int) -> None:
         super().__init__(config)
-        with torch.device("cpu"):  # also while from_pretrained builds on the meta device: its start is computed
-            self.quantizer = config.quantizer_config().build(config.d_model, config.num_roles, config.seed)
+        with torch.device("cpu"):  # also while from_pretrained builds on the meta device: the start is computed
+            self.quantizer = config.build_quantizer()
         keep_start(self.quantizer)
         self.output: QuantizerOutput | None = None
         self.states_BTE: Tensor | None = None
@@ -35,6 +38,7 @@ class QuantizedEncoder(T5Start, T5Stack):
         self.mask_BT: Tensor | None = None
         self._roles_BT: Tensor | None = None
         self._forced_BTE: Tensor | None = None
+        # Hooks keep T5's own forward, so the relative bias that block 0 computes is passed on exactly as in plain T5.
         if position < config.num_layers:
             self.block[position].register_forward_pre_hook(self._before_block)
         else:
@@ -49,8 +53,9 @@ class QuantizedEncoder(T5Start, T5Stack):
         quantized: Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutput:
-        """Runs the encoder; `quantized` (B, T, E) replaces what the quantizer would give (decoding from codes)."""
+        """Runs the encoder; `quantized` (B, T, E), if given, replaces the quantizer's output (to decode codes)."""
         given = input_ids if input_ids is not None else inputs_embeds
+        assert given is not None
         ones_BT = torch.ones(given.shape[:2], dtype=torch.bool, device=given.device)
         self.mask_BT = ones_BT if attention_mask is None else attention_mask.bool()
         self._roles_BT, self._forced_BTE = roles, quantized
@@ -58,16 +63,17 @@ class QuantizedEncoder(T5Start, T5Stack):
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
         )
 
-    def _before_block(self, block: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _before_block(self, block: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (self._quantize(args[0]), *args[1:])
 
-    def _after_norm(self, norm: nn.Module, args: tuple[Any, ...], states_BTE: Tensor) -> Tensor:
+    def _after_norm(self, norm: nn.Module, args: tuple[Tensor, ...], states_BTE: Tensor) -> Tensor:
         return self._quantize(states_BTE)
 
     def _quantize(self, states_BTE: Tensor) -> Tensor:
         if self._forced_BTE is not None:
             self.output = None
             return self._forced_BTE.to(states_BTE.dtype)
+        assert self.mask_BT is not None
         self.states_BTE, self.raw_states_BTE = states_BTE.detach(), states_BTE
         self.output = self.quantizer(states_BTE, self.mask_BT, self._roles_BT)
         return self.output.quantized_BTE
