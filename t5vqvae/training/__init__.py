@@ -1,1 +1,1 @@
-"""Trains one model: the loop, its optimizer, device, memory, compilation, checkpoints and diagnostics."""
+"""Trains one model: the loop, its optimizer, workers, device, memory, compilation, checkpoints and diagnostics."""

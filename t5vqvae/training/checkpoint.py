@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, checked before use, refused for another spec.
+"""Checkpoints: written atomically, verified before use, refused for another spec.
 
 A checkpoint is a folder `step-00000100` with `model/` (weights as safetensors, config, tokenizer), `training.pt`
 (optimizer, random states, history), `spec.json`, `milestone.json` and, written last, `manifest.json` with the size and
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,21 @@ PREFIX = "step-"
 
 
 def path_of(directory: Path, step: int) -> Path:
-    """Returns where the checkpoint of a step lies."""
+    """Returns the folder of a step's checkpoint."""
     return directory / f"{PREFIX}{step:08d}"
 
 
-def write(path: Path, spec: RunSpec, milestone: dict[str, Any], fill: Callable[[Path], None]) -> Path:
-    """Writes a checkpoint atomically: `fill(folder)` puts the weights and states in, this adds the rest.
+def write(path: Path, spec: RunSpec, milestone: Mapping[str, object], fill: Callable[[Path], None]) -> Path:
+    """Writes a checkpoint atomically and returns its folder.
+
+    Args:
+        path: The folder to write.
+        spec: The run.
+        milestone: The content of `milestone.json`; see `read_milestone`.
+        fill: Writes the weights and training state into the folder that it receives.
 
     Raises:
-        CheckpointError: If it could not be written (a full disk, say); nothing is left behind then.
+        CheckpointError: If it could not be written (such as on a full disk); nothing of it is left then.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -57,22 +63,22 @@ def verify(path: Path) -> None:
         CheckpointError: If a file is missing, truncated or changed.
     """
     if not (path / MANIFEST).is_file():
-        raise CheckpointError(f"checkpoint {path} has no {MANIFEST}: it was not written to its end")
+        raise CheckpointError(f"checkpoint {path} has no {MANIFEST}: it is incomplete; use another one")
     expected = json.loads((path / MANIFEST).read_text())
     for name, entry in expected.items():
         file = path / name
         if not file.is_file() or file.stat().st_size != entry["size"]:
-            raise CheckpointError(f"checkpoint {path}: {name} is missing or truncated")
+            raise CheckpointError(f"checkpoint {path}: {name} is missing or truncated; use another one")
         if file_sha256(file) != entry["sha256"]:
-            raise CheckpointError(f"checkpoint {path}: {name} has changed since it was written")
+            raise CheckpointError(f"checkpoint {path}: {name} was changed after it was written; use another one")
 
 
 def latest(directory: Path, spec: RunSpec | None = None) -> Path | None:
-    """Returns the newest intact checkpoint in a folder, or None; damaged ones are passed over.
+    """Returns the newest intact checkpoint in a folder, or None; skips damaged ones.
 
     Args:
         directory: A run's folder of checkpoints.
-        spec: The run that wants to go on from it; settings that cannot change a result may differ.
+        spec: The run to resume; settings that cannot change a result may differ. None: any run.
 
     Raises:
         CheckpointError: If the checkpoint belongs to another spec.
@@ -89,7 +95,11 @@ def latest(directory: Path, spec: RunSpec | None = None) -> Path | None:
 
 
 def refuse_other_spec(path: Path, spec: RunSpec) -> None:
-    """Raises CheckpointError, naming the first differing setting, if the checkpoint was not made by `spec`."""
+    """Refuses a checkpoint of another spec; settings that cannot change a result may differ.
+
+    Raises:
+        CheckpointError: With the first setting that differs.
+    """
     theirs = RunSpec.parse(json.loads((path / "spec.json").read_text())).as_dict(only_results=True)
     mine = spec.as_dict(only_results=True)
     if theirs == mine:
@@ -99,7 +109,7 @@ def refuse_other_spec(path: Path, spec: RunSpec) -> None:
 
 
 def read_milestone(path: Path) -> dict[str, Any]:
-    """Returns `step`, `metrics`, `status`, `tags`, `samples`, `run_id` and what else `Trainer.milestone` stores."""
+    """Returns `step`, `status`, `metrics`, `tags`, `samples`, `code_counts`, `run_id` and `data_fingerprint`."""
     return json.loads((path / "milestone.json").read_text())
 
 
@@ -114,7 +124,7 @@ def keep_newest(directory: Path, number: int) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _write_json(path: Path, value: Any) -> None:
+def _write_json(path: Path, value: Mapping[str, object]) -> None:
     path.write_text(json.dumps(value, indent=1))
 
 
@@ -123,7 +133,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return {str(f.relative_to(folder)): {"size": f.stat().st_size, "sha256": file_sha256(f)} for f in files}
 
 
-def _first_difference(mine: Any, theirs: Any, path: str = "") -> str:
+def _first_difference(mine: Mapping[str, object], theirs: Mapping[str, object], path: str = "") -> str:
     for key in sorted(set(mine) | set(theirs)):
         here, there = mine.get(key, "absent"), theirs.get(key, "absent")
         if here == there:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 from t5vqvae.spec.run import RunSpec
 
 
 def choose_device(spec: RunSpec) -> torch.device:
-    """Returns the device a run uses: the GPU when there is one, unless the spec says otherwise."""
+    """Returns `train.device`; `auto` is the GPU if there is one, else the CPU."""
     name = spec.train.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -16,7 +18,12 @@ def choose_device(spec: RunSpec) -> torch.device:
 
 
 def resolve_precision(spec: RunSpec, device: torch.device) -> str:
-    """Returns `float32` or `bfloat16`: what `train.precision=auto` means on a device."""
+    """Returns `train.precision`; `auto` is `bfloat16` on a GPU that supports it, else `float32`."""
     if spec.train.precision != "auto":
         return spec.train.precision
     return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Returns a context that computes in a resolved precision."""
+    return nullcontext() if precision == "float32" else torch.autocast(device.type, torch.bfloat16)

@@ -1,4 +1,4 @@
-"""What a run takes of its device's memory, and how its process is held to a share of it."""
+"""Measures the memory that a run uses on its device, and limits its process to a share of it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import torch
 
 MB = 1e6
 NO_ROOM = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-"""What CUDA's libraries say where PyTorch's allocator was not asked: a new process's context, a handle's workspace."""
+"""Messages of CUDA's libraries for memory outside PyTorch's allocator: a new process's context, a workspace."""
 
 
 def memory_costs(device: torch.device) -> dict[str, float]:
-    """Returns what a run has taken of its device so far, in MB.
+    """Returns the memory that a run has used on its device so far, in MB.
 
-    On a CPU `cost/peak_memory_mb` is the process's present resident memory. On a GPU it is the peak of tensors, and
-    there are besides: `cost/reserved_memory_mb`, the peak that the allocator took from the GPU for them;
-    `cost/outside_memory_mb`, what is in use now and is not the allocator's (the process's CUDA context, kernels and
-    libraries, and other processes, unless the run has the GPU to itself); `cost/device_memory_mb`, what the GPU has.
+    On a CPU `cost/peak_memory_mb` is the process's current resident memory. On a GPU:
+
+    - `cost/peak_memory_mb`: the peak of tensors.
+    - `cost/reserved_memory_mb`: the peak that the allocator took from the GPU for them.
+    - `cost/outside_memory_mb`: memory in use now outside the allocator: the process's CUDA context, kernels and
+      libraries, and other processes on the same GPU.
+    - `cost/device_memory_mb`: all memory of the GPU.
     """
     if device.type != "cuda":
         import psutil
@@ -31,9 +34,9 @@ def memory_costs(device: torch.device) -> dict[str, float]:
 
 
 def limit_memory(limit_mb: float | None) -> None:
-    """Holds this process's allocator to so many MB of its GPU; None: to all of it. Without a GPU it does nothing.
+    """Limits this process's allocator to `limit_mb` MB of its GPU; None: no limit. A no-op without a GPU.
 
-    Beyond the limit the process that asks too much runs out of memory itself, instead of one that shares its GPU.
+    A process over its limit runs out of memory itself, instead of another process on the same GPU.
     """
     if not torch.cuda.is_available():
         return
@@ -42,5 +45,5 @@ def limit_memory(limit_mb: float | None) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether an error says that the GPU had no room left."""
+    """Returns whether an error means that the GPU's memory was full."""
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in NO_ROOM)

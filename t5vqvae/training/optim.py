@@ -1,4 +1,4 @@
-"""The optimizer and the schedule of its learning rate."""
+"""The optimizer and its learning rate schedule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from t5vqvae.spec.training import OptimConfig
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """Returns AdamW; matrices decay, but not norms, biases, scales or anything of the quantizer."""
+    """Returns AdamW; weight decay is for matrices, not for norms, biases, scales or the quantizer's parameters."""
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
@@ -21,7 +21,7 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimi
 
 
 def learning_rate_at(step: int, config: OptimConfig, max_steps: int) -> float:
-    """Returns the learning rate of optimizer step `step` (counted from 0): warm-up, then decay to zero at the end."""
+    """Returns the learning rate of optimizer step `step`, from 0: warm-up, then a decay to zero at the end."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
     if config.schedule == "constant":

@@ -3,10 +3,8 @@ equal one. And what a run says about itself."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import shutil
 import socket
 from pathlib import Path
 from typing import Any, get_args
@@ -15,13 +13,10 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
-from t5vqvae.errors import CheckpointError, SettingError
+from t5vqvae.errors import SettingError
 from t5vqvae.quantizers import QuantizerConfig
 from t5vqvae.spec.run import RunSpec
-from t5vqvae.spec.training import OptimConfig
 from t5vqvae.training import checkpoint
-from t5vqvae.training import diagnostics as signatures
-from t5vqvae.training.optim import learning_rate_at
 from t5vqvae.training.trainer import Milestone, train
 
 TINY = {
@@ -236,79 +231,3 @@ def test_bfloat16_keeps_the_codebook_in_float32(cache: Path) -> None:
     milestones, state = finish(tiny(**{"train.precision": "bfloat16"}), cache)
     assert state["encoder.quantizer.entries_QKD"].dtype == torch.float32
     assert math.isfinite(milestones[-1].metrics["validation/nll"])
-
-
-class TestCheckpoints:
-    @pytest.fixture
-    def folder(self, cache: Path, tmp_path: Path) -> Path:
-        for milestone in train(tiny(), cache_dir=cache):
-            milestone.state.save(tmp_path)
-        return tmp_path
-
-    def test_the_newest_intact_one_is_used(self, folder: Path) -> None:
-        newest = folder / "step-00000006"
-        assert checkpoint.latest(folder, tiny()) == newest
-        assert checkpoint.read_milestone(newest)["step"] == 6 and checkpoint.read_spec(newest) == tiny()
-        weights = newest / "model" / "model.safetensors"
-        weights.write_bytes(weights.read_bytes()[:-100])
-        assert checkpoint.latest(folder, tiny()) == folder / "step-00000003"
-        (folder / "step-00000003" / "manifest.json").unlink()
-        assert checkpoint.latest(folder, tiny()) is None
-
-    def test_one_of_another_spec_is_refused(self, folder: Path, cache: Path) -> None:
-        with pytest.raises(CheckpointError, match=r"seed is 1 here and 0 there"):
-            checkpoint.latest(folder, tiny(seed=1))
-        with pytest.raises(CheckpointError, match="belongs to another spec"):
-            next(train(tiny(seed=1), cache_dir=cache, resume_from=folder / "step-00000003"))
-
-    def test_other_workers_may_go_on_from_it(self, folder: Path) -> None:
-        assert checkpoint.latest(folder, tiny(**{"train.num_workers": 2})) == folder / "step-00000006"
-
-    def test_a_full_disk_leaves_nothing_behind(
-        self, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def full(*args: Any, **kwargs: Any) -> None:
-            raise OSError(28, "No space left on device")
-
-        milestone = next(train(tiny(), cache_dir=cache))
-        shutil.rmtree(folder / "step-00000003")
-        monkeypatch.setattr(torch, "save", full)
-        with pytest.raises(CheckpointError, match="No space left"):
-            milestone.state.save(folder)
-        assert sorted(path.name for path in folder.iterdir()) == ["step-00000006"]
-
-    def test_nothing_in_it_needs_pickle(self, folder: Path) -> None:
-        path = folder / "step-00000006"
-        torch.load(path / "training.pt", weights_only=True)
-        assert json.loads((path / "milestone.json").read_text())["status"] == "completed"
-
-
-@pytest.mark.parametrize(
-    ("schedule", "expected"),
-    [("linear", [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]), ("constant", [0.5, 1.0, 1.0, 1.0, 1.0, 1.0])],
-)
-def test_learning_rates_by_hand(schedule: str, expected: list[float]) -> None:
-    config = OptimConfig(learning_rate=1.0, warmup_steps=2, schedule=schedule)
-    assert [learning_rate_at(step, config, 6) for step in range(6)] == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("history", "signature"),
-    [
-        ([{"codebook/perplexity": 1.5}], "collapse"),
-        ([{"validation/nll": 2.0, "validation/latent_gain": 0.01}], "ignored_latent"),
-        ([{"codebook/quantization_error": 2.0}, {"codebook/quantization_error": 4.0}], "diverging_codebook"),
-    ],
-)
-def test_failures_are_recognised(history: list[dict[str, float]], signature: str) -> None:
-    assert list(signatures.find(history, "running", 5)) == [f"signature/{signature}"]
-
-
-def test_a_healthy_run_has_no_signature() -> None:
-    healthy = {
-        "codebook/perplexity": 30.0,
-        "validation/nll": 1.0,
-        "validation/latent_gain": 0.5,
-        "codebook/quantization_error": 0.3,
-    }
-    assert signatures.find([healthy, healthy], "running", 5) == {}
