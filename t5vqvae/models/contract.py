@@ -52,7 +52,7 @@ class Memory:
     measures: Measures = field(default_factory=dict)
 
     def shifted(self) -> Memory:
-        """Returns a memory in which every sentence has the part of the next one."""
+        """Returns a memory in which every sentence has the part of the one before it; the first has the last one's."""
         return replace(self, states_BME=self.states_BME.roll(1, 0), mask_BM=self.mask_BM.roll(1, 0))
 
 
@@ -109,8 +109,8 @@ class TextAutoencoder(nn.Module, ABC):
 
         Args:
             batch: B sentences.
-            swap_memory: Whether every sentence gets the memory of the next one. If the loss does not rise, the decoder
-                ignores the memory.
+            swap_memory: Whether every sentence gets another one's memory (see `Memory.shifted`). If the loss does not
+                rise, the decoder ignores the memory.
         """
 
     @abstractmethod

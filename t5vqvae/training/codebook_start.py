@@ -1,6 +1,6 @@
 """Starts a run's codebook from encoder states of its training batches.
 
-Letters: N unpadded positions, E model width.
+Letters: N unpadded positions, E model width, C code width.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def start_codebook(
 def _start_vectors(
     model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, first: int, device: torch.device
 ) -> Tensor:
-    """Returns as many states in code space as the quantizer wants, shape (N, C); fewer if the split has fewer."""
+    """Returns as many states in code space as the quantizer needs, shape (N, C); fewer if the split has fewer."""
     wanted, step = model.quantizer.num_start_vectors, first
     vectors: list[Tensor] = []
     # Every worker encodes the global batches, so that all start alike, as a single worker would; in micro-batches.

@@ -17,7 +17,7 @@ def memory_costs(device: torch.device) -> dict[str, float]:
     - `cost/peak_memory_mb`: the peak of tensors.
     - `cost/reserved_memory_mb`: the peak that the allocator took from the GPU for them.
     - `cost/outside_memory_mb`: memory in use now outside the allocator: the process's CUDA context, kernels and
-      libraries, and other processes on the same GPU.
+      libraries, and any other process on the same GPU.
     - `cost/device_memory_mb`: all memory of the GPU.
     """
     if device.type != "cuda":
