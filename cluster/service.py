@@ -27,6 +27,8 @@ from typing import Any
 
 import psutil
 
+from t5vqvae.files import read_json, write_json
+
 MARK = "T5VQVAE_SERVICE"
 
 
@@ -62,7 +64,8 @@ class Service:
                 start_new_session=True,
             )
         record = {"pid": process.pid, "started": psutil.Process(process.pid).create_time(), "mark": mark}
-        _write(record_path(self.state, self.name), record | {"health_url": self.health_url, "facts": dict(self.facts)})
+        record |= {"health_url": self.health_url, "facts": dict(self.facts)}
+        write_json(record_path(self.state, self.name), record, indent=2)
 
 
 def record_path(state: Path, name: str) -> Path:
@@ -78,7 +81,7 @@ def log_path(state: Path, name: str) -> Path:
 def read_record(state: Path, name: str) -> dict[str, Any] | None:
     """Returns the record of a service, or None where there is none or it is damaged."""
     try:
-        return json.loads(record_path(state, name).read_text())
+        return read_json(record_path(state, name))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
 
@@ -219,13 +222,6 @@ def _last_lines(state: Path, name: str, num_lines: int = 12) -> str:
     log = log_path(state, name)
     lines = log.read_text(errors="replace").splitlines()[-num_lines:] if log.exists() else []
     return f"; see {log}:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-def _write(path: Path, record: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(record, indent=2))
-    temporary.replace(path)
 
 
 def print_line(line: str) -> None:

@@ -56,6 +56,22 @@ def flush(path: Path) -> None:
                 os.fsync(stream.fileno())
 
 
+def write_json(path: Path, values: object, indent: int | None = None) -> None:
+    """Writes plain nested values to `path` as JSON: the whole file, or none of it."""
+    with atomic_write(path) as scratch:
+        scratch.write_text(json.dumps(values, indent=indent), encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Returns the plain nested values of a JSON file.
+
+    Raises:
+        FileNotFoundError: If there is no file at `path`.
+        json.JSONDecodeError: If the file is no JSON, which is a ValueError.
+    """
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def digest(*values: Any) -> str:
     """Returns the sha256 of plain nested values, the same in every process."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()

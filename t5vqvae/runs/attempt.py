@@ -9,7 +9,6 @@ sends it back.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from t5vqvae.errors import SettingError
-from t5vqvae.files import atomic_write
+from t5vqvae.files import read_json, write_json
 from t5vqvae.runs.follow import failure, follow
 from t5vqvae.runs.tracked_run import TrackedRun
 from t5vqvae.spec.run import RunSpec
@@ -78,8 +77,7 @@ class Attempt:
 
     def write(self, directory: Path) -> None:
         """Leaves this as what the next start of the run in `directory` has to try."""
-        with atomic_write(directory / FILE) as scratch:
-            scratch.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        write_json(directory / FILE, asdict(self))
 
     @classmethod
     def read(cls, directory: Path) -> Attempt | None:
@@ -87,7 +85,7 @@ class Attempt:
         path = directory / FILE
         if not path.exists():
             return None
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         return cls(**{**values, "tried": tuple(values["tried"])})
 
 

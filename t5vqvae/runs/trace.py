@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from t5vqvae.files import read_json, write_json
 from t5vqvae.runs.tracked_run import TrackedRun
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ class RunTrace:
         self.run = run
         self._logger: RunLogger | None = None
         self._clock = run.directory / "seconds.json"
-        self._before = json.loads(self._clock.read_text())["seconds"] if self._clock.exists() else 0.0
+        self._before = read_json(self._clock)["seconds"] if self._clock.exists() else 0.0
         self._started = time.monotonic()
 
     @property
@@ -52,9 +51,7 @@ class RunTrace:
 
     def note(self, stored: Mapping[str, Any]) -> None:
         """Writes one milestone down, as a checkpoint stores it: `step`, `status`, `metrics`, `tags`, `samples`."""
-        partial = self._clock.with_suffix(".partial")
-        partial.write_text(json.dumps({"seconds": self.seconds}))
-        os.replace(partial, self._clock)
+        write_json(self._clock, {"seconds": self.seconds})
         if self._logger is None:
             return
         tokens = stored["metrics"].get("progress/tokens")
@@ -68,7 +65,7 @@ class RunTrace:
     def _finish(self, logger: RunLogger, stored: Mapping[str, Any]) -> None:
         """Logs what only the end of a run has: its spec, its data, its reconstructions and its use of the codes."""
         resolved = self.run.directory / "spec.json"
-        resolved.write_text(json.dumps(self.run.spec.as_dict(), indent=2))
+        write_json(resolved, self.run.spec.as_dict(), indent=2)
         logger.artifact(resolved)
         if stored.get("data_fingerprint"):
             data = self.run.spec.data
