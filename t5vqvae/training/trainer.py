@@ -69,7 +69,7 @@ class TrainingState:
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
-        self.milestone: dict[str, Any] = {}
+        self.milestone: checkpoint.StoredMilestone
 
     @property
     def model(self) -> Any:
