@@ -29,7 +29,7 @@ class TrackedRun:
         directory: Holds the checkpoints `step-%08d`, the tracking spool and the log of errors.
         cache_dir: Tokenized data, shared by all runs of a node.
         key: The run's permanent name in its experiment, as `quickstart/00003`; a resumed run is found by it.
-        tracker: Where to log; None: nowhere.
+        tracker: Where to log; None: the run is not logged.
         parent_id: The MLflow run of the study.
         tags: MLflow tags.
         keep_steps: Number of checkpoints kept during training; None: all.
