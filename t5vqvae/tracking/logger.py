@@ -190,11 +190,11 @@ class RunLogger:
         """Logs a warning when the server becomes unreachable, and another when it answers again."""
         server = without_password(self._destination.uri)
         # `NotYetError` is no failure of the server: another journal will create the run.
-        was_away, away = (not isinstance(error, NotYetError | None) for error in (before, reason))
-        if reason and away and not was_away:
+        was_down, is_down = (not isinstance(error, NotYetError | None) for error in (before, reason))
+        if reason and is_down and not was_down:
             text = "tracking server %s is unreachable (%s); training continues, and unsent entries are kept in %s"
             log.warning(text, server, one_line(reason), self.spool)
-        elif was_away and not away:
+        elif was_down and not is_down:
             log.warning("tracking server %s answers again", server)
 
     def _send_all(self) -> None:

@@ -1,4 +1,4 @@
-"""A JSON file is written whole or not at all."""
+"""A JSON file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from t5vqvae.files import read_json, write_json
 
 
 @pytest.mark.parametrize("indent", [None, 1])
-def test_what_is_written_is_read(tmp_path: Path, indent: int | None) -> None:
+def test_written_values_are_read_back(tmp_path: Path, indent: int | None) -> None:
     path, values = tmp_path / "new" / "values.json", {"name": "café", "list": [1, None, 2.5]}
     write_json(path, values, indent)
     assert read_json(path) == values
@@ -19,10 +19,15 @@ def test_what_is_written_is_read(tmp_path: Path, indent: int | None) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["values.json"]
 
 
-def test_values_that_are_no_json_leave_the_old_file(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_half(path: Path, text: str, **_: str) -> None:
+        path.write_bytes(text.encode()[: len(text) // 2])
+        raise OSError("no space left on device")
+
     path = tmp_path / "values.json"
-    write_json(path, {"kept": True})
-    with pytest.raises(TypeError):
-        write_json(path, {"kept": object()})
-    assert read_json(path) == {"kept": True}
+    write_json(path, {"old": True})
+    monkeypatch.setattr("t5vqvae.files.Path.write_text", write_half)
+    with pytest.raises(OSError, match="no space left"):
+        write_json(path, {"new": True})
+    assert read_json(path) == {"old": True}
     assert [file.name for file in tmp_path.iterdir()] == ["values.json"]

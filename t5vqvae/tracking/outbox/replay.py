@@ -60,16 +60,16 @@ def _send_singly(group: Sequence[Entry], delivery: Delivery, journal: Path) -> N
 def replay(destination: Destination, directory: Path) -> int:
     """Sends the journals that were left under a folder, until the server fails; see `Tracker.replay`."""
     spools = [directory, directory / "spool", *sorted(directory.glob("*/spool"))]
-    away, waiting = False, []
+    unreachable, unsent = False, []
     for journal in [journal for spool in spools for journal in leftovers(spool)]:
         try:
-            if not away:
+            if not unreachable:
                 send_journal(journal, Delivery(destination))
                 journal.close(delete=True)
                 continue
         except Exception as error:
-            away = not isinstance(error, NotYetError)
-        waiting.append(journal)
-    for journal in waiting:
+            unreachable = not isinstance(error, NotYetError)
+        unsent.append(journal)
+    for journal in unsent:
         journal.close(delete=False)
     return sum(len(list(spool.glob("*.jsonl"))) for spool in spools)
