@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from t5vqvae.files import read_json
 from t5vqvae.tracking.server.runs import Destination
 
 SECOND_SERIES = ("tokens/", "system/", "best/", "test/", "not_finite/")
@@ -47,4 +47,4 @@ def stored_spec(destination: Destination, mlflow_id: str) -> dict[str, Any]:
     """Returns the resolved spec that a run logged, as plain nested values."""
     with tempfile.TemporaryDirectory() as folder:
         path = destination.client.download_artifacts(mlflow_id, "spec.json", folder)
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return read_json(Path(path))
