@@ -1,14 +1,14 @@
-"""An embedded Ray head and an embedded MLflow server on this machine: start, stop, look, search.
+"""Starts, stops and uses an embedded Ray head and an embedded MLflow server on this machine.
 
-    python -m cluster.local start                     start both, or find them running, and print where they are
+    python -m cluster.local start                     start both, unless they run already, and print their addresses
     python -m cluster.local search [-- WORDS ...]     start, submit `python tune/search.py WORDS`, follow the job
-    python -m cluster.local status                    say where they are
-    python -m cluster.local env                       print exports for a shell that wants to reach them
+    python -m cluster.local status                    print the addresses of both
+    python -m cluster.local env                       print exports for a shell, with which it reaches both
     python -m cluster.local stop                      end what `start` started, by process id
 
-Both listen on the loopback interface only. State lies under `var/` of the project (or `--state`, or
-`$T5VQVAE_STATE`): `mlflow.db`, `artifacts/`, `logs/`, `run/` (one record a service, see `cluster/service.py`).
-Ports are the usual ones where they are free and others where not; `--dashboard-port` and `--mlflow-port` insist.
+Both listen on the loopback interface only. Their state lies under `var/` of the project (or `--state`, or
+`$T5VQVAE_STATE`): `mlflow.db`, `artifacts/`, `logs/`, `run/` (one record per service, see `cluster/service.py`).
+The usual ports are used if they are free, else others; `--dashboard-port` and `--mlflow-port` allow no other.
 """
 
 from __future__ import annotations
@@ -33,18 +33,19 @@ from tune.records.study_paths import state_dir
 
 PROJECT = Path(__file__).resolve().parent.parent
 NAMES = ("mlflow", "ray")
-LONGEST_RAY_FOLDER = 40  # a Unix socket's path holds 107 bytes, and Ray adds up to 66 of its own
+LONGEST_RAY_FOLDER = 40  # bytes: a Unix socket's path holds 107, and Ray adds up to 66
 PORT_FLAGS = ("--node-manager-port", "--object-manager-port", "--metrics-export-port", "--ray-client-server-port")
 AGENT_PORT_FLAGS = ("--dashboard-agent-listen-port", "--dashboard-agent-grpc-port", "--runtime-env-agent-port")
 
 
 def start(state: Path, dashboard_port: int | None, mlflow_port: int | None, timeout: float) -> None:
-    """Starts what does not run yet and waits until both answer.
+    """Starts the services that do not run yet, and waits until both answer.
 
     Args:
+        state: The state folder.
         dashboard_port: Port of Ray's dashboard and job server; None: 8265 if free, else any.
         mlflow_port: Port of the MLflow server; None: 5000 if free, else any.
-        timeout: Seconds until an answer.
+        timeout: Seconds to wait for both.
 
     Raises:
         ServiceError: If a port is taken, or a service ends or is not ready in time.
@@ -55,22 +56,30 @@ def start(state: Path, dashboard_port: int | None, mlflow_port: int | None, time
             known_port = _known_mlflow_port(state)
             service.stop(state, "mlflow")
             port = service.pick_port(mlflow_port or known_port or 5000, required=bool(mlflow_port or known_port))
-            mlflow_service(state, port).start()
+            _mlflow_service(state, port).start()
         if service.running(state, "ray") is None:
             service.stop(state, "ray")
             port = service.pick_port(dashboard_port or 8265, dashboard_port is not None)
-            ray_service(state, port, (service.running(state, "mlflow") or {})["url"]).start()
+            _ray_service(state, port, _url(state, "mlflow")).start()
         service.wait(state, NAMES, timeout, print_line)
 
 
 def _known_mlflow_port(state: Path) -> int | None:
-    """Returns the port that a living Ray head has told its jobs, so that a new MLflow server takes it again."""
+    """Returns the port under which the jobs of a running Ray head look for MLflow; None without one."""
     record = service.read_record(state, "mlflow")
-    return record["facts"]["port"] if record and service.running(state, "ray") else None
+    return int(record["facts"]["port"]) if record and service.running(state, "ray") else None
 
 
-def mlflow_service(state: Path, port: int) -> Service:
-    """Describes an MLflow server with an SQLite store, artifacts served through it, and one process of workers."""
+def _url(state: Path, name: str) -> str:
+    """Returns the address of a running service."""
+    facts = service.running(state, name)
+    if facts is None:
+        raise ServiceError(f"{name} ended right after its start; see {service.log_path(state, name)}")
+    return str(facts["url"])
+
+
+def _mlflow_service(state: Path, port: int) -> Service:
+    """Returns an MLflow server with an SQLite store, one worker process, and artifacts served by it."""
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{state / 'mlflow.db'}"]
@@ -79,13 +88,9 @@ def mlflow_service(state: Path, port: int) -> Service:
     return Service("mlflow", state, command, f"{url}/health", {"url": url, "port": port}, quiet, cwd=state)
 
 
-def ray_service(state: Path, dashboard_port: int, mlflow_url: str) -> Service:
-    """Describes a Ray head with dashboard whose jobs run in the project's root, with this interpreter.
-
-    Every other port is a free one, so that several heads live on one machine. Without `RAY_AUTH_MODE` a token left
-    in the home folder by an earlier `ray.init()` would lock out the job client: it is off unless the caller says.
-    """
-    port = service.pick_port(None)
+def _ray_service(state: Path, dashboard_port: int, mlflow_url: str) -> Service:
+    """Returns a Ray head with dashboard, whose jobs run in the project's root with this interpreter."""
+    port = service.pick_port(None)  # this port and those of the flags are free ones: a machine may run several heads
     folder = ray_folder(state)
     command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--disable-usage-stats"]
     command += ["--node-ip-address", "127.0.0.1", "--port", str(port), "--temp-dir", str(folder)]
@@ -94,11 +99,12 @@ def ray_service(state: Path, dashboard_port: int, mlflow_url: str) -> Service:
         command += [flag, str(service.pick_port(None))]
     environment = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # elsewhere too it is what keeps Ray on the loopback interface
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux too it keeps Ray on the loopback interface
+        # A token that an earlier `ray.init()` left in the home folder would lock out the job client.
         "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled"),
         "MLFLOW_TRACKING_URI": os.environ.get("MLFLOW_TRACKING_URI") or mlflow_url,
         "T5VQVAE_STATE": str(state),
-        "RAY_JOB_STOP_WAIT_TIME_S": "600",  # `ray job stop` kills after 3 s; a gentle stop takes a milestone
+        "RAY_JOB_STOP_WAIT_TIME_S": "600",  # Ray's 3 s are too short: a clean stop takes up to a milestone
     }
     url = f"http://127.0.0.1:{dashboard_port}"
     facts = {"url": url, "address": f"127.0.0.1:{port}", "folder": str(folder)}
@@ -106,7 +112,7 @@ def ray_service(state: Path, dashboard_port: int, mlflow_url: str) -> Service:
 
 
 def ray_folder(state: Path) -> Path:
-    """Returns the folder of Ray's sessions: under `state`, or a short one of this user's where that is too deep."""
+    """Returns the folder of Ray's sessions: under `state`, or a temporary one if that path is too long."""
     folder = state / "ray"
     if len(str(folder)) > LONGEST_RAY_FOLDER:
         name = hashlib.sha256(str(state).encode()).hexdigest()[:8]
@@ -116,8 +122,8 @@ def ray_folder(state: Path) -> Path:
 
 
 def search(state: Path, words: Sequence[str]) -> int:
-    """Submits a search to the running head and follows it; returns the exit status (130 when interrupted)."""
-    url = (service.running(state, "ray") or {})["url"]
+    """Submits a search to the running head and follows it; returns the exit status (130 after Ctrl-C)."""
+    url = _url(state, "ray")
     job = f"search-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     ray = str(Path(sys.executable).parent / "ray")
     command = [ray, "job", "submit", "--submission-id", job, "--", "python", "tune/search.py", *words]
@@ -126,14 +132,14 @@ def search(state: Path, words: Sequence[str]) -> int:
         return subprocess.run(command, env={**os.environ, "RAY_API_SERVER_ADDRESS": url}, cwd=PROJECT).returncode
     except KeyboardInterrupt:
         print_line(
-            f"\nNo longer following; the job goes on.\n  follow it: {ray} job logs --address {url} --follow {job}"
+            f"\nStopped following the job; it still runs.\n  follow it: {ray} job logs --address {url} --follow {job}"
         )
-        print_line(f"  stop it:   {ray} job stop --address {url} {job}   (the same search submitted again goes on)")
+        print_line(f"  stop it:   {ray} job stop --address {url} {job}   (submit the same search again to resume it)")
         return 130
 
 
-def tell(state: Path) -> int:
-    """Prints where everything is; returns 0 if both services answer, else 1."""
+def print_status(state: Path) -> int:
+    """Prints the addresses of both services and the state folder; returns 0 if both answer, else 1."""
     answers = 0
     for name, title in (("mlflow", "MLflow"), ("ray", "Ray dashboard")):
         facts, record = service.running(state, name), service.read_record(state, name)
@@ -146,11 +152,11 @@ def tell(state: Path) -> int:
     return 0 if answers == len(NAMES) else 1
 
 
-def tell_shell(state: Path) -> int:
-    """Prints what a shell must export to reach both services; returns 0 if both run, else 1."""
+def _print_exports(state: Path) -> int:
+    """Prints the exports with which a shell reaches both services; returns 0 if both run, else 1."""
     mlflow, ray = (service.running(state, name) for name in NAMES)
     if mlflow is None or ray is None:
-        print("nothing runs; say `make start` first", file=sys.stderr)
+        print("the Ray head or the MLflow server does not run; run `make start` first", file=sys.stderr)
         return 1
     print_line(f"export MLFLOW_TRACKING_URI={mlflow['url']} RAY_API_SERVER_ADDRESS={ray['url']}")
     print_line(f"export T5VQVAE_STATE={shlex.quote(str(state))}")
@@ -158,7 +164,7 @@ def tell_shell(state: Path) -> int:
 
 
 def stop(state: Path) -> None:
-    """Ends both services and everything that they started; nothing else. A folder of Ray's outside `state` goes too."""
+    """Ends both services and all that they started, and deletes Ray's folder if it lies outside `state`."""
     with _alone(state):
         for name in reversed(NAMES):
             num_processes = service.stop(state, name)
@@ -169,7 +175,7 @@ def stop(state: Path) -> None:
 
 @contextmanager
 def _alone(state: Path) -> Iterator[None]:
-    """Holds the lock under which services are started and ended."""
+    """Holds the lock for starting and ending services."""
     (state / "run").mkdir(parents=True, exist_ok=True)
     with (state / "run" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -181,9 +187,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m cluster.local", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("command", choices=["start", "search", "status", "env", "stop"])
     parser.add_argument("words", nargs="*", help="arguments of tune/search.py, after --")
-    parser.add_argument("--state", type=Path, default=None, help="folder; default: $T5VQVAE_STATE, or var/")
-    parser.add_argument("--dashboard-port", type=int, default=None, help="8265, or any free port")
-    parser.add_argument("--mlflow-port", type=int, default=None, help="5000, or any free port")
+    parser.add_argument("--state", type=Path, default=None, help="state folder; default: $T5VQVAE_STATE, or var/")
+    parser.add_argument("--dashboard-port", type=int, default=None, help="default: 8265, or any free port")
+    parser.add_argument("--mlflow-port", type=int, default=None, help="default: 5000, or any free port")
     parser.add_argument("--timeout", type=float, default=180.0, help="seconds to wait for both services")
     return parser.parse_args(arguments)
 
@@ -197,12 +203,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stop(state)
             return 0
         if args.command == "status":
-            return tell(state)
+            return print_status(state)
         if args.command == "env":
-            return tell_shell(state)
+            return _print_exports(state)
         start(state, args.dashboard_port, args.mlflow_port, args.timeout)
         status = search(state, args.words) if args.command == "search" else 0
-        tell(state)
+        print_status(state)
         print_line('Next: eval "$(make env)", then .venv/bin/t5vqvae --help; make stop ends both servers')
         return status
     except ServiceError as error:

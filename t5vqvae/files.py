@@ -1,4 +1,4 @@
-"""Files that several processes share: written whole or not at all, by one process while the others wait."""
+"""Files that several processes share: written atomically, locked while one process changes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from filelock import FileLock
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds the lock that goes with `path` among all processes of this machine; waits while another holds it."""
+    """Holds the lock of `path` against all processes of this machine; waits while another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         yield
@@ -25,13 +25,13 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_write(path: Path, folder: bool = False) -> Iterator[Path]:
-    """Yields a temporary sibling that becomes `path` when the block ends well, and vanishes when it does not.
+    """Yields a temporary path that replaces `path` when the block ends without an error.
 
-    It is on the disk before it has the name, so that a machine that loses power has it whole or not at all.
+    After an error the temporary path is deleted, and `path` stays as it was.
 
     Args:
-        path: Where the file or folder shall be. What is there already is replaced.
-        folder: Whether it is a folder; the yielded folder exists then.
+        path: The target. A file or folder that is there already is replaced.
+        folder: Whether the target is a folder; the yielded folder exists already.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -40,7 +40,7 @@ def atomic_write(path: Path, folder: bool = False) -> Iterator[Path]:
         if folder:
             inside.mkdir()
         yield inside
-        flush(inside)
+        flush(inside)  # before the rename, so that `path` is complete even after a power failure
         if folder and path.exists():
             os.replace(path, scratch / "replaced")
         os.replace(inside, path)
@@ -48,16 +48,32 @@ def atomic_write(path: Path, folder: bool = False) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def write_json(path: Path, values: object, indent: int | None = None) -> None:
+    """Writes plain nested values to `path` as JSON, atomically."""
+    with atomic_write(path) as scratch:
+        scratch.write_text(json.dumps(values, indent=indent), encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Returns the plain nested values of a JSON file.
+
+    Raises:
+        FileNotFoundError: If `path` does not exist.
+        json.JSONDecodeError: If the file is not valid JSON (a subclass of ValueError).
+    """
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def flush(path: Path) -> None:
-    """Waits until a file, or every file of a folder, is on the disk, whatever happens to the machine then."""
+    """Waits until a file, or every file of a folder, is on the disk and safe from a power failure."""
     for file in [path] if path.is_file() else path.rglob("*"):
         if file.is_file():
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
 
 
-def digest(*values: Any) -> str:
-    """Returns the sha256 of plain nested values, the same in every process."""
+def digest(*values: object) -> str:
+    """Returns the sha256 of plain nested values; equal values give the same hash in every process."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -68,9 +84,9 @@ def file_sha256(path: Path) -> str:
 
 
 def stamp(path: Path) -> list[tuple[str, int, int]]:
-    """Returns name, size and time of change (nanoseconds) of a file, or of every file of a folder, unread.
+    """Returns the path, size (bytes) and modification time (ns) of a file or of every file in a folder.
 
-    Empty when there is nothing at `path`.
+    No file is opened. The list is empty when `path` does not exist.
     """
     paths = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]

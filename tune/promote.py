@@ -87,13 +87,13 @@ def promote(
     metrics = {**record.metrics, **result.metrics}
     version = registered(tracker, registered_name, spec, record, result, weights)
     registry = tracker.registry(registered_name)
-    holder = registry.holder(alias)
+    holder = registry.by_alias(alias)
     shut = refusals([*map(Gate.of_constraint, spec.constraints), *gates], metrics)
     effect, beats, reason = compare(spec, metrics, result, holder, version)
     passed = not shut and (beats or replace)
     if passed:
         registry.point(alias, version.version)
-        if same(registry.holder(CHALLENGER), version):
+        if same(registry.by_alias(CHALLENGER), version):
             registry.point(CHALLENGER, None)
     elif not same(holder, version):
         registry.point(CHALLENGER, version.version)

@@ -1,1 +1,1 @@
-"""One run on one machine: tracked, checkpointed, owned by one process, and resumable."""
+"""One run on one machine: tracked, checkpointed, resumable, and written by one process at a time."""

@@ -1,59 +1,87 @@
-"""One run that is tracked, checkpointed and resumable: what every runner (a process, Ray Train, the CLI) follows.
+"""Follows one run: trains it, logs it, saves checkpoints, resumes it and reports every milestone.
 
-`follow` puts `train`'s milestones into MLflow and onto the disk and yields one flat report each. Killed at any moment
-and followed again, it goes on from the newest intact checkpoint. A resumed run first repeats the milestone of that
-checkpoint: whoever was killed before hearing of it (the driver, the storage, the tracking server) hears of it now, and
-whoever knows it already ignores it, since every listener is idempotent by step. So a run that had finished when its
-driver died ends at once with its true result instead of training on.
+Every runner (a process, Ray Train, the command line) follows its run with `follow`. A run that was killed at any moment
+resumes from its newest intact checkpoint when it is followed again.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t5vqvae.errors import CheckpointError
-from t5vqvae.training import checkpoint
-
-if TYPE_CHECKING:
-    pass
 from t5vqvae.runs.ownership import FolderOwner
 from t5vqvae.runs.trace import RunTrace
 from t5vqvae.runs.tracked_run import TrackedRun, load_trainer
+from t5vqvae.training import checkpoint
+
+if TYPE_CHECKING:
+    from t5vqvae.training.checkpoint import StoredMilestone
+    from t5vqvae.training.trainer import TrainingState
 
 
-def follow(run: TrackedRun, *, writes: bool = True) -> Iterator[dict[str, Any]]:
-    """Trains and yields one report a milestone, the last of status `completed` or `diverged`.
+@dataclass(frozen=True)
+class Report:
+    """The state of a run at one milestone, or at its end.
 
-    A report is flat: the metrics as they are, and `status`, `tags`, `run_id`, `mlflow_id`, `checkpoint` (a path) and
-    `seconds` (spent on the run so far, all starts together).
+    Attributes:
+        status: `running`; at the end of the run `completed`, `diverged` or `failed`; at the end of an attempt that
+            another one follows `out_of_memory`.
+        metrics: `split/name` to value.
+        tags: Failure signatures with their evidence, and the attempt's history.
+        run_id: See `RunSpec.run_id`; None before the first milestone.
+        checkpoint: Path of the newest checkpoint; None without one.
+        mlflow_id: MLflow's id of the run; None while the server has not answered.
+        seconds: Time spent on the run so far, over all starts; None on workers that write nothing.
+    """
+
+    status: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    run_id: str | None = None
+    checkpoint: str | None = None
+    mlflow_id: str | None = None
+    seconds: float | None = None
+
+    def flat(self) -> dict[str, Any]:
+        """Returns the report as Ray receives it: the metrics by name, next to the other fields that are not None."""
+        others = {name: value for name, value in vars(self).items() if name != "metrics" and value is not None}
+        return {**self.metrics, **others}
+
+
+def follow(run: TrackedRun, *, writes: bool = True) -> Generator[Report]:
+    """Trains a run and yields one report per milestone; the last has the status `completed` or `diverged`.
 
     Args:
         run: What to follow.
-        writes: False on all workers but the first, which then log and save nothing, but yield in step with it.
+        writes: False on every worker but the first: they log and save nothing, but yield in step with the first.
     """
     newest = checkpoint.latest(run.directory, run.spec)
     owner = FolderOwner(run.directory) if writes else None
     with ExitStack() as stack:
         trace = stack.enter_context(RunTrace(run)) if writes else None
         if newest is not None:
+            # A resumed run repeats the milestone of its checkpoint, because the driver, the storage or the tracking
+            # server may have been killed before it received it. Each of them ignores a step that it has already. A run
+            # that had finished when its driver died thus ends at once with its result, instead of training on.
             stored = checkpoint.read_milestone(newest)
             yield _report(stored, newest, trace)
             if stored["status"] != "running":
                 return
         for milestone in load_trainer(run.trainer)(run.spec, cache_dir=run.cache_dir, resume_from=newest):
-            stored = dict(milestone.state.milestone)
+            stored = milestone.state.milestone.copy()
             if owner is not None:
                 owner.check()
                 newest = _save(milestone.state, run, stored) or newest
             yield _report(stored, newest, trace)
 
 
-def _save(state: Any, run: TrackedRun, stored: dict[str, Any]) -> Path | None:
-    """Saves a checkpoint and deletes old ones; a full disk costs checkpoints and leaves a tag, never the run."""
+def _save(state: TrainingState, run: TrackedRun, stored: StoredMilestone) -> Path | None:
+    """Saves a checkpoint and deletes old ones; on a full disk it adds a tag instead, and the run continues."""
     try:
         path = state.save(run.directory)
     except CheckpointError as error:
@@ -64,33 +92,34 @@ def _save(state: Any, run: TrackedRun, stored: dict[str, Any]) -> Path | None:
     return path
 
 
-def _report(stored: Mapping[str, Any], newest: Path | None, trace: RunTrace | None) -> dict[str, Any]:
-    """Returns what listeners hear of a milestone, after the trace has noted it."""
-    report = {
-        **stored["metrics"],
-        "status": stored["status"],
-        "tags": stored["tags"],
-        "run_id": stored.get("run_id"),
-        "checkpoint": str(newest) if newest else None,
-    }
-    if trace is not None:
-        trace.note(stored)
-        report |= {"mlflow_id": trace.wait_mlflow_id(), "seconds": trace.seconds}
-    return report
+def _report(stored: StoredMilestone, newest: Path | None, trace: RunTrace | None) -> Report:
+    """Returns the report of a milestone, after the trace has logged it."""
+    report = Report(
+        status=stored["status"],
+        metrics=stored["metrics"],
+        tags=stored["tags"],
+        run_id=stored.get("run_id"),
+        checkpoint=str(newest) if newest else None,
+    )
+    if trace is None:
+        return report
+    trace.note(stored)
+    return replace(report, mlflow_id=trace.wait_mlflow_id(), seconds=trace.seconds)
 
 
-def failure(directory: Path, error: Exception, last: Mapping[str, Any] = {}) -> dict[str, Any]:
-    """Returns the last report of a run that raised, and leaves the traceback in its folder.
+def failure(directory: Path, error: Exception, last: Report | None = None) -> Report:
+    """Returns the last report of a run that raised, and writes the traceback to `error.txt` in its folder.
 
     Args:
         directory: The run's folder.
-        error: What it raised.
-        last: Its last report, whose metrics stay.
+        error: What the run raised.
+        last: The run's last report, whose metrics are kept.
     """
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "error.txt").write_text("".join(traceback.format_exception(error)))
     line = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-    tags = {**last.get("tags", {}), "error": line}
+    last = last or Report("running")
+    tags = {**last.tags, "error": line}
     if "OutOfMemoryError" in (type(error).__name__, type(error.__cause__).__name__):
         tags["signature/out_of_memory"] = line
-    return {**last, "status": "failed", "tags": tags}
+    return replace(last, status="failed", tags=tags)

@@ -43,22 +43,21 @@ def run_here(spec: RunSpec, into: Path | None, state: Path, console: Console | N
     console = console or Console(stderr=True)
     into = into or state / "runs" / short_name(spec)
     run = TrackedRun(spec, into, state / "cache", key=f"runs/{into.name}", tracker=_tracker())
-    last: Mapping[str, Any] = {}
     with _bar(console) as bar:
         task = bar.add_task("training", total=spec.train.max_steps)
         for last in follow(run):
-            bar.update(task, completed=int(last["progress/step"]))
-            bar.console.print(line(last), highlight=False, soft_wrap=True)
-    for signature, evidence in dict(last["tags"]).items():
+            bar.update(task, completed=int(last.metrics["progress/step"]))
+            bar.console.print(line(last.metrics), highlight=False, soft_wrap=True)
+    for signature, evidence in last.tags.items():
         console.print(f"{signature}: {evidence}", highlight=False, soft_wrap=True)
-    console.print(f"{last['status']}; checkpoint: {last['checkpoint']}", highlight=False, soft_wrap=True)
-    return last["status"] == "completed"
+    console.print(f"{last.status}; checkpoint: {last.checkpoint}", highlight=False, soft_wrap=True)
+    return last.status == "completed"
 
 
-def line(report: Mapping[str, Any]) -> str:
+def line(metrics: Mapping[str, float]) -> str:
     """Returns a milestone in one line: its step and the metrics that are there."""
-    shown = [text.format(report[key]) for key, text in SHOWN.items() if key in report]
-    return "  ".join([f"step {int(report['progress/step']):>6}", *shown])
+    shown = [text.format(metrics[key]) for key, text in SHOWN.items() if key in metrics]
+    return "  ".join([f"step {int(metrics['progress/step']):>6}", *shown])
 
 
 def short_name(spec: RunSpec) -> str:

@@ -1,4 +1,4 @@
-"""One process at a time may write into a run's folder."""
+"""Ownership of a run's folder: one process writes into it at a time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from t5vqvae.errors import UserError
 
 OWNER = "owner"
-"""The file of a run's folder that says who writes there: host, process id and a random word."""
+"""The file of a run's folder that names its writer: host, process id and a random word."""
 
 
 class FolderOwner:
-    """Who may write into a run's folder: whoever claimed it last.
+    """Claims a run's folder for this process; the latest claim is the valid one.
 
-    A process that the cluster has given up may train on: its node is cut off, its driver or its head was killed. By
-    then the run goes on elsewhere, and two writers would log steps twice and take each other's checkpoints away.
+    A process that the cluster has given up may still train: its node is cut off, or its driver or head was killed. By
+    then the run was resumed elsewhere. Two writers would log steps twice and delete each other's checkpoints.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -24,11 +24,11 @@ class FolderOwner:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._path.write_text(self._token)
-        except OSError:  # a full disk costs the claim, not the run
+        except OSError:  # on a full disk the run continues without a claim
             self._path = Path(os.devnull)
 
     def check(self) -> None:
-        """Raises UserError if another process has claimed the folder since."""
+        """Raises UserError if another process has claimed the folder in the meantime."""
         owner = self._path.read_text() if self._path.is_file() else self._token
         if owner and owner != self._token:
-            raise UserError(f"the run in {self._path.parent} goes on in another process; this one ends")
+            raise UserError(f"the run in {self._path.parent} was resumed by another process; this process ends")

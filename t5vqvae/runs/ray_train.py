@@ -1,8 +1,8 @@
-"""A run on Ray Train: one or several workers that follow it in step, the first of which writes.
+"""A run on Ray Train: one or several workers follow it in step, and the first one writes.
 
 `fit` is called inside a Tune function (or alone); its workers' reports reach Tune through `TuneReportCallback`.
-Checkpoints are this project's own, in the run's folder: a new worker group (after a lost worker or node) and a new
-driver go on from them alike.
+Checkpoints are this project's own and lie in the run's folder: a new worker group (after a lost worker or node) resumes
+from them, and so does a new driver.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import ray.train.torch
 
 from t5vqvae.errors import UserError
 from t5vqvae.runs.attempt import Attempt, attempted
-from t5vqvae.runs.follow import failure
+from t5vqvae.runs.follow import Report, failure
 from t5vqvae.runs.tracked_run import TrackedRun
 
 MAX_WORKER_FAILURES = 2
 GRACE_SECONDS = 1.0
 """How long a dead trainer keeps its workers' placement group; see `free_orphans`."""
 
-_dead_since: dict[bytes, float] = {}  # groups by their ids
+_dead_since: dict[bytes, float] = {}  # by id of the placement group
 
 
 def fit(run: TrackedRun, attempt: Attempt, *, workers: int, cpus: float) -> None:
-    """Trains a run on Ray Train and returns at its end.
+    """Trains a run on Ray Train and returns when the run has ended.
 
     Args:
         run: What to train; its folder must be the same on all nodes.
         attempt: How each worker is fitted onto its GPU.
         workers: Number of workers; the global batch does not depend on it.
-        cpus: CPUs a worker.
+        cpus: CPUs per worker.
 
     Raises:
         ray.train.TrainingFailedError: If the training function raised, or workers died more than twice.
@@ -42,7 +42,7 @@ def fit(run: TrackedRun, attempt: Attempt, *, workers: int, cpus: float) -> None
     gpus = attempt.gpus
     resources = {"CPU": cpus} | ({"GPU": gpus} if gpus else {})
     _Trainer(
-        train_function,
+        _train_function,
         train_loop_config={"run": run, "attempt": attempt},
         torch_config=ray.train.torch.TorchConfig(backend="nccl" if gpus else "gloo"),
         scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker=resources),
@@ -55,8 +55,8 @@ def fit(run: TrackedRun, attempt: Attempt, *, workers: int, cpus: float) -> None
     ).fit()
 
 
-def train_function(config: dict[str, Any]) -> None:
-    """What every worker runs: it follows the run; Ray Train's `report` waits for all of them."""
+def _train_function(config: dict[str, Any]) -> None:
+    """Follows the run on every worker; Ray Train's `report` waits for all of them."""
     import ray.train
 
     run: TrackedRun = config["run"]
@@ -64,27 +64,23 @@ def train_function(config: dict[str, Any]) -> None:
     first, alone = context.get_world_rank() == 0, context.get_world_size() == 1
     try:
         for report in attempted(run, config["attempt"], writes=first, alone=alone):
-            ray.train.report(report)
-    except UserError as error:  # every worker raises it alike, and a second start would raise it again
-        ray.train.report(failure(run.directory, error) if first else {"status": "failed"})
+            ray.train.report(report.flat())
+    except UserError as error:  # every worker raises the same one, and a restart would raise it again
+        report = failure(run.directory, error) if first else Report("failed")
+        ray.train.report(report.flat())
 
 
 def ran_out(error: Exception) -> bool:
-    """Returns whether `fit` raised an error since a worker's GPU had no room, which no further attempt mends."""
+    """Returns whether `fit` raised because a worker's GPU had no memory for it, which no further attempt cures."""
     failures = getattr(error, "worker_failures", {}).values()
     return any("OutOfMemoryError" in str(failure) for failure in failures)
 
 
 def free_orphans() -> int:
-    """Gives back what stopped trainers of this job held; returns how many groups they or living ones still hold.
+    """Releases the placement groups of this job's stopped trainers; returns how many groups are still held.
 
-    When Tune stops a trial, the controller of its trainer dies without giving back its workers' placement group, and
-    Ray keeps that until the job ends: its CPUs and GPUs are gone, and later trials starve (ray#54305, ray#65443).
-    Ray's own cleaner asks the State API, which needs the dashboard; the head's tables of groups and actors do not.
-
-    A controller's process outlives its end in the table by a moment. Whoever took its group away then would see it make
-    another one, of which Ray never hears that its creator is dead, and which would outlive even the job. So a group is
-    given back `GRACE_SECONDS` later, and the actor is asked for, not the group's `creator_actor_dead`.
+    When Tune stops a trial, the controller of its trainer dies without releasing the placement group of its workers.
+    Ray keeps the group until the job ends: its CPUs and GPUs are lost, and later trials starve (ray#54305, ray#65443).
     """
     import ray
     from ray._private.state import state
@@ -92,6 +88,7 @@ def free_orphans() -> int:
     from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # type: ignore[attr-defined]
     from ray.util.placement_group import PlacementGroup, remove_placement_group
 
+    # Ray's own cleaner uses the State API, which needs the dashboard; the head's tables of groups and actors do not.
     job, now = ray.get_runtime_context().get_job_id(), time.monotonic()
     held = 0
     for line in state._connect_and_get_accessor().get_placement_group_table():
@@ -99,6 +96,9 @@ def free_orphans() -> int:
         removed = group.state == PlacementGroupTableData.REMOVED
         if removed or not group.creator_actor_id.strip(b"\xff") or group.creator_job_id.hex() != job:
             continue
+        # The actor's state decides, not the group's `creator_actor_dead`: a controller's process lives a moment longer
+        # than its entry in the table. If its group were removed in that moment, it would create another one, which Ray
+        # never marks as orphaned and which would outlive even the job. `GRACE_SECONDS` waits for its end.
         alive = state.actor_table(group.creator_actor_id.hex()).get("State", "DEAD") != "DEAD"
         if alive or now < _dead_since.setdefault(group.placement_group_id, now) + GRACE_SECONDS:
             held += 1
@@ -109,9 +109,9 @@ def free_orphans() -> int:
 
 
 class _Trainer(ray.train.torch.TorchTrainer):
-    """Ray's trainer without its detached cleaner actor, one more process a trial that outlives a stopped one.
+    """Ray's trainer without its detached cleaner actor, which costs a process per trial and outlives a stopped trial.
 
-    `free_orphans` does its work.
+    `free_orphans` does the cleaner's work.
     """
 
     def _create_default_callbacks(self) -> list[Any]:

@@ -1,43 +1,42 @@
-"""The traces of a run outside its checkpoints: its MLflow run and its seconds."""
+"""The traces of a run outside its checkpoints: its MLflow run and the time it took."""
 
 from __future__ import annotations
 
-import json
-import os
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from t5vqvae.files import read_json, write_json
 from t5vqvae.runs.tracked_run import TrackedRun
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import RunLogger
+    from t5vqvae.training.checkpoint import StoredMilestone
 
 
 OPEN_SECONDS = 0.5
-"""How long after its start a run's reports wait for its id, while MLflow is asked for the first time."""
+"""Seconds after its start during which a run's reports wait for its MLflow id."""
 
 
 class RunTrace:
-    """The traces of one run outside its checkpoints: MLflow, and the seconds spent.
+    """Logs one run to MLflow and counts the seconds spent on it; a context manager.
 
-    A tracking server that is away never stops training: what cannot be sent is spooled in the run's folder.
+    An absent tracking server never stops training: unsent entries wait in the spool of the run's folder.
     """
 
     def __init__(self, run: TrackedRun) -> None:
         self.run = run
         self._logger: RunLogger | None = None
         self._clock = run.directory / "seconds.json"
-        self._before = json.loads(self._clock.read_text())["seconds"] if self._clock.exists() else 0.0
+        self._before: float = read_json(self._clock)["seconds"] if self._clock.exists() else 0.0
         self._started = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """Seconds spent on the run, those of earlier starts up to their last milestone included."""
+        """Seconds spent on the run, including earlier starts up to their last milestone."""
         return self._before + time.monotonic() - self._started
 
     def wait_mlflow_id(self) -> str | None:
-        """Returns the run's id in MLflow; None as long as the server does not answer."""
+        """Returns the run's id in MLflow; None while the server has not answered."""
         left = self._started + OPEN_SECONDS - time.monotonic()
         return None if self._logger is None else self._logger.wait_opened(max(0.0, left))
 
@@ -50,33 +49,32 @@ class RunTrace:
             self._logger = run.tracker.open_logger(run.parent_id, run.key, run.key, params, tags, spool)
         return self
 
-    def note(self, stored: Mapping[str, Any]) -> None:
-        """Writes one milestone down, as a checkpoint stores it: `step`, `status`, `metrics`, `tags`, `samples`."""
-        partial = self._clock.with_suffix(".partial")
-        partial.write_text(json.dumps({"seconds": self.seconds}))
-        os.replace(partial, self._clock)
+    def note(self, stored: StoredMilestone) -> None:
+        """Logs one milestone in the form in which a checkpoint stores it."""
+        write_json(self._clock, {"seconds": self.seconds})
         if self._logger is None:
             return
         tokens = stored["metrics"].get("progress/tokens")
         self._logger.log(stored["metrics"], stored["step"], None if tokens is None else int(tokens))
-        tags = {name: stored[name] for name in ("run_id", "data_fingerprint") if stored.get(name)} | stored["tags"]
+        identity = {"run_id": stored.get("run_id"), "data_fingerprint": stored.get("data_fingerprint")}
+        tags = {name: value for name, value in identity.items() if value} | stored["tags"]
         if tags:
             self._logger.tags(tags)
         if stored["status"] != "running":
             self._finish(self._logger, stored)
 
-    def _finish(self, logger: RunLogger, stored: Mapping[str, Any]) -> None:
-        """Logs what only the end of a run has: its spec, its data, its reconstructions and its use of the codes."""
+    def _finish(self, logger: RunLogger, stored: StoredMilestone) -> None:
+        """Logs what only a finished run has: its spec, its data, its reconstructions and its codebook usage."""
         resolved = self.run.directory / "spec.json"
-        resolved.write_text(json.dumps(self.run.spec.as_dict(), indent=2))
+        write_json(resolved, self.run.spec.as_dict(), indent=2)
         logger.artifact(resolved)
-        if stored.get("data_fingerprint"):
+        if fingerprint := stored.get("data_fingerprint"):
             data = self.run.spec.data
-            logger.data(data.corpus.name, stored["data_fingerprint"], source=data.as_flat_dict())
-        if stored.get("samples"):
-            logger.table(stored["samples"], "reconstructions")
-        if stored.get("code_counts"):
-            logger.codebook_usage(stored["code_counts"])
+            logger.data(data.corpus.name, fingerprint, source=data.as_flat_dict())
+        if samples := stored.get("samples"):
+            logger.table(samples, "reconstructions")
+        if code_counts := stored.get("code_counts"):
+            logger.codebook_usage(code_counts)
 
     def __exit__(self, *_: object) -> None:
         if self._logger is not None:

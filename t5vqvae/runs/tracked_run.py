@@ -6,32 +6,33 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from t5vqvae.errors import SettingError
 from t5vqvae.spec.run import RunSpec
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
+    from t5vqvae.training.trainer import Milestone
 
 
 TRAINER = "t5vqvae.training.trainer:train"
-"""The generator of milestones, as `module:function`; tests and simulations name another of the same signature."""
+"""The generator of milestones, as `module:function`; tests and simulations name another with the same signature."""
 
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """A run and where its traces go. Small and picklable: it travels to whichever process trains.
+    """A run and where its results go; small and picklable, because it travels to the process that trains.
 
     Attributes:
         spec: What to train.
         directory: Holds the checkpoints `step-%08d`, the tracking spool and the log of errors.
         cache_dir: Tokenized data, shared by all runs of a node.
-        key: Names the run in its experiment for good, as `quickstart/00003`; a second start finds the first's traces.
-        tracker: Where to log; None: nowhere.
+        key: The run's permanent name in its experiment, as `quickstart/00003`; a resumed run is found by it.
+        tracker: Where to log; None: the run is not logged.
         parent_id: The MLflow run of the study.
         tags: MLflow tags.
-        keep_steps: Checkpoints kept while training; None: all.
+        keep_steps: Number of checkpoints kept during training; None: all.
         trainer: See `TRAINER`.
     """
 
@@ -46,8 +47,12 @@ class TrackedRun:
     trainer: str = TRAINER
 
 
-def load_trainer(name: str) -> Callable[..., Iterator[Any]]:
-    """Returns the function behind `module:function`."""
+def load_trainer(name: str) -> Callable[..., Iterator[Milestone]]:
+    """Returns the function that `module:function` names.
+
+    Raises:
+        SettingError: If the name has no colon.
+    """
     module, colon, function = name.partition(":")
     if not colon:
         raise SettingError(f"trainer={name!r} must be module:function, as in {TRAINER}")

@@ -1,11 +1,12 @@
-"""Tracking: what MLflow hears of a study and of every run in it.
+"""Tracking: logs a study and every run in it to MLflow.
 
-An experiment a study, a parent run the search, a child run each trial. `Tracker` is a small picklable handle that opens
-and closes runs; `RunLogger` logs one run. Whatever a run logs is first a line in a journal on disk, which a background
-thread sends: a slow or absent server neither blocks nor kills training, and what a killed process left is sent by the
-next logger of that run or by `Tracker.replay`. Sending twice changes nothing.
+In MLflow a study is an experiment, a search is a parent run, and each trial is a child run. `Tracker` is a small
+picklable handle that opens and closes runs; `RunLogger` logs one run. A logger first appends every entry to a journal
+on disk, and a background thread sends the journal: a slow or absent server neither blocks nor stops training. What a
+killed process left unsent is sent by the next logger of that run or by `Tracker.replay`. Sending an entry twice changes
+nothing.
 
-To log something new, add a kind of entry to `delivery.py` and a method to `RunLogger` that writes it.
+To log something new, add a kind of entry to `outbox/delivery.py` and a method to `RunLogger` that writes it.
 """
 
 from t5vqvae.tracking.logger import RunLogger

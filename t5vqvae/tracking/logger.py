@@ -1,8 +1,8 @@
-"""The logger of one run: it writes to the journal at once, and a background thread sends the journal.
+"""The logger of one run: it appends to a journal at once, and a background thread sends the journal.
 
-Training waits for the disk, and in the first half second of a run for its id; else never for the server. When that is
-away the thread tries again, ever more slowly; what is unsent at `close` stays in the spool folder, where the run's next
-logger or `Tracker.replay` finds it.
+Training waits for the disk and, in the first half second of a run, for the run's id; it never waits for the server
+otherwise. While the server is unreachable, the thread retries at growing intervals. What is unsent at `close` stays in
+the spool folder, where the run's next logger or `Tracker.replay` finds it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from t5vqvae.tracking.outbox.delivery import Delivery, NotYetError
 from t5vqvae.tracking.outbox.journal import Entry, Journal, leftovers
@@ -27,18 +27,18 @@ from t5vqvae.tracking.system import SystemMetrics
 
 log = logging.getLogger("t5vqvae.tracking")
 
-FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds between two tries while the server is away
+FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds between two tries while the server is unreachable
 SMALL = 1_000_000
-"""Bytes up to which an artifact is copied into the spool, so that its original may change or go."""
+"""Largest size in bytes of an artifact that is copied into the spool, so that the original may change or disappear."""
 
 
 class RunLogger:
-    """Logs one run. Opened by `Tracker.open_logger` or `Tracker.logger`; a context manager.
+    """Logs one run; a context manager, opened by `Tracker.open_logger` or `Tracker.logger`.
 
     Args:
-        destination: Where to send.
+        destination: The server and the experiment.
         spool: The run's folder for its journals.
-        header: The entry of kind `run` that says which run this is.
+        header: The entry of kind `run` that identifies the run.
     """
 
     def __init__(self, destination: Destination, spool: Path, header: Entry) -> None:
@@ -59,61 +59,65 @@ class RunLogger:
 
     @property
     def mlflow_id(self) -> str | None:
-        """MLflow's id of the run; None until the server has been reached."""
+        """MLflow's id of the run; None before the first contact with the server."""
         return self._delivery.mlflow_id or self._given_id
 
     def wait_opened(self, timeout: float) -> str | None:
-        """Returns the id once the run is open; None after `timeout` seconds, or at once when the server is away."""
+        """Returns MLflow's id of the run once it is open.
+
+        Args:
+            timeout: Seconds to wait. Returns None after them, or at once when the server is unreachable.
+        """
         if self.mlflow_id is None:
             self._tried.wait(timeout)
         return self.mlflow_id
 
     def log(self, metrics: Mapping[str, float], step: int, tokens: int | None = None) -> None:
-        """Logs a milestone: one request, system metrics included.
+        """Logs a milestone with the system metrics in one request.
 
         Args:
             metrics: `split/name` to value. A value that is not finite becomes a tag `not_finite/...`.
-            step: Optimizer steps done. A step that MLflow already has of this run is not logged again.
-            tokens: Target tokens seen; gives `validation/...` and `train/nll` a second series `tokens/...`.
+            step: Optimizer steps done. A step that MLflow already has for this run is not logged again.
+            tokens: Target tokens seen; adds a second series `tokens/...` for `validation/...` and `train/nll`.
         """
         finite, others = split_finite(metrics)
         self.write("log", metrics=finite | self._system.read(), step=step, tokens=tokens, time=now())
         if others:
             self.tags({f"not_finite/{name}": f"{value} at step {step}" for name, value in others.items()})
 
-    def tags(self, tags: Mapping[str, Any]) -> None:
-        """Sets tags; None is left out."""
+    def tags(self, tags: Mapping[str, object]) -> None:
+        """Sets tags, except those whose value is None."""
         self.write("tags", tags={name: str(value) for name, value in tags.items() if value is not None})
 
-    def params(self, params: Mapping[str, Any]) -> None:
-        """Adds parameters; one that MLflow holds with another value is kept, and tagged `now.<name>`."""
+    def params(self, params: Mapping[str, object]) -> None:
+        """Adds parameters; where MLflow holds another value, it keeps that one and gets a tag `now.<name>`."""
         self.write("params", params={name: str(value) for name, value in params.items()})
 
     def data(
-        self, name: str, fingerprint: str, source: Mapping[str, Any], profile: Mapping[str, Any] | None = None
+        self, name: str, fingerprint: str, source: Mapping[str, object], profile: Mapping[str, object] | None = None
     ) -> None:
-        """Logs what the run was trained and validated on as MLflow data sets `<name>/train` and `<name>/validation`.
+        """Logs the run's training and validation data as MLflow data sets `<name>/train` and `<name>/validation`.
 
         Args:
             name: The corpus.
-            fingerprint: Stands for its content (MLflow keeps 36 characters).
-            source: The settings that made it.
-            profile: What to know of it, as sizes of splits.
+            fingerprint: The hash of its content (MLflow keeps 36 characters).
+            source: The settings that produced it.
+            profile: Facts about it, such as the sizes of its splits.
         """
         shared = {"fingerprint": fingerprint, "source": dict(source), "profile": profile}
         for split, context in (("train", "training"), ("validation", "validation")):
             self.write("data", name=f"{name}/{split}", context=context, **shared)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
-        """Logs a file or folder; one of more than a megabyte must stay where it is until it is sent."""
+        """Logs a file or folder; a folder, or a file over a megabyte, must stay in place until it is sent."""
         path = Path(path)
         if path.is_file() and path.stat().st_size <= SMALL:
             self._file(path.name, path.read_bytes(), folder)
         else:
             self.write("artifact", path=str(path.resolve()), folder=folder, temporary=False)
 
-    def table(self, rows: Sequence[Mapping[str, Any]], name: str) -> None:
-        """Logs rows as `<name>.json`, a table that MLflow's UI shows side by side (as `log_table` writes it)."""
+    def table(self, rows: Sequence[Mapping[str, object]], name: str) -> None:
+        """Logs rows as `<name>.json` in the format of MLflow's `log_table`, which the UI shows side by side."""
         columns = list(dict.fromkeys(column for row in rows for column in row))
         table = {"columns": columns, "data": [[row.get(column) for column in columns] for row in rows]}
         self._file(f"{name}.json", json.dumps(table).encode(), None)
@@ -121,29 +125,25 @@ class RunLogger:
         self.tags({"mlflow.loggedArtifacts": json.dumps(list(self._tables.values()))})
 
     def codebook_usage(self, code_counts: Sequence[Sequence[int]], name: str = "codebook_usage") -> None:
-        """Logs how often each code was used, most frequent first, as a plot of a few kilobytes.
+        """Logs a plot of a few kilobytes: how often each code was used, most frequent first.
 
         Args:
-            code_counts: One list a codebook.
+            code_counts: One list per codebook.
             name: The file's name, without `.svg`.
         """
         if code_counts:
             self._file(f"{name}.svg", usage_svg(code_counts).encode(), None)
 
-    def figure(self, figure: Any, name: str) -> None:
-        """Logs a Plotly figure as a page that opens offline; about 5 MB, so not for every trial."""
-        self._file(f"{name}.html", figure.to_html(include_plotlyjs=True).encode(), None)
-
-    def write(self, kind: str, **entry: Any) -> None:
-        """Adds an entry to the journal; see `delivery`."""
+    def write(self, kind: str, **entry: object) -> None:
+        """Appends an entry to the journal; see `t5vqvae.tracking.outbox.delivery` for the kinds."""
         self._journal.append({"kind": kind, **entry})
         self._wake.set()
 
     def close(self, timeout: float = 30) -> bool:
-        """Sends what is left and ends the thread; returns False when something stays in the spool.
+        """Sends the rest and ends the thread; returns False when entries stay in the spool.
 
         Args:
-            timeout: Seconds to wait for a slow server; one that refuses connections is not waited for.
+            timeout: Seconds to wait for a slow server; a server that refuses connections is not waited for.
         """
         self._closing.set()
         self._wake.set()
@@ -158,7 +158,7 @@ class RunLogger:
         self.close()
 
     def _file(self, name: str, content: bytes, folder: str | None) -> None:
-        """Keeps an artifact's content in the spool until it is sent; a full disk costs the artifact, not the run."""
+        """Keeps an artifact in the spool until it is sent; a full disk loses the artifact but does not end the run."""
         place = self.spool / "files" / uuid.uuid4().hex[:12]
         try:
             place.mkdir(parents=True)
@@ -169,7 +169,7 @@ class RunLogger:
         self.write("artifact", path=str((place / name).resolve()), folder=folder, temporary=True)
 
     def _work(self) -> None:
-        """The thread: sends whenever something was written, and tries again while the server is away."""
+        """Runs as the thread: sends after every new entry, and retries while the server is unreachable."""
         delay, reason = FIRST_DELAY, None
         while True:
             closing, before = self._closing.is_set(), reason
@@ -179,22 +179,23 @@ class RunLogger:
                 delay, reason = FIRST_DELAY, None
             except Exception as error:
                 delay, reason = min(2 * delay, LONGEST_DELAY), error
-            self._tell(before, reason)
+            self._warn(before, reason)
             self._tried.set()
             if closing or self._abandoned.is_set():
                 break
             self._wake.wait(delay if reason else None)
         self._finish(all_sent=reason is None and not self._abandoned.is_set())
 
-    def _tell(self, before: Exception | None, reason: Exception | None) -> None:
-        """Says when the server goes away and comes back; a run that another journal will create is no news."""
+    def _warn(self, before: Exception | None, reason: Exception | None) -> None:
+        """Logs a warning when the server becomes unreachable, and another when it answers again."""
         server = without_password(self._destination.uri)
-        was_away, away = (not isinstance(error, NotYetError | None) for error in (before, reason))
-        if reason and away and not was_away:
-            said = f"is away ({one_line(reason)}); training goes on, the log waits in {self.spool}"
-            log.warning("tracking server %s %s", server, said)
-        elif was_away and not away:
-            log.warning("tracking server %s is back", server)
+        # `NotYetError` is no failure of the server: another journal will create the run.
+        was_down, is_down = (not isinstance(error, NotYetError | None) for error in (before, reason))
+        if reason and is_down and not was_down:
+            text = "tracking server %s is unreachable (%s); training continues, and unsent entries are kept in %s"
+            log.warning(text, server, one_line(reason), self.spool)
+        elif was_down and not is_down:
+            log.warning("tracking server %s answers again", server)
 
     def _send_all(self) -> None:
         while self._left:

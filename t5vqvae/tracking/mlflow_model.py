@@ -1,19 +1,19 @@
-"""A checkpoint as an MLflow model: pyfunc from code, safetensors, the package's source; loads where MLflow does.
+"""A checkpoint as an MLflow model: a pyfunc from code, the weights as safetensors, and the package's source.
 
-The source goes along because weights and code belong together: in a fresh process MLflow puts it first on the path, so
-that neither an installed package of another version nor a missing one matters.
+The model loads wherever MLflow does. It contains the source because weights and code belong together: in a fresh
+process MLflow puts that source first on the path, so an installed package of another version, or none, does no harm.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from t5vqvae.files import read_json
 from t5vqvae.tracking.server.runs import Destination
 from t5vqvae.training import checkpoint as checkpoints
 
@@ -27,7 +27,7 @@ CHECKPOINT_TAG = "t5vqvae.checkpoint"
 
 
 def log_model(destination: Destination, mlflow_id: str, checkpoint: Path) -> str:
-    """Logs a checkpoint as a model of a run, unless it is there already; returns `models:/<id>`."""
+    """Logs a checkpoint as a model of a run, unless the run has it already; returns `models:/<id>`."""
     client = destination.client
     mark = _mark(checkpoint)
     for output in _outputs(destination, mlflow_id):
@@ -42,24 +42,22 @@ def log_model(destination: Destination, mlflow_id: str, checkpoint: Path) -> str
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model"
         examples = [sample["source"] for sample in milestone.get("samples", [])][:2]
-        save_model(checkpoint, path, examples, run_id=mlflow_id, model_id=logged.model_id)
+        _save_model(checkpoint, path, examples, run_id=mlflow_id, model_id=logged.model_id)
         client.log_model_artifacts(logged.model_id, str(path))
     client.finalize_logged_model(logged.model_id, "READY")
     _attach(destination, mlflow_id, logged.model_id, milestone["step"])
     return logged.model_uri
 
 
-def save_model(
-    checkpoint: Path, path: Path, examples: Sequence[str] = (), run_id: str | None = None, model_id: str | None = None
-) -> None:
+def _save_model(checkpoint: Path, path: Path, examples: Sequence[str], run_id: str, model_id: str) -> None:
     """Writes a checkpoint as an MLflow model folder.
 
     Args:
         checkpoint: An intact checkpoint.
         path: The folder to write, which must not exist.
         examples: Texts of the input example.
-        run_id: The run it came from.
-        model_id: MLflow's id of the model it becomes.
+        run_id: MLflow's id of the run that trained it.
+        model_id: MLflow's id of the logged model.
     """
     os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
     import mlflow.pyfunc
@@ -74,15 +72,15 @@ def save_model(
         python_model=str(PACKAGE / "tracking" / "pyfunc.py"),
         artifacts={"model": str(checkpoint / "model"), "spec": str(checkpoint / "spec.json")},
         code_paths=[str(PACKAGE)],
-        signature=signature(longest),
+        signature=_signature(longest),
         input_example=(pd.DataFrame({"text": list(examples) or ["x"]}), {"max_new_tokens": longest}),
-        pip_requirements=requirements(),
+        pip_requirements=_requirements(),
         mlflow_model=Model(run_id=run_id, model_id=model_id),
     )
 
 
-def signature(max_new_tokens: int) -> ModelSignature:
-    """Returns the model's signature: `text` in; `reconstruction` and `codes` (positions x codebooks) out."""
+def _signature(max_new_tokens: int) -> ModelSignature:
+    """Returns the model's signature: input `text`; outputs `reconstruction` and `codes` (positions x codebooks)."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array
@@ -99,14 +97,14 @@ def signature(max_new_tokens: int) -> ModelSignature:
     )
 
 
-def requirements() -> list[str]:
-    """Returns the versions in use of what a prediction needs."""
+def _requirements() -> list[str]:
+    """Returns the packages that a prediction needs, with the versions installed here."""
     return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in REQUIREMENTS]
 
 
 def _mark(checkpoint: Path) -> str:
-    """Returns what identifies a checkpoint's content: the weights' hash in its manifest."""
-    manifest: dict[str, Any] = json.loads((checkpoint / checkpoints.MANIFEST).read_text())
+    """Returns the identity of a checkpoint's content: its name and the hashes of its model's files."""
+    manifest = read_json(checkpoint / checkpoints.MANIFEST)
     weights = [entry["sha256"] for name, entry in sorted(manifest.items()) if name.startswith("model/")]
     return f"{checkpoint.name} {''.join(digest[:8] for digest in weights)}"
 

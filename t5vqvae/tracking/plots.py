@@ -1,6 +1,6 @@
-"""Codebook usage as a small picture: frequency of each code against its rank, both logarithmic, one line a codebook.
+"""A plot of codebook usage: frequency of each code against its rank, both logarithmic, one line per codebook.
 
-SVG by hand, a few kilobytes: a page with Plotly inside weighs 5 MB, and a search has thousands of trials.
+The SVG is written by hand and has a few kilobytes: a Plotly page has 5 MB, and a search has thousands of trials.
 
 Letters: K entries of a codebook.
 """
@@ -19,7 +19,7 @@ def usage_svg(code_counts: Sequence[Sequence[int]]) -> str:
     """Returns the plot as SVG text.
 
     Args:
-        code_counts: How often each code was used, one list a codebook; codes never used are said in the caption.
+        code_counts: How often each code was used, one list per codebook. The legend gives the number of codes used.
     """
     ranked = [sorted((count for count in counts_K if count > 0), reverse=True) for counts_K in code_counts]
     longest, highest = max((len(r) for r in ranked), default=1), max((r[0] for r in ranked if r), default=1)
@@ -33,7 +33,7 @@ def usage_svg(code_counts: Sequence[Sequence[int]]) -> str:
 
 
 def effective_codes(counts: Sequence[int]) -> float:
-    """Returns the perplexity of codes: exp of the entropy of their frequencies; 0 when none was used."""
+    """Returns the perplexity of the codes, exp of the entropy of their frequencies; 0 when no code was used."""
     total = sum(counts)
     return math.exp(-sum(c / total * math.log(c / total) for c in counts if c)) if total else 0.0
 

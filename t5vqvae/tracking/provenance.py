@@ -1,4 +1,4 @@
-"""Where a run came from: who started it, at which commit."""
+"""The origin of a run: the user who started it and the commit of the code."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 
 def tags() -> dict[str, str]:
-    """Returns MLflow's tags for user and commit, and `git_dirty`; of what is not known, none."""
-    return git_tags() | user_tags()
+    """Returns MLflow's tags for user and commit, and `git_dirty`; unknown ones are left out."""
+    return _git_tags() | _user_tags()
 
 
-def user_tags() -> dict[str, str]:
-    """Returns the user as MLflow shows it."""
+def _user_tags() -> dict[str, str]:
+    """Returns the tag from which MLflow shows the user; empty when the user has no name."""
     try:
         return {"mlflow.user": getpass.getuser()}
     except (KeyError, OSError):
@@ -22,8 +22,8 @@ def user_tags() -> dict[str, str]:
 
 
 @cache
-def git_tags() -> dict[str, str]:
-    """Returns the commit this code was checked out at, and whether it has changed since; empty outside a repository."""
+def _git_tags() -> dict[str, str]:
+    """Returns tags for the commit of this code and for uncommitted changes; empty outside a repository."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         commit, changes = (

@@ -1,6 +1,7 @@
-"""The MLflow model: text in, reconstruction and codes out. MLflow copies this file into the model and runs it there.
+"""The MLflow model: takes texts, returns reconstructions and codes. MLflow copies this file into the model and runs it.
 
-Models from code: the artifact holds this source, the package's source and safetensors, and no pickle. To try it:
+This is a "model from code": the artifact holds this source, the package's source and safetensors, and no pickle. To
+try it:
 
 ```python
 model = mlflow.pyfunc.load_model("models:/t5vqvae@champion")
@@ -11,18 +12,17 @@ model.predict(pandas.DataFrame({"text": ["x + y"]}), params={"max_new_tokens": 3
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from mlflow.models import set_model
-from mlflow.pyfunc.model import PythonModel
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 
-class PyfuncModel(PythonModel):
+class _PyfuncModel(PythonModel):
     """Reconstructs texts through their codes."""
 
-    def load_context(self, context: Any) -> None:
-        """Loads weights and tokenizer; on the GPU when there is one."""
+    def load_context(self, context: PythonModelContext) -> None:
+        """Loads weights and tokenizer, onto the GPU when there is one."""
         import torch
 
         from t5vqvae.models.contract import load_model
@@ -30,15 +30,17 @@ class PyfuncModel(PythonModel):
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = load_model(Path(context.artifacts["model"])).to(device).eval()
 
-    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Returns a frame of `reconstruction` and `codes`, one row a text.
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, int] | None = None
+    ) -> pd.DataFrame:
+        """Returns a frame with the columns `reconstruction` and `codes`, one row per text.
+
+        `codes` is a list of positions, each with one code per codebook; None for a model without codes.
 
         Args:
             context: Unused.
             model_input: A frame with a column `text`.
-            params: `max_new_tokens` of a reconstruction, and `batch_size`.
-
-        `codes` is a list of positions, each a list of one code a codebook; None where the model has no codes.
+            params: `max_new_tokens` of a reconstruction (default 64), and `batch_size` (default 64).
         """
         from t5vqvae.models.contract import reconstruct
 
@@ -52,4 +54,4 @@ class PyfuncModel(PythonModel):
         return pd.DataFrame(rows, columns=["reconstruction", "codes"], index=model_input.index)
 
 
-set_model(PyfuncModel())
+set_model(_PyfuncModel())

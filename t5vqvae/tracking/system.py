@@ -1,6 +1,6 @@
-"""System metrics, under MLflow's own names so that its UI shows them on their tab.
+"""System metrics under MLflow's own names, so that its UI shows them on their own tab.
 
-Read once a milestone and sent in its request; MLflow's own monitor would send its own every ten seconds.
+They are read once per milestone and sent in its request; MLflow's own monitor would send a request every ten seconds.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ MEGA = 1e6
 
 
 class SystemMetrics:
-    """Reads this process and its machine; percentages are means since the previous reading."""
+    """Measures the load of this process and its machine; CPU percentages are means since the last reading."""
 
     def __init__(self) -> None:
         import psutil
@@ -21,7 +21,7 @@ class SystemMetrics:
         self.read()
 
     def read(self) -> dict[str, float]:
-        """Returns `system/...` in percent of all cores, of one core (process) and in MB; never raises."""
+        """Returns `system/...` in MB, in percent of all cores and (process) in percent of one core; never raises."""
         try:
             return self._cpu() | self._gpu()
         except Exception:
@@ -38,7 +38,7 @@ class SystemMetrics:
         }
 
     def _gpu(self) -> dict[str, float]:
-        """Returns the used GPU's metrics when this process has one in use; never starts CUDA by asking."""
+        """Returns the metrics of the GPU that this process uses, if any; never initializes CUDA."""
         torch = sys.modules.get("torch")
         if torch is None or not torch.cuda.is_initialized():
             return {}
@@ -50,6 +50,6 @@ class SystemMetrics:
         }
         try:
             metrics[f"system/gpu_{index}_utilization_percentage"] = float(torch.cuda.utilization(index))
-        except Exception:  # needs NVIDIA's management library, which torch does not bring
+        except Exception:  # it needs NVIDIA's management library, which torch does not include
             return metrics
         return metrics

@@ -1,6 +1,6 @@
-"""The tracker: opens and closes the runs of a study in MLflow, each looked up by its key or created.
+"""The tracker: opens and closes the runs of a study in MLflow; a run is found by its key or created.
 
-A small picklable handle that travels to whichever process trains; see the package for how logging works.
+It is a small picklable handle, because it travels to the process that trains. The package describes how logging works.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from t5vqvae.tracking.server.runs import MLFLOW_STATUS, Destination, Kind, Openi
 
 
 class Tracker:
-    """Knows where a study is tracked.
+    """Opens and closes the MLflow runs of one study.
 
     Args:
-        uri: Any MLFLOW_TRACKING_URI but a folder; a relative SQLite file is resolved at once.
+        uri: Any MLFLOW_TRACKING_URI except a folder; a relative SQLite file is resolved at once.
         experiment: The study; its experiment is created when missing.
-        artifacts: Where a new experiment's artifacts go; None: beside SQLite's file, the server's choice elsewhere.
+        artifacts: Where a new experiment's artifacts go; None: next to the database file with SQLite, else the
+            server's default.
 
     Raises:
         TrackingError: If the URI is a folder.
@@ -38,7 +39,8 @@ class Tracker:
 
     def __init__(self, uri: str, experiment: str, artifacts: str | None = None) -> None:
         self.destination = Destination(resolve(uri), experiment, artifacts)
-        self._provenance = provenance.tags()  # here, since a job's unpacked copy is no repository
+        # Read here, because the trials of a Ray job run in an unpacked copy of the code, which is no repository.
+        self._provenance = provenance.tags()
 
     @property
     def uri(self) -> str:
@@ -51,33 +53,32 @@ class Tracker:
         return self.destination.experiment
 
     def check(self, timeout: float = 5) -> None:
-        """Asks the server for an answer.
+        """Checks that the server answers within `timeout` seconds.
 
         Raises:
-            TrackingError: In one line, if it cannot be reached within `timeout` seconds.
+            TrackingError: In one line, if it does not.
         """
         probe(self.uri, timeout)
 
-    def open_study(self, params: Mapping[str, Any], tags: Mapping[str, Any]) -> str:
-        """Returns the MLflow id of the study's run; creates schema, experiment and run when missing.
+    def open_study(self, params: Mapping[str, object], tags: Mapping[str, object]) -> str:
+        """Opens the study's run, and returns its MLflow id; creates schema, experiment and run when missing.
 
-        The tag `t5vqvae.study` names the study where the experiment has another name.
-
-        Call it before trials fan out: they would race to create the schema.
+        Call it before the trials start: they would race to create the schema. The tag `t5vqvae.study` gives the study's
+        name when the experiment has another name.
 
         Raises:
             TrackingError: If the server cannot be reached.
         """
-        study = tags.get("t5vqvae.study", self.experiment)
+        study = str(tags.get("t5vqvae.study", self.experiment))
         return self._open(self._opening("study", study, study, None, params, tags))
 
     def open_trial(
-        self, parent_id: str | None, key: str, name: str, params: Mapping[str, Any], tags: Mapping[str, Any]
+        self, parent_id: str | None, key: str, name: str, params: Mapping[str, object], tags: Mapping[str, object]
     ) -> str:
-        """Returns the MLflow id of the trial called `key`, set running.
+        """Opens the run of a trial, sets it to running, and returns its MLflow id.
 
         Raises:
-            TrackingError: If the server cannot be reached; `open_logger` does not mind.
+            TrackingError: If the server cannot be reached. Use `open_logger` to wait for the server in the background.
         """
         return self._open(self._opening("trial", key, name, parent_id, params, tags))
 
@@ -86,21 +87,21 @@ class Tracker:
         parent_id: str | None,
         key: str,
         name: str,
-        params: Mapping[str, Any],
-        tags: Mapping[str, Any],
+        params: Mapping[str, object],
+        tags: Mapping[str, object],
         spool: Path,
         wait: float = 0.0,
     ) -> RunLogger:
         """Opens a trial's run in the background and returns its logger; never raises for an absent server.
 
         Args:
-            parent_id: MLflow's id of the study's run; None: a run of its own.
-            key: Names the trial for good.
-            name: What the UI shows.
+            parent_id: MLflow's id of the study's run; None: the run has no parent.
+            key: The trial's permanent name.
+            name: The name in the UI.
             params: Flat settings.
             tags: Further tags.
-            spool: The trial's folder for what is not sent yet.
-            wait: Seconds to wait for the run's id; in a new process the import of MLflow alone takes some.
+            spool: The trial's folder for unsent entries.
+            wait: Seconds to wait for the run's id; in a new process the import of MLflow alone takes some seconds.
         """
         opening = self._opening("trial", key, name, parent_id, params, tags)
         logger = RunLogger(self.destination, spool, _header(opening))
@@ -110,31 +111,31 @@ class Tracker:
         return logger
 
     def logger(self, mlflow_id: str, spool: Path) -> RunLogger:
-        """Returns a logger of a run that is open already."""
+        """Returns a logger for a run that is open already."""
         return RunLogger(self.destination, spool, {"kind": "run", "mlflow_id": mlflow_id})
 
     def close(
         self,
         mlflow_id: str | None,
         status: str,
-        tags: Mapping[str, Any] | None = None,
+        tags: Mapping[str, object] | None = None,
         metrics: Mapping[str, float] | None = None,
         *,
         key: str | None = None,
         spool: Path | None = None,
     ) -> bool:
-        """Ends a run; again and from any process, if need be.
+        """Ends a run; it may be called repeatedly and from any process.
 
         Args:
-            mlflow_id: The run; None: the trial called `key`.
+            mlflow_id: MLflow's id of the run; None: the run of the trial `key`.
             status: `completed`, `pruned`, `interrupted`, `failed` or `diverged`.
             tags: Last tags.
-            metrics: Last metrics, as the best value of a study.
-            key: The trial's key, where its run may not exist yet.
-            spool: The trial's spool; with it, an absent server is no error: what cannot be sent waits there.
+            metrics: Last metrics, such as the best value of a study.
+            key: The trial's key, for a run that may not exist yet.
+            spool: The trial's spool. With it an absent server is no error: unsent entries wait in the spool.
 
         Returns:
-            Whether the server knows.
+            Whether the server has received everything.
 
         Raises:
             TrackingError: If the status is unknown; without `spool`, also if the server cannot be reached.
@@ -142,7 +143,7 @@ class Tracker:
         if status not in MLFLOW_STATUS:
             raise TrackingError(f"status={status!r} must be one of {', '.join(MLFLOW_STATUS)}")
         if mlflow_id is None and key is None:
-            raise TrackingError("a run is closed by its MLflow id or by its key; both are None")
+            raise TrackingError("both mlflow_id and key are None; pass one of them to close a run")
         header: Entry = {"kind": "run", "mlflow_id": mlflow_id, "key": key}
         finite, others = split_finite(metrics or {})
         all_tags = {**(tags or {}), **{f"not_finite/{name}": value for name, value in others.items()}}
@@ -155,7 +156,7 @@ class Tracker:
         return logger.close(timeout=5)
 
     def find_trial(self, key: str) -> str | None:
-        """Returns the MLflow id of the trial called `key`, or None.
+        """Returns the MLflow id of the trial `key`, or None.
 
         Raises:
             TrackingError: If the server cannot be reached.
@@ -174,39 +175,43 @@ class Tracker:
             return children(self.destination, parent_id)
 
     def running(self, parent_id: str) -> dict[str, str]:
-        """Returns `{key: MLflow id}` of the study's trials that MLflow calls RUNNING."""
+        """Returns `{key: MLflow id}` of the study's trials with MLflow's status RUNNING.
+
+        Raises:
+            TrackingError: If the server cannot be reached.
+        """
         with translated(self.uri):
             return children(self.destination, parent_id, "RUNNING")
 
     def replay(self, directory: Path) -> int:
-        """Sends what dead processes and absent servers left under `directory`.
+        """Sends the journals under `directory` that dead processes or absent servers left.
 
         Args:
             directory: A spool, a run's folder with a `spool`, or a folder of such folders.
 
         Returns:
-            Number of journals still unsent: the server is away, or their writers live.
+            Number of journals still unsent, because the server is unreachable or their writers are alive.
         """
         return replay(self.destination, directory)
 
     def log_model(self, mlflow_id: str, checkpoint: Path) -> str:
-        """Logs a checkpoint as an MLflow model of a run, once; returns its URI `models:/...`.
+        """Logs a checkpoint as an MLflow model of a run, only once; returns its URI `models:/...`.
 
         Raises:
             TrackingError: If the server cannot be reached.
         """
-        from t5vqvae.tracking.mlflow_model import log_model  # needs the model's code, which a driver never loads
+        from t5vqvae.tracking.mlflow_model import log_model  # here, because it loads PyTorch
 
         with translated(self.uri):
             return log_model(self.destination, mlflow_id, checkpoint)
 
     def add_final(self, mlflow_id: str, metrics: Mapping[str, float], model_uri: str | None = None) -> None:
-        """Adds metrics that a run, whatever its status, has got after its end, such as those of the test split.
+        """Adds metrics to a run after its end, such as those of the test split; the run keeps its status.
 
         Args:
-            mlflow_id: The run.
-            metrics: Finite values; one the run already ends with is not added again.
-            model_uri: The logged model they belong to.
+            mlflow_id: MLflow's id of the run.
+            metrics: Finite values. A value that is already the metric's last one is not added again.
+            model_uri: The logged model that the metrics belong to.
 
         Raises:
             TrackingError: If the server cannot be reached.
@@ -217,7 +222,7 @@ class Tracker:
         self._send([header, {"kind": "final", "metrics": finite, "time": now(), "model_id": model_id}])
 
     def find_result(self, run_id: str) -> StoredResult | None:
-        """Returns how a run of this run id ended, whichever study it was part of; None if none has.
+        """Returns the result of a finished run with this run id, from any study; None without one.
 
         Raises:
             TrackingError: If the server cannot be reached.
@@ -235,11 +240,11 @@ class Tracker:
             return stored_spec(self.destination, mlflow_id)
 
     def registry(self, name: str) -> Registry:
-        """Returns the registered model called `name`."""
+        """Returns the registered model `name`."""
         return Registry(self.destination, name)
 
     def url(self, mlflow_id: str) -> str | None:
-        """Returns where a browser shows the run; None when no server does."""
+        """Returns the address of the run's page in MLflow's UI; None without an HTTP server."""
         experiment_id = self.destination.experiment_id
         if not self.uri.startswith("http") or experiment_id is None:
             return None
@@ -251,8 +256,8 @@ class Tracker:
         key: str,
         name: str,
         parent_id: str | None,
-        params: Mapping[str, Any],
-        tags: Mapping[str, Any],
+        params: Mapping[str, object],
+        tags: Mapping[str, object],
     ) -> Opening:
         merged = {name: str(value) for name, value in {**self._provenance, **tags}.items() if value is not None}
         return Opening(kind, key, name, parent_id, {name: str(value) for name, value in params.items()}, merged)

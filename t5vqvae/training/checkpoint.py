@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from t5vqvae.errors import CheckpointError
 from t5vqvae.files import file_sha256, flush
@@ -22,12 +22,33 @@ MANIFEST = "manifest.json"
 PREFIX = "step-"
 
 
+class StoredMilestone(TypedDict):
+    """A milestone as `milestone.json` stores it; see `t5vqvae.training.trainer.Milestone` for the fields.
+
+    `run_id` and `data_fingerprint` identify the run; see `RunSpec.run_id`. A simulated trainer may leave them out.
+    """
+
+    step: int
+    status: str
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    samples: list[dict[str, Any]]
+    code_counts: NotRequired[list[list[int]]]
+    run_id: NotRequired[str]
+    data_fingerprint: NotRequired[str]
+
+
+def no_milestone() -> StoredMilestone:
+    """Returns the milestone before the first step."""
+    return {"step": 0, "status": "running", "metrics": {}, "tags": {}, "samples": []}
+
+
 def path_of(directory: Path, step: int) -> Path:
     """Returns the folder of a step's checkpoint."""
     return directory / f"{PREFIX}{step:08d}"
 
 
-def write(path: Path, spec: RunSpec, milestone: Mapping[str, object], fill: Callable[[Path], None]) -> Path:
+def write(path: Path, spec: RunSpec, milestone: StoredMilestone, fill: Callable[[Path], None]) -> Path:
     """Writes a checkpoint atomically and returns its folder.
 
     Args:
@@ -108,8 +129,8 @@ def refuse_other_spec(path: Path, spec: RunSpec) -> None:
     raise CheckpointError(f"checkpoint {path} belongs to another spec: {changed}; use another folder or the same spec")
 
 
-def read_milestone(path: Path) -> dict[str, Any]:
-    """Returns `step`, `status`, `metrics`, `tags`, `samples`, `code_counts`, `run_id` and `data_fingerprint`."""
+def read_milestone(path: Path) -> StoredMilestone:
+    """Returns the milestone of a checkpoint."""
     return json.loads((path / "milestone.json").read_text())
 
 

@@ -24,7 +24,7 @@ from t5vqvae.data import BatchPlan, PreparedData, prepare
 from t5vqvae.evaluation.evaluate import Evaluation, Reconstruction, evaluate
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.spec.run import RunSpec
-from t5vqvae.training import diagnostics
+from t5vqvae.training import checkpoint, diagnostics
 from t5vqvae.training.codebook_start import start_codebook
 from t5vqvae.training.compile import compile_blocks, eagerly
 from t5vqvae.training.device import autocast, choose_device, resolve_precision
@@ -167,7 +167,7 @@ class Trainer:
         tags = diagnostics.find(state.history, status, state.step)
         samples = evaluation.samples if evaluation else []
         counts = evaluation.code_counts if evaluation else []
-        stored = {
+        stored: checkpoint.StoredMilestone = {
             "step": state.step,
             "status": status,
             "metrics": metrics,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,7 @@ class TrainingState:
         step: Optimizer steps done.
         num_tokens: Target tokens trained on, over all workers.
         history: Metrics of all milestones so far.
-        milestone: The content of `milestone.json`; see `checkpoint.read_milestone`.
+        milestone: The content of `milestone.json`.
     """
 
     spec: RunSpec
@@ -39,7 +39,7 @@ class TrainingState:
     step: int = 0
     num_tokens: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
-    milestone: Mapping[str, object] = field(default_factory=dict)
+    milestone: checkpoint.StoredMilestone = field(default_factory=checkpoint.no_milestone)
 
     def save(self, directory: Path) -> Path:
         """Writes a checkpoint of this moment into `directory` and returns its folder.

@@ -135,7 +135,7 @@ def _work(plan: TrialPlan, driver: Connection) -> None:
     while (asked := driver.recv()) is not None:
         reports = follow(plan.run(*asked))
         for report in reports:
-            driver.send(report)
+            driver.send(report.flat())
             if not driver.recv():
                 break
         reports.close()

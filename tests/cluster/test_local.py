@@ -1,4 +1,4 @@
-"""The embedded Ray head and MLflow server, for real: once up, reused, on the loopback interface, and gone."""
+"""The embedded Ray head and MLflow server start once, stay on the loopback interface, and stop completely."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLIENT = {key: value for key, value in os.environ.items() if not key.startswith(
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory):
-    """Both services, on ports that nobody else uses, with their state in a deep folder."""
+    """Both services, on free ports, with their state in a folder with a long path."""
     folder = tmp_path_factory.mktemp("a-folder-too-deep-for-the-sockets-of-ray") / "var"
     ports = [str(service.pick_port(None)), str(service.pick_port(None))]
     try:
@@ -33,7 +33,7 @@ def state(tmp_path_factory: pytest.TempPathFactory):
 
 
 def submit(state: Path, *command: str, cwd: Path) -> str:
-    """Submits a job bare, from a foreign directory, and returns what it printed."""
+    """Submits a job without further settings from another directory, and returns its output."""
     url = service.running(state, "ray")["url"]
     ray = str(Path(sys.executable).parent / "ray")
     done = subprocess.run(
@@ -49,7 +49,7 @@ def test_both_answer_and_a_second_start_finds_them(state: Path) -> None:
     before = [service.read_record(state, name)["pid"] for name in local.NAMES]
     assert local.main(["start", "--state", str(state)]) == 0
     assert [service.read_record(state, name)["pid"] for name in local.NAMES] == before
-    assert local.tell(state) == 0
+    assert local.print_status(state) == 0
     assert (state / "mlflow.db").is_file()
 
 
@@ -65,8 +65,10 @@ def test_nothing_listens_beyond_the_loopback_interface(state: Path) -> None:
 @pytest.mark.ray
 def test_a_bare_job_runs_in_the_project_with_this_interpreter_and_state(state: Path, tmp_path: Path) -> None:
     script = "import os, sys; print('job', os.getcwd(), sys.prefix, os.environ['MLFLOW_TRACKING_URI'])"
-    told = next(line for line in submit(state, "python", "-c", script, cwd=tmp_path).splitlines() if line[:4] == "job ")
-    assert told.split()[1:] == [str(ROOT), sys.prefix, service.running(state, "mlflow")["url"]]
+    printed = next(
+        line for line in submit(state, "python", "-c", script, cwd=tmp_path).splitlines() if line[:4] == "job "
+    )
+    assert printed.split()[1:] == [str(ROOT), sys.prefix, service.running(state, "mlflow")["url"]]
     script = "from tune.records.study_paths import state_dir; print('state', state_dir())"
     assert f"state {state_dir(state)}\n" in submit(state, "python", "-c", script, cwd=tmp_path)
 
@@ -94,7 +96,7 @@ def test_stop_leaves_no_process_and_no_port(state: Path) -> None:
     assert [process for process in family if process.is_running()] == []
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
-    assert local.tell(state) == 1
+    assert local.print_status(state) == 1
 
 
 def test_ray_gets_a_folder_short_enough_for_its_sockets(tmp_path: Path) -> None:
@@ -105,7 +107,7 @@ def test_ray_gets_a_folder_short_enough_for_its_sockets(tmp_path: Path) -> None:
     local.ray_folder(deep / "er").rmdir()
 
 
-def test_words_after_the_dashes_belong_to_the_search() -> None:
+def test_words_after_the_dashes_are_passed_to_the_search() -> None:
     assert local.parse(["search", "--", "quickstart", "a.b=1", "--trials", "4"]).words == [
         "quickstart", "a.b=1", "--trials", "4",
     ]  # fmt: skip

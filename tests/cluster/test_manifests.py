@@ -1,4 +1,4 @@
-"""The manifests of real clusters, held against the schemas of what reads them."""
+"""The manifests of real clusters match the schemas of the programs that read them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def documents(path: Path) -> list[dict[str, Any]]:
 
 
 def strict(schema: Any) -> Any:
-    """Returns the schema with unknown fields forbidden wherever it names the known ones."""
+    """Returns the schema with unknown fields forbidden wherever it lists the known ones."""
     if isinstance(schema, list):
         return [strict(part) for part in schema]
     if not isinstance(schema, dict):
@@ -41,9 +41,9 @@ def strict(schema: Any) -> Any:
 
 @pytest.fixture(scope="module", params=sorted(KUBERAY))
 def kuberay(request) -> tuple[dict[str, Any], jsonschema.Draft7Validator]:
-    """A manifest of KubeRay and the strict validator of its kind."""
+    """Returns a KubeRay manifest and the strict validator of its kind."""
     if not DEFINITIONS.is_dir():
-        pytest.skip(f"{DEFINITIONS} is missing: KubeRay's custom resource definitions are read from there")
+        pytest.skip(f"{DEFINITIONS} is missing; it holds KubeRay's custom resource definitions")
     [definition] = documents(DEFINITIONS / KUBERAY[request.param])
     [version] = [v for v in definition["spec"]["versions"] if v["name"] == "v1"]
     schema = strict(version["schema"]["openAPIV3Schema"])
@@ -150,7 +150,7 @@ def test_the_studies_that_manifests_name_exist() -> None:
     assert [study for study in sorted(studies) if not (ROOT / study).is_file()] == []
 
 
-def test_the_dockerfile_copies_what_exists_and_is_let_through() -> None:
+def test_the_dockerfile_copies_files_that_exist_and_are_not_ignored() -> None:
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copies = [
         line.split()[2:-1] for line in (CLUSTER / "Dockerfile").read_text().splitlines() if line.startswith("COPY")

@@ -1,4 +1,4 @@
-"""A background service: found again, ended by process id, and never mistaken for another process."""
+"""A background service is found by its record, ended by process id, and not mistaken for another process."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def web_service(state: Path) -> Service:
 
 @pytest.fixture
 def web(tmp_path: Path):
-    """A running service with a child in a session of its own."""
+    """A running service with a child in a separate session."""
     web_service(tmp_path).start()
     try:
-        service.wait(tmp_path, ["web"], timeout=30, say=lambda line: None)
+        service.wait(tmp_path, ["web"], timeout=30, show=lambda line: None)
         yield tmp_path
     finally:
         service.stop(tmp_path, "web")
 
 
 def children_of(state: Path) -> list[psutil.Process]:
-    """One in a session of its own with the service's mark, and one in its session without."""
+    """Returns two children: one in a separate session with the mark, and one in the service's session without it."""
     return [psutil.Process(int(word)) for word in service.log_path(state, "web").read_text().split()[:2]]
 
 
@@ -68,35 +68,35 @@ def test_orphans_of_a_killed_service_are_found_by_their_mark(web: Path) -> None:
 
 
 def test_a_reused_process_id_is_left_alone(tmp_path: Path) -> None:
-    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
-        started = psutil.Process(stranger.pid).create_time() - 3600
-        record = {"pid": stranger.pid, "started": started, "mark": "nobody's", "health_url": "", "facts": {}}
+        started = psutil.Process(other.pid).create_time() - 3600
+        record = {"pid": other.pid, "started": started, "mark": "nobody's", "health_url": "", "facts": {}}
         path = service.record_path(tmp_path, "web")
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(record))
         assert service.running(tmp_path, "web") is None
         assert service.stop(tmp_path, "web") == 0
-        assert stranger.poll() is None
+        assert other.poll() is None
         assert not path.exists()
     finally:
-        stranger.kill()
-        stranger.wait()
+        other.kill()
+        other.wait()
 
 
-def test_a_service_that_ends_is_reported_with_its_last_words(tmp_path: Path) -> None:
+def test_a_service_that_ends_is_reported_with_its_last_output(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "raise SystemExit('the disk is full')"]
     Service("web", tmp_path, command, "http://127.0.0.1:9/", {}).start()
-    with pytest.raises(ServiceError, match=r"(?s)web ended while it started.*the disk is full"):
-        service.wait(tmp_path, ["web"], timeout=30, say=lambda line: None)
+    with pytest.raises(ServiceError, match=r"(?s)web ended during its start.*the disk is full"):
+        service.wait(tmp_path, ["web"], timeout=30, show=lambda line: None)
     service.stop(tmp_path, "web")
 
 
 def test_a_taken_port_is_refused_or_replaced() -> None:
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        holder.listen()
-        taken = holder.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        taken = listener.getsockname()[1]
         assert service.pick_port(taken) != taken
         with pytest.raises(ServiceError, match=f"port {taken} is taken"):
             service.pick_port(taken, required=True)

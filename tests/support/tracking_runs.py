@@ -1,4 +1,4 @@
-"""What the tests of tracking share: a trial, its run in the store, and a server that is not there."""
+"""Shared by the tests of tracking: a trial, its run in the store, and the address of an absent server."""
 
 from __future__ import annotations
 

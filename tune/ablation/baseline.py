@@ -18,7 +18,7 @@ def base_of(spec: AblationSpec, paths: StudyPaths, tracker: Any) -> RunSpec:
     """Returns the baseline's run spec, looked up where it is a study's best trial or the champion."""
     baseline = spec.baseline
     if baseline.champion is not None:
-        holder = tracker.registry(baseline.champion).holder("champion")
+        holder = tracker.registry(baseline.champion).by_alias("champion")
         if holder is None:
             raise SettingError(f"baseline.champion={baseline.champion}: no such registered model has a champion")
         return spec.resolve_base(RunSpec.parse(tracker.stored_spec(holder.mlflow_id)))

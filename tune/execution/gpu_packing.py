@@ -15,7 +15,7 @@ from t5vqvae.runs.attempt import OUT_OF_MEMORY, Attempt
 from tune.execution.asha import RunToCompletion
 from tune.execution.gpu_memory import FILE, MemorySeen, first_attempt, limited, seen_also
 from tune.execution.searcher import TrialSearcher
-from tune.execution.trial import ATTEMPT, Report, TrialConfig, TrialPlan
+from tune.execution.trial import ATTEMPT, TrialConfig, TrialPlan, TuneResult
 from tune.sampling.source import Source
 
 ROUNDING = 1e-3
@@ -49,13 +49,13 @@ class GPUPackingSearcher(TrialSearcher):
         taken = sum(other[ATTEMPT].gpus for other in self.live.values()) + attempt.gpus
         return not self.live or taken * self.plan.workers <= self.total + ROUNDING
 
-    def next_attempt(self, trial_id: str, config: TrialConfig, result: Report, error: bool) -> TrialConfig | None:
+    def next_attempt(self, trial_id: str, config: TrialConfig, result: TuneResult, error: bool) -> TrialConfig | None:
         self._note(config, result)
         if not error and result.get("status") == OUT_OF_MEMORY:
             return self.prepared(config)
         return super().next_attempt(trial_id, config, result, error)
 
-    def on_trial_result(self, trial_id: str, result: Report) -> None:
+    def on_trial_result(self, trial_id: str, result: TuneResult) -> None:
         self._note(self.live[trial_id], result)
         if result.get("status") != OUT_OF_MEMORY:
             super().on_trial_result(trial_id, result)
@@ -69,7 +69,7 @@ class GPUPackingSearcher(TrialSearcher):
         attempt = Attempt(gpus, later.microbatches, None, later.tried)
         return limited(attempt, self.seen) if self.plan.packed else attempt
 
-    def _note(self, config: TrialConfig, result: Report) -> None:
+    def _note(self, config: TrialConfig, result: TuneResult) -> None:
         """Takes a report's memory into account, and keeps it for the next start; not of a batch cut to fill a GPU."""
         if not self.plan.packed or config[ATTEMPT].microbatches is not None:
             return

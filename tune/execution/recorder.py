@@ -16,7 +16,7 @@ import ray.tune
 from t5vqvae.runs.attempt import OUT_OF_MEMORY
 from tune.execution.background import BackgroundQueue
 from tune.execution.retention import Retention, clean
-from tune.execution.trial import Report, TrialPlan, release
+from tune.execution.trial import TrialPlan, TuneResult, release
 from tune.monitor.board import Board, Row
 from tune.records.record import TrialRecord
 from tune.spec.study_spec import StudySpec
@@ -68,7 +68,7 @@ class TrialRecorder(ray.tune.Callback):
         self._show(number, "running", self._known(trial))
 
     def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: Report, **info: object
+        self, iteration: int, trials: list[Trial], trial: Trial, result: TuneResult, **info: object
     ) -> None:
         number = trial.config["number"]
         if number in self.records:

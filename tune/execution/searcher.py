@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 
 from tune.execution.asha import RunToCompletion
 from tune.execution.recorder import metrics_of
-from tune.execution.trial import Report, TrialConfig
+from tune.execution.trial import TrialConfig, TuneResult
 from tune.sampling.source import WAIT, NextTrial, Source
 
 
@@ -48,7 +48,7 @@ class TrialSearcher(Searcher):
         """Returns whether a trial may start now; None: a trial that the source has not given yet."""
         return True
 
-    def next_attempt(self, trial_id: str, config: TrialConfig, result: Report, error: bool) -> TrialConfig | None:
+    def next_attempt(self, trial_id: str, config: TrialConfig, result: TuneResult, error: bool) -> TrialConfig | None:
         """Returns the config to retry a trial with that Ray reports as ended; None: it has ended."""
         return self.prepared(config) if error and trial_id in self.scheduler.never_started else None
 
@@ -67,12 +67,12 @@ class TrialSearcher(Searcher):
         self.live[trial_id] = self._pending.popleft()
         return self.live[trial_id]
 
-    def on_trial_result(self, trial_id: str, result: Report) -> None:
+    def on_trial_result(self, trial_id: str, result: TuneResult) -> None:
         metrics = metrics_of(result)
         if "progress/step" in metrics and result.get("status") != "failed":
             self.source.report(self.live[trial_id]["number"], metrics)
 
-    def on_trial_complete(self, trial_id: str, result: Report | None = None, error: bool = False) -> None:
+    def on_trial_complete(self, trial_id: str, result: TuneResult | None = None, error: bool = False) -> None:
         config = self.live.pop(trial_id)
         following = self.next_attempt(trial_id, config, result or {}, error)
         if following is not None:
@@ -92,7 +92,7 @@ def _config(trial: NextTrial) -> TrialConfig:
     return config if trial.tags is None else {**config, "tags": dict(trial.tags)}
 
 
-def _last_status(result: Report | None, error: bool) -> str:
+def _last_status(result: TuneResult | None, error: bool) -> str:
     """Returns how a trial ended; Ray stops a trial whose last report says `running`: it was pruned."""
     status = "failed" if error or result is None else str(result.get("status", "failed"))
     return "pruned" if status == "running" else status

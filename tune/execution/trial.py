@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import ray.tune
 
 from t5vqvae.runs.attempt import UNFIT, Attempt, attempted, hopeless
-from t5vqvae.runs.follow import failure
+from t5vqvae.runs.follow import Report, failure
 from t5vqvae.runs.tracked_run import TRAINER, TrackedRun, load_trainer
 from t5vqvae.spec.run import RunSpec
 from tune.records.study_paths import StudyPaths, trial_key
@@ -32,8 +32,8 @@ from tune.spec.study_spec import StudySpec
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
 
-Report = dict[str, Any]
-"""A report of `follow`: metrics by their keys, with status, tags, run ids, checkpoint and seconds."""
+TuneResult = dict[str, Any]
+"""A report as Ray Tune receives it: `Report.flat()`, and what Tune adds."""
 
 TrialConfig = dict[str, Any]
 """The config of a trial in Ray Tune: `number`, `overrides`, `plan`, and at times `tags` and `attempt`."""
@@ -157,7 +157,7 @@ class ProcessTrial(ray.tune.Trainable):
     """A trial in its actor's own process; `step` trains to the next milestone. Actors are reused."""
 
     _reports: Generator[Report] | None = None
-    _last: Report
+    _last: Report | None
 
     def setup(self, config: TrialConfig) -> None:
         _import_for_good(config[PLAN].trainer)
@@ -173,7 +173,7 @@ class ProcessTrial(ray.tune.Trainable):
         if self._reports is None:
             return
         self._reports.close()
-        self._reports, self._last = None, {}
+        self._reports = self._last = None
         gc.collect()
         _trim_heap()
         torch = sys.modules.get("torch")
@@ -181,24 +181,24 @@ class ProcessTrial(ray.tune.Trainable):
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
 
-    def step(self) -> Report:
+    def step(self) -> TuneResult:
         assert self._reports is not None, "a trial that has ended takes no step"
         try:
             report = next(self._reports)
-            if report["status"] != "running":
+            if report.status != "running":
                 next(self._reports, None)  # closes the run's log, so that all is sent before Tune receives the end
         except Exception as error:
             if UNFIT in str(error):  # this process can run no other trial: Tune restarts it in a new process
                 raise
             report = failure(self._run.directory, error, self._last)
         self._last = report
-        done = report["status"] != "running"
+        done = report.status != "running"
         if done:  # now, not at the next trial: other processes may wait for this one's memory
             self.cleanup()
-        return {**report, "done": done}
+        return {**report.flat(), "done": done}
 
     def _begin(self, config: TrialConfig) -> None:
-        self._last = {}
+        self._last = None
         self._run = run_of(config)
         reports = attempted(self._run, _attempt_of(config))
         self._reports = _with_threads(config[PLAN].cpus, reports)
@@ -238,7 +238,8 @@ def _ray_train_trial(config: TrialConfig) -> None:
     try:
         fit(run, _attempt_of(config), workers=plan.workers, cpus=plan.cpus)
     except Exception as error:
-        ray.tune.report(failure(run.directory, hopeless(run.spec, error) if ran_out(error) else error))
+        report = failure(run.directory, hopeless(run.spec, error) if ran_out(error) else error)
+        ray.tune.report(report.flat())
 
 
 def release(plan: TrialPlan, wait: float = 0.0) -> None:

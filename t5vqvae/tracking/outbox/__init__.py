@@ -1,1 +1,1 @@
-"""Entries on their way to MLflow: kept on disk, delivered in order, replayed after a kill."""
+"""The outbox: entries for MLflow are kept on disk, delivered in order, and sent again after a kill."""

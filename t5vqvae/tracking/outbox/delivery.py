@@ -1,7 +1,7 @@
-"""Delivery: a run's journal entries become requests, few of them, and sending an entry again changes nothing.
+"""Delivery: turns the journal entries of a run into few requests; sending an entry twice changes nothing.
 
-An entry is a JSON object whose `kind` is `run` (which run the rest belongs to; first in every journal), `log`, `tags`
-or `params` (joined into one request), `artifact`, `data`, `final` or `close`. To add a kind, add the method `_<kind>`.
+An entry is a JSON object. Its `kind` is `run` (the run of all later entries; first in every journal), `log`, `tags` or
+`params` (joined into one request), `artifact`, `data`, `final` or `close`. To add a kind, add the method `_<kind>`.
 """
 
 from __future__ import annotations
@@ -9,23 +9,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from t5vqvae.tracking.outbox.journal import Entry
 from t5vqvae.tracking.server.connection import is_permanent
 from t5vqvae.tracking.server.limits import STEP, against_tokens, as_param, as_tags, clean_name
 from t5vqvae.tracking.server.runs import MLFLOW_STATUS, Destination, Opening, find, open_run
 
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Param, RunTag
+
 JOINED = ("log", "tags", "params")
-MAX_METRICS, MAX_ENTITIES = 1000, 100  # MLflow's limits of metrics, and of parameters and tags, a request
+MAX_METRICS, MAX_ENTITIES = 1000, 100  # MLflow's limits per request: metrics; parameters and tags
 
 
 class NotYetError(Exception):
-    """The run that an entry belongs to does not exist yet; a journal still to be sent will create it."""
+    """The run of an entry does not exist yet; a journal that is still to be sent will create it."""
 
 
 class Delivery:
-    """Sends entries of one run, in order; a failed call may be repeated as a whole."""
+    """Sends the entries of one run in order; a failed call may be repeated as a whole."""
 
     def __init__(self, destination: Destination) -> None:
         self.destination = destination
@@ -34,10 +37,11 @@ class Delivery:
         self._steps: set[int] | None = None
 
     def send(self, entries: Sequence[Entry]) -> None:
-        """Sends entries that `next_group` put together.
+        """Sends a group of entries from `next_group`.
 
         Raises:
-            NotYetError, and whatever MLflow raises; `is_permanent` tells which may be tried again.
+            NotYetError: If the run does not exist yet.
+            Exception: What MLflow raises; a retry may succeed unless `is_permanent` is true for it.
         """
         try:
             if entries[0]["kind"] in JOINED:
@@ -65,7 +69,7 @@ class Delivery:
             self.mlflow_id = run.info.run_id
 
     def _batch(self, entries: Sequence[Entry]) -> None:
-        """Sends metrics, tags and parameters in one request where they fit one."""
+        """Sends metrics, tags and parameters, in one request where they fit into one."""
         from mlflow.entities import Metric, Param, RunTag
 
         steps: list[int] = []
@@ -82,34 +86,34 @@ class Delivery:
                 tags |= as_tags(entry["tags"])
         params, changed = self._split_params(params)
         tags |= changed
-        first = [Param(*item) for item in params.items()], [RunTag(*item) for item in tags.items()]
-        for start in range(0, max(len(metrics[::10]), len(first[0]), len(first[1])), MAX_ENTITIES):
-            batch = (part[start : start + MAX_ENTITIES] for part in first)
-            self._log(metrics[10 * start : 10 * (start + MAX_ENTITIES)], *batch)
+        new_params, new_tags = [Param(*item) for item in params.items()], [RunTag(*item) for item in tags.items()]
+        for start in range(0, max(len(metrics[::10]), len(new_params), len(new_tags)), MAX_ENTITIES):
+            end = start + MAX_ENTITIES  # a request takes ten times as many metrics
+            self._log(metrics[10 * start : 10 * end], new_params[start:end], new_tags[start:end])
         if steps:
             self._known_steps().update(steps)
         if self._params is not None:
             self._params |= params
 
-    def _log(self, metrics: list[Any], params: list[Any], tags: list[Any]) -> None:
+    def _log(self, metrics: list[Metric], params: list[Param], tags: list[RunTag]) -> None:
         self.destination.client.log_batch(self.run_id, metrics=metrics, params=params, tags=tags)
 
     @property
     def run_id(self) -> str:
-        """MLflow's id of the run."""
+        """MLflow's id of the run; raises NotYetError before it is known."""
         if self.mlflow_id is None:
             raise NotYetError("the journal names no run")
         return self.mlflow_id
 
     def _known_steps(self) -> set[int]:
-        """The steps MLflow has of this run; asked for only when this process cannot know."""
+        """Returns the steps that MLflow has of this run; requests them only when this process cannot know them."""
         if self._steps is None:
             history = self.destination.client.get_metric_history(self.run_id, STEP)
             self._steps = {metric.step for metric in history}
         return self._steps
 
     def _split_params(self, params: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-        """Returns parameters to log, and as tags `now.<name>` those that MLflow holds with another value for good."""
+        """Returns the parameters to log, and tags `now.<name>` for those that MLflow has with another value."""
         if self._params is None and params:
             self._params = dict(self.destination.client.get_run(self.run_id).data.params)
         had = self._params or {}
@@ -152,8 +156,8 @@ class Delivery:
         if metrics:
             self._log(metrics, [], [])
 
-    def _final_points(self, entry: Entry) -> list[Any]:
-        """Returns metrics that have no step of training: one point, counted from 0, for each value they ever had."""
+    def _final_points(self, entry: Entry) -> list[Metric]:
+        """Returns the points of metrics without a training step; a point's step counts the metric's earlier values."""
         from mlflow.entities import Metric
 
         metrics = []
@@ -167,7 +171,7 @@ class Delivery:
 
 
 def points(entry: Entry) -> list[tuple[str, float, int]]:
-    """Returns name, value and step of every point of a `log` entry: against steps, and against tokens seen."""
+    """Returns the name, value and step of each point of a `log` entry, against steps and against tokens seen."""
     metrics = {**entry["metrics"], STEP: float(entry["step"])}
     series = [(name, value, entry["step"]) for name, value in metrics.items()]
     if entry["tokens"] is not None:
@@ -176,7 +180,7 @@ def points(entry: Entry) -> list[tuple[str, float, int]]:
 
 
 def next_group(entries: Sequence[Entry]) -> Sequence[Entry]:
-    """Returns the first entries that fit one request: several of what can be joined, or one of the rest."""
+    """Returns the first entries that fit into one request: several if their kinds can be joined, else one."""
     num_metrics, count = 0, 0
     for entry in entries:
         if entry["kind"] not in JOINED:

@@ -1,7 +1,8 @@
-"""The journal: what a run logged, one JSON line an entry, on disk until the server has it.
+"""The journal: the entries of a run as lines of JSON, kept on disk until the server has them.
 
-A folder (the *spool*) holds one file a logger, named by time, locked by the process that writes it. A file whose lock
-can be taken was left by a dead process. `files/` beside them keeps small artifacts until they are sent.
+A folder (the *spool*) holds one file per logger. The file is named by time and locked by the process that writes it; a
+file that can be locked was left by a dead process. The folder `files/` in the spool keeps small artifacts until they
+are sent.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from typing import Any
 Entry = dict[str, Any]
 
 MAX_IN_MEMORY = 1000
-"""Entries kept in memory while the disk takes none; beyond it the oldest are lost."""
+"""Most entries kept in memory while the disk is full; the oldest ones beyond that are lost."""
 CHUNK = 1 << 16
-"""Bytes read at once."""
+"""Bytes per read."""
 
 
 class Journal:
-    """One append-only file and how much of it was read; not written to by two processes, as its lock makes sure."""
+    """One append-only file and the position up to which it was sent; a lock excludes other processes."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -34,7 +35,7 @@ class Journal:
 
     @classmethod
     def create(cls, spool: Path) -> Journal:
-        """Returns a new locked journal in a folder; in memory alone when the folder cannot be written."""
+        """Returns a new locked journal in a folder; it stays in memory when the folder is not writable."""
         path = spool / f"{time.time_ns():020d}-{os.getpid()}.jsonl"
         try:
             spool.mkdir(parents=True, exist_ok=True)
@@ -46,7 +47,7 @@ class Journal:
 
     @classmethod
     def adopt(cls, path: Path) -> Journal | None:
-        """Returns a journal that a dead process left, or None while its writer lives or when it is gone."""
+        """Returns a journal that a dead process left; None while its writer is alive, or when the file is gone."""
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
         except OSError:
@@ -61,7 +62,7 @@ class Journal:
         return None
 
     def append(self, entry: Entry) -> None:
-        """Adds an entry; on a full disk it waits in memory instead."""
+        """Appends an entry to the file; on a full disk it keeps the entry in memory instead."""
         line = (json.dumps(entry) + "\n").encode()
         try:
             size = os.fstat(self._descriptor).st_size
@@ -73,7 +74,7 @@ class Journal:
         self._memory.append(entry)
 
     def pending(self, limit: int) -> tuple[list[Entry], list[int]]:
-        """Returns up to `limit` entries not yet consumed, and of each the mark to consume all up to it by."""
+        """Returns up to `limit` entries that are not consumed yet, each with the mark that `consume` takes."""
         entries: list[Entry] = []
         marks: list[int] = []
         mark = self._offset
@@ -83,7 +84,7 @@ class Journal:
             mark += len(line)
             try:
                 entries.append(json.loads(line))
-            except ValueError:  # written by a process that died half way
+            except ValueError:  # its writer died in the middle of the line
                 continue
             marks.append(mark)
         if not entries and self._memory:
@@ -91,7 +92,8 @@ class Journal:
         return entries, marks
 
     def _lines(self) -> Iterator[bytes]:
-        """Yields whole lines from the mark on; by place, since every append moves the descriptor's own position."""
+        """Yields the complete lines after the last mark."""
+        # `pread` takes a position, because every append moves the descriptor's own one.
         place, rest = self._offset, b""
         while self._descriptor >= 0 and (chunk := os.pread(self._descriptor, CHUNK, place)):
             place += len(chunk)
@@ -99,14 +101,14 @@ class Journal:
             yield from (line + b"\n" for line in lines)
 
     def consume(self, mark: int) -> None:
-        """Passes over what `pending` returned up to this mark."""
+        """Marks the entries of `pending` as sent, up to and including the one with this mark."""
         if mark < 0:
             self._memory.popleft()
         else:
             self._offset = mark
 
     def close(self, delete: bool) -> None:
-        """Gives the lock back; the file goes when all of it is sent, and stays for a replay otherwise."""
+        """Releases the lock; with `delete` it removes the file, else the file stays for a replay."""
         if self._descriptor >= 0:
             if delete:
                 self.path.unlink(missing_ok=True)
@@ -115,7 +117,7 @@ class Journal:
 
 
 def leftovers(spool: Path) -> Iterator[Journal]:
-    """Yields the journals that dead processes left in a folder, oldest first, locked."""
+    """Yields the journals that dead processes left in a folder, locked, oldest first."""
     for path in sorted(spool.glob("*.jsonl")):
         journal = Journal.adopt(path)
         if journal is not None:

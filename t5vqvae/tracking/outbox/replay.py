@@ -1,4 +1,4 @@
-"""Sending journals: one's own while training, and those that dead processes and absent servers left behind."""
+"""Sends journals: the current one during training, and those that dead processes or absent servers left."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ from t5vqvae.tracking.server.runs import Destination
 log = logging.getLogger("t5vqvae.tracking")
 
 MAX_ENTRIES = 100
-"""Entries read of a journal at once."""
+"""Entries that are read from a journal at once."""
 
 
 def send_journal(journal: Journal, delivery: Delivery, stop: threading.Event | None = None) -> None:
-    """Sends what is left of a journal; an entry that MLflow refuses for good is set aside in `rejected.txt`.
+    """Sends the unsent entries of a journal; entries that MLflow rejects permanently are moved to `rejected.txt`.
+
+    Args:
+        journal: What to send.
+        delivery: Sends the entries of the journal's run.
+        stop: Ends the loop between two requests when it is set.
 
     Raises:
-        Exception: If the server is away, or the run does not exist yet; the rest stays in the journal.
+        Exception: If the server is unreachable, or the run does not exist yet; the rest stays in the journal.
     """
     while stop is None or not stop.is_set():
         entries, marks = journal.pending(MAX_ENTRIES)
@@ -46,24 +51,25 @@ def _send_singly(group: Sequence[Entry], delivery: Delivery, journal: Path) -> N
         except Exception as error:
             if not is_permanent(error):
                 raise
-            log.warning("MLflow refuses %s: %s", entry["kind"], one_line(error))
-            with (journal.parent / "rejected.txt").open("a") as file:
+            rejected = journal.parent / "rejected.txt"
+            log.warning("MLflow rejects %s: %s; see %s", entry["kind"], one_line(error), rejected)
+            with rejected.open("a") as file:
                 file.write(f"{one_line(error)}\t{json.dumps(entry)}\n")
 
 
 def replay(destination: Destination, directory: Path) -> int:
-    """Sends what was left under a folder; see `Tracker.replay`. After one failure nothing more is tried."""
+    """Sends the journals that were left under a folder, until the server fails; see `Tracker.replay`."""
     spools = [directory, directory / "spool", *sorted(directory.glob("*/spool"))]
-    away, waiting = False, []
+    unreachable, unsent = False, []
     for journal in [journal for spool in spools for journal in leftovers(spool)]:
         try:
-            if not away:
+            if not unreachable:
                 send_journal(journal, Delivery(destination))
                 journal.close(delete=True)
                 continue
         except Exception as error:
-            away = not isinstance(error, NotYetError)
-        waiting.append(journal)
-    for journal in waiting:
+            unreachable = not isinstance(error, NotYetError)
+        unsent.append(journal)
+    for journal in unsent:
         journal.close(delete=False)
     return sum(len(list(spool.glob("*.jsonl"))) for spool in spools)

@@ -1,1 +1,1 @@
-"""Requests to an MLflow server: connection, runs, results, the model registry, and MLflow's limits."""
+"""The MLflow server: the connection, its limits, runs, results and the model registry."""

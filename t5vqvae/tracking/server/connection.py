@@ -1,7 +1,7 @@
-"""The connection to a tracking server: any MLFLOW_TRACKING_URI but a folder, and errors told in one line.
+"""The connection to a tracking server: any MLFLOW_TRACKING_URI except a folder, with errors in one line.
 
-The only place that decides which failures pass by themselves (a server away, a locked database) and which never will
-(a value that MLflow refuses).
+Only this file decides which failures are temporary (an unreachable server, a locked database) and which are permanent
+(a value that MLflow rejects).
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from t5vqvae.errors import TrackingError
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # MLflow's 7 would hold a call for minutes; the journal tries again
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # MLflow's 7 would block a call for minutes; the journal retries
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # saves a request a run, and lines in the live table
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # saves a request per run, and keeps lines out of the live table
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
-"""What MLflow reads from the environment, unless the user has said otherwise."""
+"""Defaults for MLflow's settings; what the user has set in the environment stays."""
 
 PERMANENT = {
     "INVALID_PARAMETER_VALUE",
@@ -40,16 +41,16 @@ PERMANENT = {
     "INVALID_STATE",
     "NOT_IMPLEMENTED",
 }
-"""MLflow's error codes for requests that fail again however often they are sent."""
+"""MLflow's error codes for requests that fail however often they are sent."""
 
 WAY_OUT = "start the server, or set MLFLOW_TRACKING_URI to one that runs or to sqlite:////absolute/path/mlflow.db"
 
 
 def resolve(uri: str) -> str:
-    """Returns the URI as it means the same from every directory.
+    """Returns the URI in a form that is valid from every working directory.
 
     Raises:
-        TrackingError: If it is a folder, which MLflow no longer writes to.
+        TrackingError: If the URI is a folder, which MLflow no longer writes to.
     """
     scheme, colon, rest = uri.partition(":")
     if not colon or scheme == "file" or "/" in scheme:
@@ -60,12 +61,12 @@ def resolve(uri: str) -> str:
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """Returns the database file of a SQLite URI, None of any other."""
+    """Returns the database file of a SQLite URI; None for any other URI."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
 def without_password(uri: str) -> str:
-    """Returns a URI fit for messages, links and reports."""
+    """Returns a URI without user and password, for messages, links and reports."""
     parts = urlsplit(uri)
     if "@" not in parts.netloc:
         return uri
@@ -74,7 +75,7 @@ def without_password(uri: str) -> str:
 
 @lru_cache(maxsize=8)
 def connect(uri: str) -> MlflowClient:
-    """Returns the client for a URI, one a process; sends nothing yet."""
+    """Returns the client for a URI, the same one for all callers of this process; sends no request."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
@@ -86,14 +87,14 @@ def connect(uri: str) -> MlflowClient:
 
 
 def probe(uri: str, timeout: float) -> None:
-    """Asks the server for one experiment.
+    """Checks that a server answers, by a request for one experiment.
 
     Args:
         uri: A resolved URI.
-        timeout: Seconds to wait for a server; a local database is not timed, since its first use creates the schema.
+        timeout: Seconds to wait for a server. A local database has no limit, because its first use creates the schema.
 
     Raises:
-        TrackingError: If it does not answer in time or refuses.
+        TrackingError: If the server does not answer in time or answers with an error.
     """
     with translated(uri):
         client = connect(uri)
@@ -104,28 +105,25 @@ def probe(uri: str, timeout: float) -> None:
 
 
 def _within(timeout: float, call: Callable[[], Result]) -> Result:
-    """Returns what `call` returns, or raises what it raises, or TimeoutError; MLflow has no timeout for one call."""
-    outcome: dict[str, Any] = {}
+    """Returns the result of `call`, or raises its error, or TimeoutError; MLflow has no timeout for a single call."""
+    outcome: Future[Result] = Future()
 
     def target() -> None:
         try:
-            outcome["value"] = call()
+            outcome.set_result(call())
         except Exception as error:
-            outcome["error"] = error
+            outcome.set_exception(error)
 
-    thread = threading.Thread(target=target, daemon=True)
-    thread.start()
-    thread.join(timeout)
-    if thread.is_alive():
+    threading.Thread(target=target, daemon=True).start()
+    wait([outcome], timeout)
+    if not outcome.done():
         raise TimeoutError(f"no answer within {timeout:g} s")
-    if "error" in outcome:
-        raise outcome["error"]
-    return outcome["value"]
+    return outcome.result()
 
 
 @contextmanager
 def translated(uri: str) -> Iterator[None]:
-    """Turns whatever MLflow raises into a TrackingError of one line."""
+    """Turns any error of MLflow into a TrackingError of one line."""
     try:
         yield
     except TrackingError:
@@ -135,7 +133,7 @@ def translated(uri: str) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """Returns the innermost reason of an error, in at most 200 characters."""
+    """Returns the cause of an error in at most 200 characters: a known network failure, or its first line."""
     text = str(error)
     for known in ("Connection refused", "timed out", "Name or service not known", "Read timed out", "No route to host"):
         if known in text:
@@ -145,7 +143,7 @@ def one_line(error: BaseException) -> str:
 
 
 def is_permanent(error: BaseException) -> bool:
-    """Returns whether sending the same again is bound to fail again."""
+    """Returns whether the same request would fail again."""
     if isinstance(error, FileNotFoundError | IsADirectoryError | KeyError | TypeError):
         return True
     return getattr(error, "error_code", None) in PERMANENT

@@ -1,22 +1,22 @@
-"""What MLflow accepts: names, finite values, lengths; and which metrics get a second series against tokens seen."""
+"""MLflow's limits for names, values and lengths, and the metrics with a second series against tokens seen."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
 
 STEP = "progress/step"
-"""The metric in every batch, by whose history a logger knows which steps MLflow already has."""
+"""A metric of every milestone; its history gives the steps that MLflow already has of a run."""
 
 MAX_NAME, MAX_PARAM, MAX_TAG = 250, 6000, 8000
 
 
 def clean_name(name: str) -> str:
-    """Returns the nearest name MLflow accepts for a metric, a parameter or a tag.
+    """Returns the nearest name that MLflow accepts for a metric, a parameter or a tag.
 
-    Letters, digits, `_-. :/` are kept and others become `_`; a name must also be no path that resolves to another.
+    Letters, digits and `_-. :/` are kept, others become `_`. Parts of dots (`.`, `..`) and empty parts are left out,
+    because MLflow rejects a name that resolves to another path. At most 250 characters are kept.
     """
     parts = re.sub(r"[^/\w.\- :]", "_", name).split("/")
     kept = [part for part in parts if part.strip(".")]
@@ -26,7 +26,7 @@ def clean_name(name: str) -> str:
 def split_finite(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str, str]]:
     """Returns the finite metrics under clean names, and the others as text.
 
-    MLflow stores an infinity as 1.797e308, which no plot survives.
+    MLflow stores an infinity as 1.797e308, which makes a plot unreadable.
     """
     finite, others = {}, {}
     for name, value in metrics.items():
@@ -38,20 +38,20 @@ def split_finite(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[s
 
 
 def against_tokens(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Returns the second series `tokens/...`, to be logged with the tokens seen as its step.
+    """Returns the second series `tokens/...`, which is logged with the tokens seen as its step.
 
-    MLflow draws a metric against its step, so runs of different batch sizes compare only in a series of their own; of
-    what is worth comparing so, not of costs and progress: every series is a chart more.
+    MLflow draws a metric against its step, so runs with different batch sizes are comparable only in a separate series.
+    Costs and progress have none, because every series adds a chart.
     """
     chosen = {name: value for name, value in metrics.items() if name.startswith("validation/") or name == "train/nll"}
     return {f"tokens/{name}": value for name, value in chosen.items()}
 
 
-def as_param(value: Any) -> str:
-    """Returns a parameter's value as MLflow stores it."""
+def as_param(value: object) -> str:
+    """Returns a parameter's value as text of at most 6000 characters, MLflow's limit."""
     return str(value)[:MAX_PARAM]
 
 
-def as_tags(tags: Mapping[str, Any]) -> dict[str, str]:
-    """Returns tags under clean names, None left out, each of a length that MLflow takes."""
+def as_tags(tags: Mapping[str, object]) -> dict[str, str]:
+    """Returns tags under clean names, without None, each value of at most 8000 characters, MLflow's limit."""
     return {clean_name(name): str(value)[:MAX_TAG] for name, value in tags.items() if value is not None}

@@ -1,21 +1,30 @@
-"""The model registry: versions of one registered model, found again by what they hold, and the aliases on them."""
+"""The model registry: the versions of one registered model, found by their content, and its aliases."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from t5vqvae.tracking.server.connection import translated
 from t5vqvae.tracking.server.limits import as_tags
 from t5vqvae.tracking.server.runs import Destination
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 IDENTITY = "t5vqvae.identity"
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a registered model: its number, the MLflow run it came from, its tags."""
+    """A version of a registered model.
+
+    Attributes:
+        version: Its number.
+        mlflow_id: MLflow's id of the run that trained it; empty if it was registered without a run.
+        tags: Its tags.
+    """
 
     version: str
     mlflow_id: str
@@ -23,19 +32,19 @@ class Version:
 
 
 class Registry:
-    """One registered model, created with its first version.
+    """One registered model; MLflow creates it with its first version.
 
     Args:
         destination: The server.
-        name: Of the registered model.
+        name: The name of the registered model.
     """
 
     def __init__(self, destination: Destination, name: str) -> None:
         self.destination = destination
         self.name = name
 
-    def holder(self, alias: str) -> Version | None:
-        """Returns the version an alias points at, or None."""
+    def by_alias(self, alias: str) -> Version | None:
+        """Returns the version that an alias points to, or None."""
         from mlflow.exceptions import MlflowException
 
         with translated(self.destination.uri):
@@ -47,7 +56,7 @@ class Registry:
                 raise
 
     def find(self, identity: str) -> Version | None:
-        """Returns the newest version registered under an identity, or None."""
+        """Returns the newest version with an identity, or None."""
         with translated(self.destination.uri):
             found = self.destination.client.search_model_versions(
                 f"name = '{self.name}' AND tags.`{IDENTITY}` = '{identity}'"
@@ -56,16 +65,16 @@ class Registry:
             return _version(versions[-1]) if versions else None
 
     def register(
-        self, model_uri: str, mlflow_id: str, identity: str, tags: Mapping[str, Any], description: str
+        self, model_uri: str, mlflow_id: str, identity: str, tags: Mapping[str, object], description: str
     ) -> Version:
-        """Returns a new version of a logged model.
+        """Registers a logged model as a new version, and returns the version.
 
         Args:
             model_uri: `models:/<id>`, as `Tracker.log_model` returns it.
-            mlflow_id: The run that trained it.
-            identity: What it is found by again.
-            tags: Shown on its page.
-            description: Shown above them.
+            mlflow_id: The run that trained the model.
+            identity: The key by which `find` finds the version.
+            tags: Shown on the version's page.
+            description: Shown above the tags.
         """
         from mlflow.exceptions import MlflowException
 
@@ -77,7 +86,7 @@ class Registry:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
             model_id = model_uri.rpartition("/")[2]
-            # a database takes `models:/` for an id in the process's default server, a server wants it
+            # A server needs the URI `models:/...`; a database would look it up in the process's default server.
             direct = not self.destination.uri.startswith("http")
             source = client.get_logged_model(model_id).artifact_location if direct else model_uri
             created = client.create_model_version(
@@ -91,7 +100,7 @@ class Registry:
             return _version(created)
 
     def point(self, alias: str, version: str | None) -> None:
-        """Points an alias at a version; None takes the alias away."""
+        """Points an alias at a version; None deletes the alias."""
         with translated(self.destination.uri):
             if version is None:
                 self.destination.client.delete_registered_model_alias(self.name, alias)
@@ -99,5 +108,5 @@ class Registry:
                 self.destination.client.set_registered_model_alias(self.name, alias, version)
 
 
-def _version(found: Any) -> Version:
-    return Version(str(found.version), found.run_id, dict(found.tags))
+def _version(found: ModelVersion) -> Version:
+    return Version(str(found.version), found.run_id or "", dict(found.tags))

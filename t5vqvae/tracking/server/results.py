@@ -1,23 +1,23 @@
-"""What MLflow already knows: the result of a run by its run id, and the spec of a run by its MLflow id."""
+"""Results stored in MLflow: the result of a run by its run id, and the spec of a run by its MLflow id."""
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from t5vqvae.files import read_json
 from t5vqvae.tracking.server.runs import Destination
 
 SECOND_SERIES = ("tokens/", "system/", "best/", "test/", "not_finite/")
-"""What MLflow holds beside the metrics that a run ended with."""
+"""Prefixes of the metrics in MLflow that are not part of a run's final result."""
 
 
 @dataclass(frozen=True)
 class StoredResult:
-    """A run that ended on its own: where it is, how it ended, with what metrics."""
+    """The final result of a completed or diverged run: its MLflow id, status and metrics."""
 
     mlflow_id: str
     status: Literal["completed", "diverged"]
@@ -25,7 +25,7 @@ class StoredResult:
 
 
 def find_result(destination: Destination, run_id: str) -> StoredResult | None:
-    """Returns the oldest completed or diverged run of a run id, in whatever experiment; None if there is none.
+    """Returns the oldest completed or diverged run with a run id, from any experiment; None without one.
 
     Args:
         destination: The server.
@@ -36,15 +36,15 @@ def find_result(destination: Destination, run_id: str) -> StoredResult | None:
     condition = f"tags.run_id = '{run_id}' AND tags.`t5vqvae.kind` = 'trial'"
     found = client.search_runs(experiments, condition, max_results=50, order_by=["attributes.start_time ASC"])
     for run in found:
-        status: Any = run.data.tags.get("status")
+        status = run.data.tags.get("status")
         if status in ("completed", "diverged") and "taken_from" not in run.data.tags:
             metrics = {k: v for k, v in run.data.metrics.items() if not k.startswith(SECOND_SERIES)}
-            return StoredResult(run.info.run_id, status, metrics)
+            return StoredResult(run.info.run_id, cast(Literal["completed", "diverged"], status), metrics)
     return None
 
 
 def stored_spec(destination: Destination, mlflow_id: str) -> dict[str, Any]:
-    """Returns the resolved spec that a run logged, as plain values."""
+    """Returns the resolved spec that a run logged, as plain nested values."""
     with tempfile.TemporaryDirectory() as folder:
         path = destination.client.download_artifacts(mlflow_id, "spec.json", folder)
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return read_json(Path(path))

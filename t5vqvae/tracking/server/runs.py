@@ -1,7 +1,7 @@
-"""Runs in an experiment: looked up by a key in their tags, or created, so that asking twice gives one run.
+"""Runs of an experiment: found by a key in their tags, or created, so that a second request returns the same run.
 
-MLflow makes up its own run ids, so a process that died between creating a run and noting its id would leave a second
-run behind. Tags: `t5vqvae.kind` is `study` or `trial`, `t5vqvae.<kind>` is the key.
+MLflow chooses its own run ids. Without a key, a process that died after creating a run and before storing its id would
+create a second one at its next start. Tags: `t5vqvae.kind` is `study` or `trial`, `t5vqvae.<kind>` is the key.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from t5vqvae.errors import TrackingError
 from t5vqvae.tracking.server.connection import connect, sqlite_file
@@ -29,11 +29,11 @@ MLFLOW_STATUS = {
     "failed": "FAILED",
     "diverged": "FAILED",
 }
-"""What MLflow calls our statuses; it has fewer, so the tag `status` says the true one."""
+"""MLflow's status for each of ours; MLflow has fewer, so the tag `status` holds ours."""
 
 
 def now() -> int:
-    """Returns the time as MLflow counts it, in milliseconds."""
+    """Returns the time in MLflow's unit, milliseconds since 1970."""
     return int(time.time() * 1000)
 
 
@@ -43,9 +43,10 @@ class Destination:
 
     Attributes:
         uri: A resolved tracking URI.
-        experiment: Its name; created when missing.
-        artifacts: Where a new experiment's artifacts go; None: beside SQLite's file, the server's choice elsewhere.
-        experiment_id: Known after the first use.
+        experiment: The experiment's name; the experiment is created when missing.
+        artifacts: Where a new experiment's artifacts go; None: next to the database file with SQLite, else the
+            server's default.
+        experiment_id: MLflow's id of the experiment; None before the first use.
     """
 
     uri: str
@@ -58,7 +59,7 @@ class Destination:
         return connect(self.uri)
 
     def find_or_create(self) -> str:
-        """Returns the experiment's id; the first call creates the database's schema if need be."""
+        """Returns the experiment's id; the first call creates the database schema if it is missing."""
         if self.experiment_id is None:
             self.experiment_id = self._find() or self._create()
         return self.experiment_id
@@ -83,45 +84,44 @@ class Destination:
             return found
 
     def _artifact_location(self) -> str | None:
-        """MLflow's own default under SQLite is the working directory, another one in every process."""
         file = sqlite_file(self.uri)
-        if self.artifacts is None and file is not None:
+        if self.artifacts is None and file is not None:  # MLflow's default is the working directory of each process
             return (file.parent / "artifacts" / self.experiment.replace("/", "_")).as_uri()
         return self.artifacts
 
 
 @dataclass(frozen=True)
 class Opening:
-    """What a run is created with, or found by.
+    """The request to open a run: the key to find it by, and the values to create it with.
 
     Attributes:
         kind: A study or a trial.
-        key: Its name for good, unique in the experiment.
-        name: What the UI shows.
-        parent_id: MLflow's id of the run it belongs to.
+        key: The run's permanent name, unique in the experiment.
+        name: The name in the UI.
+        parent_id: MLflow's id of the parent run.
         params: Flat settings.
         tags: Further tags.
-        time: When it was asked for (ms); a run that was closed later is not set running again.
+        time: Time of the request (ms); a run that was closed later is not set to running again.
     """
 
     kind: Kind
     key: str
     name: str
     parent_id: str | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
-    tags: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
     time: int = field(default_factory=now)
 
     def all_tags(self) -> dict[str, str]:
-        """Returns the tags it is created with."""
+        """Returns the tags with which the run is created."""
         own = {"t5vqvae.kind": self.kind, f"t5vqvae.{self.kind}": self.key, "mlflow.source.name": "t5vqvae"}
         parent = {"mlflow.parentRunId": self.parent_id}
         return as_tags({**self.tags, **parent, **own, "status": "running"})
 
 
 @dataclass(frozen=True)
-class Opened:
-    """An open run: its id, whether it is new, and the parameters it already had (MLflow never changes one)."""
+class _Opened:
+    """An open run: its id, whether it is new, and the parameters it already had (MLflow never changes them)."""
 
     mlflow_id: str
     created: bool
@@ -129,11 +129,17 @@ class Opened:
 
 
 def find(destination: Destination, kind: Kind, key: str) -> Run | None:
-    """Returns the oldest run of a key, or None."""
+    """Returns the oldest run with a key, or None.
+
+    Raises:
+        TrackingError: If the key contains a quote.
+    """
     if "'" in key:
-        raise TrackingError(f"the name {key!r} contains a quote, which MLflow cannot search for; leave it out")
-    condition = f"tags.`t5vqvae.{kind}` = '{key}'"  # for each condition MLflow reads a tag of all runs
-    if kind == "study":  # trials bear the study's tag, too
+        raise TrackingError(
+            f"the name {key!r} contains a quote, which MLflow cannot search for; use a name without quotes"
+        )
+    condition = f"tags.`t5vqvae.{kind}` = '{key}'"  # one condition, because each makes MLflow read a tag of all runs
+    if kind == "study":  # trials have the study's tag, too
         condition += " AND tags.`t5vqvae.kind` = 'study'"
     found = destination.client.search_runs(
         [destination.find_or_create()],
@@ -144,22 +150,28 @@ def find(destination: Destination, kind: Kind, key: str) -> Run | None:
     return found[0] if found else None
 
 
-def open_run(destination: Destination, opening: Opening) -> Opened:
-    """Finds or creates a run and sets it running, unless it was closed after it was asked for."""
+def open_run(destination: Destination, opening: Opening) -> _Opened:
+    """Finds or creates a run and sets it to running, unless it was closed after the time of the request."""
     run = find(destination, opening.kind, opening.key)
     if run is None:
         run = destination.client.create_run(
             destination.find_or_create(), start_time=opening.time, tags=opening.all_tags(), run_name=opening.name
         )
-        return Opened(run.info.run_id, True, {})
+        return _Opened(run.info.run_id, True, {})
     if run.info.status != "RUNNING" and (run.info.end_time or 0) <= opening.time:
         destination.client.update_run(run.info.run_id, "RUNNING")
         destination.client.set_tag(run.info.run_id, "status", "running")
-    return Opened(run.info.run_id, False, run.data.params)
+    return _Opened(run.info.run_id, False, run.data.params)
 
 
 def children(destination: Destination, parent_id: str, status: str | None = None) -> dict[str, str]:
-    """Returns `{key: MLflow's id}` of a study's trials, the oldest of a key; with a status, those that have it."""
+    """Returns `{key: MLflow id}` of a study's trials, for each key the oldest run.
+
+    Args:
+        destination: The server and the experiment.
+        parent_id: MLflow's id of the study's run.
+        status: MLflow's status of the trials to return; None: all.
+    """
     client, experiments, token = destination.client, [destination.find_or_create()], None
     found: dict[str, str] = {}
     condition = f"tags.`mlflow.parentRunId` = '{parent_id}'"

@@ -1,3 +1,5 @@
+"""A run is followed to its end: resumed after a kill, owned by one process, and reported once per milestone."""
+
 from __future__ import annotations
 
 import json
@@ -5,7 +7,7 @@ import json
 import pytest
 
 from t5vqvae.errors import CheckpointError, SettingError, UserError
-from t5vqvae.runs.follow import failure, follow
+from t5vqvae.runs.follow import Report, failure, follow
 from t5vqvae.runs.ownership import FolderOwner
 from t5vqvae.runs.tracked_run import TrackedRun, load_trainer
 from t5vqvae.spec.run import RunSpec
@@ -15,7 +17,7 @@ STUB = "stub:train"
 
 
 class Journal:
-    """A tracker and logger that remember what they were told."""
+    """A tracker and logger that record their calls."""
 
     def __init__(self) -> None:
         self.calls: list[tuple] = []
@@ -44,46 +46,53 @@ def run_in(tmp_path, tracker=None, **overrides) -> TrackedRun:
 
 
 def steps(reports) -> list[int]:
-    return [int(report["progress/step"]) for report in reports]
+    return [int(report.metrics["progress/step"]) for report in reports]
 
 
 def trained(tmp_path) -> list[int]:
     return [int(line.split()[1]) for line in (tmp_path / "starts.log").read_text().splitlines()]
 
 
-def test_reports_are_flat_and_the_last_says_how_it_ended(tmp_path):
+def test_the_last_report_has_the_final_status(tmp_path):
     tracker = Journal()
     reports = list(follow(run_in(tmp_path, tracker)))
     assert steps(reports) == [10, 20, 30, 40]
-    assert [report["status"] for report in reports] == ["running"] * 3 + ["completed"]
-    assert reports[-1]["mlflow_id"] == "m0" and reports[-1]["run_id"] == "0" * 16
+    assert [report.status for report in reports] == ["running"] * 3 + ["completed"]
+    assert reports[-1].mlflow_id == "m0" and reports[-1].run_id == "0" * 16
     assert tracker.steps() == [10, 20, 30, 40] and tracker.calls[-1] == ("close",)
-    assert reports[-1]["checkpoint"] == str(tmp_path / "run" / "step-00000040")
+    assert reports[-1].checkpoint == str(tmp_path / "run" / "step-00000040")
 
 
-def test_two_newest_checkpoints_stay(tmp_path):
+def test_a_flat_report_holds_metrics_and_known_fields():
+    report = Report("running", {"validation/nll": 1.0}, {"a": "b"}, checkpoint="c", seconds=0.0)
+    assert report.flat() == {
+        "validation/nll": 1.0, "status": "running", "tags": {"a": "b"}, "checkpoint": "c", "seconds": 0.0,
+    }  # fmt: skip
+
+
+def test_the_two_newest_checkpoints_are_kept(tmp_path):
     list(follow(run_in(tmp_path)))
     assert sorted(path.name for path in (tmp_path / "run").glob("step-*")) == ["step-00000030", "step-00000040"]
 
 
-def test_a_killed_run_goes_on_and_first_repeats_its_checkpoint(tmp_path):
+def test_a_killed_run_resumes_and_first_repeats_its_checkpoint(tmp_path):
     first = follow(run_in(tmp_path))
     next(first), next(first)
     first.close()
     tracker = Journal()
     assert steps(follow(run_in(tmp_path, tracker))) == [20, 30, 40]
     assert trained(tmp_path) == [10, 20, 30, 40], "no step is trained twice"
-    assert tracker.steps() == [20, 30, 40], "whoever missed step 20 hears of it"
+    assert tracker.steps() == [20, 30, 40], "step 20 is reported again, in case nobody received it"
 
 
-def test_a_finished_run_says_so_again_without_training(tmp_path):
+def test_a_finished_run_repeats_its_result_without_training(tmp_path):
     list(follow(run_in(tmp_path)))
     again = list(follow(run_in(tmp_path)))
-    assert steps(again) == [40] and again[0]["status"] == "completed"
+    assert steps(again) == [40] and again[0].status == "completed"
     assert trained(tmp_path) == [10, 20, 30, 40]
 
 
-def test_a_truncated_newest_checkpoint_is_passed_over(tmp_path):
+def test_a_truncated_newest_checkpoint_is_skipped(tmp_path):
     first = follow(run_in(tmp_path))
     next(first), next(first)
     first.close()
@@ -97,7 +106,7 @@ def test_another_specs_checkpoint_is_refused(tmp_path):
         next(follow(run_in(tmp_path, quantizer__decay=0.5)))
 
 
-def test_a_full_disk_costs_checkpoints_but_not_the_run(tmp_path, monkeypatch):
+def test_a_run_continues_without_checkpoints_on_a_full_disk(tmp_path, monkeypatch):
     write = checkpoint.write
 
     def full(path, spec, stored, fill):
@@ -108,8 +117,8 @@ def test_a_full_disk_costs_checkpoints_but_not_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "write", full)
     reports = list(follow(run_in(tmp_path)))
     assert steps(reports) == [10, 20, 30, 40]
-    assert "no space left" in reports[1]["tags"]["checkpoint/failed"]
-    assert reports[1]["checkpoint"].endswith("step-00000010")
+    assert "no space left" in reports[1].tags["checkpoint/failed"]
+    assert reports[1].checkpoint.endswith("step-00000010")
 
 
 def test_other_workers_yield_in_step_and_write_nothing(tmp_path):
@@ -118,18 +127,18 @@ def test_other_workers_yield_in_step_and_write_nothing(tmp_path):
     assert tracker.calls == [] and not (tmp_path / "run").exists()
 
 
-def test_a_process_that_was_given_up_ends_when_the_run_goes_on_elsewhere(tmp_path):
+def test_a_process_ends_when_another_one_has_resumed_its_run(tmp_path):
     tracker = Journal()
     lost = follow(run_in(tmp_path, tracker))
     next(lost), next(lost)
     assert steps(follow(run_in(tmp_path))) == [20, 30, 40]
     kept = sorted((tmp_path / "run").glob("step-*"))
-    with pytest.raises(UserError, match="goes on in another process"):
+    with pytest.raises(UserError, match="was resumed by another process"):
         next(lost)
     assert tracker.steps() == [10, 20] and sorted((tmp_path / "run").glob("step-*")) == kept
 
 
-def test_a_full_disk_costs_the_claim_but_not_the_run(tmp_path, monkeypatch):
+def test_a_run_continues_without_a_claim_on_a_full_disk(tmp_path, monkeypatch):
     def full(path, text):
         raise OSError("no space left on device")
 
@@ -141,16 +150,16 @@ def test_seconds_add_up_over_starts(tmp_path):
     next(follow(run_in(tmp_path)))
     clock = tmp_path / "run" / "seconds.json"
     clock.write_text(json.dumps({"seconds": 1000.0}))
-    assert 1000 < list(follow(run_in(tmp_path)))[-1]["seconds"] < 1060
+    assert 1000 < list(follow(run_in(tmp_path)))[-1].seconds < 1060
 
 
 def test_failure_leaves_a_line_and_a_traceback(tmp_path):
     try:
         raise RuntimeError("broken\nbadly")
     except RuntimeError as error:
-        report = failure(tmp_path / "r", error, {"validation/nll": 1.0, "tags": {"a": "b"}})
-    assert report["status"] == "failed" and report["validation/nll"] == 1.0
-    assert report["tags"] == {"a": "b", "error": "RuntimeError: broken"}
+        report = failure(tmp_path / "r", error, Report("running", {"validation/nll": 1.0}, {"a": "b"}))
+    assert report.status == "failed" and report.metrics == {"validation/nll": 1.0}
+    assert report.tags == {"a": "b", "error": "RuntimeError: broken"}
     assert "Traceback" in (tmp_path / "r" / "error.txt").read_text()
 
 

@@ -1,4 +1,4 @@
-"""What stopped trainers held is given back once their controllers are gone, on a made-up head."""
+"""Placement groups of stopped trainers are released once their controllers are gone, on a simulated head."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JOB = "01000000"
 
 
 class Head:
-    """The tables of a head: placement groups by the actor that made them, and the states of actors."""
+    """The tables of a head: placement groups with the actor that created them, and the states of actors."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -60,17 +60,17 @@ def head(monkeypatch) -> Head:
     return head
 
 
-def test_a_dead_trainers_group_is_given_back_after_a_grace(head):
+def test_the_group_of_a_dead_trainer_is_released_after_a_grace_period(head):
     head.actors = {"a1" * 16: "ALIVE"}
     head.add(1, "a1" * 16)
     assert ray_train.free_orphans() == 1
     head.actors["a1" * 16] = "DEAD"
-    assert ray_train.free_orphans() == 1 and head.removed() == set(), "its process may still make another one"
+    assert ray_train.free_orphans() == 1 and head.removed() == set(), "its process may still create another group"
     head.now += ray_train.GRACE_SECONDS
     assert ray_train.free_orphans() == 0 and head.removed() == {1}
 
 
-def test_a_group_made_by_a_dying_trainer_is_given_back_though_ray_thinks_its_creator_alive(head):
+def test_a_group_created_by_a_dying_trainer_is_released_although_ray_lists_its_creator_as_alive(head):
     head.actors = {"a1" * 16: "DEAD"}
     head.add(1, "a1" * 16)
     assert not head.groups[1].creator_actor_dead
@@ -82,9 +82,9 @@ def test_a_group_made_by_a_dying_trainer_is_given_back_though_ray_thinks_its_cre
     assert ray_train.free_orphans() == 0 and head.removed() == {1, 2}
 
 
-def test_a_trainer_that_the_head_has_forgotten_is_dead_and_other_groups_are_left_alone(head):
+def test_an_unlisted_trainer_is_dead_and_groups_of_others_are_kept(head):
     head.add(1, "a1" * 16)
-    head.add(2, "ff" * 16)  # made by a driver
+    head.add(2, "ff" * 16)  # created by a driver
     head.add(3, "a2" * 16, job="02000000")
     assert ray_train.free_orphans() == 1
     head.now += ray_train.GRACE_SECONDS

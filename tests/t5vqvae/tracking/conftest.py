@@ -1,4 +1,4 @@
-"""A store of its own for every test of tracking, and where a trial keeps what is not sent yet."""
+"""Fixtures: a separate store for every test of tracking, and the spool folder of a trial."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from t5vqvae.tracking import Tracker
 
 @pytest.fixture(scope="session")
 def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database: its creation takes seconds, a copy none."""
+    """An empty database; a copy takes no time, its creation seconds."""
     folder = tmp_path_factory.mktemp("schema")
     Tracker(f"sqlite:///{folder}/mlflow.db", "unused").check()
     return folder / "mlflow.db"

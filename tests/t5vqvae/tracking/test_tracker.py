@@ -1,4 +1,4 @@
-"""Runs in a SQLite store: opened once, whatever happens; metrics, tags and artifacts as they were logged."""
+"""Runs in a SQLite store are opened once; metrics, tags and artifacts arrive as they were logged."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def test_close_maps_the_status_and_opening_sets_it_running_again(
     assert history(tracker, trial, "best") == [(0, 1.0)]
 
 
-def test_close_refuses_what_it_cannot_mean(tracker: Tracker) -> None:
+def test_close_refuses_an_unknown_status_and_a_missing_run(tracker: Tracker) -> None:
     with pytest.raises(TrackingError, match="status='done' must be one of running, completed"):
         tracker.close("x", "done")
-    with pytest.raises(TrackingError, match="both are None"):
+    with pytest.raises(TrackingError, match="both mlflow_id and key are None"):
         tracker.close(None, "completed")
 
 
-def test_running_names_the_trials_left_open(tracker: Tracker) -> None:
+def test_running_returns_the_trials_left_open(tracker: Tracker) -> None:
     parent = tracker.open_study({}, {})
     trials = {key: tracker.open_trial(parent, key, key, {}, {}) for key in ("study/0", "study/1")}
     tracker.close(trials["study/0"], "completed")
@@ -79,10 +79,10 @@ def test_running_names_the_trials_left_open(tracker: Tracker) -> None:
     assert tracker.trials(parent) == trials
     double = {"t5vqvae.trial": "study/1", "mlflow.parentRunId": parent}
     later = tracker.destination.client.create_run(tracker.destination.find_or_create(), tags=double)
-    assert tracker.trials(parent) == trials, f"{later.info.run_id} is the younger of two"
+    assert tracker.trials(parent) == trials, f"{later.info.run_id} is the newer of two runs"
 
 
-def test_metrics_stand_against_steps_and_tokens(tracker: Tracker, spool: Path) -> None:
+def test_metrics_are_logged_against_steps_and_tokens(tracker: Tracker, spool: Path) -> None:
     with open_trial(tracker, spool) as logger:
         logger.log(METRICS, 50, tokens=5000)
         logger.log({**METRICS, "validation/nll": 1.0}, 100, tokens=9000)
@@ -119,12 +119,12 @@ def test_values_that_are_not_finite_become_tags(tracker: Tracker, spool: Path) -
 def test_artifacts_arrive_and_the_spool_is_empty_after(
     tracker: Tracker, spool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracker.uri)  # for `load_table`
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracker.uri)  # `load_table` reads it
     spec = tmp_path / "spec.json"
     spec.write_text("{}")
     with open_trial(tracker, spool) as logger:
         logger.artifact(spec, "settings")
-        spec.unlink()  # a small file is the logger's own from the moment it was logged
+        spec.unlink()  # the logger has copied a small file at once
         logger.table([{"source": "a b", "decoded": "a"}, {"source": "c", "codes": "1 2"}], "reconstructions")
         logger.codebook_usage([[5, 0, 3], [1, 1, 1]])
         logger.data("math", "f" * 64, {"size": 10}, {"train": 8})
@@ -153,5 +153,5 @@ def test_a_trial_needs_few_requests(tracker: Tracker, spool: Path, monkeypatch: 
         for step in range(10):
             logger.log(METRICS, step)
     tracker.close(logger.mlflow_id, "completed")
-    assert len(calls) <= 1 + 1 + 11 + 1 + 1, calls  # find, create, a batch a milestone, the last tags, the status
-    assert "get_metric_history" not in calls  # nothing to ask of a run that is new
+    assert len(calls) <= 1 + 1 + 11 + 1 + 1, calls  # find, create, a batch per milestone, the last tags, the status
+    assert "get_metric_history" not in calls  # a new run has no history to request

@@ -198,7 +198,7 @@ def test_an_ablation_starts_from_a_studys_best_trial_or_from_the_champion(
     add_trial(paths, 0, nll=1.0, overrides={"quantizer.commitment_weight": 0.5})
     promote(paths)
     tracker = Tracker(f"sqlite:///{paths.state}/mlflow.db", "tiny")
-    holder, (_, winner) = tracker.registry("t5vqvae").holder("champion"), module.best_trial(paths)
+    holder, (_, winner) = tracker.registry("t5vqvae").by_alias("champion"), module.best_trial(paths)
     trained = SearchSpec.read(paths.spec).run_spec(winner.overrides)
     tracker.destination.client.log_dict(holder.mlflow_id, trained.as_dict(), "spec.json")  # as a trial's logger does
     add_trial(paths, 1, nll=0.5, overrides={"quantizer.commitment_weight": 1.5})

@@ -1,4 +1,4 @@
-"""What was logged arrives: a server away, a process killed, a line torn, an entry that is refused for good."""
+"""Logged entries arrive despite an absent server, a killed process, a torn line or a rejected entry."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from t5vqvae.tracking.outbox.journal import Journal, leftovers
 from t5vqvae.tracking.server.limits import STEP
 
 
-def test_a_server_away_costs_no_time_and_a_replay_brings_everything(tracker: Tracker, spool: Path) -> None:
+def test_an_absent_server_costs_no_time_and_a_replay_sends_everything(tracker: Tracker, spool: Path) -> None:
     away = Tracker(DEAD, "study")
     began = time.monotonic()
     logger = open_trial(away, spool, wait=0)
@@ -38,15 +38,15 @@ def test_a_server_away_costs_no_time_and_a_replay_brings_everything(tracker: Tra
     assert tracker.replay(spool.parent.parent) == 0
 
 
-def test_a_run_that_does_not_exist_yet_is_not_told_as_a_server_away(
+def test_a_run_that_does_not_exist_yet_is_not_reported_as_an_unreachable_server(
     tracker: Tracker, spool: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("WARNING", "t5vqvae.tracking"):
         assert not tracker.close(None, "pruned", key="study/00000", spool=spool)
         assert caplog.records == []
         assert not Tracker(DEAD, "study").close(None, "pruned", key="study/00000", spool=spool)
-    told = [record.message for record in caplog.records if record.name == "t5vqvae.tracking"]
-    assert ["is away (Connection refused)" in message for message in told] == [True]
+    messages = [record.message for record in caplog.records if record.name == "t5vqvae.tracking"]
+    assert ["is unreachable (Connection refused)" in message for message in messages] == [True]
 
 
 def test_an_old_opening_sent_late_does_not_open_a_closed_run(tracker: Tracker, spool: Path) -> None:
@@ -85,7 +85,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert not list(spool.glob("*.jsonl"))
 
 
-def test_what_mlflow_refuses_for_good_is_set_aside(tracker: Tracker, spool: Path, tmp_path: Path) -> None:
+def test_an_entry_that_mlflow_rejects_is_moved_aside(tracker: Tracker, spool: Path, tmp_path: Path) -> None:
     big = tmp_path / "weights.bin"
     big.write_bytes(b"0" * 1_000_001)
     with open_trial(Tracker(DEAD, "study"), spool, wait=0) as logger:
@@ -111,7 +111,7 @@ def test_the_journal_survives_torn_lines_and_a_full_disk(tmp_path: Path, monkeyp
         seen += [entry["n"] for entry in batch[0]]
         journal.consume(batch[1][-1])
     assert sorted(seen) == [1, 2, 3]
-    assert list(leftovers(tmp_path)) == []  # its writer lives
+    assert list(leftovers(tmp_path)) == []  # its writer is alive
     with journal.path.open("a") as file:
         file.write('{"kind": "ta')
     journal.close(delete=False)
@@ -122,7 +122,7 @@ def test_the_journal_survives_torn_lines_and_a_full_disk(tmp_path: Path, monkeyp
 
 
 def test_a_journal_read_while_it_is_written_gives_every_entry_once_in_order(tmp_path: Path) -> None:
-    """Appending moves a descriptor's position: a reader that relies on it misses entries, or joins halves of two."""
+    """Appending moves a descriptor's position: a reader that relies on it skips entries, or joins parts of two."""
     journal, count = Journal.create(tmp_path), 3000
     entries = [
         {"kind": "tags", "tags": {"number": str(number), "long": "x" * (number % 700)}} for number in range(count)
@@ -140,8 +140,8 @@ def test_a_journal_read_while_it_is_written_gives_every_entry_once_in_order(tmp_
     while len(read) < count:
         there = len(written) - len(read)
         found, marks = journal.pending(100)
-        assert len(found) >= min(there, 100), "the end of the journal was taken for its beginning"
-        part = found[: 1 + len(found) // 2]  # what one request takes
+        assert len(found) >= min(there, 100), "the reader stopped before the end of the journal"
+        part = found[: 1 + len(found) // 2]  # as many as one request takes
         read += part
         if part:
             journal.consume(marks[len(part) - 1])

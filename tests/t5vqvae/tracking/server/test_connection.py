@@ -1,4 +1,4 @@
-"""The way to a server: refused folders, servers away or hanging in one line, and one that is killed and comes back."""
+"""The connection to a server: folders are refused, failures take one line, and a killed server is caught up with."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def test_a_folder_is_refused_with_the_way_out(uri: str) -> None:
         Tracker(uri, "study")
 
 
-def test_a_server_that_is_not_there_is_told_in_one_line() -> None:
+def test_an_absent_server_is_reported_in_one_line() -> None:
     with pytest.raises(TrackingError, match=r"^tracking server http://127\.0\.0\.1:9: Connection refused;") as error:
         Tracker("http://127.0.0.1:9", "study").check(timeout=20)
     assert "\n" not in str(error.value)
 
 
-def test_a_server_that_hangs_is_given_up_in_time() -> None:
+def test_a_server_that_hangs_is_reported_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         uri = f"http://user:secret@127.0.0.1:{server.getsockname()[1]}"
         began = time.monotonic()
@@ -45,7 +45,7 @@ def test_a_server_that_hangs_is_given_up_in_time() -> None:
     assert "secret" not in str(error.value)
 
 
-def test_relative_databases_mean_the_same_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_database_is_resolved_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Tracker("sqlite:///mlflow.db", "study").uri == f"sqlite:///{tmp_path}/mlflow.db"
     assert without_password("https://a:b@host:1/x") == "https://host:1/x"
@@ -59,7 +59,7 @@ def test_importing_tracking_loads_neither_mlflow_nor_torch() -> None:
 
 
 class Server:
-    """An `mlflow server` of its own process group on one port, to be killed and started again."""
+    """An `mlflow server` on one port in a separate process group, which a test can kill and restart."""
 
     def __init__(self, folder: Path, database: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -105,7 +105,7 @@ def server(schema: Path, tmp_path: Path) -> Iterator[Server]:
         server.kill()
 
 
-def test_a_killed_server_is_caught_up_with_when_it_is_back(server: Server, spool: Path) -> None:
+def test_a_restarted_server_receives_the_entries_that_it_missed(server: Server, spool: Path) -> None:
     tracker = Tracker(server.uri, "study")
     tracker.check()
     parent = tracker.open_study({"seed": 0}, {})

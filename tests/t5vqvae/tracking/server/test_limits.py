@@ -1,4 +1,4 @@
-"""Names that MLflow takes, metrics worth a second axis, and the plot of the codes in use."""
+"""Names that MLflow accepts, metrics with a second series, and the plot of codebook usage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from t5vqvae.tracking.server.limits import against_tokens, clean_name
 
 
 @given(st.text(max_size=300))
-def test_every_name_becomes_one_that_mlflow_takes(name: str) -> None:
+def test_every_cleaned_name_is_accepted_by_mlflow(name: str) -> None:
     from mlflow.utils.validation import _validate_metric_name
 
     cleaned = clean_name(name)
@@ -21,14 +21,14 @@ def test_every_name_becomes_one_that_mlflow_takes(name: str) -> None:
     assert clean_name(cleaned) == cleaned
 
 
-def test_only_what_is_worth_comparing_stands_against_tokens() -> None:
+def test_only_quality_metrics_are_logged_against_tokens() -> None:
     assert against_tokens({"validation/nll": 1.0, "train/nll": 2.0, "cost/x": 3.0, "train/loss": 4.0}) == {
         "tokens/validation/nll": 1.0,
         "tokens/train/nll": 2.0,
     }
 
 
-def test_the_usage_plot_is_well_formed_and_says_what_is_used() -> None:
+def test_the_usage_plot_is_valid_xml_and_counts_the_codes_used() -> None:
     svg = usage_svg([[8, 8, 0, 0], [1, 0, 0, 0], [0, 0]])
     texts = [element.text for element in ElementTree.fromstring(svg).iter() if element.text]
     assert "codebook 0: 2 of 4 codes used, perplexity 2.0" in texts
