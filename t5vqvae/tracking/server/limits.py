@@ -7,9 +7,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-STEP = "progress/step"
-"""The metric in every batch, by whose history a logger knows which steps MLflow already has."""
-
 MAX_NAME, MAX_PARAM, MAX_TAG = 250, 6000, 8000
 
 

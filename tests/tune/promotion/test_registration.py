@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 from t5vqvae.errors import SettingError, UserError
+from t5vqvae.evaluation.metrics import on_test
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.tracking import Tracker
 from t5vqvae.training.trainer import train
 from tune.promote import Promotion, main, promote
 from tune.promotion import candidate as module
-from tune.promotion.gate import Gate, compared, on_test
+from tune.promotion.gate import Gate, compared
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
 from tune.spec.objective import Objective
@@ -294,7 +295,7 @@ def test_metrics_are_compared_in_the_objective_s_direction_on_test() -> None:
         -10,
         "test/nll 40 does not beat the 30 of it",
     )
-    assert compared(up, {"test/bleu": 40.0}, {}, "it") == (None, "it has no test/bleu to be compared by")
+    assert compared(up, {"test/bleu": 40.0}, {}, "it") == (None, "it has no test/bleu to compare")
 
 
 def test_a_promotion_survives_pickling() -> None:
