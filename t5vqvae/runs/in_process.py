@@ -19,6 +19,7 @@ from t5vqvae.evaluation.metrics import METRICS, STEP
 from t5vqvae.runs.follow import follow
 from t5vqvae.runs.tracked_run import TrackedRun
 from t5vqvae.spec.run import RunSpec
+from t5vqvae.training.progress_bars import without_progress_bars
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
@@ -36,14 +37,11 @@ def run_here(spec: RunSpec, into: Path | None, state: Path, console: Console | N
     Returns:
         False if the run diverged.
     """
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
     console = console or Console(stderr=True)
     into = into or state / "runs" / short_name(spec)
     run = TrackedRun(spec, into, state / "cache", key=f"runs/{into.name}", tracker=_tracker())
     last: Mapping[str, Any] = {}
-    with _bar(console) as bar:
+    with without_progress_bars(), _bar(console) as bar:
         task = bar.add_task("training", total=spec.train.max_steps)
         for last in follow(run):
             bar.update(task, completed=int(last[STEP]))

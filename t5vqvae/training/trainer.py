@@ -15,14 +15,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
-import transformers
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -37,6 +36,7 @@ from t5vqvae.training.compile import compile_blocks, uncompiled
 from t5vqvae.training.device import choose_device, resolve_precision
 from t5vqvae.training.memory import memory_costs
 from t5vqvae.training.optim import build_optimizer, learning_rate_at
+from t5vqvae.training.progress_bars import without_progress_bars
 
 Status = Literal["running", "completed", "diverged"]
 
@@ -293,7 +293,7 @@ class Trainer:
 
     def save_into(self, folder: Path) -> None:
         """Writes weights and training state into a checkpoint folder."""
-        with _without_progress_bars():
+        with without_progress_bars():
             self.model.save_pretrained(folder / "model")
         state = {
             "step": self.step,
@@ -324,16 +324,3 @@ class Trainer:
         torch.set_rng_state(state["random_cpu"].cpu())
         if state["random_cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"].cpu())
-
-
-@contextmanager
-def _without_progress_bars() -> Iterator[None]:
-    """Keeps Transformers from drawing a bar for every checkpoint."""
-    logging = transformers.utils.logging
-    drawn = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if drawn:
-            logging.enable_progress_bar()
