@@ -180,7 +180,7 @@ def test_other_data_is_not_compared_but_may_be_replaced(
     add_trial(paths, 1, nll=0.5)
     result = module.test_once(paths, *module.best_trial(paths), paths.trial(1) / "step-00000002")
     other = replace(result, data_fingerprint="other")
-    monkeypatch.setattr(module, "test_once", lambda *_: other)
+    monkeypatch.setattr("tune.promote.test_once", lambda *_: other)
     outcome = promote(paths)
     assert (outcome.alias, outcome.effect) == ("challenger", None)
     assert outcome.reasons == ("version 1 was tested on other data, so the two cannot be compared",)
