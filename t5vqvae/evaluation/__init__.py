@@ -1,1 +1,1 @@
-"""Judges a trained model: every metric, its sums over batches and workers, and the comparison of texts."""
+"""Evaluates a trained model: the list of metrics, their sums over batches and workers, and the scores of texts."""

@@ -1,19 +1,17 @@
-"""Evaluation: what a trained autoencoder is worth, and at which rate.
+"""Evaluates a trained autoencoder: its quality and its rate.
 
-In evaluation mode, on the validation split; `evaluate_test` is the only way to the test split here. Everything is
-summed over batches and workers before any mean is taken, so that neither changes a number.
+Evaluation runs in evaluation mode on the validation split; in this file only `evaluate_test` reaches the test split.
+Everything is summed over batches and workers before any mean is taken, so that neither changes a number. Keys, units
+and ranges of the metrics stand in `t5vqvae.evaluation.metrics`.
 
-Metrics (`split/name`): `nll` nats a target token; `nll_per_char` nats a character (comparable across tokenizers);
-`token_accuracy` with teacher forcing, in [0, 1]; of greedy decoding `exact_match` in [0, 1], `bleu` (sacrebleu,
-0 to 100), `bleu1` (the paper's: mean sentence BLEU-1 on white-space tokens, 0 to 1). `codebook/perplexity` and
-`codebook/usage` (means over the Q codebooks), `codebook/quantization_error` (squared, relative to the states').
-`rate/bits_per_token` and `rate/bits_per_sentence` by the entropy of the codes, beside `rate/log2_codes` (all codes
-equally frequent) and `rate/log2_vocabulary`. Codes of prompts count too, spread over the positions of their sentence.
-Without a bottleneck, or where the decoder sees past it (`leaks`), there is no rate, and no `rate/bits_per_token`. What
-else a model measures (`Losses.measures`, such as a continuous latent's `rate/kl_bits_per_sentence`) is reported as is.
-A quantizer with a continuous form is evaluated in that form as well (`soft/nll` and so on), whose rate has no bound.
+The rate is the entropy of the codes; codes of prompts count too, spread over the positions of their sentence. A model
+without a bottleneck, or with a decoder that sees past it (`leaks`), has no rate, so no `rate/bits_per_token`. Further
+measures of a model (`Losses.measures`, such as `rate/kl_bits_per_sentence` of a continuous latent) are reported
+unchanged. A quantizer with a continuous form is evaluated in that form too (`soft/nll` and so on); the rate of that
+form has no bound.
 
-Letters: B batch, T encoder positions, S decoder positions, Q codes a position, K entries of a codebook.
+Letters: B batch, T encoder positions, S decoder positions, V vocabulary, Q codes a position, P prompts, K entries of a
+codebook.
 """
 
 from __future__ import annotations
@@ -23,17 +21,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from t5vqvae.data import Batch, TokenizedSplit, evaluation_batches, prepare_test
+from t5vqvae.data import IGNORED_LABEL, Batch, TokenizedSplit, evaluation_batches, prepare_test
 from t5vqvae.data.batching import Array
 from t5vqvae.evaluation.sums import Sums, add_counts
 from t5vqvae.evaluation.text_scores import bleu1, corpus_bleu, same_text
 from t5vqvae.models.contract import TextAutoencoder
+from t5vqvae.quantizers import Quantizer
 from t5vqvae.quantizers.parts.usage import count_codes, entropy_bits, perplexity, usage
 from t5vqvae.spec.run import RunSpec
 
@@ -42,7 +40,7 @@ NUM_SAMPLES = 10
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """One sentence, what it should have become, what it became, and the codes in between."""
+    """A sentence, its target, the text decoded for it, and its codes."""
 
     source: str
     target: str
@@ -52,7 +50,7 @@ class Reconstruction:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics of one evaluation, how often each code was used (one list a codebook), and a few reconstructions."""
+    """The metrics of one evaluation, the count of every code (one list per codebook), and a few reconstructions."""
 
     metrics: dict[str, float]
     code_counts: list[list[int]]
@@ -65,23 +63,23 @@ def evaluate(
     spec: RunSpec,
     *,
     prefix: str = "validation",
-    autocast: AbstractContextManager[Any] | None = None,
+    autocast: AbstractContextManager[object] | None = None,
     everything: bool = False,
 ) -> Evaluation:
-    """Evaluates a model on a split; nothing of the model is changed.
+    """Evaluates a model on a split; the model stays as it was.
 
     With a process group, every worker calls it and gets the same numbers.
 
     Args:
-        model: Any text autoencoder.
+        model: A model with its tokenizer.
         split: The sentences.
-        spec: Gives `evaluate` (how many sentences) and `data.max_target_length`.
-        prefix: First part of the metric names.
-        autocast: The precision's context; None: float32.
-        everything: All sentences, whatever `spec.evaluate` says (the test splits).
+        spec: Its `evaluate` says how many sentences, its `data.max_target_length` how long texts may become.
+        prefix: First part of the keys of quality metrics.
+        autocast: The context of the precision; None: float32.
+        everything: Take all sentences instead of as many as `spec.evaluate` says (for test splits).
     """
     was_training = model.training
-    model.eval()
+    model.train(False)
     try:
         with torch.no_grad(), autocast or nullcontext():
             sums = _over_workers(_add_up(model, split, spec, everything))
@@ -98,7 +96,7 @@ def evaluate(
 def evaluate_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> dict[str, float]:
     """Returns the metrics of the test split and of every extra test set, such as `test/nll` and `VAR/exact_match`.
 
-    For promotion and final tables alone: what is chosen by these numbers is not tested by them.
+    Use it for promotion and final tables only: these numbers test nothing that was chosen by them.
     """
     metrics: dict[str, float] = {}
     for name, split in prepare_test(spec.data, cache_dir, backbone=spec.model.backbone).items():
@@ -110,7 +108,7 @@ def evaluate_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> dic
 
 
 def _soft(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everything: bool) -> dict[str, float]:
-    """Evaluates the continuous form of a quantizer that has one: what it would be worth if it were no bottleneck."""
+    """Returns the quality of a quantizer's continuous form, which is no bottleneck."""
     model.quantizer.hard = False
     try:
         sums = _over_workers(_add_up(model, split, spec, everything))
@@ -139,7 +137,7 @@ def _add_up(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everyt
 
 def _add_losses(model: TextAutoencoder, batch: Batch, sums: Sums, with_swap: bool) -> None:
     losses = model.losses(batch)
-    real_BS = batch.labels_BS != -100
+    real_BS = batch.labels_BS != IGNORED_LABEL
     sums.nll += float(losses.nll_sum)
     sums.num_tokens += losses.num_tokens
     sums.num_correct += int(((losses.logits_BSV.argmax(-1) == batch.labels_BS) & real_BS).sum())
@@ -153,13 +151,18 @@ def _add_losses(model: TextAutoencoder, batch: Batch, sums: Sums, with_swap: boo
             sums.counts, [c.cpu() for c in count_codes(losses.codes_BTQ, model.quantizer.code_sizes)]
         )
     if losses.prompt_codes_BPQ is not None:
-        prompts, sizes = losses.prompt_codes_BPQ, model.quantizers[1].code_sizes
+        prompts, sizes = losses.prompt_codes_BPQ, _of_prompts(model).code_sizes
         sums.prompt_counts = add_counts(sums.prompt_counts, [c.cpu() for c in count_codes(prompts, sizes)])
         sums.num_prompts += prompts.shape[0] * prompts.shape[1]
     sums.measure(losses.measures)
     if with_swap:
         sums.nll_swapped += float(model.losses(batch, swap_memory=True).nll_sum) - float(losses.nll_sum)
         sums.num_swapped += losses.num_tokens
+
+
+def _of_prompts(model: TextAutoencoder) -> Quantizer:
+    """Returns the quantizer of a model's prompts."""
+    return model.quantizers[-1]  # the bottleneck is the first
 
 
 def _add_decoded(
@@ -181,7 +184,7 @@ def _show_codes(codes_TQ: Tensor) -> str:
 
 def _over_workers(sums: Sums) -> Sums:
     if dist.is_initialized() and dist.get_world_size() > 1:
-        parts: list[Any] = [None] * dist.get_world_size()
+        parts = [sums] * dist.get_world_size()
         dist.all_gather_object(parts, sums)
         sums = parts[0]
         for part in parts[1:]:
@@ -218,17 +221,23 @@ def _rate(sums: Sums, model: TextAutoencoder) -> dict[str, float]:
     metrics["codebook/usage"] = _mean([usage(counts) for counts in sums.counts])
     if model.leaks:
         return metrics
-    bits, log2_codes = sum(map(entropy_bits, sums.counts)), model.quantizer.log2_codes or 0.0
+    bits, log2_codes = sum(map(entropy_bits, sums.counts)), _log2_codes(model.quantizer)
     if sums.prompt_counts:
         share = sums.num_prompts / sums.num_positions
         bits += share * sum(map(entropy_bits, sums.prompt_counts))
-        log2_codes += share * (model.quantizers[1].log2_codes or 0.0)
+        log2_codes += share * _log2_codes(_of_prompts(model))
         metrics["prompts/perplexity"] = _mean([perplexity(counts) for counts in sums.prompt_counts])
     return metrics | {
         "rate/bits_per_token": bits,
         "rate/bits_per_sentence": bits * sums.num_positions / sums.num_sentences,
         "rate/log2_codes": log2_codes,
     }
+
+
+def _log2_codes(quantizer: Quantizer) -> float:
+    """Returns the bits a position of a quantizer with codes, if all of them were equally frequent."""
+    assert quantizer.log2_codes is not None, "codes were counted"
+    return quantizer.log2_codes
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,4 +1,7 @@
-"""Sums of an evaluation over batches and workers."""
+"""Sums of an evaluation over batches and workers.
+
+Letters: K entries of a codebook.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,25 @@ from t5vqvae.models.contract import Measures
 
 @dataclass
 class Sums:
-    """What one worker adds up; `merge` joins the workers'."""
+    """Holds the sums of one worker; `merge` adds those of another one.
+
+    Attributes:
+        nll: Cross-entropy of the target tokens, nats.
+        nll_swapped: Rise of it when sentences get the latent of another one, nats.
+        num_tokens: Target tokens.
+        num_swapped: Target tokens behind `nll_swapped`.
+        num_correct: Target tokens ranked first.
+        num_chars: Characters of the targets.
+        num_positions: Unpadded encoder positions.
+        num_sentences: Sentences.
+        error: Squared distance of states to quantized states.
+        energy: Squares of those states.
+        counts: Uses of every code, one tensor (K,) per codebook.
+        prompt_counts: The same for the codes of prompts.
+        num_prompts: Prompts.
+        measures: A model's further measures by key: numerator and denominator.
+        decoded: Index, source, target, decoded text and codes of every decoded sentence.
+    """
 
     nll: float = 0.0
     nll_swapped: float = 0.0
@@ -30,6 +51,7 @@ class Sums:
     decoded: list[tuple[int, str, str, str, str]] = field(default_factory=list)
 
     def merge(self, other: Sums) -> None:
+        """Adds the sums of another worker."""
         for name in self.__dataclass_fields__:
             mine, theirs = getattr(self, name), getattr(other, name)
             if name in ("counts", "prompt_counts"):
@@ -40,12 +62,12 @@ class Sums:
                 setattr(self, name, mine + theirs)
 
     def measure(self, measures: Measures) -> None:
-        """Adds numerators and denominators of a model's own measures."""
+        """Adds the numerators and denominators of a model's further measures."""
         for name, (numerator, denominator) in measures.items():
             before = self.measures.get(name, (0.0, 0.0))
             self.measures[name] = (before[0] + numerator, before[1] + denominator)
 
 
 def add_counts(mine: list[Tensor], theirs: list[Tensor]) -> list[Tensor]:
-    """Returns the sum of two lists of counts, one tensor a codebook; either list may be empty."""
+    """Returns the sum of two lists of counts, one tensor per codebook; either list may be empty."""
     return [a + b for a, b in zip(mine, theirs, strict=True)] if mine and theirs else mine or theirs

@@ -1,4 +1,4 @@
-"""Scores of decoded texts against their targets."""
+"""Scores decoded texts against their targets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 
 def same_text(target: str, text: str) -> bool:
-    """Returns whether two texts agree, runs of white space aside (tokenizers do not keep them)."""
+    """Returns whether two texts agree up to runs of white space, which tokenizers do not keep."""
     return target.split() == text.split()
 
 
@@ -22,7 +22,7 @@ def corpus_bleu(targets: Sequence[str], texts: Sequence[str]) -> float:
 def bleu1(target: str, text: str) -> float:
     """Returns sentence BLEU-1 on white-space tokens, 0 to 1: clipped unigram precision times the brevity penalty.
 
-    What the T5VQVAE paper reports as BLEU (NLTK's `sentence_bleu` with weights (1, 0, 0, 0)).
+    The T5VQVAE paper reports this as BLEU (NLTK's `sentence_bleu` with weights (1, 0, 0, 0)).
     """
     reference, words = target.split(), text.split()
     if not words:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-import transformers
 from safetensors.torch import load_file
 
 from t5vqvae.errors import CheckpointError
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.training import checkpoint
+from t5vqvae.training.progress_bars import without_progress_bars
 
 
 @dataclass
@@ -51,7 +49,7 @@ class TrainingState:
 
     def _save_into(self, folder: Path) -> None:
         """Writes weights and training state into a checkpoint folder."""
-        with _without_progress_bars():
+        with without_progress_bars():
             self.model.save_pretrained(folder / "model")
         state = {
             "step": self.step,
@@ -82,16 +80,3 @@ class TrainingState:
         torch.set_rng_state(state["random_cpu"].cpu())
         if state["random_cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"].cpu())
-
-
-@contextmanager
-def _without_progress_bars() -> Iterator[None]:
-    """Keeps Transformers from printing a progress bar for every checkpoint."""
-    logging = transformers.utils.logging
-    enabled = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if enabled:
-            logging.enable_progress_bar()

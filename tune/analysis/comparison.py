@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from t5vqvae.evaluation.metrics import PRICES, Direction
 from tune.analysis.effect import Effect, Interval, Test, paired_differences, paired_effect
 from tune.analysis.equivalence import Equivalence, equivalence
 from tune.analysis.holm import holm
 from tune.analysis.sequential import SequentialPlan, spent
-from tune.spec.objective import Direction
 
 Verdict = Literal["better", "worse", "equivalent", "undecided", "unstable"]
-BESIDE = ("rate/bits_per_token", "cost/step_seconds", "cost/peak_memory_mb", "cost/parameters")
+BESIDE = PRICES
 """Shown beside every effect: quality says nothing without its price."""
 
 

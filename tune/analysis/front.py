@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from t5vqvae.evaluation.metrics import GPUS
 from tune.analysis.importance import Trial, completed
 from tune.spec.objective import dominates
 
@@ -58,7 +59,7 @@ def cost(trials: Sequence[Trial], cpus: float, gpus: float = 0.0) -> Cost:
     for trial in trials:
         spent = (trial.get("seconds") or 0.0) / 3600
         hours[trial["status"]] = hours.get(trial["status"], 0.0) + spent
-        gpu_hours += spent * trial.get("metrics", {}).get("cost/gpus", gpus)
+        gpu_hours += spent * trial.get("metrics", {}).get(GPUS, gpus)
     total = math.fsum(hours.values())
     counts = Counter(trial["status"] for trial in trials)
     return Cost(total, total * cpus, gpu_hours, dict(sorted(counts.items())), dict(sorted(hours.items())))

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tune.spec.objective import Direction
+from t5vqvae.evaluation.metrics import Direction
 
 Trial = Mapping[str, Any]
 MIN_TRIALS = 8

@@ -1,7 +1,7 @@
-"""What a search looks like while it runs: a live table on a terminal, a few plain lines in a job's log.
+"""Shows a running study: a live table on a terminal, a few plain lines in a job's log.
 
-`Board` holds one `Row` a trial and draws them; it knows nothing of Ray. On a terminal the table is redrawn in place;
-elsewhere a line is printed when a trial ends, and a summary at most every `LINE_SECONDS`.
+`Board` holds one `Row` per trial and draws them; it does not depend on Ray. A terminal gets a table that is redrawn in
+place. A log gets a line when a trial ends, and a summary at most every `LINE_SECONDS`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -18,9 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from t5vqvae.config import short_names
+from t5vqvae.evaluation.metrics import METRICS, RATE, STEP
 
 LINE_SECONDS = 30.0
+"""The shortest time between two summaries in a log."""
 DRAW_SECONDS = 0.5
+"""The shortest time between two drawings of the table on a terminal."""
 STYLES = {
     "running": "cyan",
     "completed": "green",
@@ -29,24 +31,23 @@ STYLES = {
     "failed": "red",
     "interrupted": "dim",
 }
-RATE = "rate/bits_per_token"
 
 
 @dataclass
 class Row:
-    """One trial as it is shown.
+    """One trial as the board shows it.
 
     Attributes:
         number: Its number in the study.
         overrides: Its settings.
         status: As in `TrialRecord`, or `running`, or `interrupted`.
         metrics: Its last metrics.
-        seconds: Spent on it so far, all starts together.
-        url: Where MLflow shows it.
+        seconds: Time spent on it so far, the sum over all its starts.
+        url: Its page in MLflow.
     """
 
     number: int
-    overrides: Mapping[str, Any]
+    overrides: Mapping[str, object]
     status: str = "running"
     metrics: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
@@ -54,13 +55,13 @@ class Row:
 
 
 class Board:
-    """The trials of a study, drawn.
+    """Draws the trials of a study.
 
     Args:
         title: Name of the study.
         objectives: Metric keys to show.
         trials: The budget; None when only hours limit the study.
-        console: Where to draw.
+        console: The console to draw on.
     """
 
     def __init__(self, title: str, objectives: Sequence[str], trials: int | None, console: Console) -> None:
@@ -85,7 +86,7 @@ class Board:
             self._live.stop()
 
     def put(self, row: Row) -> None:
-        """Shows a trial, or a change of it."""
+        """Adds a trial, or replaces its row, and redraws."""
         before = self.rows.get(row.number)
         self.rows[row.number] = row
         if self._live is None and row.status != "running" and (before is None or before.status != row.status):
@@ -93,7 +94,7 @@ class Board:
         self.draw()
 
     def draw(self) -> None:
-        """Redraws, unless it has just been done."""
+        """Redraws, unless it did so within the last `DRAW_SECONDS` (terminal) or `LINE_SECONDS` (log)."""
         now = time.monotonic()
         if self._live is not None and now - self._drawn >= DRAW_SECONDS:
             self._drawn = now
@@ -103,17 +104,17 @@ class Board:
             self.console.print(self.summary(), soft_wrap=True, highlight=False)
 
     def final(self) -> None:
-        """Prints the whole table once, after `with`."""
+        """Prints the whole table once; call it after `with`."""
         self.console.print(self.table(limit=None))
         self.console.print(self.summary(), soft_wrap=True, highlight=False)
 
     def table(self, limit: int | None = 20) -> Table:
-        """Returns the table of trials, the newest `limit` of them and the best."""
-        varied = self.varied()
+        """Returns the table of the newest `limit` trials and the best one; with None, of all trials."""
+        varied, rate = self.varied(), METRICS[RATE]
         table = Table(title=f"study {self.title}", title_justify="left", expand=False)
         names = ["trial", "status", "step", *(short_names(varied)[path] for path in varied)]
         names += [metric.removeprefix("validation/") for metric in self.objectives]
-        for name in [*names, "bits/token", "seconds"]:
+        for name in [*names, f"{rate.unit}/{rate.per}", "seconds"]:
             table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
         shown = self._shown(limit)
         linked = any(row.url for row in shown)
@@ -124,7 +125,7 @@ class Board:
         return table
 
     def summary(self) -> Text:
-        """Returns one line: trials by status, the best so far, the minutes."""
+        """Returns one line: the number of trials by status, the best so far, and the minutes."""
         counts = Counter(row.status for row in self.rows.values())
         parts = [f"{counts[status]} {status}" for status in STYLES if counts[status]]
         done = sum(number for status, number in counts.items() if status not in ("running", "interrupted"))
@@ -137,7 +138,7 @@ class Board:
         return Text(f"{line}, {(time.monotonic() - self._started) / 60:.1f} min")
 
     def varied(self) -> list[str]:
-        """Returns the settings that differ between the shown trials, sorted."""
+        """Returns the settings that differ between the trials, sorted."""
         paths = {path for row in self.rows.values() for path in row.overrides}
         return sorted(path for path in paths if len({repr(row.overrides.get(path)) for row in self.rows.values()}) > 1)
 
@@ -155,7 +156,7 @@ class Board:
         return [
             name,
             Text(row.status, style=STYLES.get(row.status, "")),
-            short(metrics.get("progress/step")),
+            short(metrics.get(STEP)),
             *(short(row.overrides.get(path, "base")) for path in varied),
             *(short(metrics.get(metric)) for metric in self.objectives),
             short(metrics[RATE]) if RATE in metrics else "-",
@@ -164,14 +165,14 @@ class Board:
 
     def _line(self, row: Row) -> str:
         settings = ", ".join(f"{path}={short(value)}" for path, value in sorted(row.overrides.items()))
-        shown = [m for m in [*self.objectives, RATE, "progress/step"] if m in row.metrics]
+        shown = [m for m in [*self.objectives, RATE, STEP] if m in row.metrics]
         metrics = ", ".join(f"{metric} {short(row.metrics[metric])}" for metric in shown)
         parts = [f"trial {row.number} {row.status}: {metrics}", settings, f"{row.seconds:.0f} s", row.url or ""]
         return " | ".join(part for part in parts if part)
 
 
 def wide_console() -> Console:
-    """Returns the console of this process; a job's log, which has no width, is taken as 200 characters wide."""
+    """Returns the console of this process; it takes a job's log, which has no width, as 200 characters wide."""
     console = Console()
     return console if console.is_terminal else Console(width=200)
 
@@ -180,8 +181,8 @@ def _link(url: str | None) -> Text:
     return Text(url or "", style=f"link {url}" if url else "")
 
 
-def short(value: Any) -> str:
-    """Returns a value as a table shows it: four significant digits, whole numbers whole."""
+def short(value: object) -> str:
+    """Returns a value as a table shows it: four significant digits, whole numbers without decimals."""
     if value is None:
         return "-"
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -6,14 +6,13 @@ import math
 from collections.abc import Iterable, Mapping
 
 from t5vqvae.errors import SettingError
+from t5vqvae.evaluation.metrics import METRICS, RATE, on_test
 from tune.spec.bound import Bound
 from tune.spec.objective import Constraint, Objective
 
-RATE = "test/rate/bits_per_token"
-
 
 class Gate(Bound):
-    """A bound on a test metric, as `test/exact_match >= 0.5` or `VAR/bleu >= 40`."""
+    """A bound on a test metric, such as `test/exact_match >= 0.5` or `VAR/bleu >= 40`."""
 
     @classmethod
     def parse(cls, text: str) -> Gate:
@@ -29,7 +28,7 @@ class Gate(Bound):
 
     @classmethod
     def of_constraint(cls, constraint: Constraint) -> Gate:
-        """Returns the same bound on the test split: what had to hold to be best has to hold there too."""
+        """Returns the same bound on the test split: a condition for the best trial holds there too."""
         return cls(on_test(constraint.metric), constraint.relation, constraint.bound)
 
     def refusal(self, metrics: Mapping[str, float]) -> str | None:
@@ -39,13 +38,6 @@ class Gate(Bound):
             return None
         shown = "it was not measured" if math.isnan(value) else f"it is {value:.4g}"
         return f"gate {self} is shut: {shown}"
-
-
-def on_test(metric: str) -> str:
-    """Returns the test split's counterpart of a validation metric; what a split does not change stays."""
-    if metric.startswith("validation/"):
-        return metric.replace("validation/", "test/", 1)
-    return f"test/{metric}" if metric.startswith(("codebook/", "rate/")) else metric
 
 
 def refusals(gates: Iterable[Gate], metrics: Mapping[str, float]) -> list[str]:
@@ -59,20 +51,20 @@ def compared(
     """Returns how much better `mine` is on the test split, and the same in a sentence.
 
     Args:
-        objective: Decides; its test counterpart is compared.
+        objective: Decides; its counterpart on the test split is compared.
         mine: Test metrics of the trial.
         theirs: Test metrics of the version that holds the alias.
-        holder: What to call that version.
+        holder: The name of that version in the sentence.
 
     Returns:
         The advantage in the metric's unit, above 0 when `mine` is better; None when either was not measured.
     """
-    metric = on_test(objective.metric)
+    metric, rate = on_test(objective.metric), on_test(RATE)
     if metric not in mine or metric not in theirs:
-        return None, f"{holder} has no {metric} to be compared by"
+        return None, f"{holder} has no {metric} to compare"
     advantage = objective.sign * (theirs[metric] - mine[metric])
     verb = "beats" if advantage > 0 else "does not beat"
     sentence = f"{metric} {mine[metric]:.4g} {verb} the {theirs[metric]:.4g} of {holder}"
-    if RATE in mine and RATE in theirs:  # a quality says nothing without its rate
-        sentence += f", at {mine[RATE]:.3g} bits a token against {theirs[RATE]:.3g}"
+    if rate in mine and rate in theirs:  # a quality means nothing without its rate
+        sentence += f", at {mine[rate]:.3g} {METRICS[RATE].units} against {theirs[rate]:.3g}"
     return advantage, sentence

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from t5vqvae.evaluation.metrics import RATE, on_test
 from tune.promotion.candidate import TestResult
-from tune.promotion.gate import compared, on_test
+from tune.promotion.gate import compared
 from tune.records.record import TrialRecord
 from tune.records.study_paths import trial_key
 from tune.spec.search_spec import SearchSpec
@@ -51,7 +52,7 @@ def registered(
 def _headline(spec: SearchSpec, record: TrialRecord, result: TestResult) -> dict[str, float]:
     """Returns the test metrics that a version's page shows: the objectives and the rate."""
     metrics = {**record.metrics, **result.metrics}
-    names = [on_test(objective.metric) for objective in spec.objectives] + ["test/rate/bits_per_token"]
+    names = [on_test(objective.metric) for objective in spec.objectives] + [on_test(RATE)]
     return {name: metrics[name] for name in names if name in metrics}
 
 

@@ -1,7 +1,7 @@
-"""Reports of studies: one self-contained HTML file, with Markdown, CSV and LaTeX beside it.
+"""Writes reports of studies: one self-contained HTML file, with the same content in Markdown, CSV and LaTeX.
 
-`AblationReport` and `SearchReport` hold what is said, and `write(folder)` says it. The frame and Plotly are in
-`page.py`, figures in `figures.py`, tables in `tables.py`, sentences in `words.py`.
+`AblationReport` and `SearchReport` hold the content, and `write(folder)` writes it. `page.py` builds the page around
+`assets/`, `figures.py` the figures, `tables.py` the tables, `sentences.py` the sentences.
 """
 
 from tune.report.ablation_report import AblationReport

@@ -1,4 +1,4 @@
-"""The report of an ablation: the question, the answer with its interval, the forest plot; then everything behind it."""
+"""Reports an ablation: the question, the answer with its interval, the forest plot; then the numbers behind them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from t5vqvae.evaluation.metrics import label
 from t5vqvae.files import atomic_write
 from tune.analysis import Comparison, Cost, FactorialEffect, RunRow
 from tune.report import figures, tables
 from tune.report.factors import Factors
 from tune.report.forest import Line, forest
 from tune.report.page import Section, anchor, link, listing, page, table
-from tune.report.sentences import answer, caveats, label
+from tune.report.sentences import answer, caveats
 
 INTERVALS = {
     "permutation": "intervals of what that test does not reject",
@@ -25,30 +25,30 @@ INTERVALS = {
 
 @dataclass(frozen=True)
 class AblationReport:
-    """Everything that the report of an ablation says.
+    """Holds the content of an ablation's report.
 
     Attributes:
-        name: Of the study.
-        question: In a sentence.
-        comparison: Arms against the baseline.
-        questions: What each arm is to answer.
-        overrides: What each arm changes.
+        name: Name of the study.
+        question: The question of the study in a sentence.
+        comparison: The arms against the baseline.
+        questions: The question of each arm.
+        overrides: The settings that each arm changes.
         tuned: The nuisance settings that each arm, the baseline included, runs with.
-        effects: Main effects and interactions of a factorial.
-        levels: The levels of each factor, the baseline's first; of a factorial.
-        notes: Of the plan.
-        cost: Of all its runs.
-        url: Where the study's parent run is shown.
+        effects: Main effects and interactions; empty unless the design is a factorial.
+        levels: The levels of each factor, the baseline's first; empty unless the design is a factorial.
+        notes: Further remarks, such as the plan's.
+        cost: The cost of all its runs.
+        url: The page of the study's parent run.
     """
 
     name: str
     question: str
     comparison: Comparison
     questions: Mapping[str, str] = field(default_factory=dict)
-    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    overrides: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    tuned: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     effects: Sequence[FactorialEffect] = ()
-    levels: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    levels: Mapping[str, Sequence[object]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     cost: Cost | None = None
     url: str | None = None
@@ -164,7 +164,7 @@ class AblationReport:
 
 
 def write_all(folder: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Writes files into a folder, each whole or not at all; returns their paths."""
+    """Writes files into a folder, each one atomically; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         with atomic_write(folder / name) as scratch:
@@ -172,7 +172,7 @@ def write_all(folder: Path, texts: Mapping[str, str]) -> list[Path]:
     return [folder / name for name in texts]
 
 
-def _settings(overrides: Mapping[str, Any] | None) -> str:
+def _settings(overrides: Mapping[str, object] | None) -> str:
     short = {path: f"{value:.4g}" if isinstance(value, float) else value for path, value in (overrides or {}).items()}
     return ", ".join(f"{path}={value}" for path, value in short.items()) or "-"
 

@@ -1,4 +1,4 @@
-"""`t5vqvae report STUDY`: the report of a search or an ablation from its records, written into the study's folder."""
+"""Writes the report of a search or an ablation from its records into the study's folder: `t5vqvae report STUDY`."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def search_report(
     Args:
         spec: The study.
         records: Its ended trials.
-        urls: Where each trial's run is shown, by number.
-        url: Where the study's parent run is shown.
+        urls: The page of each trial's run, by number.
+        url: The page of the study's parent run.
     """
     winner, workers = best(records, spec), spec.resources.workers
     notes = [f"constraint: {constraint}" for constraint in spec.constraints]
@@ -60,9 +60,9 @@ def ablation_report(
 
     Args:
         findings: Its plan and the records of its runs.
-        notes: Beside those of the plan.
-        tracker: Where its runs are shown; None: nowhere.
-        parent_id: The study's run there.
+        notes: Remarks in addition to those of the plan.
+        tracker: The tracker of its runs; None if they are not tracked.
+        parent_id: The id of the study's run there.
     """
     found = findings
     if tracker is not None:
@@ -88,7 +88,7 @@ def _is_baseline(record: TrialRecord, spec: SearchSpec) -> bool:
 
 
 def _urls(spec: SearchSpec | AblationSpec, records: Sequence[TrialRecord]) -> dict[int, str]:
-    """Returns where trials are shown, if a tracking server is named and answers; a report needs none."""
+    """Returns the pages of trials; none if no tracking server is set or it does not answer."""
     uri = spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
     if not uri.startswith("http"):
         return {}
@@ -102,7 +102,7 @@ def _urls(spec: SearchSpec | AblationSpec, records: Sequence[TrialRecord]) -> di
     return {number: url for number, url in found.items() if url is not None}
 
 
-def read_search(name: str, state: Path) -> tuple[SearchSpec, list[TrialRecord]]:
+def _read_search(name: str, state: Path) -> tuple[SearchSpec, list[TrialRecord]]:
     """Reads a search and its ended trials from the state folder.
 
     Raises:
@@ -139,7 +139,7 @@ def _carry_out(options: argparse.Namespace) -> int:
 
 
 def _write_search(paths: StudyPaths, folder: Path) -> list[Path]:
-    spec, records = read_search(paths.study, paths.state)
+    spec, records = _read_search(paths.study, paths.state)
     return search_report(spec, records, _urls(spec, records)).write(folder)
 
 

@@ -1,39 +1,39 @@
-"""The factors of a factorial ablation in its report: main effects first, since they are what was asked."""
+"""Reports the factors of a factorial ablation: main effects first, because they answer its question."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from t5vqvae.config import short_names
+from t5vqvae.evaluation.metrics import label
 from tune.analysis import FactorialEffect, Question
 from tune.report.forest import Line
 from tune.report.page import Section, anchor, table
-from tune.report.sentences import claim, counted, interval, label, p_text
+from tune.report.sentences import claim, counted, interval, p_text
 from tune.report.tables import as_markdown
 
 FEW = 4
-"""Main effects up to which the answer names each."""
+"""The largest number of main effects that the answer names one by one."""
 
 
 @dataclass(frozen=True)
 class Factors:
-    """Main effects and interactions of a factorial, in words.
+    """Puts the main effects and interactions of a factorial into words.
 
     Attributes:
-        effects: In the design's order.
+        effects: The effects in the design's order.
         levels: The levels of each factor, the baseline's first.
-        question: What decides.
+        question: The objective and the rules of the comparison.
     """
 
     effects: Sequence[FactorialEffect]
-    levels: Mapping[str, Sequence[Any]]
+    levels: Mapping[str, Sequence[object]]
     question: Question
 
     def answer(self) -> str:
-        """Returns the finding in one sentence: every main effect, or the largest of many, then interactions."""
+        """Returns the answer: every main effect, or the largest of more than `FEW`, then the interactions."""
         sized = [(abs(found.effect.mean), found) for found in self.effects if found.is_main and found.effect]
         mains = [found for _, found in sized]
         if not mains:
@@ -47,7 +47,7 @@ class Factors:
         return f"Averaged over the other factors: {text}.{rest}"
 
     def lines(self) -> list[Line]:
-        """Returns the effects as a forest plot draws them, main effects first."""
+        """Returns the lines of the forest plot, main effects first."""
         order = sorted(self.effects, key=lambda found: not found.is_main)
         return [Line(self.name(f), f.effect, f.verdict, f"factor-{anchor(self.name(f))}") for f in order]
 
@@ -65,11 +65,11 @@ class Factors:
         return Section("Factors and their interactions", f'{table(self._head(), rows)}<p class="note">{text}</p>')
 
     def markdown(self) -> str:
-        """Returns the same table as Markdown."""
+        """Returns the table of effects as Markdown."""
         return as_markdown(self._head(), [self._cells(found) for found in self.effects])
 
     def name(self, found: FactorialEffect) -> str:
-        """Returns `estimator=rotation x name=vq`."""
+        """Returns the name of an effect, such as `estimator=rotation x name=vq`."""
         return " x ".join(self._levels(found, found.levels))
 
     def _levels(self, found: FactorialEffect, at: Sequence[int]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The figures of reports, as Plotly's own plain dictionaries; points carry the address of their run as `customdata`."""
+"""Builds the figures of reports as Plotly's plain dictionaries; `customdata` of a point is the address of its run."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from t5vqvae.config import short_names
+from t5vqvae.evaluation.metrics import label
 from tune.analysis import Comparison, Importance, LevelMean, Surface
 from tune.analysis.importance import Trial
 from tune.report.page import Figure, anchor
-from tune.report.sentences import label
 
 COLOURS = {
     "better": "#0b6e99",
@@ -24,10 +24,11 @@ GRID = {"gridcolor": "#e6ebef", "zerolinecolor": "#9aa7b2", "automargin": True}
 LEGEND = {"showlegend": True, "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}}
 LEGEND |= {"margin": {"l": 50, "r": 20, "t": 40, "b": 45}}
 LONG_SCALE = 20
+"""The ratio of largest to smallest value above which an axis is logarithmic."""
 
 
 def pairs(comparison: Comparison) -> Figure:
-    """Every paired difference, a dot a seed: whether an effect is carried by all seeds or by one."""
+    """Draws every paired difference, one dot per seed: it shows whether all seeds carry an effect, or one."""
     metric, traces = comparison.question.objective, []
     baseline = {row.seed: row.value(metric) for row in comparison.baseline_rows}
     for arm in comparison.arms:
@@ -51,7 +52,7 @@ def pairs(comparison: Comparison) -> Figure:
 
 
 def price(comparison: Comparison, beside: str) -> Figure:
-    """The effect on a metric beside the objective, with its interval: what quality was bought with."""
+    """Draws the effect on a further metric, such as the rate, with its interval: the price of the quality."""
     arms = [arm for arm in comparison.arms if beside in arm.beside]
     effects = [arm.beside[beside] for arm in arms]
     means = [effect.mean for effect in effects]
@@ -70,7 +71,7 @@ def price(comparison: Comparison, beside: str) -> Figure:
 
 
 def importances(found: Sequence[Importance]) -> Figure:
-    """Shares of importance, a bar a setting and method."""
+    """Draws shares of importance, one bar per setting and method."""
     names = list(dict.fromkeys(name for one in found for name in one.values))
     labels = short_names(names)
     traces = [
@@ -90,7 +91,7 @@ def importances(found: Sequence[Importance]) -> Figure:
 
 
 def history(trials: Sequence[Trial], metric: str, urls: Mapping[int, str]) -> Figure:
-    """The objective of every trial in order, by how it ended."""
+    """Draws the objective of every trial in order, one colour per status."""
     traces = []
     for status, colour in STATUS.items():
         chosen = [t for t in trials if t["status"] == status and math.isfinite(t["metrics"].get(metric, math.nan))]
@@ -101,7 +102,7 @@ def history(trials: Sequence[Trial], metric: str, urls: Mapping[int, str]) -> Fi
 
 
 def front(trials: Sequence[Trial], best: Sequence[Trial], metric: str, against: str, urls: Mapping[int, str]) -> Figure:
-    """Quality against what it costs; the line joins the trials that no other beats in both."""
+    """Draws quality against its price; the line joins the trials that no other beats in both."""
     chosen = [t for t in trials if all(math.isfinite(t["metrics"].get(m, math.nan)) for m in (metric, against))]
     cloud = _points(chosen, [t["metrics"][against] for t in chosen], metric, urls, "completed", "#b8c4cd")
     best = sorted(best, key=lambda t: t["metrics"][against])
@@ -112,7 +113,7 @@ def front(trials: Sequence[Trial], best: Sequence[Trial], metric: str, against: 
 
 
 def coordinates(trials: Sequence[Trial], names: Sequence[str], metric: str) -> Figure:
-    """Parallel coordinates of completed trials; drag along an axis to choose."""
+    """Draws parallel coordinates of completed trials; drag along an axis to select some."""
     labels = short_names(list(names))
     dimensions = [_dimension(labels[name], [t["overrides"].get(name) for t in trials]) for name in names]
     values = [t["metrics"][metric] for t in trials]
@@ -123,7 +124,7 @@ def coordinates(trials: Sequence[Trial], names: Sequence[str], metric: str) -> F
 
 
 def responses(effects: Mapping[str, Sequence[LevelMean]], metric: str) -> Figure:
-    """Main effects side by side: the objective's mean by level, with its interval."""
+    """Draws main effects side by side: the mean of the objective at each level, with its interval."""
     traces, layout = [], {"grid": {"rows": -(-len(effects) // 2), "columns": 2, "pattern": "independent", "ygap": 0.45}}
     labels = short_names(list(effects))
     for i, (name, levels) in enumerate(effects.items(), start=1):
@@ -150,7 +151,7 @@ def responses(effects: Mapping[str, Sequence[LevelMean]], metric: str) -> Figure
 
 
 def landscape(found: Surface, metric: str) -> Figure:
-    """A response surface with the trials that it rests on."""
+    """Draws a response surface with the trials behind it."""
     labels = short_names([found.x_name, found.y_name])
     contour = {
         "type": "contour",
@@ -182,7 +183,7 @@ def _layout(x_axis: Mapping[str, Any], y_axis: Mapping[str, Any], height: int) -
 
 
 def _errors(means: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> dict[str, Any]:
-    """Returns error bars; an infinite interval is left out."""
+    """Returns error bars; an infinite end gets none."""
     above = [high - mean if math.isfinite(high) else 0.0 for mean, high in zip(means, highs, strict=True)]
     below = [mean - low if math.isfinite(low) else 0.0 for mean, low in zip(means, lows, strict=True)]
     return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.2}
@@ -204,15 +205,15 @@ def _points(
     }
 
 
-def _dimension(name: str, values: Sequence[Any]) -> dict[str, Any]:
+def _dimension(name: str, values: Sequence[object]) -> dict[str, Any]:
     """Returns one axis of parallel coordinates: a scale for numbers, equal steps for words; absent values lie below."""
-    known = [value for value in values if value is not None]
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
+    known = [float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(known) < sum(value is not None for value in values):
         words = sorted({_word(value) for value in values})
         places = [words.index(_word(value)) for value in values]
         return {"label": name, "values": places, "tickvals": list(range(len(words))), "ticktext": words}
     log = min(known) > 0 and max(known) / min(known) > LONG_SCALE
-    scaled = [math.log10(value) if log else float(value) for value in known]
+    scaled = [math.log10(value) if log else value for value in known]
     low, high = min(scaled), max(scaled)
     ticks = [low + (high - low) * i / 4 for i in range(5)]
     text = [f"{10**tick if log else tick:.3g}" for tick in ticks]
@@ -223,5 +224,5 @@ def _dimension(name: str, values: Sequence[Any]) -> dict[str, Any]:
     return {"label": name, "values": heights, "tickvals": [below, *ticks], "ticktext": ["absent", *text]}
 
 
-def _word(value: Any) -> str:
+def _word(value: object) -> str:
     return "-" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

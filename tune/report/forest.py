@@ -1,4 +1,4 @@
-"""The forest plot of a report, in plain HTML: readable at once, at any width, without a script."""
+"""Draws the forest plot of a report in plain HTML: readable at once, at any width, without a script."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Line:
     """One effect in the plot.
 
     Attributes:
-        name: Of the arm or the factor's level.
-        effect: None where no pair completed.
-        verdict: What may be claimed.
+        name: Name of the arm or of the factor's level.
+        effect: Its effect; None where no pair completed.
+        verdict: The claim that the evidence allows.
         target: The anchor on the page that its numbers link to.
     """
 
@@ -29,7 +29,7 @@ class Line:
 
 
 def forest(lines: Sequence[Line], question: Question) -> str:
-    """Returns the plot: a line an effect, with the margin as a band."""
+    """Returns the plot: one line per effect, with the margin of equivalence as a band."""
     effects = [line.effect for line in lines if line.effect is not None]
     ends = [abs(end) for effect in effects for end in (effect.low, effect.high) if math.isfinite(end)]
     ends += [abs(effect.mean) for effect in effects] + [1.3 * (question.margin or 0.0)]

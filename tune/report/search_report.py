@@ -1,4 +1,4 @@
-"""The report of a search: the best trial, what mattered, what quality costs, and every trial with its run."""
+"""Reports a search: the best trial, what mattered, what quality costs, and every trial with its run."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from pathlib import Path
 from typing import Any
 
 from t5vqvae.config import short_names
+from t5vqvae.evaluation.metrics import METRICS, RATE, STEP_SECONDS, Direction, label
 from tune.analysis import Cost, Importance, fanova, main_effect, pareto, ped_anova, surface
 from tune.analysis.importance import Trial, completed, searched
 from tune.report import figures
 from tune.report.ablation_report import write_all
 from tune.report.page import Figure, Section, link, listing, page, table
-from tune.report.sentences import label
 from tune.report.tables import as_csv
-from tune.spec.objective import Direction
 
-AGAINST = ("rate/bits_per_token", "cost/step_seconds")
+AGAINST = (RATE, STEP_SECONDS)
+"""The prices against which quality is drawn."""
 MAX_AXES = 7
-"""Parallel coordinates with more are unreadable."""
+"""The largest number of settings in parallel coordinates; more are unreadable."""
 
 
 @dataclass(frozen=True)
 class SearchReport:
-    """Everything that the report of a search says.
+    """Holds the content of a search's report.
 
     Attributes:
-        name: Of the study.
-        question: In a sentence; may be empty.
+        name: Name of the study.
+        question: The question of the study in a sentence; may be empty.
         trials: `TrialRecord`s as dictionaries, of every status.
         metric: The objective; of several, the first.
-        direction: Of it.
+        direction: The direction of that objective.
         best: Number of the best trial; None if none counts.
-        cost: Of the study.
+        cost: The cost of the study.
         baseline: Number of the baseline's trial; None if it has none.
         space: `{setting: Optuna distribution}`.
-        urls: Where each trial's run is shown, by trial number.
-        url: Where the study's parent run is shown.
-        notes: What else a reader must know.
+        urls: The page of each trial's run, by trial number.
+        url: The page of the study's parent run.
+        notes: Further remarks for the reader.
     """
 
     name: str
@@ -62,13 +62,13 @@ class SearchReport:
         return write_all(folder, {"report.html": self.html(), "report.md": self.markdown(), "trials.csv": self.csv()})
 
     def answer(self) -> str:
-        """Returns the finding in a sentence."""
+        """Returns the answer of the search in a sentence."""
         found = {trial["number"]: trial for trial in self.trials}
         if self.best is None or self.best not in found:
             return f"No trial of {len(found)} counts as best: none completed with codes and within the constraints."
         value = found[self.best]["metrics"][self.metric]
-        rate = found[self.best]["metrics"].get("rate/bits_per_token")
-        priced = "" if rate is None else f" at {rate:.3g} bits a token"
+        rate = found[self.best]["metrics"].get(RATE)
+        priced = "" if rate is None else f" at {rate:.3g} {METRICS[RATE].units}"
         sentence = f"Trial {self.best} of {len(found)} is best: {label(self.metric)} {value:.4g}{priced}"
         first = None if self.baseline is None else found.get(self.baseline)
         if first is None or self.baseline == self.best or self.metric not in first["metrics"]:
@@ -83,9 +83,9 @@ class SearchReport:
         return page(f"{self.name}: {self.question or 'search'}", [s for s in sections if s.body or s.figures])
 
     def markdown(self) -> str:
-        """Returns the finding and the best trials as Markdown."""
+        """Returns the answer and the best trials as Markdown."""
         names = searched(self.trials)
-        head = ["trial", "status", label(self.metric), "bits a token", *short_names(names).values()]
+        head = ["trial", "status", label(self.metric), METRICS[RATE].units, *short_names(names).values()]
         lines = [f"# {self.question or self.name}", "", f"**{self.answer()}**", "", f"{self._cost_sentence()}", ""]
         lines += [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
         for trial in self._ordered()[:10]:
@@ -94,7 +94,7 @@ class SearchReport:
         return "\n".join([*lines, "", *(f"- {note}" for note in self._notes())]) + "\n"
 
     def csv(self) -> str:
-        """Returns a line a trial, with everything that it was told and measured."""
+        """Returns one line per trial, with all its settings and metrics."""
         names = ("number", "status", "run_id", "mlflow_id", "steps", "seconds")
         rows = [{n: t.get(n) for n in names} | dict(t["overrides"]) | dict(t["metrics"]) for t in self.trials]
         return as_csv(rows)
@@ -114,7 +114,7 @@ class SearchReport:
 
     def _notes(self) -> list[str]:
         return [
-            "the best of many trials looks better than it is, and each ran on one seed: promote, or ablate, to claim",
+            "the best of many trials, on one seed each, looks better than it is: test it by promotion or an ablation",
             *self.notes,
         ]
 
@@ -128,7 +128,7 @@ class SearchReport:
         caveats = list(dict.fromkeys(caveat for one in found for caveat in one.caveats))
         if not any(one.values for one in found):
             return Section("What mattered", listing(caveats))
-        caption = "Share of importance; the two methods ask different questions, so they need not agree."
+        caption = "Share of importance; the two methods measure different things, so they need not agree."
         return Section(
             "What mattered", listing(caveats), ((caption, figures.importances([o for o in found if o.values])),)
         )
@@ -159,7 +159,7 @@ class SearchReport:
         if first is not None:
             figure = figures.landscape(first, self.metric)
             shown.append(("Smoothed over the two settings; blank where no trial is near.", figure))
-        return Section("How the objective answers", "", tuple(shown))
+        return Section("How the objective responds", "", tuple(shown))
 
     def _all(self) -> Section:
         names, rows = searched(self.trials), []
@@ -168,11 +168,11 @@ class SearchReport:
             rest = [trial["status"], *self._numbers(trial), *self._settings(trial, names)]
             cells = [*rest, trial.get("mlflow_id") or "-"]
             rows.append([f'<span id="trial-{trial["number"]}">{number}</span>', *map(html.escape, cells)])
-        head = ["trial", "status", label(self.metric), "bits a token", *short_names(names).values(), "run"]
+        head = ["trial", "status", label(self.metric), METRICS[RATE].units, *short_names(names).values(), "run"]
         return Section("All trials", table(head, rows, numeric_from=2))
 
     def _ordered(self) -> list[Trial]:
-        """Completed trials first, best first; then the others by number."""
+        """Returns completed trials, best first, then the others by number."""
         sign = 1 if self.direction == "minimize" else -1
 
         def order(trial: Trial) -> tuple[bool, float, int]:
@@ -183,7 +183,7 @@ class SearchReport:
         return sorted(self.trials, key=order)
 
     def _numbers(self, trial: Trial) -> list[str]:
-        values = [trial["metrics"].get(metric) for metric in (self.metric, "rate/bits_per_token")]
+        values = [trial["metrics"].get(metric) for metric in (self.metric, RATE)]
         return ["-" if value is None else f"{value:.4g}" for value in values]
 
     def _settings(self, trial: Trial, names: Sequence[str]) -> list[str]:

@@ -1,26 +1,17 @@
-"""Numbers and findings in words: digits that an interval supports, and the answer of an ablation in a sentence."""
+"""Puts numbers and findings into words: the digits that an interval supports, and the answer of an ablation."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+from t5vqvae.evaluation.metrics import RATE, label
 from tune.analysis import ArmResult, Comparison, Effect, PowerTarget, Question, advice
 
-NAMES = {
-    "rate/bits_per_token": "rate, bits a token",
-    "cost/step_seconds": "time, s a step",
-    "cost/peak_memory_mb": "memory, MB",
-    "cost/parameters": "parameters",
-}
+VERDICTS = ("better", "worse", "equivalent", "undecided", "unstable")
 
 
-def label(metric: str) -> str:
-    """Returns a metric's name without its split, or the words for it."""
-    return NAMES.get(metric, metric.split("/", 1)[-1])
-
-
-def decimals(effect: Effect) -> int:
+def _decimals(effect: Effect) -> int:
     """Returns the decimals that the interval's width supports: its first two digits."""
     width = effect.high - effect.low
     scale = width if math.isfinite(width) and width > 1e-9 * abs(effect.mean) else abs(effect.mean)
@@ -28,25 +19,25 @@ def decimals(effect: Effect) -> int:
 
 
 def signed(value: float, places: int) -> str:
-    """Returns a difference with its sign; a zero has none."""
+    """Returns a difference with its sign, a zero without."""
     text = f"{value:+.{places}f}"
     return f"{0:.{places}f}" if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
 
 
 def interval(effect: Effect) -> str:
-    """Returns `+0.118 [+0.091, +0.145]`."""
-    places = decimals(effect)
+    """Returns an effect with its interval, such as `+0.118 [+0.091, +0.145]`."""
+    places = _decimals(effect)
     ends = [signed(end, places) if math.isfinite(end) else "?" for end in (effect.low, effect.high)]
     return f"{signed(effect.mean, places)} [{ends[0]}, {ends[1]}]"
 
 
 def p_text(p_value: float) -> str:
-    """Returns `p = .008`, or `p < .001`."""
+    """Returns a p-value as papers print it: `p = .008`, or `p < .001`."""
     return "p < .001" if p_value < 0.0005 else f"p = {p_value:.3f}".replace("0.", ".")
 
 
 def answer(comparison: Comparison) -> str:
-    """Returns the finding in one sentence, with the interval of its largest effect."""
+    """Returns the answer of an ablation in one sentence, with the interval of its largest effect."""
     with_effect = [arm for arm in comparison.arms if arm.effect is not None]
     if not with_effect:
         return "No arm has a single pair of completed runs yet."
@@ -59,16 +50,13 @@ def answer(comparison: Comparison) -> str:
 
 
 def counted(verdicts: Sequence[str]) -> str:
-    """Returns `1 is better, 2 are worse and 1 is undecided`."""
+    """Returns how often each verdict occurs, such as `1 is better, 2 are worse and 1 is undecided`."""
     counts = [(sum(found == word for found in verdicts), word) for word in VERDICTS]
     return _joined([f"{num} {'is' if num == 1 else 'are'} {word}" for num, word in counts if num])
 
 
 def _joined(parts: list[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else parts[0]
-
-
-VERDICTS = ("better", "worse", "equivalent", "undecided", "unstable")
 
 
 def _size(arm: ArmResult) -> float:
@@ -80,22 +68,24 @@ def _claim(arm: ArmResult, comparison: Comparison) -> str:
     question = comparison.question
     text = claim(arm.arm, arm.effect, arm.verdict, (arm.p_adjusted, arm.p_equivalence), question, "the baseline")
     if arm.verdict == "unstable":
-        text = f"{text}, since {divergence(arm)}"
+        text = f"{text}, because {_divergence(arm)}"
     return text + (", as a control without a bottleneck" if leaks(arm) else "")
 
 
 def claim(
     name: str, effect: Effect, verdict: str, p_values: tuple[float, float], question: Question, against: str
 ) -> str:
-    """Returns `rotation, nll -0.12 [-0.2, -0.1] (95% interval, 8 paired seeds, adjusted p = .01): better than ...`.
+    """Returns the claim about an effect, with its numbers.
+
+    It reads `rotation, nll -0.12 [-0.2, -0.1] (95% interval, 8 paired seeds, adjusted p = .01): better than ...`.
 
     Args:
-        name: Of the arm or the factor's level.
+        name: Name of the arm or of the factor's level.
         effect: Its effect.
-        verdict: What may be claimed.
-        p_values: Adjusted, of a difference and of equivalence.
-        question: What decides.
-        against: What it is compared with.
+        verdict: The claim that the evidence allows.
+        p_values: Adjusted p-values of a difference and of equivalence.
+        question: The objective and the rules of the comparison.
+        against: Name of the baseline or of the baseline's level.
     """
     seeds = f"{effect.num_seeds} paired seed{'s' if effect.num_seeds > 1 else ''}"
     numbers = f"{name}, {label(question.objective)} {interval(effect)} ({effect.confidence:.0%} interval, {seeds}, "
@@ -110,8 +100,8 @@ def claim(
     return f"{numbers}adjusted {p_text(p_values[0])}): {words[verdict]}"
 
 
-def divergence(arm: ArmResult) -> str:
-    """Says which runs diverged; empty if none did."""
+def _divergence(arm: ArmResult) -> str:
+    """Returns which runs diverged; empty if none did."""
     parts = []
     for who, seeds in (("it", arm.diverged), ("the baseline", arm.baseline_diverged)):
         if seeds:
@@ -120,17 +110,20 @@ def divergence(arm: ArmResult) -> str:
 
 
 def caveats(comparison: Comparison) -> list[str]:
-    """Returns what a reader must know of each arm: divergence, missing and leaking runs, and seeds that would do."""
+    """Returns the caveats of each arm: divergence, missing and leaking runs, and how many seeds would suffice."""
     found = []
     question, num_arms = comparison.question, len(comparison.arms)
     demand = PowerTarget(alpha=question.alpha, num_tests=num_arms, test=question.test)
     for arm in comparison.arms:
-        if divergence(arm):
-            found.append(f"{arm.arm}: {divergence(arm)}; the effect is over the other pairs and flatters who diverged")
+        if _divergence(arm):
+            found.append(
+                f"{arm.arm}: {_divergence(arm)}; the effect is over the other pairs, which favours"
+                " the side that diverged"
+            )
         if arm.missing:
             found.append(f"{arm.arm}: no completed pair on seeds {', '.join(map(str, arm.missing))}")
         if arm.stopped_at is not None:
-            found.append(f"{arm.arm}: stopped after {arm.stopped_at} pairs; an early mean leans away from zero")
+            found.append(f"{arm.arm}: stopped after {arm.stopped_at} pairs; an early mean is biased away from zero")
         if leaks(arm):
             found.append(f"{arm.arm}: no rate, so no bottleneck: its latent leaks, and it is a control")
         if arm.verdict == "undecided" and arm.effect is not None and arm.effect.sd > 0 and question.margin:
@@ -140,6 +133,6 @@ def caveats(comparison: Comparison) -> list[str]:
 
 
 def leaks(arm: ArmResult) -> bool:
-    """Returns whether none of an arm's completed runs has a rate: without a bottleneck its quality says nothing."""
+    """Returns whether none of an arm's completed runs has a rate: without a bottleneck its quality means nothing."""
     done = [row for row in arm.rows if row.status == "completed"]
-    return bool(done) and all("rate/bits_per_token" not in row.metrics for row in done)
+    return bool(done) and all(RATE not in row.metrics for row in done)

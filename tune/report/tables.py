@@ -1,22 +1,23 @@
-"""The table of effects as Markdown, CSV and LaTeX, and the runs behind it as CSV."""
+"""Writes the table of effects as Markdown, CSV and LaTeX, and the runs behind it as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from tune.analysis import ArmResult, Comparison, FactorialEffect
-from tune.report.sentences import interval, label, p_text
+from t5vqvae.evaluation.metrics import label
+from tune.analysis import ArmResult, Comparison, Effect, FactorialEffect
+from tune.report.sentences import interval, p_text
 
 ESCAPES = {letter: f"\\{letter}" for letter in "&%$#_{}"}
 ESCAPES |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
 ESCAPES |= {"\N{MINUS SIGN}": "$-$", "\N{PLUS-MINUS SIGN}": r"$\pm$"}
+Row = Mapping[str, object]
 
 
 def effect_cells(arm: ArmResult, beside: Sequence[str]) -> list[str]:
-    """Returns an arm's row in words: name, effect, p-value, standardized size, what stands beside, pairs, verdict."""
+    """Returns the cells of an arm: name, effect, p-value, standardized size, further metrics, pairs, verdict."""
     effect = arm.effect
     size = "-" if effect is None or effect.g_z is None else f"{effect.g_z:.2f}"
     cells = [arm.arm, "-" if effect is None else interval(effect), p_text(arm.p_adjusted).removeprefix("p = "), size]
@@ -25,14 +26,14 @@ def effect_cells(arm: ArmResult, beside: Sequence[str]) -> list[str]:
 
 
 def effect_head(comparison: Comparison) -> list[str]:
-    """Returns the titles of `effect_cells`."""
+    """Returns the column titles of `effect_cells`."""
     beside = [f"\N{GREEK CAPITAL LETTER DELTA} {label(metric)}" for metric in beside_metrics(comparison)]
     objective = f"\N{GREEK CAPITAL LETTER DELTA} {label(comparison.question.objective)} [interval]"
     return ["arm", objective, "adjusted p", "size g", *beside, "pairs", "verdict"]
 
 
 def beside_metrics(comparison: Comparison) -> list[str]:
-    """Returns the metrics beside the objective that some arm has."""
+    """Returns the metrics shown with the objective that at least one arm has."""
     return [m for m in comparison.question.beside if any(m in arm.beside for arm in comparison.arms)]
 
 
@@ -43,7 +44,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def as_markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns a table of names, numbers and words, the first and the last column to the left."""
+    """Returns a Markdown table; its first and last columns are aligned to the left, the others to the right."""
     escaped = [[cell.replace("|", r"\|") for cell in row] for row in rows]
     marks = ["---", *["---:"] * (len(head) - 2), "---"]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, marks, *escaped])
@@ -63,18 +64,18 @@ def latex(comparison: Comparison, caption: str, name: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Returns a text as LaTeX prints it."""
+    """Returns a text with the characters escaped that LaTeX treats as commands."""
     return "".join(ESCAPES.get(letter, letter) for letter in text)
 
 
 def effects_csv(comparison: Comparison, effects: Sequence[FactorialEffect] = ()) -> str:
-    """Returns every number of the comparison at full precision, a line an arm; then the factorial effects."""
+    """Returns every number of the comparison at full precision: one line per arm, then one per factorial effect."""
     rows = [_arm_values(arm) for arm in comparison.arms] + [_factorial_values(effect) for effect in effects]
     return as_csv(rows)
 
 
-def _arm_values(arm: ArmResult) -> dict[str, Any]:
-    values = {"kind": "arm", "name": arm.arm, "verdict": arm.verdict, "p_adjusted": arm.p_adjusted}
+def _arm_values(arm: ArmResult) -> Row:
+    values: dict[str, object] = {"kind": "arm", "name": arm.arm, "verdict": arm.verdict, "p_adjusted": arm.p_adjusted}
     values |= {"value": arm.value, "baseline_value": arm.baseline_value} | _effect_values(arm.effect, "")
     if arm.equivalence is not None:
         same = arm.equivalence
@@ -84,30 +85,30 @@ def _arm_values(arm: ArmResult) -> dict[str, Any]:
     return values | {"diverged": _words(arm.diverged), "baseline_diverged": _words(arm.baseline_diverged)}
 
 
-def _factorial_values(found: FactorialEffect) -> dict[str, Any]:
+def _factorial_values(found: FactorialEffect) -> Row:
     kind = "main effect" if found.is_main else "interaction"
     name = " x ".join(f"{factor}[{level}]" for factor, level in zip(found.factors, found.levels, strict=True))
-    values = {"kind": kind, "name": name, "verdict": found.verdict, "p_adjusted": found.p_adjusted}
+    values: dict[str, object] = {"kind": kind, "name": name, "verdict": found.verdict, "p_adjusted": found.p_adjusted}
     values |= {"p_equivalence_adjusted": found.p_equivalence} | _effect_values(found.effect, "")
     for metric, effect in found.beside.items():
         values |= _effect_values(effect, f"{metric}:")
     return values | {"aliases": "; ".join(" x ".join(alias) for alias in found.aliases)}
 
 
-def _effect_values(effect: Any, prefix: str) -> dict[str, Any]:
+def _effect_values(effect: Effect | None, prefix: str) -> dict[str, object]:
     names = ("mean", "low", "high", "sd", "d_z", "g_z", "p_value", "num_seeds")
     return {} if effect is None else {f"{prefix}{name}": getattr(effect, name) for name in names}
 
 
 def runs_csv(comparison: Comparison) -> str:
-    """Returns a line a run of the comparison, with all its metrics."""
+    """Returns one line per run of the comparison, with all its metrics."""
     rows = [*comparison.baseline_rows, *(row for arm in comparison.arms for row in arm.rows)]
     names = ("arm", "seed", "status", "run_id", "mlflow_id", "url")
     return as_csv([{name: getattr(row, name) for name in names} | dict(row.metrics) for row in rows])
 
 
-def as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Returns rows as CSV, with the columns of all of them in the order of their first appearance."""
+def as_csv(rows: Sequence[Row]) -> str:
+    """Returns rows as CSV; its columns are those of all rows, in the order of their first appearance."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     file = io.StringIO()
     writer = csv.DictWriter(file, columns, lineterminator="\n")

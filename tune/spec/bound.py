@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Bound:
     bound: float
 
     @classmethod
-    def read(cls, text: Any) -> Self | None:
-        """Returns what `metric <= number` or `metric >= number` says, with a finite number; None for all else."""
+    def read(cls, text: object) -> Self | None:
+        """Returns the bound of `metric <= number` or `metric >= number` with a finite number; None for all else."""
         match = re.fullmatch(r"\s*([\w/]+)\s*(<=|>=)\s*(\S+)\s*", text) if isinstance(text, str) else None
         bound = _number(match[3]) if match else None
         if match is None or bound is None:

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 
 from t5vqvae.config import Config, setting
-from tune.spec.objective import LEAK, Constraint, Objective
+from t5vqvae.evaluation.metrics import RATE
+from tune.spec.objective import Constraint, Objective
 
 
 def _parsed_constraints(values: Any) -> Any:
@@ -33,7 +34,7 @@ class Judging(Config):
 
     def has_bottleneck(self, metrics: Mapping[str, float]) -> bool:
         """Returns whether metrics come from a run with codes; a run without any is a control, whose latent leaks."""
-        return LEAK in metrics
+        return RATE in metrics
 
     def counts_as_best(self, status: str, metrics: Mapping[str, float]) -> bool:
         """Returns whether a trial may be called best and be promoted: completed, with codes, every constraint kept."""

@@ -1,57 +1,32 @@
-"""What a study may be judged by: objectives that are comparable between its trials, and constraints on them.
+"""Objectives and constraints: the metrics that trials of a study may be judged by.
 
-To make a new metric known, give it a line in `DIRECTIONS`. Metric keys are `split/name`, as `Milestone.metrics` has
-them. A metric that is no quality (a loss that contains the weights under study, the test split) can be no objective.
+Only what is comparable between trials may decide. A loss that contains the weights under study is no quality, and the
+test split may choose nothing. Which metric may play which role stands in `t5vqvae.evaluation.metrics`, as do the keys.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
 from t5vqvae.config import Config
 from t5vqvae.errors import SettingError, did_you_mean
+from t5vqvae.evaluation.metrics import METRICS, Direction, find, is_on_test
 from tune.spec.bound import Bound
 
-Direction = Literal["minimize", "maximize"]
-
 DIRECTIONS: dict[str, Direction] = {
-    "validation/nll": "minimize",
-    "validation/nll_per_char": "minimize",
-    "validation/token_accuracy": "maximize",
-    "validation/latent_gain": "maximize",
-    "validation/exact_match": "maximize",
-    "validation/bleu": "maximize",
-    "validation/bleu1": "maximize",
-    "codebook/perplexity": "maximize",
-    "codebook/usage": "maximize",
-    "rate/bits_per_token": "minimize",
-    "rate/bits_per_sentence": "minimize",
-    "rate/log2_codes": "minimize",
-    "cost/step_seconds": "minimize",
-    "cost/peak_memory_mb": "minimize",
-    "cost/parameters": "minimize",
+    key: metric.direction for key, metric in METRICS.items() if metric.role == "objective" and metric.direction
 }
-"""The metrics that may be objectives, with the direction that is meant when none is said."""
-CONSTRAINT_ONLY = ("codebook/quantization_error", "rate/log2_vocabulary", "train/grad_norm", "train/nll")
-GENERATED = ("validation/exact_match", "validation/bleu", "validation/bleu1")
+"""The metrics that may be objectives, each with its usual direction."""
+CONSTRAINT_ONLY = [key for key, metric in METRICS.items() if metric.role == "constraint"]
+GENERATED = [key for key, metric in METRICS.items() if metric.decoded]
 """The metrics of decoded text; they need `evaluate.num_generated`."""
-PER_TOKEN = {
-    "validation/nll": "validation/nll_per_char",
-    "validation/token_accuracy": "validation/exact_match",
-    "validation/latent_gain": "validation/nll_per_char",
-    "rate/bits_per_token": "rate/bits_per_sentence",
-    "rate/log2_codes": "rate/bits_per_sentence",
-}
-"""What depends on how text is cut into tokens, with what to compare instead."""
-LEAK = "rate/bits_per_token"
-"""The metric that every bottleneck has; a run without it has none."""
+PER_TOKEN = {key: metric.instead for key, metric in METRICS.items() if metric.instead}
+"""The metrics that depend on how text is cut into tokens, each with the metric to compare instead."""
 WORST_VIOLATION = 10.0
-"""What a missing or infinite metric violates a constraint by; finite, since samplers compute with it."""
+"""The violation of a constraint by a missing or infinite metric; finite, because samplers compute with it."""
 
 
 class Objective(Config):
@@ -62,7 +37,7 @@ class Objective(Config):
 
     @model_validator(mode="before")
     @classmethod
-    def _usual_direction(cls, values: Any) -> Any:
+    def _usual_direction(cls, values: object) -> object:
         if isinstance(values, Mapping) and values.get("direction") is None and values.get("metric") in DIRECTIONS:
             return {**values, "direction": DIRECTIONS[values["metric"]]}
         return values
@@ -80,10 +55,10 @@ class Objective(Config):
 
 
 class Constraint(Bound):
-    """A bound that trials of a study should keep, as `rate/bits_per_token <= 10`."""
+    """A bound that trials of a study should keep, such as `rate/bits_per_token <= 10`."""
 
     @classmethod
-    def parse(cls, text: Any) -> Constraint:
+    def parse(cls, text: object) -> Constraint:
         """Reads `metric <= number` or `metric >= number`.
 
         Raises:
@@ -98,9 +73,9 @@ class Constraint(Bound):
         return constraint
 
     def violation(self, metrics: Mapping[str, float]) -> float:
-        """Returns how far metrics are beyond the bound, relative to it: 0 or less where they keep it.
+        """Returns how far metrics lie beyond the bound, relative to it: 0 or less where they keep it.
 
-        Relative, so that violations of constraints in different units can be summed, as TPE does.
+        Relative values of constraints in different units can be summed, as TPE does.
         """
         value = metrics.get(self.metric)
         if value is None or not math.isfinite(value):
@@ -110,23 +85,32 @@ class Constraint(Bound):
 
 
 def refuse_metric(metric: str, known: Iterable[str], role: str) -> None:
-    """Refuses a metric that cannot play a role, `objective` or `constraint`.
+    """Refuses a metric that cannot play a role.
+
+    Args:
+        metric: Its key.
+        known: The metrics that can.
+        role: For the message: `objective`, `constraint` or `scheduler.metric`.
 
     Raises:
-        SettingError: With the reason and what to take instead.
+        SettingError: With the reason and the metric to take instead.
     """
+    known = list(known)
     if metric in known:
         return
-    if metric in ("train/loss", "train/aux_loss"):
+    if is_on_test(metric):
+        raise SettingError(f"{role} {metric} would choose on the test split; take the same metric of validation/")
+    measured = find(metric)
+    if measured is None:
+        raise SettingError(f"{role} {metric} is unknown{did_you_mean(metric, known)}")
+    if measured.weighted:
         raise SettingError(
             f"{role} {metric} contains the weights under study, so trials cannot be compared by it;"
             " take validation/nll or validation/nll_per_char"
         )
-    if metric.startswith("test/") or re.match(r"[A-Z]+/", metric):
-        raise SettingError(f"{role} {metric} would choose on the test split; take the same metric of validation/")
-    if metric.startswith(("train/", "progress/")) or metric in CONSTRAINT_ONLY:
+    if measured.role == "constraint" or measured.split in ("train", "progress"):
         raise SettingError(f"{role} {metric} says nothing of a trial's quality; take validation/nll or another")
-    raise SettingError(f"{role} {metric} is unknown{did_you_mean(metric, known)}")
+    raise SettingError(f"{role} {metric} is only recorded{did_you_mean(metric, known)}")
 
 
 def refuse_incomparable(metrics: Sequence[str], searched: Sequence[str]) -> None:
@@ -159,6 +143,6 @@ def retokenizes(path: str) -> bool:
 
 
 def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Returns whether costs `one` are nowhere higher than `other`, and somewhere lower."""
+    """Returns whether costs `one` are never higher than `other`, and at least once lower."""
     pairs = list(zip(one, other, strict=True))
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from t5vqvae.evaluation.metrics import STEP
 from t5vqvae.tracking.outbox.journal import Entry
 from t5vqvae.tracking.server.connection import is_permanent
-from t5vqvae.tracking.server.limits import STEP, against_tokens, as_param, as_tags, clean_name
+from t5vqvae.tracking.server.limits import against_tokens, as_param, as_tags, clean_name
 from t5vqvae.tracking.server.runs import MLFLOW_STATUS, Destination, Opening, find, open_run
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Delivery:
     def _known_steps(self) -> set[int]:
         """Returns the steps that MLflow has of this run; requests them only when this process cannot know them."""
         if self._steps is None:
-            history = self.destination.client.get_metric_history(self.run_id, STEP)
+            history = self.destination.client.get_metric_history(self.run_id, STEP)  # every batch has this metric
             self._steps = {metric.step for metric in history}
         return self._steps
 

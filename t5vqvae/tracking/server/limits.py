@@ -6,9 +6,6 @@ import math
 import re
 from collections.abc import Mapping
 
-STEP = "progress/step"
-"""A metric of every milestone; its history gives the steps that MLflow already has of a run."""
-
 MAX_NAME, MAX_PARAM, MAX_TAG = 250, 6000, 8000
 
 

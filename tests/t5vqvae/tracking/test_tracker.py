@@ -10,8 +10,8 @@ import pytest
 from tracking_runs import METRICS, history, open_trial, run_of
 
 from t5vqvae.errors import TrackingError
+from t5vqvae.evaluation.metrics import STEP
 from t5vqvae.tracking import Tracker
-from t5vqvae.tracking.server.limits import STEP
 
 
 def test_a_study_and_a_trial_are_opened_once(tracker: Tracker) -> None:

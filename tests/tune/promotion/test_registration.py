@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 from t5vqvae.errors import SettingError, UserError
+from t5vqvae.evaluation.metrics import on_test
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.tracking import Tracker
 from t5vqvae.training.trainer import train
 from tune.promote import Promotion, main, promote
 from tune.promotion import candidate as module
-from tune.promotion.gate import Gate, compared, on_test
+from tune.promotion.gate import Gate, compared
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
 from tune.spec.objective import Objective
@@ -179,7 +180,7 @@ def test_other_data_is_not_compared_but_may_be_replaced(
     add_trial(paths, 1, nll=0.5)
     result = module.test_once(paths, *module.best_trial(paths), paths.trial(1) / "step-00000002")
     other = replace(result, data_fingerprint="other")
-    monkeypatch.setattr(module, "test_once", lambda *_: other)
+    monkeypatch.setattr("tune.promote.test_once", lambda *_: other)
     outcome = promote(paths)
     assert (outcome.alias, outcome.effect) == ("challenger", None)
     assert outcome.reasons == ("version 1 was tested on other data, so the two cannot be compared",)
@@ -294,7 +295,7 @@ def test_metrics_are_compared_in_the_objective_s_direction_on_test() -> None:
         -10,
         "test/nll 40 does not beat the 30 of it",
     )
-    assert compared(up, {"test/bleu": 40.0}, {}, "it") == (None, "it has no test/bleu to be compared by")
+    assert compared(up, {"test/bleu": 40.0}, {}, "it") == (None, "it has no test/bleu to compare")
 
 
 def test_a_promotion_survives_pickling() -> None:

@@ -11,7 +11,9 @@ import math
 import re
 import shutil
 import subprocess
+import tomllib
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,6 +38,7 @@ from tune.report.page import anchor, link
 from tune.report.sentences import answer, interval, p_text
 from tune.spec.search_spec import SearchSpec
 
+ROOT = Path(__file__).parents[3]
 METRIC = "validation/nll_per_char"
 SEEDS = tuple(range(8))
 SHIFTS = {"worse arm": 0.2, "same": 0.0005, "<b>odd & name</b>": -0.03}
@@ -89,6 +92,10 @@ def search(found=None, best=None, **changes) -> SearchReport:
     return SearchReport("quick", "Which is best?", found, METRIC, "minimize", best, cost(found, 2), **changes)
 
 
+def assets() -> list[Path]:
+    return sorted((ROOT / "tune" / "report" / "assets").iterdir())
+
+
 def figures_of(page: str) -> list[dict]:
     return json.loads(re.search(r'id="figures">(.*?)</script>', page, re.S)[1])
 
@@ -105,6 +112,15 @@ def test_the_page_is_one_small_file_that_fetches_nothing(made):
     assert 'name="viewport" content="width=device-width' in page
     assert page == made.html(), "the same study gives the same file"
     assert page.count('class="plot"') == len(figures_of(page)) > 1
+
+
+def test_style_and_script_are_files_that_a_wheel_has_too():
+    page = report().html()
+    assert [file.name for file in assets()] == ["report.css", "report.js"]
+    assert all(file.read_text(encoding="utf-8") in page for file in assets())
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["tune"]
+    shipped = {file for pattern in data for file in (ROOT / "tune").glob(pattern)}
+    assert set(assets()) <= shipped
 
 
 @pytest.mark.parametrize("made", [report(), search(best=3)], ids=["ablation", "search"])
@@ -171,7 +187,7 @@ def test_a_diverged_run_is_on_the_first_screen():
     found = comparison({"worse arm": 0.2}, broken)
     page = report(found).html()
     first = page[: page.index("</section>")]
-    assert "no claim, since it diverged on seed 2" in first
+    assert "no claim, because it diverged on seed 2" in first
     assert "unstable" in first
     assert "it diverged on seed 2; the effect is over the other pairs" in report(found).markdown()
 
@@ -201,7 +217,6 @@ def test_csv_holds_the_numbers_themselves():
 
 def _texts(made) -> dict[str, str]:
     import tempfile
-    from pathlib import Path
 
     with tempfile.TemporaryDirectory() as folder:
         return {path.name: path.read_text(encoding="utf-8") for path in made.write(Path(folder))}

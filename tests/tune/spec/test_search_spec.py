@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t5vqvae.errors import SettingError, UserError
+from t5vqvae.evaluation.metrics import RATE
 from tune.records.ranking import best, contenders, pareto
 from tune.records.record import TrialRecord, read_records
-from tune.spec.objective import DIRECTIONS, LEAK, WORST_VIOLATION, Constraint, Objective, dominates
+from tune.spec.objective import DIRECTIONS, WORST_VIOLATION, Constraint, Objective, dominates
 from tune.spec.samplers import SamplerConfig
 from tune.spec.search_spec import SearchSpec
 from tune.spec.sections import Budget
@@ -239,7 +240,7 @@ def test_the_scheduler_follows_the_objective_unless_told():
 def test_a_control_never_counts_as_best():
     spec = study(constraints=[])
     leak = record(validation__nll=0.0)
-    leak = dataclasses.replace(leak, metrics={key: value for key, value in leak.metrics.items() if key != LEAK})
+    leak = dataclasses.replace(leak, metrics={key: value for key, value in leak.metrics.items() if key != RATE})
     assert not spec.counts_as_best(leak.status, leak.metrics)
     assert best([leak], spec) is None
     assert best([leak, record(1, validation__nll=3.0)], spec).number == 1

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from tracking_runs import DEAD, METRICS, find_trial, history, open_trial, run_of
 
+from t5vqvae.evaluation.metrics import STEP
 from t5vqvae.tracking import Tracker
 from t5vqvae.tracking.outbox.delivery import next_group
 from t5vqvae.tracking.outbox.journal import Journal, leftovers
-from t5vqvae.tracking.server.limits import STEP
 
 
 def test_an_absent_server_costs_no_time_and_a_replay_sends_everything(tracker: Tracker, spool: Path) -> None:

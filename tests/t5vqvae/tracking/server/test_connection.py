@@ -18,9 +18,9 @@ import pytest
 from tracking_runs import METRICS, history, run_of
 
 from t5vqvae.errors import TrackingError
+from t5vqvae.evaluation.metrics import STEP
 from t5vqvae.tracking import Tracker
 from t5vqvae.tracking.server.connection import without_password
-from t5vqvae.tracking.server.limits import STEP
 
 
 @pytest.mark.parametrize("uri", ["mlruns", "/tmp/mlruns", "file:///tmp/mlruns", "./x:y/z"])

@@ -1,0 +1,236 @@
+"""Lists every metric of the project once: key, unit, direction, label and meaning.
+
+To add a metric, give it one entry in `METRICS` and compute it at one place; objectives, constraints, reports, the
+board, gates and tracking read it from here. Keys read `split/name`, as in `Milestone.metrics`. Tests compare this list
+with what runs of every kind produce, and with every key that the source code and the shipped studies name.
+
+Imports neither torch nor any other heavy library: a command that only checks a study file reads this list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+Direction = Literal["minimize", "maximize"]
+Per = Literal["token", "character", "sentence", "step", ""]
+Role = Literal["objective", "constraint", "record"]
+
+RATE = "rate/bits_per_token"
+"""Every run with a bottleneck has this metric; a run without it is a control, whose latent leaks."""
+STEP = "progress/step"
+STEP_SECONDS = "cost/step_seconds"
+GPUS = "cost/gpus"
+PRICES = (RATE, STEP_SECONDS, "cost/peak_memory_mb", "cost/parameters")
+"""Shown with every effect on quality: a quality says nothing without its price."""
+
+_DECODED = "evaluate.num_generated is not 0"
+_CODES = "a quantizer with codes"
+_BOTTLENECK = "a bottleneck of codes with nothing that leaks past it"
+_GAUSSIAN = "a Gaussian latent"
+_CUDA = "a GPU"
+_TRACKED = "a run that is tracked"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        key: `split/name`. A `*` stands for a number or a name, such as the number of a GPU.
+        unit: What it counts; `1` for a pure number.
+        per: What it is divided by; empty for nothing. A value per token depends on the tokenizer.
+        direction: Whether less or more of it is better; None if neither.
+        description: What it measures, with its range.
+        role: Its highest use in a study. An `objective` may also be a constraint; a `record` is neither.
+        words: How people read it; empty for the key without its split.
+        brief: Its format in a line of progress, such as `nll {:.3f}`; empty if that line leaves it out.
+        instead: The objective to take where the tokenizer differs between trials; empty if this one may stay.
+        decoded: Whether it needs decoded text, so `evaluate.num_generated`.
+        weighted: Whether it contains loss weights, which a study may vary.
+        when: The condition under which it exists; empty if every milestone of a healthy run has it.
+    """
+
+    key: str
+    unit: str
+    per: Per
+    direction: Direction | None
+    description: str
+    role: Role = "record"
+    words: str = ""
+    brief: str = ""
+    instead: str = ""
+    decoded: bool = False
+    weighted: bool = False
+    when: str = ""
+
+    @property
+    def split(self) -> str:
+        """The first part of the key."""
+        return self.key.partition("/")[0]
+
+    @property
+    def label(self) -> str:
+        """The name that people read."""
+        return self.words or self.key.partition("/")[2]
+
+    @property
+    def units(self) -> str:
+        """The unit in words, such as `bits a token`."""
+        return f"{self.unit} a {self.per}" if self.per else self.unit
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether an evaluation measures it, so that every test set has its own value."""
+        return self.split not in ("train", "progress", "cost", "system", "effect")
+
+
+_ALL = (
+    # Quality on the validation split.
+    Metric("validation/nll", "nats", "token", "minimize", "cross-entropy of the target tokens, with teacher forcing",
+           "objective", brief="nll {:.3f}", instead="validation/nll_per_char"),
+    Metric("validation/nll_per_char", "nats", "character", "minimize",
+           "the same cross-entropy over the characters of the targets; comparable across tokenizers", "objective"),
+    Metric("validation/token_accuracy", "hits", "token", "maximize",
+           "target tokens ranked first, with teacher forcing; in [0, 1]", "objective",
+           instead="validation/exact_match"),
+    Metric("validation/latent_gain", "nats", "token", "maximize",
+           "rise of the cross-entropy with the latent of another sentence; near 0 if the latent is ignored",
+           "objective", instead="validation/nll_per_char", when="an evaluation batch of two sentences or more"),
+    Metric("validation/exact_match", "matches", "sentence", "maximize",
+           "texts decoded greedily that equal their target up to white space; in [0, 1]",
+           "objective", brief="exact {:.3f}", decoded=True, when=_DECODED),
+    Metric("validation/bleu", "points", "", "maximize", "corpus BLEU of sacrebleu; in [0, 100]",
+           "objective", brief="BLEU {:.1f}", decoded=True, when=_DECODED),
+    Metric("validation/bleu1", "points", "sentence", "maximize",
+           "mean sentence BLEU-1 on white-space tokens, the T5VQVAE paper's BLEU; in [0, 1]",
+           "objective", decoded=True, when=_DECODED),
+    # Use of the codes.
+    Metric("codebook/perplexity", "codes", "", "maximize",
+           "effective number of codes in use, in [1, K]; mean over the codebooks", "objective", when=_CODES),
+    Metric("codebook/usage", "share", "", "maximize",
+           "codes seen over those that could be seen, in [0, 1]; mean over the codebooks",
+           "objective", brief="usage {:.2f}", when=_CODES),
+    Metric("codebook/quantization_error", "1", "", "minimize",
+           "squared distance of states to quantized states over the states' squares; above 1 is worse than the origin",
+           "constraint", when="a quantizer with codes of encoder states"),
+    Metric("prompts/perplexity", "codes", "", "maximize",
+           "effective number of prompt codes in use; mean over their codebooks", when="prompts with codes"),
+    # Rate.
+    Metric(RATE, "bits", "token", "minimize", "entropy of the codes a source token, those of prompts included",
+           "objective", words="rate, bits a token", brief="{:.2f} bits/token", instead="rate/bits_per_sentence",
+           when=_BOTTLENECK),
+    Metric("rate/bits_per_sentence", "bits", "sentence", "minimize", "entropy of the codes a source sentence",
+           "objective", when=_BOTTLENECK),
+    Metric("rate/log2_codes", "bits", "token", "minimize", "rate if all codes were equally frequent",
+           "objective", instead="rate/bits_per_sentence", when=_BOTTLENECK),
+    Metric("rate/log2_vocabulary", "bits", "token", None, "rate of the plain text if all tokens were equally frequent",
+           "constraint"),
+    Metric("rate/kl_bits_per_token", "bits", "token", "minimize", "KL divergence of a continuous latent from its prior",
+           when=_GAUSSIAN),
+    Metric("rate/kl_bits_per_sentence", "bits", "sentence", "minimize", "the same KL divergence a source sentence",
+           when=_GAUSSIAN),
+    # Measures of single baselines.
+    Metric("adversary/score", "probability", "sentence", None,
+           "the discriminator's belief that a latent is from the prior; 1/2 if it cannot tell",
+           when="an adversarial autoencoder"),
+    Metric("cross_layer/unexplained", "share", "", "minimize", "share of the upper layer's variance left unexplained",
+           when="model.name=cross_layer"),
+    Metric("faithfulness/salient", "nats", "token", "maximize",
+           "rise of the cross-entropy when the direction of the salient code is removed",
+           when="model.faithfulness_steps is set"),
+    Metric("faithfulness/random", "nats", "token", None, "the same rise for a random direction: the control",
+           when="model.faithfulness_steps is set"),
+    # Training.
+    Metric("train/loss", "nats", "token", "minimize", "cross-entropy and weighted loss terms of the last batch",
+           weighted=True),
+    Metric("train/nll", "nats", "token", "minimize", "cross-entropy of the last batch", "constraint"),
+    Metric("train/aux_loss", "1", "", "minimize", "weighted loss terms of the last batch", weighted=True),
+    Metric("train/grad_norm", "1", "", None, "norm of the gradient of the last batch before clipping", "constraint"),
+    Metric("train/learning_rate", "1", "", None, "learning rate of the last step"),
+    Metric(STEP, "steps", "", None, "optimizer steps done"),
+    Metric("progress/tokens", "tokens", "", None, "target tokens seen"),
+    Metric("progress/epoch", "epochs", "", None, "passes over the training split done"),
+    Metric("progress/fraction", "share", "", None, "steps done over train.max_steps; in [0, 1]"),
+    # Costs.
+    Metric(STEP_SECONDS, "s", "step", "minimize", "wall time of a step, mean since the last evaluation",
+           "objective", words="time, s a step"),
+    Metric("cost/peak_memory_mb", "MB", "", "minimize",
+           "on a GPU the peak of tensors, on a CPU the resident memory of the process", "objective",
+           words="memory, MB"),
+    Metric("cost/parameters", "parameters", "", "minimize", "parameters of the model, frozen ones included",
+           "objective"),
+    Metric("cost/reserved_memory_mb", "MB", "", "minimize", "peak that the allocator took from the GPU", when=_CUDA),
+    Metric("cost/outside_memory_mb", "MB", "", "minimize", "memory of the GPU used outside the allocator", when=_CUDA),
+    Metric("cost/device_memory_mb", "MB", "", None, "memory of the GPU as a whole", when=_CUDA),
+    Metric(GPUS, "GPUs", "", "minimize", "GPUs, or the share of one, that the run holds", when=_CUDA),
+    # The machine, under MLflow's own names.
+    Metric("system/cpu_utilization_percentage", "%", "", None, "use of all cores", when=_TRACKED),
+    Metric("system/system_memory_usage_megabytes", "MB", "", None, "memory of the machine in use", when=_TRACKED),
+    Metric("system/system_memory_usage_percentage", "%", "", None, "share of its memory in use", when=_TRACKED),
+    Metric("system/process_cpu_percentage", "%", "", None, "use of one core by the process", when=_TRACKED),
+    Metric("system/process_memory_megabytes", "MB", "", None, "resident memory of the process", when=_TRACKED),
+    Metric("system/gpu_*_memory_usage_megabytes", "MB", "", None, "memory of the GPU in use", when=_CUDA),
+    Metric("system/gpu_*_memory_usage_percentage", "%", "", None, "share of the GPU's memory in use", when=_CUDA),
+    Metric("system/gpu_*_utilization_percentage", "%", "", None, "share of time in which the GPU works", when=_CUDA),
+    # The parent run of an ablation.
+    Metric("effect/*", "the objective's", "", None, "an arm's mean difference from the baseline", when="an ablation"),
+)  # fmt: skip
+METRICS: dict[str, Metric] = {metric.key: metric for metric in _ALL}
+"""Every metric by its key."""
+
+FAMILIES = {
+    "test": "the metrics of an evaluation on the test split",
+    "[A-Z]+": "the same on a further test set of the corpus, such as `VAR/nll`",
+    "soft": "the quality of a quantizer's continuous form, whose rate has no bound",
+    "tokens": "a second series in MLflow, against target tokens instead of steps",
+    "best": "the metrics of a search's best trial, in the parent run",
+}
+"""First parts, as patterns, that repeat other metrics: `test/nll` is `validation/nll` on the test split."""
+
+
+def find(key: str) -> Metric | None:
+    """Returns the metric of a key, also of one that repeats it under the first part of a family; None if unknown."""
+    if key in METRICS:
+        return METRICS[key]
+    split, _, name = key.partition("/")
+    if any(re.fullmatch(family, split) for family in FAMILIES):
+        return find(f"validation/{name}") or find(name)
+    return next((metric for metric in _ALL if "*" in metric.key and fnmatchcase(key, metric.key)), None)
+
+
+def label(key: str) -> str:
+    """Returns the name that people read of a metric; of an unknown one, its key without the split."""
+    metric = find(key)
+    return key.split("/", 1)[-1] if metric is None else metric.label
+
+
+def is_on_test(key: str) -> bool:
+    """Returns whether a key is measured on a test set."""
+    return re.match(r"(test|[A-Z]+)/", key) is not None
+
+
+def on_test(key: str) -> str:
+    """Returns the test split's counterpart of a metric; a metric that no evaluation measures stays as it is."""
+    metric = METRICS.get(key)
+    if metric is None or not metric.is_evaluated:
+        return key
+    return f"test/{key.removeprefix('validation/')}"
+
+
+def metrics_of(report: Mapping[str, object]) -> dict[str, float]:
+    """Returns the metrics of a flat report: its numbers under keys that read `split/name`.
+
+    Ray Tune adds numbers under plain names and repeats the configuration under `config/`; both are left out.
+    """
+    return {
+        key: float(value)
+        for key, value in report.items()
+        if "/" in key
+        and not key.startswith("config/")
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+    }

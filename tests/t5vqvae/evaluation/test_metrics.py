@@ -1,0 +1,182 @@
+"""One list of metrics: runs of every kind produce what it lists, and every key in the sources and studies is on it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from baseline_runs import CASES, finish, tiny
+
+from t5vqvae.evaluation.evaluate import evaluate_test
+from t5vqvae.evaluation.metrics import METRICS, find, is_on_test, label, metrics_of, on_test
+from t5vqvae.tracking.system import SystemMetrics
+from t5vqvae.training.trainer import Milestone
+
+ROOT = Path(__file__).parents[3]
+SHORT = {"train.max_steps": 2, "train.eval_every": 2, "evaluate.num_examples": 8, "evaluate.num_generated": 2}
+QUANTIZERS: dict[str, tuple[str, dict[str, Any]]] = {
+    f"quantizer {name}": ("t5vqvae", {"quantizer.name": name}) for name in ("none", "gumbel", "soft", "sfvq", "fsq")
+}
+KINDS = CASES | QUANTIZERS
+OTHERWISE = {"a GPU", "an ablation"}
+"""The conditions of metrics that no run of these tests can have."""
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def network(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A T5VQVAE without a bottleneck, for the baseline that explains one."""
+    milestones, _ = finish(tiny("t5vqvae", **{**SHORT, "quantizer.name": "none"}), cache)
+    return milestones[-1].state.save(tmp_path_factory.mktemp("network")) / "model"
+
+
+@pytest.fixture(scope="module")
+def last(cache: Path, network: Path) -> dict[str, Milestone]:
+    """The last milestone of a tiny run of every kind."""
+    found = {}
+    for kind, (name, overrides) in KINDS.items():
+        network_given = {"model.backbone": str(network)} if "model.backbone" in overrides else {}
+        milestones, _ = finish(tiny(name, **{**SHORT, **overrides, **network_given}), cache)
+        found[kind] = milestones[-1]
+    return found
+
+
+# What the list says
+
+
+def test_every_metric_has_a_unit_a_label_and_a_meaning() -> None:
+    for key, metric in METRICS.items():
+        assert re.fullmatch(r"[a-z_]+/[a-z0-9_*]+", key), key
+        assert metric.unit and metric.label and metric.description, key
+
+
+def test_no_metric_is_listed_twice() -> None:
+    source = (ROOT / "t5vqvae" / "evaluation" / "metrics.py").read_text()
+    assert len(re.findall(r"^    Metric\(", source, re.M)) == len(METRICS)
+
+
+def test_an_objective_has_a_direction_and_one_per_token_names_what_to_take_instead() -> None:
+    objectives = {key: metric for key, metric in METRICS.items() if metric.role == "objective"}
+    assert len(objectives) > 10 and all(metric.direction for metric in objectives.values())
+    assert {k for k, m in objectives.items() if m.per == "token"} == {k for k, m in METRICS.items() if m.instead}
+    assert all(objectives[m.instead].per != "token" for m in objectives.values() if m.instead)
+
+
+# What runs produce
+
+
+def test_runs_of_every_kind_produce_the_list(last: dict[str, Milestone]) -> None:
+    produced = {key for milestone in last.values() for key in milestone.metrics} | set(SystemMetrics().read())
+    assert {key for key in produced if find(key) is None} == set()
+    listed = {find(key).key for key in produced}
+    absent = {key for key in METRICS if key not in listed}
+    assert absent == {key for key, metric in METRICS.items() if metric.when in OTHERWISE} - listed
+    assert "soft/nll" in produced, "a quantizer with a continuous form is among the runs"
+
+
+def test_what_has_no_condition_is_in_every_run(last: dict[str, Milestone]) -> None:
+    always = {key for key, metric in METRICS.items() if not metric.when}
+    for kind, milestone in last.items():
+        assert always - set(milestone.metrics) == set(), kind
+
+
+def test_without_decoding_exactly_the_decoded_metrics_are_gone(cache: Path, last: dict[str, Milestone]) -> None:
+    milestones, _ = finish(tiny("t5vqvae", **{**SHORT, "evaluate.num_generated": 0}), cache)
+    missing = set(last["t5vqvae"].metrics) - set(milestones[-1].metrics)
+    assert missing == {key for key, metric in METRICS.items() if metric.decoded}
+
+
+def test_the_test_split_has_the_counterpart_of_every_evaluated_metric(cache: Path, last: dict[str, Milestone]) -> None:
+    for kind in ("prompts", "quantizer soft"):
+        name, overrides = KINDS[kind]
+        tested = evaluate_test(last[kind].state.model, tiny(name, **{**SHORT, **overrides}), cache)
+        assert all(is_on_test(key) and find(key) for key in tested)
+        evaluated = {key for key in last[kind].metrics if key in METRICS and METRICS[key].is_evaluated}
+        assert {on_test(key) for key in evaluated} <= set(tested)
+        assert "test/rate/bits_per_token" in tested and ("test/soft/nll" in tested) == (kind == "quantizer soft")
+
+
+# Who names a metric
+
+
+def named(text: str) -> Iterator[str]:
+    """Yields every word of a text that reads like the key of a metric."""
+    splits = {metric.split for metric in METRICS.values()} | {"test", "VAR", "soft", "tokens", "best"}
+    pattern = rf"(?<![\w/.-])((?:{'|'.join(sorted(splits))})/[\w/*]+)"
+    return iter(re.findall(pattern, text.replace("{index}", "0")))
+
+
+@pytest.mark.parametrize("folder", ["t5vqvae", "tune", "cluster"])
+def test_every_key_in_sources_and_studies_is_on_the_list(folder: str) -> None:
+    files = [file for file in (ROOT / folder).rglob("*") if file.suffix in (".py", ".yaml")]
+    unknown = {(file.name, key) for file in files for key in named(file.read_text()) if find(key) is None}
+    assert len(files) > 2
+    assert unknown == set()
+
+
+def test_a_key_that_is_not_on_the_list_is_seen() -> None:
+    text = 'metrics["validation/nlll"] = metrics["validation/nll"]  # test/rate/bits, f"system/gpu_{index}_heat"'
+    assert [key for key in named(text) if find(key) is None] == [
+        "validation/nlll",
+        "test/rate/bits",
+        "system/gpu_0_heat",
+    ]
+
+
+def test_the_readme_names_metrics_of_the_list() -> None:
+    assert [key for key in named((ROOT / "README.md").read_text()) if find(key) is None] == []
+
+
+# Its functions
+
+
+def test_families_repeat_metrics_under_another_first_part() -> None:
+    assert find("test/nll") is find("VAR/nll") is find("soft/nll") is find("test/soft/nll") is METRICS["validation/nll"]
+    assert find("test/rate/bits_per_token") is find("best/rate/bits_per_token") is METRICS["rate/bits_per_token"]
+    assert find("tokens/train/nll") is METRICS["train/nll"]
+    assert find("system/gpu_3_utilization_percentage") is METRICS["system/gpu_*_utilization_percentage"]
+    assert [find(key) for key in ("validation/nlll", "var/nll", "nll", "test/", "system/gpu_3_heat")] == [None] * 5
+
+
+def test_labels() -> None:
+    assert label("rate/bits_per_token") == label("test/rate/bits_per_token") == "rate, bits a token"
+    assert (label("validation/nll"), label("mine/own/score")) == ("nll", "own/score")
+    assert METRICS["validation/nll_per_char"].units == "nats a character"
+    assert METRICS["codebook/usage"].units == "share"
+
+
+def test_metrics_of_a_report_are_its_numbers_that_are_named_split_name() -> None:
+    report = {
+        "validation/nll": 1,
+        "rate/bits_per_token": 8.5,
+        "flag/done": True,
+        "status": "running",
+        "training_iteration": 3,
+        "config/optim.learning_rate": 0.1,
+        "tags": {"signature/collapse": "one code"},
+        "note/text": "1.5",
+    }
+    found = metrics_of(report)
+    assert found == {"validation/nll": 1.0, "rate/bits_per_token": 8.5}
+    assert all(type(value) is float for value in found.values())
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = sys.modules["transformers"] = sys.modules["numpy"] = None
+import t5vqvae.evaluation.metrics, tune.spec.objective
+"""
+
+
+def test_the_list_and_objectives_load_without_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

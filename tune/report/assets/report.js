@@ -1,0 +1,23 @@
+(async () => {
+  const plots = [...document.querySelectorAll('.plot')];
+  try {
+    const packed = Uint8Array.from(atob(document.getElementById('plotly').textContent), c => c.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'));
+    const script = document.createElement('script');
+    script.textContent = await new Response(stream).text();
+    document.head.appendChild(script);
+    const figures = JSON.parse(document.getElementById('figures').textContent);
+    const shared = {font: {family: 'system-ui, sans-serif', size: 13, color: '#1c2733'}, paper_bgcolor: '#fff',
+      plot_bgcolor: '#fff', colorway: ['#0b6e99', '#d1495b', '#edae49', '#4c956c', '#7a5195', '#66707a']};
+    plots.forEach((plot, i) => {
+      const layout = {...shared, ...figures[i].layout};
+      Plotly.newPlot(plot, figures[i].data, layout, {responsive: true, displayModeBar: false});
+      plot.on('plotly_click', event => {
+        const url = event.points && event.points[0] && event.points[0].customdata;
+        if (typeof url === 'string' && /^(https?:|#)/.test(url)) window.open(url, url[0] === '#' ? '_self' : '_blank');
+      });
+    });
+  } catch (error) {
+    plots.forEach(plot => { plot.textContent = 'This browser cannot draw the figure (' + error.message + ').'; });
+  }
+})();
