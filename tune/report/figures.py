@@ -52,8 +52,8 @@ def pairs(comparison: Comparison) -> Figure:
 
 def price(comparison: Comparison, beside: str) -> Figure:
     """The effect on a metric beside the objective, with its interval: what quality was bought with."""
-    arms = [arm for arm in comparison.arms if beside in arm.beside]
-    effects = [arm.beside[beside] for arm in arms]
+    arms = [arm for arm in comparison.arms if beside in arm.secondary]
+    effects = [arm.secondary[beside] for arm in arms]
     means = [effect.mean for effect in effects]
     trace = {
         "type": "scatter",

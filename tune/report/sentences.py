@@ -123,7 +123,7 @@ def caveats(comparison: Comparison) -> list[str]:
     """Returns what a reader must know of each arm: divergence, missing and leaking runs, and seeds that would do."""
     found = []
     question, num_arms = comparison.question, len(comparison.arms)
-    demand = PowerTarget(alpha=question.alpha, num_tests=num_arms, test=question.test)
+    target = PowerTarget(alpha=question.alpha, num_tests=num_arms, test=question.test)
     for arm in comparison.arms:
         if divergence(arm):
             found.append(f"{arm.arm}: {divergence(arm)}; the effect is over the other pairs and flatters who diverged")
@@ -134,7 +134,7 @@ def caveats(comparison: Comparison) -> list[str]:
         if leaks(arm):
             found.append(f"{arm.arm}: no rate, so no bottleneck: its latent leaks, and it is a control")
         if arm.verdict == "undecided" and arm.effect is not None and arm.effect.sd > 0 and question.margin:
-            sentence = advice(question.margin, arm.effect.sd, arm.effect.num_seeds, label(question.objective), demand)
+            sentence = advice(question.margin, arm.effect.sd, arm.effect.num_seeds, label(question.objective), target)
             found.append(f"{arm.arm}: {sentence}")
     return found
 
