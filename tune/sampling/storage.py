@@ -1,8 +1,8 @@
 """Stores a study of Optuna in one SQLite file that survives kills and power loss.
 
 The file holds Optuna's journal of changes. Optuna reads from memory and writes each change as one row; its own tables
-need several statements and reads. Optuna's journal in a plain file would suffice, but a line torn by a full disk or a lost
-machine makes all of it unreadable. To read a study with Optuna's own tools:
+need several statements and reads. Optuna's journal in a plain file would suffice, but a line torn by a full disk or a
+lost machine makes all of it unreadable. To read a study with Optuna's own tools:
 
     optuna.copy_study(from_study_name=NAME, from_storage=open_storage(path), to_storage="sqlite:///copy.db")
 """

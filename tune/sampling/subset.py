@@ -60,7 +60,7 @@ class TrialSubset:
         self._best = heapq.nsmallest(NUM_BEST, [*self._best, *ranked])
 
     def _chosen(self, limit: int) -> list[int]:
-        """Returns the numbers of the best trials and of every 2nd, 4th, 8th, ... trial, as many as the limit allows."""
+        """Returns the numbers of the best trials and of every k-th one; k, a power of two, grows with the study."""
         stride = 2 ** math.ceil(math.log2(max(1, len(self._ended) / (limit - NUM_BEST))))
         spread = {number for number in self._ended if number % stride == 0}
         return sorted(spread.union(number for _, number in self._best))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +29,7 @@ _Placed = tuple[TrialRecord, _Point]
 """A record of the other study, with its point in this study's space."""
 
 
-@dataclass(frozen=True)
-class _WarmStart:
-    """The use that was made of another study.
-
-    Attributes:
-        num_told: Number of trials that Optuna received as evidence.
-        num_starts: Number of settings that this study tries first.
-    """
-
-    num_told: int
-    num_starts: int
-
-
-def warm_start(suggestions: Suggestions, folder: Path) -> _WarmStart:
+def warm_start(suggestions: Suggestions, folder: Path) -> None:
     """Adds the completed trials of another study to this one, as evidence or as settings to try.
 
     A trial is evidence if this study could have run it: its run spec is the same, except for settings that cannot
@@ -71,11 +57,9 @@ def warm_start(suggestions: Suggestions, folder: Path) -> _WarmStart:
         if (origin := f"{TOLD}{other.name}#{record.number}") not in known:
             suggestions.study.add_trial(_evidence(suggestions, record, point, origin))
     points = {record.number: point for record, point in others}
-    starts = contenders([record for record, _ in others], other)[:NUM_STARTS]
-    for record in starts:
+    for record in contenders([record for record, _ in others], other)[:NUM_STARTS]:
         if (origin := f"{START}{other.name}#{record.number}") not in known:
             suggestions.study.enqueue_trial(points[record.number], user_attrs={ORIGIN: origin})
-    return _WarmStart(len(equivalent), len(starts))
 
 
 def _sorted_out(records: list[TrialRecord], spec: SearchSpec, other: SearchSpec) -> tuple[list[_Placed], list[_Placed]]:
