@@ -1,8 +1,9 @@
-"""Configs: frozen, strict sections of a spec; variants chosen by name; and the one override language.
+"""Defines configs, variants and the one override language.
 
-A *config* is one section of a spec. A *variant* is a config picked by its `name` out of a family (quantizers,
-corpora, models): subclass the family's base, give it `name: Literal["mine"] = "mine"`, and import the file in the
-family's package. Settings are changed only by `{dotted.path: value}` overrides (`with_overrides`).
+A *config* is one section of a spec: frozen, and strict about its fields. A *variant* is a config that its `name`
+selects from a family (quantizers, corpora, models). To add a variant, subclass the family's base, give it
+`name: Literal["mine"] = "mine"`, and import the file in the family's package. Only `{dotted.path: value}` overrides
+change settings (`with_overrides`).
 """
 
 from __future__ import annotations
@@ -13,33 +14,35 @@ from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from t5vqvae.config.paths import flatten
 from t5vqvae.errors import SettingError, did_you_mean
 
 Overrides = Mapping[str, Any]
+"""Values by dotted path."""
 
 
 def setting(default: Any = ..., *, result: bool = True, **kwargs: Any) -> Any:
     """Declares a field of a config.
 
     Args:
-        default: Its value when nothing is said.
-        result: False for what cannot change a result (how many workers, progress bars): such settings stay out
-            of the run id.
-        kwargs: As `pydantic.Field` takes them: `gt`, `ge`, `lt`, `le`, `description`.
+        default: Default value; without one, the field is required.
+        result: False for a setting that cannot change a result (number of workers, progress bars): the run id ignores
+            it.
+        kwargs: Arguments of `pydantic.Field`: `gt`, `ge`, `lt`, `le`, `description`.
     """
     return Field(default, json_schema_extra={"result": result}, **kwargs)
 
 
 class Config(BaseModel):
-    """A section of a spec: frozen, and it refuses fields that it does not know."""
+    """A section of a spec: frozen, and it refuses unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Builds the config from plain values (YAML, JSON).
+        """Returns the config of plain values (from YAML or JSON).
 
         Raises:
             SettingError: If a setting is unknown or out of range; one line a setting.
@@ -50,23 +53,23 @@ class Config(BaseModel):
             raise SettingError("\n".join(_explain(cls, detail) for detail in error.errors())) from None
 
     def as_dict(self, only_results: bool = False) -> dict[str, Any]:
-        """Returns plain nested values, `parse`'s inverse.
+        """Returns plain nested values; the inverse of `parse`.
 
         Args:
-            only_results: Leave out the settings that cannot change a result.
+            only_results: Whether to leave out the settings that cannot change a result.
         """
         values = self.model_dump(mode="json")
         return _without_neutral(self, values) if only_results else values
 
     def as_flat_dict(self) -> dict[str, Any]:
-        """Returns `{dotted.path: value}` of every leaf setting."""
+        """Returns `{dotted.path: value}` of all settings."""
         return flatten(self.as_dict())
 
     def with_overrides(self, overrides: Overrides) -> Self:
         """Returns a copy with `{dotted.path: value}` applied.
 
-        Changing a variant's `name` keeps what the old variant was told and the new one also knows, and drops the
-        rest: `quantizer.name=none` on an `ema` base does not complain about the base's decay.
+        A change of a variant's `name` keeps the non-default settings that both variants have and drops the others:
+        `quantizer.name=none` over an `ema` base drops the base's decay without an error.
 
         Raises:
             SettingError: If a path is unknown or a value out of range.
@@ -75,7 +78,7 @@ class Config(BaseModel):
 
 
 class Variant(Config):
-    """A config chosen by its `name` out of a family; the direct subclasses of `Variant` are the families."""
+    """A config that its `name` selects from a family; the direct subclasses of `Variant` are the families."""
 
     variants: ClassVar[dict[str, type[Self]]]
     name: str
@@ -90,7 +93,7 @@ class Variant(Config):
 
     @classmethod
     def any(cls) -> Any:
-        """Returns the field type that accepts every variant of the family registered so far."""
+        """Returns a field type that accepts every variant registered so far in the family."""
         variants = tuple(cls.variants.values())
         if len(variants) == 1:
             return SerializeAsAny[variants[0]]  # type: ignore[misc, valid-type]
@@ -98,15 +101,15 @@ class Variant(Config):
 
 
 def apply_overrides(config: type[Config], values: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
-    """Returns nested `values` of `config` with `{dotted.path: value}` applied; see `Config.with_overrides`."""
+    """Returns nested values of a config with overrides applied; see `Config.with_overrides`."""
     values = _copy(values)
     for path in sorted(overrides, key=lambda path: not path.endswith(".name")):
         _assign(config, values, path, overrides[path])
     return values
 
 
-def _assign(config: type[Config], values: dict[str, Any], path: str, value: Any) -> None:
-    """Sets one path in nested `values`, switching variants where the path names one."""
+def _assign(config: type[Config], values: dict[str, Any], path: str, value: object) -> None:
+    """Sets one path in nested `values`, and switches the variant if the path is a variant's name."""
     *parents, leaf = path.split(".")
     here: Any = values
     fields: type[BaseModel] | None = config
@@ -126,7 +129,7 @@ def _assign(config: type[Config], values: dict[str, Any], path: str, value: Any)
 
 
 def _shared_settings(old: type[Variant], values: Mapping[str, Any], name: Any) -> dict[str, Any]:
-    """Returns what `old` was told (its non-default values) and the variant called `name` also knows."""
+    """Returns the non-default values of the variant `old` that the variant called `name` has, too."""
     new = old.variants.get(name)
     if new is None:
         return {}
@@ -134,8 +137,8 @@ def _shared_settings(old: type[Variant], values: Mapping[str, Any], name: Any) -
     return {key: values[key] for key in known if key in values and values[key] != old.model_fields[key].default}
 
 
-def _section(fields: type[BaseModel], name: str, values: Any) -> type[BaseModel] | None:
-    """Returns the config class behind field `name`; of a variant, the one that `values["name"]` picks."""
+def _section(fields: type[BaseModel], name: str, values: object) -> type[BaseModel] | None:
+    """Returns the config class of field `name`; of a family, the variant that `values["name"]` selects."""
     info = fields.model_fields.get(name)
     if info is None:
         return None
@@ -161,7 +164,7 @@ def _copy(values: Any) -> Any:
 
 
 def _without_neutral(config: BaseModel, values: dict[str, Any]) -> dict[str, Any]:
-    """Drops the settings declared `result=False`, at every depth."""
+    """Returns `values` without the settings declared `result=False`, at every depth."""
     kept = {}
     for key, value in values.items():
         extra = type(config).model_fields[key].json_schema_extra
@@ -172,8 +175,8 @@ def _without_neutral(config: BaseModel, values: dict[str, Any]) -> dict[str, Any
     return kept
 
 
-def _explain(config: type[Config], detail: Any) -> str:
-    """Turns one pydantic error into one line: setting, value, rule."""
+def _explain(config: type[Config], detail: ErrorDetails) -> str:
+    """Returns one pydantic error as one line: setting, value, rule."""
     names, fields = _walk(config, detail["loc"])
     path = ".".join(names)
     kind, value = detail["type"], detail["input"]
@@ -194,8 +197,8 @@ def _explain(config: type[Config], detail: Any) -> str:
     return f"{path}={value!r}: {message[0].lower()}{message[1:]}"
 
 
-def _walk(config: type[Config], location: tuple[Any, ...]) -> tuple[list[str], type[BaseModel] | None]:
-    """Returns the dotted names of a pydantic location (without union tags) and the class that owns the last one."""
+def _walk(config: type[Config], location: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel] | None]:
+    """Returns the field names in a pydantic location, without union tags, and the class with the last of them."""
     names: list[str] = []
     owner: type[BaseModel] | None = config
     inside: type[BaseModel] | None = config
@@ -214,7 +217,7 @@ def _walk(config: type[Config], location: tuple[Any, ...]) -> tuple[list[str], t
 
 
 def _range_rule(info: FieldInfo) -> str:
-    """Says the range of a number field in words, bounds inclusive or not."""
+    """Returns the range of a number field in words, with inclusive or exclusive bounds."""
     bounds = {key: getattr(m, key) for m in info.metadata for key in ("gt", "ge", "lt", "le") if hasattr(m, key)}
     if "gt" in bounds and "lt" in bounds:
         return f"must lie strictly between {bounds['gt']:g} and {bounds['lt']:g}"

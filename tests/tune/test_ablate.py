@@ -48,7 +48,7 @@ def test_an_ablation_end_to_end_and_again(state):
     worse, renamed, diverges = result.comparison.arms
     assert worse.verdict == "worse" and worse.effect.low < 0.05 < worse.effect.high
     assert renamed.verdict == "equivalent" and diverges.verdict == "unstable" and diverges.effect is None
-    assert worse.beside["cost/step_seconds"].mean == 0 and worse.beside["rate/bits_per_token"].num_seeds == 7
+    assert worse.secondary["cost/step_seconds"].mean == 0 and worse.secondary["rate/bits_per_token"].num_seeds == 7
     assert result.stopped is None and {record.status for record in result.records} == {"completed", "diverged"}
 
     parent, children = mlflow_runs(spec, state)

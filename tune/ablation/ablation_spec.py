@@ -25,11 +25,12 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from t5vqvae.config import Config, setting
 from t5vqvae.errors import SettingError
+from t5vqvae.evaluation.metrics import PRICES
 from t5vqvae.spec.run import RunSpec
 from tune.ablation.components import side_changes
 from tune.ablation.designs import BASELINE, Arm, DesignConfig, Flat
 from tune.ablation.fairness import refuse_unfair
-from tune.analysis import BESIDE, PowerTarget, Question, SequentialPlan, advice, pairs_needed, smallest_adjusted_p
+from tune.analysis import PowerTarget, Question, SequentialPlan, advice, pairs_needed, smallest_adjusted_p
 from tune.space.space import SearchSpace
 from tune.spec.objective import Objective
 from tune.spec.study_file import STUDIES
@@ -152,7 +153,7 @@ class AblationSpec(StudySpec):
         contrasts = [] if self.design is None else self.design.contrasts(base)
         return len(contrasts) or len(self.resolve_arms(base))
 
-    def demand(self, base: RunSpec) -> PowerTarget:
+    def power_target(self, base: RunSpec) -> PowerTarget:
         """Returns the error rates for questions of power."""
         return PowerTarget(self.alpha, self.power, self.num_tests(base), self.test)
 
@@ -170,7 +171,7 @@ class AblationSpec(StudySpec):
             margin=self.margin,
             test=self.test,
             interval=self.interval,
-            beside=tuple(dict.fromkeys([*self.beside, *BESIDE])),
+            secondary=tuple(dict.fromkeys([*self.beside, *PRICES])),
             plan=plan,
         )
 
@@ -234,7 +235,7 @@ class AblationSpec(StudySpec):
             found.append(f"nuisance settings are not retuned for the arms: {self.untuned}")
         if self.sd is not None and self.margin is not None:
             metric = self.objective.metric.split("/")[-1]
-            found.append(advice(self.margin, self.sd, len(self.seeds), metric, self.demand(base)))
+            found.append(advice(self.margin, self.sd, len(self.seeds), metric, self.power_target(base)))
         for arm in self.resolve_arms(base):
             spec = base.with_overrides(arm.overrides)
             if spec == base:

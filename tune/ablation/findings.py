@@ -108,9 +108,9 @@ class Findings:
         if design is None or not contrasts:
             return []
         question = self.spec.analysis_question(self.base)
-        beside = {metric: self._cells(metric) for metric in question.beside}
+        secondary = {metric: self._cells(metric) for metric in question.secondary}
         return factorial_effects(
-            self._cells(question.objective), contrasts, design.fraction(self.base), question, beside
+            self._cells(question.objective), contrasts, design.fraction(self.base), question, secondary
         )
 
     def _cells(self, metric: str) -> dict[tuple[int, ...], dict[int, float]]:

@@ -1,17 +1,17 @@
-"""The statistics of studies: pure functions over numbers and records, nothing that runs or fetches anything.
+"""Computes the statistics of studies, by pure functions over numbers and records.
 
-Ablations: `arms.py` (arms against a baseline), `factorial.py` and `fraction.py` (designs with several factors),
+Ablations: `comparison.py` (arms against a baseline), `factorial.py` and `fraction.py` (designs with several factors),
 `effect.py`, `permutation.py`, `equivalence.py`, `holm.py`, `power.py`, `sequential.py`. Two models on one test set:
 `bootstrap.py`. Searches: `importance.py`, `response.py`, `front.py`.
 """
 
 from tune.analysis.bootstrap import SentenceComparison, compare_bleu, compare_means
-from tune.analysis.comparison import BESIDE, ArmResult, Comparison, Question, RunRow, compare_arms
+from tune.analysis.comparison import ArmResult, Comparison, Question, RunRow, compare_arms
 from tune.analysis.effect import Effect, paired_differences, paired_effect
 from tune.analysis.equivalence import Equivalence, equivalence
 from tune.analysis.factorial import FactorialEffect, factorial_effects, fraction_contrasts, full_contrasts
 from tune.analysis.fraction import Fraction, smallest_fraction
-from tune.analysis.front import Cost, cost, pareto
+from tune.analysis.front import Cost, cost, pareto_front
 from tune.analysis.holm import holm, pairs_needed, smallest_adjusted_p
 from tune.analysis.importance import Importance, fanova, ped_anova
 from tune.analysis.permutation import sign_flip_interval, sign_flip_test, smallest_p
@@ -20,7 +20,6 @@ from tune.analysis.response import LevelMean, Surface, main_effect, surface
 from tune.analysis.sequential import SequentialPlan
 
 __all__ = [
-    "BESIDE",
     "ArmResult",
     "Comparison",
     "Cost",
@@ -52,7 +51,7 @@ __all__ = [
     "paired_differences",
     "paired_effect",
     "pairs_needed",
-    "pareto",
+    "pareto_front",
     "ped_anova",
     "power",
     "seeds_needed",

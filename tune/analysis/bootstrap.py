@@ -1,7 +1,7 @@
-"""Two models on one test set: a paired bootstrap over its sentences (Koehn 2004).
+"""Compares two models on one test set by a paired bootstrap over its sentences (Koehn 2004).
 
-It says how sure a difference is for these two trained models on text like this. It says nothing about other seeds:
-that is what `effect.py` is for.
+The result holds for these two trained models on text like the test set. It does not cover other seeds; `effect.py`
+does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class SentenceComparison:
-    """Two models' scores on one test set.
+    """Two models' scores on one test set, with the interval and p-value of their difference.
 
     Attributes:
         a: Score of the first model on all sentences.
@@ -22,8 +22,9 @@ class SentenceComparison:
         difference: a - b.
         low: Lower end of the 95% percentile interval of the difference.
         high: Upper end.
-        p_value: Two-sided, (hits + 1) / (resamples + 1), of resampled differences centred on zero.
-        num_sentences: Sentences of the test set.
+        p_value: Two-sided: (hits + 1) / (resamples + 1). A hit is a resampled difference that lies at least as far from
+            the mean of all resampled ones as `difference` lies from zero.
+        num_sentences: Number of sentences in the test set.
     """
 
     a: float
@@ -42,9 +43,9 @@ def compare_means(
 
     Args:
         a: Score of each sentence under the first model.
-        b: Under the second model, same sentences in the same order.
+        b: The same under the second model, sentences in the same order.
         num_resamples: Draws of the whole test set, with replacement.
-        seed: Of the draws.
+        seed: Seed of the draws.
     """
     return _compare(np.asarray(a, float)[:, None], np.asarray(b, float)[:, None], _mean_score, num_resamples, seed)
 
@@ -52,14 +53,16 @@ def compare_means(
 def compare_bleu(
     a: Sequence[str], b: Sequence[str], references: Sequence[str], num_resamples: int = 1000, seed: int = 0
 ) -> SentenceComparison:
-    """Compares two models by corpus BLEU (sacrebleu's defaults, 0 to 100): counts are added up, not scores averaged.
+    """Compares two models by corpus BLEU (sacrebleu's defaults, 0 to 100).
+
+    A resample adds up the n-gram counts of its sentences; it does not average their scores.
 
     Args:
         a: Sentences decoded by the first model.
-        b: By the second model, in the same order.
+        b: Sentences decoded by the second model, in the same order.
         references: One reference a sentence.
         num_resamples: Draws of the whole test set, with replacement.
-        seed: Of the draws.
+        seed: Seed of the draws.
     """
     return _compare(_bleu_counts(a, references), _bleu_counts(b, references), _bleu_score, num_resamples, seed)
 
@@ -67,7 +70,7 @@ def compare_bleu(
 def _compare(
     a_NF: np.ndarray, b_NF: np.ndarray, score: Callable[[np.ndarray], float], num_resamples: int, seed: int
 ) -> SentenceComparison:
-    """Resamples sentences; N sentences, F additive statistics each (the last one counts sentences)."""
+    """Resamples N sentences with F additive statistics each; `score` also receives the number of sentences, last."""
     num = len(a_NF)
     if num == 0 or a_NF.shape != b_NF.shape:
         raise ValueError(f"{num} and {len(b_NF)} sentences must be equally many and at least one")
@@ -90,7 +93,7 @@ def _mean_score(sums: np.ndarray) -> float:
 
 
 def _bleu_counts(decoded: Sequence[str], references: Sequence[str]) -> np.ndarray:
-    """Returns, a sentence: matches of 1- to 4-grams, n-grams decoded, decoded length, reference length."""
+    """Returns per sentence: matches of 1- to 4-grams, decoded n-grams, decoded length, reference length."""
     from sacrebleu.metrics import BLEU
 
     if len(decoded) != len(references):

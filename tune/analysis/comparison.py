@@ -1,8 +1,8 @@
-"""Arms against a baseline: from the rows of a study's runs to effects that a reviewer would believe.
+"""Compares the arms of a study with its baseline: effects and verdicts from the rows of its runs.
 
-Only runs of the same seed are compared. A diverged run has no value and is never averaged away: the effect is over
-the seeds that both sides completed, and the arm's verdict is `unstable`. A crashed or missing run is missing data:
-said, but no finding.
+Only runs of the same seed are compared, and the effect is over the seeds that both sides completed. A diverged run has
+no value, and it is not averaged away: it makes the arm's verdict `unstable`. A crashed or absent run is missing data:
+it is reported and changes no verdict.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from t5vqvae.evaluation.metrics import PRICES, Direction
 from tune.analysis.effect import Effect, Interval, Test, paired_differences, paired_effect
@@ -19,8 +19,6 @@ from tune.analysis.holm import holm
 from tune.analysis.sequential import SequentialPlan, spent
 
 Verdict = Literal["better", "worse", "equivalent", "undecided", "unstable"]
-BESIDE = PRICES
-"""Shown beside every effect: quality says nothing without its price."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +26,13 @@ class RunRow:
     """One finished run of the comparison.
 
     Attributes:
-        arm: Name of its arm.
-        seed: Its seed.
+        arm: Name of the arm.
+        seed: Seed of the run.
         status: completed, diverged, failed, pruned or stopped (by a sequential plan).
-        metrics: `split/name`: value, of its last milestone.
-        run_id: The run spec's id.
-        mlflow_id: The tracking run's id, where there is one.
-        url: Where that run is shown, where there is such a place.
+        metrics: `{split/name: value}` of the last milestone.
+        run_id: Id of the run spec.
+        mlflow_id: Id of the tracking run, if there is one.
+        url: Page of the tracking run, if there is one.
     """
 
     arm: str
@@ -46,23 +44,28 @@ class RunRow:
     url: str | None = None
 
     def value(self, metric: str) -> float | None:
-        """Returns the metric of a completed run, and None where there is no finite one."""
+        """Returns the metric if the run completed and the metric is finite, else None."""
         value = self.metrics.get(metric) if self.status == "completed" else None
         return value if value is not None and math.isfinite(value) else None
 
 
+_Runs = Mapping[tuple[str, int], RunRow]
+"""Runs by arm and seed."""
+
+
 @dataclass(frozen=True)
 class Question:
-    """What a comparison asks and by which rules it answers.
+    """The objective of a comparison, and the statistical rules for its verdicts.
 
     Attributes:
         objective: Metric that decides.
-        direction: Whether less or more of it is better.
+        direction: Whether lower or higher values are better.
         alpha: Chance of any false claim over all arms, in (0, 1).
         margin: Largest difference that does not matter; None: no equivalence is tested.
         test: `permutation` or `t`.
         interval: As in `paired_effect`.
-        beside: Metrics whose differences are shown beside the objective's.
+        secondary: Metrics that are compared as well but decide nothing.
+        plan: Interim looks, each with its share of an arm's alpha; None: one test at the end.
     """
 
     objective: str
@@ -71,30 +74,30 @@ class Question:
     margin: float | None = None
     test: Test = "permutation"
     interval: Interval | None = None
-    beside: tuple[str, ...] = BESIDE
+    secondary: tuple[str, ...] = PRICES
     plan: SequentialPlan | None = None
-    """Looks taken on the way, each arm at its share of alpha; None: one test at the end."""
 
 
 @dataclass(frozen=True)
 class ArmResult:
-    """One arm against the baseline.
+    """The comparison of one arm with the baseline.
 
     Attributes:
-        arm: Its name.
-        effect: Arm minus baseline of the objective; None without a single pair.
-        p_adjusted: The effect's p-value after Holm over all arms; 1 without an effect.
-        equivalence: Within the margin; None where no margin was given or no pair exists.
-        p_equivalence: Its p-value after Holm over all arms.
-        verdict: What may be claimed.
+        arm: Name of the arm.
+        effect: Difference of the objective, arm minus baseline; None without a single pair.
+        p_adjusted: P-value of the effect after Holm over all arms; 1 without an effect.
+        equivalence: Test that the difference is within the margin; None without a margin or a pair.
+        p_equivalence: P-value of that test after Holm over all arms.
+        verdict: The claim that the data support.
         value: Mean of the arm's objective over the pairs.
         baseline_value: Mean of the baseline's objective over the same pairs.
-        beside: Differences of the metrics beside it, over the seeds where both have them.
+        secondary: Differences of the secondary metrics, over the seeds where both sides have them.
         diverged: Seeds on which this arm diverged.
-        baseline_diverged: Seeds on which the baseline did.
+        baseline_diverged: Seeds on which the baseline diverged.
         missing: Seeds without a pair for any other reason.
-        stopped_at: Pairs after which a sequential plan stopped it; its mean then leans away from zero.
-        rows: Its runs.
+        stopped_at: Number of pairs after which a sequential plan stopped the arm, which biases the mean away from zero;
+            None if it did not.
+        rows: Runs of the arm.
     """
 
     arm: str
@@ -105,7 +108,7 @@ class ArmResult:
     verdict: Verdict
     value: float | None
     baseline_value: float | None
-    beside: Mapping[str, Effect] = field(default_factory=dict)
+    secondary: Mapping[str, Effect] = field(default_factory=dict)
     diverged: tuple[int, ...] = ()
     baseline_diverged: tuple[int, ...] = ()
     missing: tuple[int, ...] = ()
@@ -113,9 +116,13 @@ class ArmResult:
     rows: tuple[RunRow, ...] = ()
 
 
+_Tests = tuple[Effect | None, float, Equivalence | None, float]
+"""Of one arm: effect, its adjusted p-value, equivalence, its adjusted p-value."""
+
+
 @dataclass(frozen=True)
 class Comparison:
-    """All arms of a study against its baseline, in the order they were planned."""
+    """The comparisons of all arms of a study with its baseline, in the planned order."""
 
     question: Question
     baseline: str
@@ -124,7 +131,7 @@ class Comparison:
     baseline_rows: tuple[RunRow, ...]
 
     def arm(self, name: str) -> ArmResult:
-        """Returns the result of the arm called `name`; KeyError if there is none."""
+        """Returns the result of an arm by its name; KeyError if there is none."""
         return {result.arm: result for result in self.arms}[name]
 
 
@@ -134,11 +141,11 @@ def compare_arms(
     """Compares every planned arm with the baseline.
 
     Args:
-        rows: The runs that ended; at most one an arm and seed. Others than the planned ones are ignored.
+        rows: The runs that ended, at most one for each arm and seed; runs that were not planned are ignored.
         baseline: Name of the baseline's arm.
-        arms: Planned arms without the baseline. All count for Holm, also one without a single run.
+        arms: Planned arms without the baseline; Holm counts all of them, even one without any run.
         seeds: Planned seeds, the same for every arm.
-        question: What decides.
+        question: The objective and the rules.
     """
     found = {(row.arm, row.seed): row for row in rows}
     effects = {arm: _effect(found, arm, baseline, seeds, question.objective, question) for arm in arms}
@@ -154,7 +161,9 @@ def compare_arms(
     return Comparison(question, baseline, tuple(seeds), tuple(results), _rows_of(found, baseline, seeds))
 
 
-def _result(found: Any, arm: str, baseline: str, seeds: Sequence[int], question: Question, tests: Any) -> ArmResult:
+def _result(
+    found: _Runs, arm: str, baseline: str, seeds: Sequence[int], question: Question, tests: _Tests
+) -> ArmResult:
     effect, p_adjusted, same, p_same = tests
     diverged, baseline_diverged = (_diverged(found, name, seeds) for name in (arm, baseline))
     paired = () if effect is None else effect.seeds
@@ -163,7 +172,7 @@ def _result(found: Any, arm: str, baseline: str, seeds: Sequence[int], question:
     missing = tuple(s for s in awaited if s not in {*paired, *diverged, *baseline_diverged})
     claim = verdict(effect, p_adjusted, p_same, bool(diverged or baseline_diverged), question)
     values = [_mean(found, name, paired, question.objective) for name in (arm, baseline)]
-    beside = {metric: _effect(found, arm, baseline, seeds, metric, question) for metric in question.beside}
+    secondary = {metric: _effect(found, arm, baseline, seeds, metric, question) for metric in question.secondary}
     return ArmResult(
         arm=arm,
         effect=effect,
@@ -173,7 +182,7 @@ def _result(found: Any, arm: str, baseline: str, seeds: Sequence[int], question:
         verdict=claim,
         value=values[0],
         baseline_value=values[1],
-        beside={metric: effect for metric, effect in beside.items() if effect is not None},
+        secondary={metric: effect for metric, effect in secondary.items() if effect is not None},
         diverged=diverged,
         baseline_diverged=baseline_diverged,
         missing=missing,
@@ -183,11 +192,12 @@ def _result(found: Any, arm: str, baseline: str, seeds: Sequence[int], question:
 
 
 def verdict(effect: Effect | None, p_adjusted: float, p_same: float, unstable: bool, question: Question) -> Verdict:
-    """Says what may be claimed. A significant difference within the margin is equivalent: it does not matter."""
+    """Returns the claim that an effect and its adjusted p-values support; `unstable` overrides all others."""
     if unstable:
         return "unstable"
     if effect is None:
         return "undecided"
+    # Equivalence comes first: a difference within the margin does not matter, even a significant one.
     if question.margin is not None and p_same <= question.alpha:
         return "equivalent"
     if p_adjusted > question.alpha:
@@ -195,24 +205,24 @@ def verdict(effect: Effect | None, p_adjusted: float, p_same: float, unstable: b
     return "better" if (effect.mean > 0) == (question.direction == "maximize") else "worse"
 
 
-def _values(found: Any, arm: str, seeds: Sequence[int], metric: str) -> dict[int, float]:
+def _values(found: _Runs, arm: str, seeds: Sequence[int], metric: str) -> dict[int, float]:
     values = {seed: found[arm, seed].value(metric) for seed in seeds if (arm, seed) in found}
     return {seed: value for seed, value in values.items() if value is not None}
 
 
-def _differences(found: Any, arm: str, baseline: str, seeds: Sequence[int], metric: str) -> dict[int, float]:
+def _differences(found: _Runs, arm: str, baseline: str, seeds: Sequence[int], metric: str) -> dict[int, float]:
     return paired_differences(_values(found, arm, seeds, metric), _values(found, baseline, seeds, metric))
 
 
 def _effect(
-    found: Any, arm: str, baseline: str, seeds: Sequence[int], metric: str, question: Question
+    found: _Runs, arm: str, baseline: str, seeds: Sequence[int], metric: str, question: Question
 ) -> Effect | None:
     differences = _differences(found, arm, baseline, seeds, metric)
     return paired_effect(differences, 1 - question.alpha, question.test, question.interval) if differences else None
 
 
 def _equivalence(
-    effect: Effect | None, found: Any, arm: str, baseline: str, seeds: Sequence[int], question: Question
+    effect: Effect | None, found: _Runs, arm: str, baseline: str, seeds: Sequence[int], question: Question
 ) -> Equivalence | None:
     if effect is None or question.margin is None:
         return None
@@ -220,8 +230,8 @@ def _equivalence(
     return equivalence(differences, question.margin, question.alpha)
 
 
-def _stopped_at(found: Any, arm: str, baseline: str, seeds: Sequence[int], question: Question) -> int | None:
-    """Returns the pairs at which a sequential plan ended the arm before the last look; None if it did not."""
+def _stopped_at(found: _Runs, arm: str, baseline: str, seeds: Sequence[int], question: Question) -> int | None:
+    """Returns the number of pairs at which the plan stopped the arm before its last look; None if it did not."""
     if question.plan is None:
         return None
     differences = list(_differences(found, arm, baseline, seeds, question.objective).values())
@@ -232,9 +242,9 @@ def _stopped_at(found: Any, arm: str, baseline: str, seeds: Sequence[int], quest
 
 
 def _sequential_p(
-    plan: SequentialPlan, found: Any, arm: str, baseline: str, seeds: Sequence[int], question: Question, num_arms: int
+    plan: SequentialPlan, found: _Runs, arm: str, baseline: str, seeds: Sequence[int], question: Question, num_arms: int
 ) -> float:
-    """Returns the alpha spent, over all arms, by the look at which the arm crossed its bound; 1 if it did not."""
+    """Returns the alpha spent over all arms by the look at which the arm crossed its bound; 1 if it did not."""
     by_seed = _differences(found, arm, baseline, seeds, question.objective)
     differences = [by_seed[seed] for seed in seeds if seed in by_seed]
     for look in plan.looks:
@@ -243,15 +253,15 @@ def _sequential_p(
     return 1.0
 
 
-def _mean(found: Any, arm: str, seeds: Sequence[int], metric: str) -> float | None:
+def _mean(found: _Runs, arm: str, seeds: Sequence[int], metric: str) -> float | None:
     values = _values(found, arm, seeds, metric)
     return sum(values.values()) / len(values) if values else None
 
 
-def _diverged(found: Any, arm: str, seeds: Sequence[int]) -> tuple[int, ...]:
-    """Returns the seeds whose run diverged; one that "completed" without a finite objective is caught by `value`."""
+def _diverged(found: _Runs, arm: str, seeds: Sequence[int]) -> tuple[int, ...]:
+    """Returns the seeds whose run diverged. `RunRow.value` excludes completed runs without a finite objective."""
     return tuple(seed for seed in seeds if (arm, seed) in found and found[arm, seed].status == "diverged")
 
 
-def _rows_of(found: Any, arm: str, seeds: Sequence[int]) -> tuple[RunRow, ...]:
+def _rows_of(found: _Runs, arm: str, seeds: Sequence[int]) -> tuple[RunRow, ...]:
     return tuple(found[arm, seed] for seed in seeds if (arm, seed) in found)

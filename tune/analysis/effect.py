@@ -1,6 +1,6 @@
-"""One paired effect: how much a number changes for the same seed, with its interval, size and p-value.
+"""Computes one paired effect: the mean difference between runs of the same seed, its interval, size and p-value.
 
-Every comparison of a study ends in an `Effect`. All functions take differences between two runs of the same seed
+Every comparison of a study results in an `Effect`. All functions take differences between two runs of the same seed
 (same initial weights where shapes allow, same data order), never two unpaired samples.
 """
 
@@ -22,19 +22,19 @@ Test = Literal["permutation", "t"]
 
 @dataclass(frozen=True)
 class Effect:
-    """A mean paired difference.
+    """A mean paired difference, with its interval and p-value.
 
     Attributes:
         mean: Mean over seeds of arm minus baseline, in the metric's unit.
-        low: Lower end of its confidence interval; -inf with one seed.
-        high: Upper end; inf with one seed.
-        num_seeds: Pairs that it rests on.
+        low: Lower end of the confidence interval; -inf with one seed.
+        high: Upper end of the confidence interval; inf with one seed.
+        num_seeds: Number of pairs.
         sd: Standard deviation of the differences (n - 1); NaN with one seed.
-        p_value: Of the two-sided test that the mean is zero, unadjusted.
-        confidence: Of the interval, in (0, 1).
-        seeds: The seeds of the pairs, where known.
-        interval: How the interval was made.
-        test: How the p-value was made.
+        p_value: Two-sided p-value of the hypothesis that the mean is zero, unadjusted.
+        confidence: Confidence of the interval, in (0, 1).
+        seeds: Seeds of the pairs; empty where unknown.
+        interval: Method of the interval.
+        test: Method of the p-value.
     """
 
     mean: float
@@ -50,17 +50,20 @@ class Effect:
 
     @property
     def d_z(self) -> float | None:
-        """Mean in standard deviations of the differences (Cohen's d_z); None when they do not vary."""
+        """Cohen's d_z: the mean in standard deviations of the differences; None when they do not vary."""
         return None if not self.sd > 0 else self.mean / self.sd
 
     @property
     def g_z(self) -> float | None:
-        """`d_z` with Hedges' correction for small samples: d_z overstates by about 3 / (4 n - 5)."""
+        """Hedges' g_z: `d_z` corrected for small samples, where it is too large by about 3 / (4 n - 5)."""
         return None if self.d_z is None else self.d_z * hedges_correction(self.num_seeds - 1)
 
 
 def hedges_correction(df: int) -> float:
-    """Returns J(df) = G(df / 2) / (sqrt(df / 2) G((df - 1) / 2)), in (0, 1), for df >= 2; 1 - 3 / (4 df - 1) below.
+    """Returns Hedges' correction J(df) of a standardized effect, in [0, 1).
+
+    J(df) = G(df / 2) / (sqrt(df / 2) G((df - 1) / 2)), with G the gamma function, for df >= 2. Below, where that is
+    undefined, the approximation 1 - 3 / (4 df - 1), at least 0.
 
     Source: Hedges 1981, Journal of Educational Statistics 6(2).
     """
@@ -70,7 +73,7 @@ def hedges_correction(df: int) -> float:
 
 
 def paired_differences(arm: Mapping[int, float], baseline: Mapping[int, float]) -> dict[int, float]:
-    """Returns `{seed: arm - baseline}` over the seeds that both have."""
+    """Returns `{seed: arm - baseline}` over the seeds that both sides have."""
     return {seed: arm[seed] - baseline[seed] for seed in sorted(arm.keys() & baseline.keys())}
 
 
@@ -80,17 +83,18 @@ def paired_effect(
     test: Test = "permutation",
     interval: Interval | None = None,
 ) -> Effect:
-    """Returns the effect behind differences of paired runs.
+    """Returns the mean of paired differences with its interval and p-value.
 
     Args:
         differences: Arm minus baseline, `{seed: difference}` or in any order; finite, at least one.
-        confidence: Of the interval, in (0, 1).
-        test: `permutation` (sign flips, exact up to 2^20, no assumption but symmetry) or `t`.
-        interval: `permutation` or `t`, which hold what the test of that name does not reject, or `bca` (bootstrap; too
-            narrow below about ten seeds); None: as `test`, so that it excludes zero just where p <= 1 - confidence.
+        confidence: Confidence of the interval, in (0, 1).
+        test: `permutation` (sign flips; exact up to 20 pairs, assumes symmetry only) or `t`.
+        interval: `permutation` or `t` (the means that the test of that name does not reject), or `bca` (bootstrap; too
+            narrow below about ten seeds). None: as `test`, so that it excludes zero exactly where
+            p <= 1 - confidence.
 
     Raises:
-        ValueError: If there is no difference, or one is not finite: a diverged run must be left out by name.
+        ValueError: If there is no difference, or one is not finite; the caller must leave out diverged runs.
     """
     seeds = tuple(differences) if isinstance(differences, Mapping) else ()
     values = np.asarray(list(differences.values()) if isinstance(differences, Mapping) else differences, dtype=float)
@@ -98,21 +102,21 @@ def paired_effect(
         raise ValueError(f"differences {values.tolist()} must be finite and at least one; leave diverged runs out")
     interval = interval or test
     low, high = INTERVALS[interval](values, confidence)
-    p_value = sign_flip_test(values) if test == "permutation" else t_test(values)
+    p_value = sign_flip_test(values) if test == "permutation" else _t_test(values)
     sd = float(values.std(ddof=1)) if values.size > 1 else math.nan
     return Effect(float(values.mean()), low, high, values.size, sd, p_value, confidence, seeds, interval, test)
 
 
 def t_interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Returns the interval mean -+ t(n - 1) sd / sqrt(n); the whole line for one value."""
+    """Returns the interval mean -+ t(n - 1) sd / sqrt(n); (-inf, inf) for one value."""
     if values.size < 2:
         return -math.inf, math.inf
     half = stats.t.ppf((1 + confidence) / 2, values.size - 1) * values.std(ddof=1) / math.sqrt(values.size)
     return float(values.mean() - half), float(values.mean() + half)
 
 
-def bca_interval(values: np.ndarray, confidence: float, num_resamples: int = 9999) -> tuple[float, float]:
-    """Returns the bias-corrected and accelerated bootstrap interval of the mean (Efron 1987), seeded."""
+def _bca_interval(values: np.ndarray, confidence: float, num_resamples: int = 9999) -> tuple[float, float]:
+    """Returns the bias-corrected and accelerated bootstrap interval of the mean, seeded (Efron 1987)."""
     if values.size < 2:
         return -math.inf, math.inf
     if np.ptp(values) == 0:
@@ -126,12 +130,12 @@ def bca_interval(values: np.ndarray, confidence: float, num_resamples: int = 999
 INTERVALS: dict[Interval, Callable[[np.ndarray, float], tuple[float, float]]] = {
     "permutation": sign_flip_interval,
     "t": t_interval,
-    "bca": bca_interval,
+    "bca": _bca_interval,
 }
 
 
-def t_test(values: np.ndarray) -> float:
-    """Returns the two-sided p-value of the one-sample t test of the differences; 1 for one value."""
+def _t_test(values: np.ndarray) -> float:
+    """Returns the two-sided p-value of a mean of zero by the one-sample t test; 1 for one value."""
     if values.size < 2:
         return 1.0
     if np.ptp(values) == 0:

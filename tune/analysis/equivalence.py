@@ -1,7 +1,7 @@
-"""Is it as good? Two one-sided tests (TOST) of a paired difference against a margin.
+"""Tests equivalence: two one-sided tests (TOST) of a paired difference against a margin.
 
-A p-value above alpha never shows equality; this does. Equivalent: the whole (1 - 2 alpha) interval lies strictly
-within -margin and +margin (Schuirmann 1987).
+A p-value above alpha does not show that two arms are equal; this test can. Two arms are equivalent if the whole
+(1 - 2 alpha) interval lies strictly between -margin and +margin (Schuirmann 1987).
 """
 
 from __future__ import annotations
@@ -18,34 +18,28 @@ from tune.analysis.effect import t_interval
 
 @dataclass(frozen=True)
 class Equivalence:
-    """The answer of an equivalence test.
+    """The result of an equivalence test.
 
     Attributes:
         margin: Largest difference that does not matter, in the metric's unit.
-        p_value: The larger one of the two one-sided tests; at most alpha: equivalent. Unadjusted.
-        p_not_lower: Of "the difference is at most -margin": small means not lower by the margin.
-        p_not_higher: Of "the difference is at least +margin".
+        p_value: The larger p-value of the two one-sided tests, unadjusted; at most alpha: equivalent.
         low: Lower end of the (1 - 2 alpha) interval.
-        high: Upper end.
-        num_seeds: Pairs.
+        high: Upper end of that interval.
     """
 
     margin: float
     p_value: float
-    p_not_lower: float
-    p_not_higher: float
     low: float
     high: float
-    num_seeds: int
 
 
 def equivalence(differences: Mapping[int, float] | Sequence[float], margin: float, alpha: float = 0.05) -> Equivalence:
-    """Tests that the mean paired difference lies strictly within -margin and +margin.
+    """Tests that the mean paired difference lies strictly between -margin and +margin.
 
     Args:
         differences: Arm minus baseline, finite; with fewer than two the p-values are 1.
         margin: > 0, in the metric's unit.
-        alpha: Of each one-sided test; only the interval depends on it.
+        alpha: Error rate of each one-sided test; only the interval depends on it.
 
     Raises:
         ValueError: If the margin is not positive.
@@ -53,13 +47,12 @@ def equivalence(differences: Mapping[int, float] | Sequence[float], margin: floa
     if not margin > 0:
         raise ValueError(f"margin={margin} must be more than 0")
     values = np.asarray(list(differences.values()) if isinstance(differences, Mapping) else differences, dtype=float)
-    not_lower, not_higher = _above(values + margin), _above(margin - values)
     low, high = t_interval(values, 1 - 2 * alpha)
-    return Equivalence(margin, max(not_lower, not_higher), not_lower, not_higher, low, high, values.size)
+    return Equivalence(margin, max(_above(values + margin), _above(margin - values)), low, high)
 
 
 def _above(values: np.ndarray) -> float:
-    """Returns the p-value of the one-sided t test that the mean is at most zero."""
+    """Returns the p-value of the one-sided t test of the hypothesis that the mean is at most zero."""
     if values.size < 2:
         return 1.0
     if np.ptp(values) == 0:

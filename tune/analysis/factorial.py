@@ -1,10 +1,10 @@
-"""Factorial designs: main effects and two-factor interactions, with intervals.
+"""Estimates main effects and two-factor interactions of factorial designs, with intervals.
 
-Every seed ran every cell, so a contrast (a weighted sum over cells) has one value a seed, and its interval and test
-are those of paired differences (`effect.py`); nothing is assumed about how the cells' variances relate.
+Every seed runs every cell, so a contrast (a weighted sum over cells) has one value per seed. Its interval and test are
+those of paired differences (`effect.py`), which do not assume equal variances of the cells.
 
-A *main effect* is level minus base level, averaged over the other factors' cells. An *interaction* is a difference
-of differences: by how much the one factor's effect changes when the other leaves its base level.
+A *main effect* is level minus base level, averaged over the cells of the other factors. An *interaction* is a
+difference of differences: the change of one factor's effect when the other factor leaves its base level.
 """
 
 from __future__ import annotations
@@ -23,27 +23,28 @@ from tune.analysis.fraction import Fraction
 from tune.analysis.holm import holm
 
 Cell = tuple[int, ...]
-"""The index of each factor's level; 0 is the base level."""
+"""Index of each factor's level; 0 is the base level."""
 
 Cells = Mapping[Cell, Mapping[int, float]]
-"""A metric of completed runs: `{cell: {seed: value}}`."""
+"""One metric of the completed runs: `{cell: {seed: value}}`."""
 
-DEFAULT = Question("objective", "minimize")
+_DEFAULT = Question("objective", "minimize")
 
 
 @dataclass(frozen=True)
 class FactorialEffect:
-    """A main effect or an interaction.
+    """A main effect or an interaction, with its verdict.
 
     Attributes:
-        factors: One or two factor names.
-        levels: The level of each that is compared with its base level.
-        effect: Over seeds that completed every cell; None if none did.
-        p_adjusted: After Holm over all effects of the design.
-        p_equivalence: Of its being within the margin, after Holm over all effects; 1 where no margin is asked about.
-        verdict: What may be claimed; of an interaction, `better` says that the two levels do better together.
-        beside: The same contrast of the metrics beside the objective.
-        aliases: Effects up to two factors that cannot be told from it.
+        factors: Names of one or two factors.
+        levels: Level of each factor that is compared with its base level.
+        effect: Effect over the seeds that completed every cell; None if no seed did.
+        p_adjusted: P-value of the effect after Holm over all effects of the design.
+        p_equivalence: P-value of the equivalence test after Holm over all effects; 1 without a margin.
+        verdict: The claim that the data support; `better` for an interaction means that the two levels improve each
+            other.
+        secondary: The same contrast of the secondary metrics.
+        aliases: Effects of up to two factors that the design cannot separate from this one.
     """
 
     factors: tuple[str, ...]
@@ -52,18 +53,24 @@ class FactorialEffect:
     p_adjusted: float
     p_equivalence: float = 1.0
     verdict: Verdict = "undecided"
-    beside: Mapping[str, Effect] = field(default_factory=dict)
+    secondary: Mapping[str, Effect] = field(default_factory=dict)
     aliases: tuple[tuple[str, ...], ...] = ()
 
     @property
     def is_main(self) -> bool:
-        """Whether it is a main effect."""
+        """Whether this is a main effect."""
         return len(self.factors) == 1
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """Weights over cells; their sum with the cells' values is the effect."""
+    """Weights over cells: the weighted sum of the cells' values is the effect.
+
+    Attributes:
+        factors: Names of one or two factors.
+        levels: Level of each factor that is compared with its base level.
+        weights: Weight of each cell.
+    """
 
     factors: tuple[str, ...]
     levels: tuple[int, ...]
@@ -71,7 +78,11 @@ class Contrast:
 
 
 def full_contrasts(num_levels: Mapping[str, int]) -> list[Contrast]:
-    """Returns every main effect and two-factor interaction of a full factorial with these numbers of levels (>= 2)."""
+    """Returns every main effect and two-factor interaction of a full factorial design.
+
+    Args:
+        num_levels: Number of levels of each factor, at least 2.
+    """
     names, cells = list(num_levels), list(itertools.product(*(range(n) for n in num_levels.values())))
     contrasts = []
     for chosen in [*itertools.combinations(range(len(names)), 1), *itertools.combinations(range(len(names)), 2)]:
@@ -83,7 +94,7 @@ def full_contrasts(num_levels: Mapping[str, int]) -> list[Contrast]:
 
 
 def fraction_contrasts(design: Fraction) -> list[Contrast]:
-    """Returns every main effect and one two-factor interaction of each set of aliased ones."""
+    """Returns every main effect, and one two-factor interaction from each set of aliased ones."""
     signs, names = design.signs, design.factors
     cells = [tuple(int(s > 0) for s in row) for row in signs]
     contrasts, seen = [], set()
@@ -99,27 +110,27 @@ def fraction_contrasts(design: Fraction) -> list[Contrast]:
     return contrasts
 
 
-def _sign(levels: Sequence[int], asked: Sequence[int]) -> int:
-    """Returns the product over factors of +1 at the asked level, -1 at the base, 0 elsewhere."""
-    return math.prod(1 if have == want else -1 if have == 0 else 0 for have, want in zip(levels, asked, strict=True))
+def _sign(levels: Sequence[int], compared: Sequence[int]) -> int:
+    """Returns the product over factors of +1 at the compared level, -1 at the base level, 0 at any other."""
+    return math.prod(1 if have == want else -1 if have == 0 else 0 for have, want in zip(levels, compared, strict=True))
 
 
 def factorial_effects(
     values: Cells,
     contrasts: Sequence[Contrast],
     design: Fraction | None = None,
-    question: Question = DEFAULT,
-    beside: Mapping[str, Cells] | None = None,
+    question: Question = _DEFAULT,
+    secondary: Mapping[str, Cells] | None = None,
 ) -> list[FactorialEffect]:
     """Returns the effect of every contrast.
 
     Args:
-        values: The objective. A contrast is over the seeds that completed all cells with a weight: a seed with a
-            diverged cell drops out of it, which the effect's `seeds` show.
+        values: The objective. A contrast covers the seeds that completed all its cells of nonzero weight; the effect's
+            `seeds` lists them, so a seed with a diverged cell is absent.
         contrasts: From `full_contrasts` or `fraction_contrasts`.
-        design: For the aliases; None for a full factorial.
-        question: What decides.
-        beside: Further metrics, by name.
+        design: The source of aliases; None for a full factorial.
+        question: The objective and the rules.
+        secondary: Secondary metrics by name.
     """
     per_seed = [_per_seed(values, contrast) for contrast in contrasts]
     effects = [_effect(differences, question) for differences in per_seed]
@@ -128,7 +139,7 @@ def factorial_effects(
     found = []
     for contrast, effect, p, same in zip(contrasts, effects, p_values, p_same, strict=True):
         claim = verdict(effect, p, same, False, question)
-        others = {name: _effect(_per_seed(cells, contrast), question) for name, cells in (beside or {}).items()}
+        others = {name: _effect(_per_seed(cells, contrast), question) for name, cells in (secondary or {}).items()}
         known = {name: other for name, other in others.items() if other is not None}
         aliases = _short_aliases(design, contrast.factors)
         found.append(FactorialEffect(contrast.factors, contrast.levels, effect, p, same, claim, known, aliases))

@@ -1,9 +1,14 @@
-"""Two-level fractional factorial designs: which cells to run, and what can then not be told apart.
+"""Builds two-level fractional factorial designs: the cells to run, and the effects that they cannot separate.
 
 A design 2^(k-p) runs k - p factors in full; each of the p others follows a *generator*, a product of those. Effects
-whose columns are equal are *aliased*: only their sum is seen. *Resolution* is the length of the shortest product of
-factors that is constant: III: main effects are aliased with two-factor interactions; IV: those with one another;
-V: neither with each other. Source: Box, Hunter and Hunter, Statistics for Experimenters, chapter 6.
+with equal columns are *aliased*: the data show only their sum. *Resolution* is the length of the shortest product of
+factors that is constant:
+
+    III: main effects are aliased with two-factor interactions.
+    IV: two-factor interactions are aliased with each other, main effects with neither.
+    V: neither are aliased with each other.
+
+Source: Box, Hunter and Hunter, Statistics for Experimenters, chapter 6.
 """
 
 from __future__ import annotations
@@ -21,8 +26,8 @@ class Fraction:
     """A two-level design over named factors.
 
     Attributes:
-        factors: Their names, in the order of the columns.
-        generators: `{factor: the factors whose product it follows}`, of the factors that are not run in full.
+        factors: Names of the factors, in the order of the columns.
+        generators: `{factor: the factors whose product it follows}` for the factors that are not run in full.
     """
 
     factors: tuple[str, ...]
@@ -36,43 +41,47 @@ class Fraction:
 
     @property
     def signs(self) -> np.ndarray:
-        """Levels, shape (cells, factors), -1 (the baseline's level) or +1; the first cell is all -1 where it can be.
+        """Levels of all cells, shape (cells, factors): -1 is the baseline's level, +1 the other.
 
-        A generator of an even number of factors is taken with a minus, so that the baseline is a cell of the design.
+        The first cell is the baseline, all -1.
         """
         basic = [name for name in self.factors if name not in self.generators]
         columns = dict(zip(basic, np.array(list(itertools.product((-1, 1), repeat=len(basic)))).T, strict=True))
         for name, product in self.generators.items():
+            # Minus for an even number of factors, so that the baseline is a cell of the design.
             columns[name] = -((-1) ** len(product)) * np.prod([columns[part] for part in product], axis=0)
         return np.stack([columns[name] for name in self.factors], axis=1)
 
     @property
     def words(self) -> list[frozenset[str]]:
-        """The products of factors that are constant over the design (the defining relation)."""
+        """The defining relation: every product of factors that is constant over the design."""
         bases = [frozenset({name, *product}) for name, product in self.generators.items()]
         chosen = (itertools.combinations(bases, size) for size in range(1, len(bases) + 1))
         return [reduce(frozenset.symmetric_difference, words) for words in itertools.chain.from_iterable(chosen)]
 
     @property
     def resolution(self) -> int | None:
-        """Length of the shortest word; None for a full factorial, where nothing is aliased."""
+        """The length of the shortest word; None for a full factorial, which has no aliases."""
         return min((len(word) for word in self.words), default=None)
 
     def aliases(self, effect: Sequence[str]) -> list[tuple[str, ...]]:
-        """Returns the effects (of any order) that cannot be told from `effect`, shortest first."""
+        """Returns the effects, of any order, that are aliased with `effect`, shortest first."""
         others = (frozenset(effect) ^ word for word in self.words)
         return sorted((tuple(f for f in self.factors if f in other) for other in others), key=lambda e: (len(e), e))
 
 
 def smallest_fraction(factors: Sequence[str], resolution: int) -> Fraction:
-    """Returns the design of the fewest cells that has at least the resolution; the full factorial in the last resort.
+    """Returns the design of the fewest cells with at least this resolution; if none has it, the full factorial.
 
     Args:
-        factors: At least two, at most eight (the generators are searched).
-        resolution: III is 3, IV is 4, V is 5.
+        factors: Two to eight names.
+        resolution: 3, 4 or 5, written III, IV or V in textbooks.
+
+    Raises:
+        ValueError: If there are fewer or more factors.
     """
     names = tuple(factors)
-    if not 2 <= len(names) <= 8:
+    if not 2 <= len(names) <= 8:  # every choice of generators is tried, so the time grows fast with factors
         raise ValueError(f"{len(names)} factors must be 2 to 8")
     for num_basic in range(2, len(names)):
         basic, rest = names[:num_basic], names[num_basic:]

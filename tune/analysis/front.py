@@ -1,4 +1,4 @@
-"""What quality costs: the Pareto front against rate or cost, and what the study itself cost."""
+"""Computes the Pareto front of quality against rate or cost, and the cost of the study itself."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from dataclasses import dataclass
 
 from t5vqvae.evaluation.metrics import GPUS
 from tune.analysis.importance import Trial, completed
-from tune.spec.objective import dominates
+from tune.records.ranking import non_dominated
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a study took.
+    """The time and hardware that the trials of a study used.
 
     Attributes:
-        hours: Sum over trials of the wall time of a trial.
-        cpu_hours: The same times the CPUs a trial held.
-        gpu_hours: The same times the GPUs (or shares of one) a trial held.
-        by_status: Trials by how they ended.
-        hours_by_status: Their hours.
+        hours: Wall time, summed over trials.
+        cpu_hours: Wall time times the CPUs of a trial, summed over trials.
+        gpu_hours: Wall time times the GPUs (or share of one) of a trial, summed over trials.
+        by_status: Number of trials by status.
+        hours_by_status: Hours of wall time by status.
     """
 
     hours: float
@@ -31,28 +31,27 @@ class Cost:
     hours_by_status: Mapping[str, float]
 
 
-def pareto(trials: Sequence[Trial], objectives: Mapping[str, str]) -> list[Trial]:
-    """Returns the completed trials that no other one beats in all objectives, ordered by the first objective.
+def pareto_front(trials: Sequence[Trial], objectives: Mapping[str, str]) -> list[Trial]:
+    """Returns the completed trials that no other trial dominates, ordered by the first objective.
 
     Args:
-        trials: Records; those that lack one of the metrics are left out (no bottleneck: no rate).
+        trials: Records; trials without one of the metrics are left out (a run without bottleneck has no rate).
         objectives: `{metric: minimize or maximize}`.
     """
     done = list(trials)
     for metric in objectives:
         done = completed(done, metric)
     costs = [tuple(t["metrics"][m] * (1 if d == "minimize" else -1) for m, d in objectives.items()) for t in done]
-    kept = [i for i, mine in enumerate(costs) if not any(dominates(other, mine) for other in costs)]
-    return [done[i] for i in sorted(kept, key=lambda i: costs[i])]
+    return [done[i] for i in sorted(non_dominated(costs), key=lambda i: costs[i])]
 
 
 def cost(trials: Sequence[Trial], cpus: float, gpus: float = 0.0) -> Cost:
-    """Returns what the trials took.
+    """Returns the time and hardware that the trials used.
 
     Args:
-        trials: Records, with `seconds`: wall seconds a trial, 0 where unknown.
-        cpus: CPUs that one trial held.
-        gpus: GPUs, or the share of one, that one trial held, unless its own `cost/gpus` says otherwise.
+        trials: Records; a trial without `seconds` of wall time counts as 0.
+        cpus: CPUs of one trial.
+        gpus: GPUs of one trial, or its share of one; a trial's own metric `cost/gpus` comes first.
     """
     hours: dict[str, float] = {}
     gpu_hours = 0.0

@@ -1,7 +1,7 @@
-"""Several arms against one baseline: Holm's correction, and the seeds it takes to be able to show anything.
+"""Corrects p-values for several arms against one baseline (Holm), and computes the seeds that this requires.
 
-Holm 1979: sorted p-values times m, m - 1, ..., made monotone. It bounds the chance of any false claim by alpha
-without assuming anything about the dependence of the arms (they share the baseline's runs, so they do depend).
+Holm 1979 multiplies the sorted p-values by m, m - 1, ..., and makes them monotone. This bounds the chance of any false
+claim by alpha for any dependence between the arms (arms are dependent: they share the baseline's runs).
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from tune.analysis.permutation import smallest_p
 def holm(p_values: Sequence[float]) -> list[float]:
     """Returns the adjusted p-values, in the given order and in [0, 1].
 
-    Give one for every planned test, 1.0 where it could not be made: an arm that broke does not make the rest easier.
+    Args:
+        p_values: One for every planned test. Pass 1.0 for a test that could not be made: a broken arm must not make
+            the other tests easier to pass.
     """
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted = [0.0] * len(p_values)
@@ -27,9 +29,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def smallest_adjusted_p(num_pairs: int, num_tests: int, test: Test = "permutation") -> float:
-    """Returns the smallest p-value that `num_tests` tests over `num_pairs` pairs each can have after Holm.
+    """Returns the smallest p-value that one of `num_tests` tests can reach after Holm.
 
-    0 for the t test, which has no such floor (from two pairs on).
+    Args:
+        num_pairs: Pairs of each test; with fewer than two the result is 1.
+        num_tests: Number of planned tests.
+        test: The t test has no floor; its result is 0.
     """
     if num_pairs < 2:
         return 1.0
@@ -37,7 +42,7 @@ def smallest_adjusted_p(num_pairs: int, num_tests: int, test: Test = "permutatio
 
 
 def pairs_needed(num_tests: int, alpha: float, test: Test = "permutation") -> int:
-    """Returns the fewest pairs whose smallest adjusted p-value is at most alpha (in (0, 1))."""
+    """Returns the fewest pairs with which an adjusted p-value can be at most alpha, in (0, 1)."""
     num_pairs = 2
     while smallest_adjusted_p(num_pairs, num_tests, test) > alpha:
         num_pairs += 1

@@ -1,8 +1,8 @@
-"""Which settings mattered in a search: PED-ANOVA and fANOVA, from completed trials only.
+"""Ranks the settings of a search by importance, with PED-ANOVA and fANOVA over its completed trials.
 
-PED-ANOVA (Watanabe et al. 2023, in Optuna): which settings set the best trials apart from the rest; conditional
-settings included. fANOVA (Hutter et al. 2014): which share of the variance each setting explains in a random
-forest; it can only read settings that every completed trial has. Trials are `TrialRecord`s as dictionaries.
+PED-ANOVA (Watanabe et al. 2023, in Optuna) measures what distinguishes the best trials from the rest, conditional
+settings included. fANOVA (Hutter et al. 2014) measures the share of the variance that each setting explains in a
+random forest; it can only use settings that every completed trial has. Trials are `TrialRecord`s as dictionaries.
 """
 
 from __future__ import annotations
@@ -11,26 +11,34 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from t5vqvae.evaluation.metrics import Direction
 
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+    from optuna.importance import BaseImportanceEvaluator
+
 Trial = Mapping[str, Any]
+"""A `TrialRecord` as a dictionary."""
 MIN_TRIALS = 8
+"""Fewest completed trials that importance is computed from."""
 MIN_TARGETS = 5
-"""Trials among the best that PED-ANOVA should have (Optuna's advice)."""
+"""Fewest best trials for PED-ANOVA, as Optuna recommends."""
+_ABSENT = object()
 
 
 @dataclass(frozen=True)
 class Importance:
-    """How much each setting mattered.
+    """The importance of each setting for the objective.
 
     Attributes:
         method: `PED-ANOVA` or `fANOVA`.
-        values: `{setting: share}`, shares in [0, 1] with sum 1, largest first; empty when nothing could be said.
-        dropped: Settings that the method could not read.
-        num_trials: Completed trials that it rests on.
-        caveats: What a reader must know, in sentences.
+        values: `{setting: share}`, shares in [0, 1] with sum 1, largest first; empty with too few trials.
+        dropped: Settings that the method cannot use.
+        num_trials: Number of completed trials in use.
+        caveats: Limits of the result, in sentences.
     """
 
     method: str
@@ -41,40 +49,57 @@ class Importance:
 
 
 def completed(trials: Sequence[Trial], metric: str) -> list[Trial]:
-    """Returns the trials that completed with a finite metric: pruned ones stopped early and have no final value."""
+    """Returns the trials that completed with a finite metric; pruned trials have no final value."""
     return [t for t in trials if t["status"] == "completed" and math.isfinite(t["metrics"].get(metric, math.nan))]
 
 
 def searched(trials: Sequence[Trial]) -> list[str]:
-    """Returns the settings that differ between trials, or that only some of them have."""
+    """Returns the settings that differ between trials or are absent from some of them."""
     names = sorted({name for trial in trials for name in trial["overrides"]})
     return [name for name in names if len({repr(t["overrides"].get(name, _ABSENT)) for t in trials}) > 1]
 
 
 def ped_anova(
-    trials: Sequence[Trial], metric: str, direction: Direction, space: Mapping[str, Any] | None = None
+    trials: Sequence[Trial],
+    metric: str,
+    direction: Direction,
+    space: Mapping[str, BaseDistribution] | None = None,
 ) -> Importance:
-    """Returns PED-ANOVA importance for being among the best tenth (at least five trials, at most half of them).
+    """Returns the PED-ANOVA importance of each setting for being among the best trials.
+
+    The best are a tenth of the completed trials, but at least five and at most half of them.
 
     Args:
-        trials: All trials of the study, whatever their status.
-        metric: Objective.
+        trials: All trials of the study, of any status.
+        metric: The objective.
         direction: `minimize` or `maximize`.
-        space: `{setting: Optuna distribution}`; what it lacks is inferred from the trials.
+        space: `{setting: Optuna distribution}`; missing distributions are inferred from the trials.
     """
     from optuna.importance import PedAnovaImportanceEvaluator
 
     done = completed(trials, metric)
     quantile = min(0.5, max(0.1, MIN_TARGETS / max(1, len(done))))
     evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
-    caveat = f"PED-ANOVA asks what sets the best {quantile:.0%} of the completed trials apart"
+    caveat = f"PED-ANOVA measures what distinguishes the best {quantile:.0%} of the completed trials from the rest"
     return _importance("PED-ANOVA", evaluator, trials, metric, direction, space, [caveat])
 
 
 def fanova(
-    trials: Sequence[Trial], metric: str, direction: Direction, space: Mapping[str, Any] | None = None, seed: int = 0
+    trials: Sequence[Trial],
+    metric: str,
+    direction: Direction,
+    space: Mapping[str, BaseDistribution] | None = None,
+    seed: int = 0,
 ) -> Importance:
-    """Returns fANOVA importance: the share of variance over the space; arguments as `ped_anova` takes them."""
+    """Returns the fANOVA importance of each setting: its share of the variance over the space.
+
+    Args:
+        trials: As in `ped_anova`.
+        metric: The objective.
+        direction: `minimize` or `maximize`.
+        space: As in `ped_anova`.
+        seed: Seed of the random forest.
+    """
     from optuna.importance import FanovaImportanceEvaluator
 
     caveats = []
@@ -87,11 +112,11 @@ def fanova(
 
 def _importance(
     method: str,
-    evaluator: Any,
+    evaluator: BaseImportanceEvaluator,
     trials: Sequence[Trial],
     metric: str,
     direction: Direction,
-    space: Mapping[str, Any] | None,
+    space: Mapping[str, BaseDistribution] | None,
     caveats: list[str],
     dropped: Sequence[str] = (),
 ) -> Importance:
@@ -101,7 +126,7 @@ def _importance(
     caveats = caveats + _biases(trials, done)
     names = [name for name in searched(done) if name not in dropped]
     if len(done) < MIN_TRIALS or not names:
-        reason = f"{len(done)} completed trials are too few to say what matters; {MIN_TRIALS} are the least"
+        reason = f"{len(done)} completed trials are too few to rank settings; at least {MIN_TRIALS} are needed"
         return Importance(method, {}, tuple(dropped), len(done), (reason, *caveats))
     study = _study(done, names, metric, direction, space)
     with warnings.catch_warnings():
@@ -119,7 +144,7 @@ def _biases(trials: Sequence[Trial], done: Sequence[Trial]) -> list[str]:
         return []
     return [
         f"{pruned} of {len(trials)} trials were pruned and do not count: the {len(done)} completed ones are a biased"
-        " sample, in which settings that fail early hardly occur"
+        " sample, in which settings that fail early are rare"
     ]
 
 
@@ -129,9 +154,13 @@ def _conditional(done: Sequence[Trial]) -> tuple[str, ...]:
 
 
 def _study(
-    done: Sequence[Trial], names: Sequence[str], metric: str, direction: Direction, space: Mapping[str, Any] | None
-) -> Any:
-    """Builds an Optuna study in memory out of completed trials."""
+    done: Sequence[Trial],
+    names: Sequence[str],
+    metric: str,
+    direction: Direction,
+    space: Mapping[str, BaseDistribution] | None,
+) -> optuna.Study:
+    """Returns an Optuna study in memory that holds the completed trials."""
     import optuna
 
     level = optuna.logging.get_verbosity()
@@ -141,6 +170,7 @@ def _study(
     distributions = {name: (space or {}).get(name) or _infer(done, name) for name in names}
     for trial in done:
         params = {name: trial["overrides"][name] for name in names if name in trial["overrides"]}
+        # The baseline may lie outside of the space, and Optuna refuses such a value.
         params = {name: value for name, value in params.items() if _inside(distributions[name], value)}
         chosen = {name: distributions[name] for name in params}
         value = float(trial["metrics"][metric])
@@ -148,16 +178,16 @@ def _study(
     return study
 
 
-def _inside(distribution: Any, value: Any) -> bool:
-    """Whether a value lies in the space; a baseline trial's may not, and Optuna would refuse it."""
+def _inside(distribution: BaseDistribution, value: object) -> bool:
+    """Returns whether a value lies in the space."""
     try:
         return bool(distribution._contains(distribution.to_internal_repr(value)))
     except ValueError:
         return False
 
 
-def _infer(done: Sequence[Trial], name: str) -> Any:
-    """Returns the distribution that the values seen suggest: a range for numbers, choices for the rest."""
+def _infer(done: Sequence[Trial], name: str) -> BaseDistribution:
+    """Returns a distribution of the trials' values of a setting: a range for numbers, choices for the rest."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     values = [trial["overrides"][name] for trial in done if name in trial["overrides"]]
@@ -167,6 +197,3 @@ def _infer(done: Sequence[Trial], name: str) -> Any:
     log = low > 0 and high / low > 20
     kind = IntDistribution if all(isinstance(value, int) for value in values) else FloatDistribution
     return kind(low, high, log=log)
-
-
-_ABSENT = object()

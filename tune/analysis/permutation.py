@@ -1,7 +1,7 @@
-"""The paired permutation test, and what it can show at all with few seeds.
+"""Computes the paired permutation test, its interval, and the smallest p-value that few seeds can give.
 
-If arm and baseline are exchangeable, each paired difference could as well have had the other sign. The p-value is the
-share of all 2^n sign patterns whose mean is at least as far from zero as the one seen (Fisher 1935).
+If arm and baseline are exchangeable, each paired difference could as well have the opposite sign. The p-value is the
+share of all 2^n sign patterns whose mean is at least as far from zero as the observed mean (Fisher 1935).
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import math
 import numpy as np
 
 MAX_EXACT = 20
-"""Pairs up to which all 2^n patterns are counted; beyond, a sample of them."""
+"""Largest number of pairs for which all 2^n sign patterns are counted; for more pairs, a sample of them."""
 
 
 def sign_flip_test(differences: np.ndarray, num_samples: int = 100_000, seed: int = 0) -> float:
-    """Returns the two-sided p-value, in [2^(1-n), 1].
+    """Returns the two-sided p-value of a mean difference of zero, in [2^(1-n), 1].
 
     Args:
         differences: Shape (n,), finite.
-        num_samples: Sign patterns drawn where n > 20; the p-value is then (hits + 1) / (num_samples + 1).
-        seed: Of that draw.
+        num_samples: Number of sign patterns drawn where n > 20; the p-value is then (hits + 1) / (num_samples + 1).
+        seed: Seed of that draw.
     """
     values = np.asarray(differences, dtype=float)
     slack = 1e-9 * np.abs(values).sum()
@@ -33,36 +33,37 @@ def sign_flip_test(differences: np.ndarray, num_samples: int = 100_000, seed: in
 
 
 def sign_flip_interval(differences: np.ndarray, confidence: float, seed: int = 0) -> tuple[float, float]:
-    """Returns the means that `sign_flip_test` does not reject at 1 - confidence: test and interval never disagree.
+    """Returns the interval of the means that `sign_flip_test` does not reject at level 1 - confidence.
 
-    A mean m below the one seen is rejected when few sign patterns of `differences - m` reach its sum, and those that
-    do are the subsets whose own mean is at most m. So the ends are order statistics of the means of all 2^n - 1
-    subsets, exact, without a search over m.
+    Interval and test therefore always agree.
 
     Args:
         differences: Shape (n,), finite.
         confidence: In (0, 1).
-        seed: Of the draw of subsets where n > 20.
+        seed: Seed of the draw of subsets where n > 20.
 
     Returns:
-        Ends in the differences' unit; infinite where n pairs cannot reject anything (`smallest_p`).
+        Both ends in the unit of the differences; infinite where n pairs cannot reject anything (`smallest_p`).
 
     Source: Hartigan 1969 (typical values), Journal of the American Statistical Association 64; Tritchler 1984 for the
         inversion.
     """
     values = np.asarray(differences, dtype=float)
+    # A mean m below the observed one is rejected when few sign patterns of `differences - m` reach its sum. Those
+    # that do correspond to the subsets whose own mean is at most m. So the ends are order statistics of the means of
+    # all 2^n - 1 subsets: exact, without a search over m.
     means, num_patterns = _subset_means(values, seed)
     rank = math.floor((1 - confidence) * num_patterns / 2 + 1e-9)
     if rank < 1:
         return -math.inf, math.inf
     ends = [rank - 1, means.size - rank]
-    slack = 1e-9 * np.abs(values).mean()  # as the test has it: sums that should be zero are not quite
+    slack = 1e-9 * np.abs(values).mean()  # as in the test: rounding keeps sums that should be zero from being so
     low, high = (0.0 if abs(end) <= slack else float(end) for end in np.partition(means, ends)[ends])
     return low, high
 
 
 def _subset_means(values: np.ndarray, seed: int, num_samples: int = 100_000) -> tuple[np.ndarray, int]:
-    """Returns the means of subsets, and how many sign patterns they stand for: theirs and that of the empty one."""
+    """Returns the means of nonempty subsets, and the number of sign patterns, which includes the empty subset's."""
     if values.size <= MAX_EXACT:
         sums, sizes = np.zeros(1), np.zeros(1)
         for value in values:
@@ -74,7 +75,7 @@ def _subset_means(values: np.ndarray, seed: int, num_samples: int = 100_000) -> 
 
 
 def _all_sums(values: np.ndarray) -> np.ndarray:
-    """Returns the sums of all sign patterns with the first sign fixed: the others mirror them."""
+    """Returns the sums of all sign patterns whose first sign is plus; the others are their negatives."""
     sums = values[:1]
     for value in values[1:]:
         sums = np.concatenate([sums + value, sums - value])
@@ -82,5 +83,5 @@ def _all_sums(values: np.ndarray) -> np.ndarray:
 
 
 def smallest_p(num_pairs: int) -> float:
-    """Returns the smallest two-sided p-value that `num_pairs` pairs can give: 2 of 2^n patterns."""
+    """Returns the smallest two-sided p-value of n pairs: 2 of 2^n sign patterns."""
     return min(1.0, 2.0 ** (1 - num_pairs))

@@ -1,7 +1,7 @@
-"""How the objective answers to the settings of a search: main effects with intervals, and surfaces over two settings.
+"""Estimates how the objective depends on the settings of a search: main effects, and surfaces over two settings.
 
-Completed trials only. A search samples where it is good, so a mean over a level's trials is not a controlled
-comparison: the other settings differ as well. Use an ablation to claim; use this to see where to look.
+Only completed trials count. A search samples good regions more often, so a mean over the trials at one level is not a
+controlled comparison: the other settings differ as well. Use these results to choose an ablation, not as a claim.
 """
 
 from __future__ import annotations
@@ -17,12 +17,21 @@ from tune.analysis.effect import t_interval
 from tune.analysis.importance import Trial, completed
 
 MAX_LEVELS = 8
+"""Most levels of a number that are shown one by one; more are put into bins."""
 NUM_BINS = 6
 
 
 @dataclass(frozen=True)
 class LevelMean:
-    """The objective's mean over the trials at one level of a setting, or in one quantile bin, named by its median."""
+    """The mean objective of the trials at one level of a setting, or in one quantile bin.
+
+    Attributes:
+        level: The level as text; of a bin, its median.
+        mean: Mean of the objective.
+        low: Lower end of the interval of the mean; -inf with one trial.
+        high: Upper end; inf with one trial.
+        num_trials: Number of trials.
+    """
 
     level: str
     mean: float
@@ -33,16 +42,16 @@ class LevelMean:
 
 @dataclass(frozen=True)
 class Surface:
-    """A smoothed objective over two settings; NaN where no trial is near.
+    """The smoothed objective over two settings.
 
     Attributes:
         x_name: First setting.
         y_name: Second setting.
-        x: Grid over the first, on its own scale, increasing.
-        y: Grid over the second.
-        z: Predicted objective, shape (len(y), len(x)).
+        x: Grid over the first setting, increasing, evenly spaced on a linear or logarithmic scale (`log`).
+        y: Grid over the second setting.
+        z: Predicted objective, shape (len(y), len(x)); NaN where no trial is near.
         points: The completed trials as (x, y, objective).
-        log: Which of the two axes are logarithmic.
+        log: Whether the x axis and the y axis are logarithmic.
     """
 
     x_name: str
@@ -55,13 +64,15 @@ class Surface:
 
 
 def main_effect(trials: Sequence[Trial], name: str, metric: str, confidence: float = 0.95) -> list[LevelMean]:
-    """Returns the objective by level of setting `name`, in order; numbers with many values are cut at quantiles.
+    """Returns the mean objective at each level of a setting, in order of the levels.
+
+    A number with more than eight levels is divided into bins at its quantiles.
 
     Args:
         trials: Records of the study.
-        name: Dotted path; trials without it do not count.
-        metric: Objective.
-        confidence: Of the t intervals, in (0, 1); infinite for a level with one trial.
+        name: Dotted path of the setting; trials without it do not count.
+        metric: The objective.
+        confidence: Confidence of the t intervals, in (0, 1).
     """
     pairs = [
         (t["overrides"][name], float(t["metrics"][metric])) for t in completed(trials, metric) if name in t["overrides"]
@@ -77,7 +88,7 @@ def main_effect(trials: Sequence[Trial], name: str, metric: str, confidence: flo
 
 
 def _binned(pairs: Sequence[tuple[Any, float]]) -> list[tuple[str, list[float]]]:
-    """Groups objectives by level, or by quantile bin of about equally many trials where there are many levels."""
+    """Groups objectives by level; with many levels, by quantile bins of about equally many trials."""
     levels = sorted({level for level, _ in pairs}, key=lambda v: (not _is_number(v), v if _is_number(v) else repr(v)))
     if len(levels) <= MAX_LEVELS or not all(map(_is_number, levels)):
         return [(f"{level}", [value for at, value in pairs if at == level]) for level in levels]
@@ -88,17 +99,17 @@ def _binned(pairs: Sequence[tuple[Any, float]]) -> list[tuple[str, list[float]]]
 
 
 def surface(trials: Sequence[Trial], x_name: str, y_name: str, metric: str, size: int = 24) -> Surface | None:
-    """Returns the response surface over two numeric settings; None with fewer than eight trials or a constant one.
+    """Returns the response surface over two numeric settings: a seeded random forest fitted on these two alone.
 
     Args:
         trials: Records of the study.
         x_name: Dotted path of a number.
         y_name: Dotted path of another number.
-        metric: Objective.
-        size: Grid points an axis.
+        metric: The objective.
+        size: Grid points on each axis.
 
-    A forest of 200 seeded trees is fitted on the two settings alone; where the nearest trial is farther than a fifth
-    of the plane's diagonal, nothing is shown.
+    Returns:
+        The surface; None with fewer than eight trials, or where one of the settings is constant.
     """
     done = [
         t
@@ -116,12 +127,13 @@ def surface(trials: Sequence[Trial], x_name: str, y_name: str, metric: str, size
     steps = np.linspace(0, 1, size)
     plane = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
     nearest = np.sqrt(((plane[:, None] - scaled[None]) ** 2).sum(-1)).min(1)
+    # Blank where the nearest trial is farther than a fifth of the plane's diagonal.
     z = np.where(nearest <= math.sqrt(2) / 5, forest.predict(plane), np.nan).reshape(size, size)
     axes = [_grid([p[axis] for p in points], log[axis], size) for axis in (0, 1)]
     return Surface(x_name, y_name, axes[0], axes[1], z, tuple(points), (log[0], log[1]))
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -1,9 +1,8 @@
-"""Looking early without lying: group-sequential tests of paired differences with the error rate kept. Off by default.
+"""Stops arms early by group-sequential tests of paired differences that keep the error rate; off by default.
 
-Alpha is spent over looks (Lan and DeMets 1983): by the look with information fraction t, a*(t) has been spent. The
-bounds follow from the joint distribution of the looks by recursive integration (Armitage, McPherson and Rowe 1969).
-A t statistic is brought to the normal scale through its p-value, which keeps the error for few seeds (Jennison and
-Turnbull 2000, section 3.6). Stopping for futility is non-binding: it costs a little power and no error.
+Alpha is spent over looks (Lan and DeMets 1983): at the look with information fraction t, a*(t) of it is spent. Bounds
+follow from the joint distribution of the looks by recursive integration (Armitage, McPherson and Rowe 1969). Stopping
+for futility is non-binding: it costs a little power and does not raise the error rate.
 """
 
 from __future__ import annotations
@@ -20,17 +19,18 @@ from scipy import optimize, stats
 Spending = Literal["obrien_fleming", "pocock"]
 Decision = Literal["continue", "effect", "futile"]
 GRID = 1201
+"""Points of a grid of integration; odd, for Simpson's rule."""
 
 
 @dataclass(frozen=True)
 class SequentialPlan:
-    """When to look at an arm, and the bounds that keep the two-sided error at alpha.
+    """The looks at an arm, and the bounds that keep its two-sided error at alpha.
 
     Attributes:
         looks: Numbers of pairs at which to look, increasing; the last one is the whole study.
-        alpha: Two-sided error of one arm over all looks: divide by the number of arms beforehand.
+        alpha: Two-sided error of one arm over all looks; divide by the number of arms beforehand.
         spending: `obrien_fleming` spends little early, `pocock` evenly.
-        futility: Stop an arm whose chance to show a difference, as things go, has fallen below this; None: never.
+        futility: Stop an arm whose conditional power has fallen below this chance; None: never.
     """
 
     looks: tuple[int, ...]
@@ -44,29 +44,29 @@ class SequentialPlan:
 
     @cached_property
     def bounds(self) -> tuple[float, ...]:
-        """The bound on |z| at each look."""
+        """The bounds on |z|, one for each look."""
         fractions = [look / self.looks[-1] for look in self.looks]
         return tuple(_bounds(fractions, [spent(t, self.alpha, self.spending) for t in fractions]))
 
     def decide(self, differences: Sequence[float]) -> Decision:
-        """Returns what to do with an arm after the differences seen so far.
+        """Returns whether to stop an arm, and why, after some of its differences.
 
         Args:
-            differences: As many as one of the `looks`, in the order of the seeds.
+            differences: As many as one of `looks`, in the order of the seeds.
 
         Raises:
             ValueError: If no look is planned at that number of pairs.
         """
         values = np.asarray(differences, dtype=float)
         if values.size not in self.looks:
-            raise ValueError(f"{values.size} pairs are no planned look; looks={list(self.looks)}")
-        if abs(z_value(values)) >= self.bounds[self.looks.index(values.size)]:
+            raise ValueError(f"{values.size} pairs are no planned look; use one of looks={list(self.looks)}")
+        if abs(_z_value(values)) >= self.bounds[self.looks.index(values.size)]:
             return "effect"
         hopeless = self.futility is not None and self._chance(values) < self.futility
         return "futile" if hopeless and values.size < self.looks[-1] else "continue"
 
     def _chance(self, values: np.ndarray) -> float:
-        """Returns the chance to cross the last bound if what was seen so far went on (conditional power)."""
+        """Returns the conditional power: the chance to cross the last bound if the current mean and spread persist."""
         num_all, mean, sd = self.looks[-1], abs(float(values.mean())), float(values.std(ddof=1))
         left = num_all - values.size
         if left == 0 or sd == 0:
@@ -76,26 +76,25 @@ class SequentialPlan:
 
 
 def spent(fraction: float, alpha: float, spending: Spending = "obrien_fleming") -> float:
-    """Returns the two-sided alpha spent by information fraction `fraction`, in (0, 1]."""
+    """Returns the two-sided alpha that is spent until an information fraction, in (0, 1]."""
     if spending == "pocock":
         return alpha * math.log(1 + (math.e - 1) * fraction)
     return float(4 * stats.norm.sf(stats.norm.isf(alpha / 4) / math.sqrt(fraction)))
 
 
-def z_value(values: np.ndarray) -> float:
+def _z_value(values: np.ndarray) -> float:
     """Returns the standard normal quantile of the t statistic of the differences, with its sign."""
     sd = float(values.std(ddof=1))
     if sd == 0:
         return 0.0 if values[0] == 0 else math.copysign(math.inf, values[0])
+    # Through the p-value, which keeps the error rate with few seeds (Jennison and Turnbull 2000, section 3.6).
     t = float(values.mean()) / (sd / math.sqrt(values.size))
     return math.copysign(float(stats.norm.isf(stats.t.sf(abs(t), values.size - 1))), t)
 
 
 def _bounds(fractions: list[float], spendings: list[float]) -> list[float]:
-    """Finds each look's bound so that the cumulated chance to cross under no effect equals what may be spent.
-
-    The score process S(t) is a Brownian motion; its density within the bounds so far is carried on a grid.
-    """
+    """Returns each look's bound: without an effect, the cumulative chance to cross equals the alpha to be spent."""
+    # The score process S(t) is a Brownian motion. Its density within the bounds so far is propagated on a grid.
     bounds = [float(stats.norm.isf(spendings[0] / 2))]
     grid, density = _grid(bounds[0] * math.sqrt(fractions[0])), None
     density = stats.norm.pdf(grid, scale=math.sqrt(fractions[0]))

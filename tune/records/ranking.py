@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tune.records.record import TrialRecord
 from tune.spec.judging import Judging
@@ -29,5 +29,10 @@ def best(records: Iterable[TrialRecord], spec: Judging) -> TrialRecord | None:
 
 def pareto(records: Iterable[TrialRecord], spec: Judging) -> list[TrialRecord]:
     """Returns the trials that no other is better than in one objective and as good in the rest, in that order."""
-    counting = [(record, costs(record, spec)) for record in contenders(records, spec)]
-    return [record for record, cost in counting if not any(dominates(other, cost) for _, other in counting)]
+    counting = contenders(records, spec)
+    return [counting[i] for i in non_dominated([costs(record, spec) for record in counting])]
+
+
+def non_dominated(points: Sequence[Sequence[float]]) -> list[int]:
+    """Returns the indices, in order, of the points that no other point dominates; coordinates are costs."""
+    return [i for i, point in enumerate(points) if not any(dominates(other, point) for other in points)]

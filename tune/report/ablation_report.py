@@ -100,7 +100,7 @@ class AblationReport:
         return Section(f"{title}, and what they cost", body, shown)
 
     def _varies(self, metric: str) -> bool:
-        found = [arm.beside[metric] for arm in self.comparison.arms if metric in arm.beside]
+        found = [arm.secondary[metric] for arm in self.comparison.arms if metric in arm.secondary]
         return any(effect.mean or effect.low or effect.high for effect in found)
 
     def _rules(self) -> str:

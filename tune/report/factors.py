@@ -89,11 +89,11 @@ class Factors:
 
     def _cells(self, found: FactorialEffect) -> list[str]:
         numbers = "-" if found.effect is None else interval(found.effect)
-        beside = [interval(found.beside[name]) if name in found.beside else "-" for name in self._beside()]
+        beside = [interval(found.secondary[name]) if name in found.secondary else "-" for name in self._beside()]
         labels = short_names(list(self.levels))
         aliases = "; ".join(" x ".join(labels[factor] for factor in alias) for alias in found.aliases)
         p_value = p_text(found.p_adjusted).removeprefix("p = ")
         return [self.name(found), numbers, p_value, *beside, aliases or "-", found.verdict]
 
     def _beside(self) -> list[str]:
-        return [name for name in self.question.beside if any(name in found.beside for found in self.effects)]
+        return [name for name in self.question.secondary if any(name in found.secondary for found in self.effects)]

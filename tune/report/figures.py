@@ -53,8 +53,8 @@ def pairs(comparison: Comparison) -> Figure:
 
 def price(comparison: Comparison, beside: str) -> Figure:
     """Draws the effect on a further metric, such as the rate, with its interval: the price of the quality."""
-    arms = [arm for arm in comparison.arms if beside in arm.beside]
-    effects = [arm.beside[beside] for arm in arms]
+    arms = [arm for arm in comparison.arms if beside in arm.secondary]
+    effects = [arm.secondary[beside] for arm in arms]
     means = [effect.mean for effect in effects]
     trace = {
         "type": "scatter",

@@ -12,7 +12,7 @@ from typing import Any
 
 from t5vqvae.config import short_names
 from t5vqvae.evaluation.metrics import METRICS, RATE, STEP_SECONDS, Direction, label
-from tune.analysis import Cost, Importance, fanova, main_effect, pareto, ped_anova, surface
+from tune.analysis import Cost, Importance, fanova, main_effect, pareto_front, ped_anova, surface
 from tune.analysis.importance import Trial, completed, searched
 from tune.report import figures
 from tune.report.ablation_report import write_all
@@ -136,7 +136,7 @@ class SearchReport:
     def _fronts(self) -> Section:
         done, shown = completed(self.trials, self.metric), []
         for against in AGAINST:
-            best = pareto(done, {self.metric: self.direction, against: "minimize"})
+            best = pareto_front(done, {self.metric: self.direction, against: "minimize"})
             if best:
                 figure = figures.front(done, best, self.metric, against, self.urls)
                 shown.append((f"{label(self.metric)} against {label(against)}, completed trials", figure))

@@ -113,7 +113,7 @@ def caveats(comparison: Comparison) -> list[str]:
     """Returns the caveats of each arm: divergence, missing and leaking runs, and how many seeds would suffice."""
     found = []
     question, num_arms = comparison.question, len(comparison.arms)
-    demand = PowerTarget(alpha=question.alpha, num_tests=num_arms, test=question.test)
+    target = PowerTarget(alpha=question.alpha, num_tests=num_arms, test=question.test)
     for arm in comparison.arms:
         if _divergence(arm):
             found.append(
@@ -127,7 +127,7 @@ def caveats(comparison: Comparison) -> list[str]:
         if leaks(arm):
             found.append(f"{arm.arm}: no rate, so no bottleneck: its latent leaks, and it is a control")
         if arm.verdict == "undecided" and arm.effect is not None and arm.effect.sd > 0 and question.margin:
-            sentence = advice(question.margin, arm.effect.sd, arm.effect.num_seeds, label(question.objective), demand)
+            sentence = advice(question.margin, arm.effect.sd, arm.effect.num_seeds, label(question.objective), target)
             found.append(f"{arm.arm}: {sentence}")
     return found
 

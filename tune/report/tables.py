@@ -21,7 +21,7 @@ def effect_cells(arm: ArmResult, beside: Sequence[str]) -> list[str]:
     effect = arm.effect
     size = "-" if effect is None or effect.g_z is None else f"{effect.g_z:.2f}"
     cells = [arm.arm, "-" if effect is None else interval(effect), p_text(arm.p_adjusted).removeprefix("p = "), size]
-    cells += [interval(arm.beside[metric]) if metric in arm.beside else "-" for metric in beside]
+    cells += [interval(arm.secondary[metric]) if metric in arm.secondary else "-" for metric in beside]
     return [*cells, "0" if effect is None else str(effect.num_seeds), arm.verdict]
 
 
@@ -34,7 +34,7 @@ def effect_head(comparison: Comparison) -> list[str]:
 
 def beside_metrics(comparison: Comparison) -> list[str]:
     """Returns the metrics shown with the objective that at least one arm has."""
-    return [m for m in comparison.question.beside if any(m in arm.beside for arm in comparison.arms)]
+    return [m for m in comparison.question.secondary if any(m in arm.secondary for arm in comparison.arms)]
 
 
 def markdown(comparison: Comparison) -> str:
@@ -80,7 +80,7 @@ def _arm_values(arm: ArmResult) -> Row:
     if arm.equivalence is not None:
         same = arm.equivalence
         values |= {"margin": same.margin, "p_equivalence": same.p_value, "p_equivalence_adjusted": arm.p_equivalence}
-    for metric, effect in arm.beside.items():
+    for metric, effect in arm.secondary.items():
         values |= _effect_values(effect, f"{metric}:")
     return values | {"diverged": _words(arm.diverged), "baseline_diverged": _words(arm.baseline_diverged)}
 
@@ -90,7 +90,7 @@ def _factorial_values(found: FactorialEffect) -> Row:
     name = " x ".join(f"{factor}[{level}]" for factor, level in zip(found.factors, found.levels, strict=True))
     values: dict[str, object] = {"kind": kind, "name": name, "verdict": found.verdict, "p_adjusted": found.p_adjusted}
     values |= {"p_equivalence_adjusted": found.p_equivalence} | _effect_values(found.effect, "")
-    for metric, effect in found.beside.items():
+    for metric, effect in found.secondary.items():
         values |= _effect_values(effect, f"{metric}:")
     return values | {"aliases": "; ".join(" x ".join(alias) for alias in found.aliases)}
 

@@ -1,1 +1,1 @@
-"""Chooses the next trial with Optuna."""
+"""Chooses the next trial of a search with Optuna."""

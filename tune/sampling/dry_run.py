@@ -1,33 +1,32 @@
-"""What a study would take, before it takes it: every trial's resources and settings, and the hours at most.
+"""Plans a search without running it: the resources and settings of every trial, and the hours at most.
 
-The settings of the random start are those that the search will really draw; later ones depend on results.
+The settings of the first, random trials are those that the search will draw; later ones depend on results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from t5vqvae.config import Overrides
 from tune.sampling.suggestions import Suggestions
 from tune.spec.search_spec import SearchSpec
 
 
 @dataclass(frozen=True)
-class PlannedTrial:
-    """One trial of a study that has not begun.
+class _PlannedTrial:
+    """One trial of a study that has not started.
 
     Attributes:
-        number: Its number in the study.
-        overrides: Its settings; None where the search decides them by results.
-        workers: Data-parallel workers.
+        number: Number of the trial in the study.
+        overrides: Settings of the trial; None where the search chooses them from results.
+        workers: Number of data-parallel workers.
         cpus: CPUs of all workers.
         gpus: GPUs of all workers.
-        max_hours: Wall time when it runs to its end; None without an estimate of a step.
+        max_hours: Wall time if the trial is not stopped early; None without an estimate of a step.
     """
 
     number: int
-    overrides: Mapping[str, Any] | None
+    overrides: Overrides | None
     workers: int
     cpus: float
     gpus: float
@@ -35,29 +34,29 @@ class PlannedTrial:
 
 
 @dataclass(frozen=True)
-class DryRun:
-    """A study's trials, planned. `str` gives the table.
+class _DryRun:
+    """The plan of a study; `str` returns it as a table.
 
     Attributes:
         spec: The study.
-        trials: One a trial of the budget.
-        step_seconds: Seconds of a step that hours are reckoned with; None: unknown.
+        trials: Planned trials, one for each trial of the budget.
+        step_seconds: Seconds of a training step from which hours are computed; None: unknown.
     """
 
     spec: SearchSpec
-    trials: list[PlannedTrial]
+    trials: list[_PlannedTrial]
     step_seconds: float | None
 
     @property
     def max_trial_hours(self) -> float | None:
-        """Hours of all trials together if none is stopped early."""
+        """Wall time of all trials together, in hours, if none is stopped early; None if unknown."""
         return None if self.step_seconds is None else sum(trial.max_hours or 0.0 for trial in self.trials)
 
     @property
     def expected_share(self) -> float:
-        """The share of all steps that is expected to be taken when one in `reduction_factor` passes each rung.
+        """The expected share of all training steps, in (0, 1], if one trial in `reduction_factor` passes each rung.
 
-        Halving that is asynchronous lets more pass in the beginning, so the truth lies between this and 1.
+        The true share lies between this and 1, because asynchronous halving lets more trials pass at the start.
         """
         if self.spec.scheduler.name == "none":
             return 1.0
@@ -70,7 +69,7 @@ class DryRun:
         return (expected + passing * (steps - before)) / steps
 
     def lines(self) -> list[str]:
-        """Returns the table and its sums as lines of text."""
+        """Returns the table of trials and its totals as lines of text."""
         spec = self.spec
         head = f"{'trial':>5}  {'workers':>7}  {'CPUs':>5}  {'GPUs':>5}  {'hours':>6}  settings"
         lines = [f"study {spec.name}: {spec.question}".rstrip(": "), "", head]
@@ -80,16 +79,16 @@ class DryRun:
                 f"{trial.number:>5}  {trial.workers:>7}  {trial.cpus:>5g}  {trial.gpus:>5g}  {hours:>6}"
                 f"  {_settings(trial)}"
             )
-        return [*lines, "", *self._sums()]
+        return [*lines, "", *self._totals()]
 
-    def _sums(self) -> list[str]:
+    def _totals(self) -> list[str]:
         spec, resources = self.spec, self.spec.resources
         device, each = ("GPU", resources.first_gpus) if resources.gpus else ("CPU", resources.cpus)
         total = self.max_trial_hours
         gpus = f"{resources.first_gpus:g} GPU(s)" if not resources.packed else "a GPU, less once memory is measured,"
         needs = f"a trial takes {resources.workers} worker(s) with {resources.cpus:g} CPU(s) and {gpus}"
         if total is None:
-            return [f"{needs} each; hours unknown: set budget.step_seconds to what a step takes"]
+            return [f"{needs} each; hours unknown: set budget.step_seconds to the seconds of a training step"]
         device_hours = total * each * resources.workers
         wall = f" ({total / spec.budget.concurrent:.1f} hours of wall time)" if spec.budget.concurrent else ""
         lines = [
@@ -99,7 +98,7 @@ class DryRun:
         if self.expected_share < 1:
             share = self.expected_share
             lines.append(
-                f"about {device_hours * share:.1f} {device} hours if {spec.scheduler.name} stops what it should"
+                f"about {device_hours * share:.1f} {device} hours if {spec.scheduler.name} stops trials as expected"
             )
         return lines
 
@@ -107,18 +106,19 @@ class DryRun:
         return "\n".join(self.lines())
 
 
-def dry_run(spec: SearchSpec, step_seconds: float | None = None) -> DryRun:
-    """Plans a study without running anything.
+def dry_run(spec: SearchSpec, step_seconds: float | None = None) -> _DryRun:
+    """Returns the plan of a study.
 
     Args:
         spec: The study.
-        step_seconds: Measured seconds of a training step, evaluation shared out; None: `budget.step_seconds`.
+        step_seconds: Measured seconds of a training step, its share of evaluation included; None:
+            `budget.step_seconds`.
     """
     seconds = step_seconds or spec.budget.step_seconds
     resources, steps = spec.resources, spec.base_spec.train.max_steps
     known = _known_overrides(spec)
     trials = [
-        PlannedTrial(
+        _PlannedTrial(
             number=number,
             overrides=known[number] if number < len(known) else None,
             workers=resources.workers,
@@ -128,21 +128,21 @@ def dry_run(spec: SearchSpec, step_seconds: float | None = None) -> DryRun:
         )
         for number in range(spec.budget.trials)
     ]
-    return DryRun(spec, trials, seconds)
+    return _DryRun(spec, trials, seconds)
 
 
-def _known_overrides(spec: SearchSpec) -> list[Mapping[str, Any]]:
-    """Returns the settings of the trials that no result can change: the baseline and the random start."""
+def _known_overrides(spec: SearchSpec) -> list[Overrides]:
+    """Returns the settings of the trials that do not depend on results: the baseline and the first, random trials."""
     num_random = spec.sampler.num_random
     num_known = spec.budget.trials if num_random is None else min(spec.budget.trials, max(1, num_random))
     suggestions = Suggestions(spec)
-    asked = [suggestions.next() for _ in range(num_known)]
-    return [suggestion.overrides for suggestion in asked if suggestion is not None]
+    known = [suggestions.next() for _ in range(num_known)]
+    return [suggestion.overrides for suggestion in known if suggestion is not None]
 
 
-def _settings(trial: PlannedTrial) -> str:
+def _settings(trial: _PlannedTrial) -> str:
     if trial.overrides is None:
-        return "(decided by results)"
+        return "(chosen from results)"
     shown = ", ".join(
         f"{path.split('.', 1)[-1]}={value:.4g}" if isinstance(value, float) else f"{path.split('.', 1)[-1]}={value}"
         for path, value in trial.overrides.items()

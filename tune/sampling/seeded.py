@@ -1,7 +1,7 @@
-"""A sampler whose choices for a trial follow from the study's seed and the trial's number alone.
+"""Seeds the sampler anew for each trial, from the study's seed and the trial's number alone.
 
-Optuna's samplers draw from one stream, so a restarted search with the same seed would repeat its first suggestions, and
-one with another seed would not be the search that was killed.
+Optuna's samplers draw from one stream. A restarted search with the same seed would repeat its first suggestions; with
+another seed it would differ from the search that was killed.
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ from tune.spec.search_spec import SearchSpec
 
 
 class SeededByNumber(BaseSampler):
-    """The study's sampler, built anew for each trial with a seed that follows from the trial's number.
+    """Builds the study's sampler for each trial, and delegates to it.
 
-    It reads a long study through a `TrialSubset`, as it was when the trial began.
+    The sampler reads a long study through a `TrialSubset`, as the study was when the trial started.
+
+    Args:
+        spec: The study.
+        storage: Optuna's storage of the study.
     """
 
     def __init__(self, spec: SearchSpec, storage: BaseStorage) -> None:
@@ -55,5 +59,5 @@ class SeededByNumber(BaseSampler):
 
 
 def seed_of(seed: int, number: int) -> int:
-    """Returns the seed of a trial's sampler, in [0, 2**32): the same number, the same seed, and no two alike."""
+    """Returns the seed of a trial's sampler, in [0, 2**32): a hash of the study's seed and the trial's number."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{number}".encode()).digest()[:4], "big")

@@ -1,6 +1,6 @@
-"""What decides which trials a study runs, as the searcher on Ray asks for it.
+"""Declares the interface between the Ray searcher and the code that chooses the trials of a study.
 
-A search has Optuna behind it (`Suggestions`), an ablation its plan (`tune/ablation/run_queue.py`).
+A search implements it with Optuna (`Suggestions`), an ablation with its plan (`tune/ablation/run_queue.py`).
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
+
+from t5vqvae.config import Overrides
 
 
 @dataclass(frozen=True)
@@ -16,13 +18,13 @@ class NextTrial:
     """A trial to start.
 
     Attributes:
-        number: Its number in the study.
+        number: Number of the trial in the study.
         overrides: `{dotted.path: value}` over the study's base.
-        tags: Tags of its MLflow run.
+        tags: Tags of the trial's MLflow run.
     """
 
     number: int
-    overrides: Mapping[str, Any]
+    overrides: Overrides
     tags: Mapping[str, str] | None = None
 
 
@@ -37,13 +39,13 @@ WAIT = Wait.WAIT
 
 
 class Source(Protocol):
-    """Decides which trials a study runs."""
+    """Chooses the trials of a study."""
 
     def next(self) -> NextTrial | Wait | None:
         """Returns the next trial, WAIT while none can start, or None when none is left."""
 
     def report(self, number: int, metrics: Mapping[str, float]) -> None:
-        """Receives the metrics of a milestone, `progress/step` among them."""
+        """Stores the metrics of a milestone, with `progress/step`."""
 
     def end(self, number: int, status: str, metrics: Mapping[str, float]) -> None:
-        """Receives the last status and metrics of a trial, once for all its attempts."""
+        """Stores the last status and metrics of a trial, once for all its attempts."""

@@ -1,8 +1,8 @@
-"""Optuna's storage of a study: its journal of changes in one SQLite file, which no kill or loss of power tears.
+"""Stores a study of Optuna in one SQLite file that survives kills and power loss.
 
-Optuna reads from memory, and writes a change as one row, where its own tables take several statements and reads. Its
-journal in a plain file would do, but a line torn by a full disk or a lost machine makes all of it unreadable. To look
-at a study with Optuna's own tools:
+The file holds Optuna's journal of changes. Optuna reads from memory and writes each change as one row; its own tables
+need several statements and reads. Optuna's journal in a plain file would suffice, but a line torn by a full disk or a
+lost machine makes all of it unreadable. To read a study with Optuna's own tools:
 
     optuna.copy_study(from_study_name=NAME, from_storage=open_storage(path), to_storage="sqlite:///copy.db")
 """
@@ -24,47 +24,42 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
 LOCK_SECONDS = 60
-"""How long a change waits for another process (a report, a dashboard) that reads or writes."""
+"""Seconds that a change waits for another process (a report, a dashboard) that reads or writes."""
 
 
 class SQLiteJournal(BaseJournalBackend):
-    """Changes, a row each, in the order in which they were made.
-
-    Write-ahead logging makes a commit cost no wait for the disk; `sync` waits for it.
+    """Stores the changes of a study as rows of a table, in the order in which they were made.
 
     Args:
-        path: The file, made if there is none.
+        path: The file; created if it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False)
+        # With write-ahead logging, a commit does not wait for the disk; `sync` does.
         self._file.execute("PRAGMA journal_mode=WAL")
         self._file.execute("PRAGMA synchronous=NORMAL")
         self._file.execute("CREATE TABLE IF NOT EXISTS changes (number INTEGER PRIMARY KEY, change TEXT NOT NULL)")
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Adds changes, all or none."""
+        """Appends all of the changes, or none if one cannot be written."""
         self._file.execute("BEGIN IMMEDIATE")
         with self._file:
             rows = [(json.dumps(change, separators=(",", ":")),) for change in logs]
             self._file.executemany("INSERT INTO changes (change) VALUES (?)", rows)
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
-        """Returns the changes after the first `log_number_from`."""
+        """Returns the changes from index `log_number_from` on, counted from 0."""
         rows = self._file.execute("SELECT change FROM changes WHERE number > ? ORDER BY number", (log_number_from,))
         return [json.loads(change) for (change,) in rows]
 
     def sync(self) -> None:
-        """Waits until all that was added is on the disk."""
+        """Waits until all appended changes are on the disk."""
         self._file.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
-class StudyStorage(JournalStorage):
-    """The storage of one study, over a `SQLiteJournal`; written by one process at a time.
-
-    Optuna asks for all trials several times a suggestion, and its journal lists them anew each time. Those that have
-    ended do not change, so only the others are looked at again.
-    """
+class _StudyStorage(JournalStorage):
+    """Stores one study in a `SQLiteJournal` and caches its ended trials; one process may write at a time."""
 
     def __init__(self, journal: SQLiteJournal) -> None:
         self.journal = journal
@@ -76,6 +71,8 @@ class StudyStorage(JournalStorage):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
+        # Optuna reads all trials several times per suggestion, and its journal builds that list each time. Ended trials
+        # do not change, so only the others are read again.
         with self._looking:
             self._look()
             ended = states is None or any(state.is_finished() and state in states for state in TrialState)
@@ -85,7 +82,8 @@ class StudyStorage(JournalStorage):
         return copy.deepcopy(trials) if deepcopy else trials
 
     def _look(self) -> None:
-        """Looks again at the trials that had not ended, and at those that are new; their ids are their numbers."""
+        """Updates the cache: reads the trials that had not ended, and the new ones."""
+        # A trial's id is its number, because the storage holds one study.
         for number in self._live:
             self._known[number] = self.get_trial(number)
         self._live = [number for number in self._live if not self._known[number].state.is_finished()]
@@ -98,15 +96,15 @@ class StudyStorage(JournalStorage):
 
 
 def open_storage(path: Path | None) -> BaseStorage:
-    """Returns the storage in a file, made if there is none; None: in memory."""
+    """Returns the storage in a file, which is created if it does not exist; None: in memory."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if path is None:
         return InMemoryStorage()
     path.parent.mkdir(parents=True, exist_ok=True)
-    return StudyStorage(SQLiteJournal(path))
+    return _StudyStorage(SQLiteJournal(path))
 
 
 def sync(storage: BaseStorage) -> None:
-    """Waits until all that was written is on the disk."""
-    if isinstance(storage, StudyStorage):
+    """Waits until all changes are on the disk."""
+    if isinstance(storage, _StudyStorage):
         storage.journal.sync()

@@ -1,7 +1,7 @@
-"""What a sampler reads of a long study: its best trials, and an even spread of the rest.
+"""Reduces a long study, for its sampler, to its best trials and an even spread of the rest.
 
-TPE goes through all it reads at every suggestion, 0.3 s of CPU time at ten thousand trials. Its model of good settings
-is made of 25 trials at most; that of the others is a density, which some hundreds of them draw as well.
+TPE processes all trials that it reads at every suggestion, 0.3 s of CPU time at ten thousand trials. It models good
+settings by 25 trials at most, and the rest by a density, for which some hundreds of trials suffice.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 NUM_BEST = 50
-"""Best trials that are always read; TPE's good ones are the best 25."""
+"""Number of best trials that are always read; TPE models the best 25."""
 READ = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class TrialSubset:
-    """Chooses the trials that a sampler reads; which follows from those that have ended, not from when it was asked.
+    """Chooses the trials that a sampler reads. The choice depends on the ended trials only, not on earlier choices.
 
     Args:
-        storage: Of the study.
-        limit: Most trials read; None: all.
+        storage: Optuna's storage of the study.
+        limit: Most trials that are read; None: all.
     """
 
     def __init__(self, storage: BaseStorage, limit: int | None) -> None:
@@ -38,10 +38,8 @@ class TrialSubset:
         self._best: list[tuple[tuple[float, ...], int]] = []
 
     def view(self, study: Study) -> Study:
-        """Returns the study with fewer trials, as they are now; the study itself while it is short.
-
-        With several objectives it is the study itself: which of its trials are good depends on all of them.
-        """
+        """Returns the study reduced to the chosen trials; while it is short, the study itself."""
+        # With several objectives, all trials together decide which of them are good, so none can be left out.
         if self.limit is None or len(study.directions) > 1:
             return study
         trials = study.get_trials(deepcopy=False)
@@ -49,10 +47,10 @@ class TrialSubset:
         if len(self._ended) <= self.limit:
             return study
         chosen = [trials[number] for number in self._chosen(self.limit)]
-        return Study(study.study_name, SubsetStorage(self.storage, chosen), study.sampler)  # type: ignore[arg-type]
+        return Study(study.study_name, _SubsetStorage(self.storage, chosen), study.sampler)  # type: ignore[arg-type]
 
     def _look_at(self, trials: list[FrozenTrial], direction: StudyDirection) -> None:
-        """Takes the trials that are new or were running into account."""
+        """Updates the ended and the best trials with those that are new or were running."""
         looked_at = [trials[number] for number in [*self._live, *range(self._known, len(trials))]]
         self._known = len(trials)
         self._live = [trial.number for trial in looked_at if not trial.state.is_finished()]
@@ -62,17 +60,17 @@ class TrialSubset:
         self._best = heapq.nsmallest(NUM_BEST, [*self._best, *ranked])
 
     def _chosen(self, limit: int) -> list[int]:
-        """Returns the numbers of the best trials and of every second, fourth, ... one."""
+        """Returns the numbers of the best trials and of every k-th one; k, a power of two, grows with the study."""
         stride = 2 ** math.ceil(math.log2(max(1, len(self._ended) / (limit - NUM_BEST))))
         spread = {number for number in self._ended if number % stride == 0}
         return sorted(spread.union(number for _, number in self._best))
 
 
 def _rank(trial: FrozenTrial, direction: StudyDirection) -> tuple[float, ...]:
-    """Returns what trials are ordered by, best first, as TPE orders them.
+    """Returns the sort key of a trial, best first, as TPE sorts trials.
 
-    Completed ones by value, then pruned ones by how far they came and their value there, then those that break
-    constraints, by how much.
+    First completed trials by value, then pruned trials by their last step and the value there, then trials that
+    violate constraints, by the sum of violations.
     """
     sign = 1.0 if direction == StudyDirection.MINIMIZE else -1.0
     broken = sum(value for value in trial.constraints.values() if value > 0)
@@ -84,8 +82,8 @@ def _rank(trial: FrozenTrial, direction: StudyDirection) -> tuple[float, ...]:
     return 1.0, float(-step), math.inf if math.isnan(value) else sign * value
 
 
-class SubsetStorage:
-    """A storage that tells of some of its trials only."""
+class _SubsetStorage:
+    """Wraps a storage and returns only some of its trials."""
 
     def __init__(self, storage: BaseStorage, trials: list[FrozenTrial]) -> None:
         self._storage = storage
@@ -97,5 +95,5 @@ class SubsetStorage:
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        told = [trial for trial in self._trials if states is None or trial.state in states]
-        return copy.deepcopy(told) if deepcopy else told
+        trials = [trial for trial in self._trials if states is None or trial.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials

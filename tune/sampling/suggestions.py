@@ -1,12 +1,7 @@
-"""What a study tries next, and what it learns from its trials: Optuna by ask and tell, under the study's own rules.
+"""Suggests the next trial of a study and reports its result, by the ask-and-tell interface of Optuna.
 
-Optuna hears the truth: completed trials COMPLETE, stopped ones PRUNED, diverged ones PRUNED with a violated constraint
-(TPE reads no failed trials and would sample the same again), crashed ones FAIL. Every trial carries the same
-constraints in the same order, as Optuna's Gaussian process requires.
-
-All state is in Optuna's storage, so a driver may die anywhere: trials that it left running are suggested again first,
-under their number and with their settings. Each trial's sampler is seeded by the study's seed and the trial's number:
-a restart neither repeats nor changes a random suggestion.
+All state is in Optuna's storage, so a driver may die at any time. The next driver first suggests the trials that were
+left running, with their numbers and settings. A restart neither repeats nor changes a random suggestion (`seeded.py`).
 """
 
 from __future__ import annotations
@@ -28,21 +23,28 @@ from tune.sampling.storage import open_storage, sync
 from tune.spec.search_spec import SearchSpec
 
 ORIGIN = "origin"
-"""The user attribute that says where a trial's settings come from, unless the sampler chose them."""
+"""User attribute with the source of a trial's settings, unless the sampler chose them."""
 BASELINE = "baseline"
+"""Origin of the trial of the base spec."""
 TOLD = "told:"
-"""Begins the origin of another study's trial, which is evidence here but no trial of ours."""
+"""Prefix of the origin of another study's trial, which is evidence for the sampler but no trial of this study."""
 HISTORY = "history:"
-"""Begins the user attribute of a step, whose value is the scheduler's metric where that is not the objective."""
+"""Prefix of a step's user attribute with the scheduler's metric, where that is not the objective."""
+
+# TPE ignores failed trials and would sample the same settings again. So a diverged trial is PRUNED with a violated
+# constraint, and only a crashed one is FAIL.
 STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "diverged": TrialState.PRUNED}
 
 
 class Suggestions:
-    """The trials of a study as Optuna knows them; for one driver at a time.
+    """Holds the trials of a study in Optuna; one driver may use it at a time.
 
     Args:
         spec: The study.
         storage: Optuna's database file; None: in memory, for dry runs.
+
+    Raises:
+        SettingError: If the file holds a study with other objectives.
     """
 
     def __init__(self, spec: SearchSpec, storage: Path | None = None) -> None:
@@ -65,7 +67,7 @@ class Suggestions:
         self._has_baseline = any(trial.user_attrs.get(ORIGIN) == BASELINE for trial in ours)
 
     def next(self) -> NextTrial | None:
-        """Returns the next trial, an unfinished one first and the baseline before all new ones; None: no more."""
+        """Returns the next trial: unfinished ones, then the baseline, then new ones; None if the budget is used up."""
         if self._unfinished:
             trial = self._open(self._unfinished.popleft())
             assert trial is not None
@@ -81,11 +83,11 @@ class Suggestions:
         return NextTrial(trial.number, overrides)
 
     def report(self, number: int, metrics: Mapping[str, float]) -> None:
-        """Tells a milestone's metrics; a step that was told before is ignored.
+        """Stores the metrics of a milestone; a step that is stored already is ignored.
 
         Args:
-            number: Of the trial.
-            metrics: With `progress/step`.
+            number: Number of the trial.
+            metrics: Metrics of the milestone, with `progress/step`.
         """
         step = int(metrics["progress/step"])
         trial = self._open(number)
@@ -99,14 +101,14 @@ class Suggestions:
             trial.set_user_attr(f"{HISTORY}{step}", scheduled)
 
     def end(self, number: int, status: str, metrics: Mapping[str, float]) -> None:
-        """Tells how a trial ended; a trial that has ended already is left as it is.
+        """Stores the end of a trial; a trial that has ended already does not change.
 
         A completed trial with an objective that is not finite counts as diverged.
 
         Args:
-            number: Of the trial.
+            number: Number of the trial.
             status: As in `TrialRecord`.
-            metrics: Its last ones.
+            metrics: Last metrics of the trial.
         """
         trial = self._open(number)
         if trial is None:
@@ -126,7 +128,7 @@ class Suggestions:
         self._reported.pop(number, None)
 
     def reconcile(self, records: Mapping[int, TrialRecord]) -> None:
-        """Tells the ends of trials that have a record but whose driver died before it told them.
+        """Stores the end of each trial that has a record but is unfinished in Optuna: its driver died in between.
 
         Raises:
             UserError: If the storage has no trial of a record's number.
@@ -135,15 +137,15 @@ class Suggestions:
         for number, record in sorted(records.items()):
             if number not in states:
                 raise UserError(
-                    f"study {self.spec.name} has a record of trial {number} that its optuna.db does not know;"
-                    " put the right database back, or begin a study of another name --from this one"
+                    f"study {self.spec.name} has a record of trial {number}, which its optuna.db lacks; restore the"
+                    f" right database, or start a study of another name with --from {self.spec.name}"
                 )
             if not states[number].is_finished():
                 self.end(number, record.status, record.metrics)
         self._unfinished = deque(number for number in self._unfinished if number not in records)
 
     def intermediate_values(self) -> dict[int, dict[int, float]]:
-        """Returns `{trial number: {step: value}}` of what the scheduler judged trials by; see `scheduled_value`."""
+        """Returns `{trial number: {step: value}}` of the values that the scheduler compares (`scheduled_value`)."""
         shared = self._scheduled_metric() == self._sole_objective()
         values = {}
         for trial in filter(_is_ours, self.trials()):
@@ -152,7 +154,8 @@ class Suggestions:
         return values
 
     def constraints(self, status: str, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Returns the constraint values of a trial, kept where 0 or less; the same keys for every trial."""
+        """Returns the constraint values of a trial: more than 0 is a violation."""
+        # Optuna's Gaussian process requires the same constraints in the same order for every trial.
         return {
             "diverged": 1.0 if status == "diverged" else 0.0,
             "bottleneck": 0.0 if self.spec.has_bottleneck(metrics) else 1.0,
@@ -160,14 +163,14 @@ class Suggestions:
         }
 
     def enqueue_baseline(self) -> None:
-        """Puts the base spec first in line, once for all starts."""
+        """Enqueues the base spec as the first trial, unless the study has it already."""
         if not self._has_baseline:
             point = self.spec.space.place(self.spec.base_values)
             self.study.enqueue_trial(point or {}, user_attrs={ORIGIN: BASELINE})
             self._has_baseline = True
 
     def _open(self, number: int) -> Trial | None:
-        """Returns Optuna's handle of a trial, asked for here or by an earlier driver; None if it has ended."""
+        """Returns Optuna's handle of a trial of this or an earlier driver; None if the trial has ended."""
         if number not in self._reported:
             trial_id = self._trial_id(number)
             frozen = self.storage.get_trial(trial_id)
@@ -182,11 +185,12 @@ class Suggestions:
         return self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
     def trials(self) -> list[FrozenTrial]:
-        """Returns Optuna's trials, not to be changed."""
+        """Returns Optuna's trials; they must not be changed."""
         return self.study.get_trials(deepcopy=False)
 
     def _sole_objective(self) -> str | None:
-        """Optuna takes intermediate values of a single objective only."""
+        """Returns the metric of the objective, or None if there are several."""
+        # Optuna accepts intermediate values of a single objective only.
         return self.spec.objectives[0].metric if len(self.spec.objectives) == 1 else None
 
     def _scheduled_metric(self) -> str | None:
@@ -196,7 +200,9 @@ class Suggestions:
     def _refuse_other_directions(self) -> None:
         wanted = [StudyDirection[objective.direction.upper()] for objective in self.spec.objectives]
         if self.study.directions != wanted:
-            raise SettingError(f"study {self.spec.name} was begun with other objectives; give this one another name")
+            raise SettingError(
+                f"study {self.spec.name} was started with other objectives; give this study another name"
+            )
 
 
 def _is_ours(trial: FrozenTrial) -> bool:

@@ -1,13 +1,12 @@
-"""What a study learns from the trials of another before its own (`--from`).
+"""Starts a study from the completed trials of another one (`--from`).
 
-Told a second time, nothing is added, so the same command goes on after a kill.
+A trial is never added twice, so the same command can resume the study after a kill.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,39 +19,36 @@ from tune.sampling.suggestions import ORIGIN, TOLD, Suggestions
 from tune.spec.search_spec import SearchSpec
 
 START = "start:"
-"""Begins the origin of settings that another study found good; they are tried anew."""
+"""Prefix of the origin of good settings from another study, which this study tries itself."""
 NUM_STARTS = 3
+"""Most settings of another study that are tried."""
 
-Placed = tuple[TrialRecord, dict[str, Any]]
-"""A record of the other study and its point in this one's space."""
-
-
-@dataclass(frozen=True)
-class WarmStart:
-    """What another study gave: trials told as evidence, settings to start from, and completed trials of no use."""
-
-    num_told: int
-    num_starts: int
-    num_skipped: int
+_Point = dict[str, Any]
+"""A point of the space, by names in Optuna."""
+_Placed = tuple[TrialRecord, _Point]
+"""A record of the other study, with its point in this study's space."""
 
 
-def warm_start(suggestions: Suggestions, folder: Path) -> WarmStart:
-    """Lets a study learn from the completed trials of another.
+def warm_start(suggestions: Suggestions, folder: Path) -> None:
+    """Adds the completed trials of another study to this one, as evidence or as settings to try.
 
-    A trial that this study could have run itself (the same run spec, up to what cannot change results) is told as
-    evidence. Of the others that lie in this space, which were trained or judged otherwise, the best few give settings
-    that are tried first, after the baseline; they count as trials of this study.
+    A trial is evidence if this study could have run it: its run spec is the same, except for settings that cannot
+    change results. The other trials in this study's space were trained or judged in another way; the settings of the
+    best few are tried first, after the baseline, and count as trials of this study.
 
     Args:
         suggestions: Of this study.
         folder: Of the other study, with `study.json` and `trials/`.
 
     Raises:
-        SettingError: If the spaces have nothing in common.
+        SettingError: If the two spaces do not overlap.
     """
     spec, other = suggestions.spec, SearchSpec.read(folder / "study.json")
     if not spec.space.overlap(other.space):
-        raise SettingError(f"--from {other.name}: no setting is searched over common values there and here")
+        raise SettingError(
+            f"--from {other.name}: its space does not overlap with that of {spec.name}; take a study that searches the"
+            " same settings over common values"
+        )
     suggestions.enqueue_baseline()
     known = {trial.user_attrs.get(ORIGIN, "") for trial in suggestions.trials()}
     completed = [record for record in read_records(folder / "trials") if record.status == "completed"]
@@ -61,17 +57,15 @@ def warm_start(suggestions: Suggestions, folder: Path) -> WarmStart:
         if (origin := f"{TOLD}{other.name}#{record.number}") not in known:
             suggestions.study.add_trial(_evidence(suggestions, record, point, origin))
     points = {record.number: point for record, point in others}
-    starts = contenders([record for record, _ in others], other)[:NUM_STARTS]
-    for record in starts:
+    for record in contenders([record for record, _ in others], other)[:NUM_STARTS]:
         if (origin := f"{START}{other.name}#{record.number}") not in known:
             suggestions.study.enqueue_trial(points[record.number], user_attrs={ORIGIN: origin})
-    return WarmStart(len(equivalent), len(starts), len(completed) - len(equivalent) - len(starts))
 
 
-def _sorted_out(records: list[TrialRecord], spec: SearchSpec, other: SearchSpec) -> tuple[list[Placed], list[Placed]]:
-    """Returns the trials that lie in this study's space: those that could be its own, and the rest."""
-    equivalent: list[Placed] = []
-    others: list[Placed] = []
+def _sorted_out(records: list[TrialRecord], spec: SearchSpec, other: SearchSpec) -> tuple[list[_Placed], list[_Placed]]:
+    """Returns the trials in this study's space: those that it could have run itself, and the rest."""
+    equivalent: list[_Placed] = []
+    others: list[_Placed] = []
     for record in records:
         theirs = other.run_spec(record.overrides)
         point = spec.space.place(theirs.as_flat_dict())
@@ -88,7 +82,7 @@ def _values(metrics: Mapping[str, float], spec: SearchSpec) -> list[float]:
     return [float(metrics.get(objective.metric, math.nan)) for objective in spec.objectives]
 
 
-def _evidence(suggestions: Suggestions, record: TrialRecord, point: dict[str, Any], origin: str) -> FrozenTrial:
+def _evidence(suggestions: Suggestions, record: TrialRecord, point: _Point, origin: str) -> FrozenTrial:
     distributions = suggestions.spec.space.distributions
     return create_trial(
         state=TrialState.COMPLETE,

@@ -1,8 +1,7 @@
-"""The ranges a setting can be searched over: `float`, `int` and `choice`.
+"""Declares the ranges that a setting can be searched over: `float`, `int` and `choice`.
 
-A range is plain values in a study file and knows the few things the search asks of it: whether a value lies in it, its
-ends, a random draw, and its Optuna distribution (Optuna is imported when asked). To add a kind, write its class here
-and enter it in `RANGES`.
+A study file gives a range as plain values. A range can test a value, return its ends, draw a random value and build
+its Optuna distribution. To add a kind of range, write its class here and enter it in `RANGES`.
 """
 
 from __future__ import annotations
@@ -19,20 +18,22 @@ from pydantic import BeforeValidator, FiniteFloat, StrictBool, StrictInt, Strict
 from t5vqvae.config import Config, setting
 from t5vqvae.errors import SettingError
 
+# Optuna is imported inside the functions that need it, so that reading a study file does not load it.
 if TYPE_CHECKING:
     from optuna import Trial
     from optuna.distributions import BaseDistribution
 
 Scalar = StrictBool | StrictInt | FiniteFloat | StrictStr | None
 GRID_TOLERANCE = 1e-8
+"""Distance from the nearest grid point, in steps, up to which a value still counts as that point."""
 
 
-def _as_list(value: Any) -> Any:
+def _as_list(value: object) -> list[object] | tuple[object, ...]:
     return value if isinstance(value, list | tuple) else [value]
 
 
 class Range(Config):
-    """What a searched setting may be, and under which condition it is searched at all."""
+    """Declares the values that a searched setting may have, and the condition under which it is searched."""
 
     categorical: ClassVar[bool] = False
 
@@ -40,44 +41,44 @@ class Range(Config):
         {}, description="{path: value or list of values}: searched only where all of them hold"
     )
 
-    def holds(self, values: Mapping[str, Any]) -> bool:
-        """Returns whether the condition holds where settings are `values`."""
+    def holds(self, values: Mapping[str, object]) -> bool:
+        """Returns whether the condition holds for the settings `values`."""
         return all(any(same(values.get(path), value) for value in allowed) for path, allowed in self.when.items())
 
     @property
     @abstractmethod
     def distribution(self) -> BaseDistribution:
-        """The Optuna distribution."""
+        """The Optuna distribution of the same values."""
 
     @abstractmethod
-    def suggest(self, trial: Trial, name: str) -> Any:
-        """Returns what Optuna suggests for a trial, under the name that it knows the range by."""
+    def suggest(self, trial: Trial, name: str) -> Scalar:
+        """Returns the value that Optuna suggests for a trial; `name` is the range's name in Optuna."""
 
     @abstractmethod
-    def contains(self, value: Any) -> bool:
+    def contains(self, value: object) -> bool:
         """Returns whether `value` can be drawn."""
 
     @abstractmethod
     def ends(self) -> list[Any]:
-        """Returns the values that show whether the spec allows the range: both ends, or every choice."""
+        """Returns the values to test against the spec: both ends of a number range, or every choice."""
 
     @abstractmethod
-    def draw(self, rng: random.Random) -> Any:
-        """Returns a random value, evenly (on the log scale where `log` is set)."""
+    def draw(self, rng: random.Random) -> Scalar:
+        """Returns a uniformly random value, uniform on the log scale where `log` is set."""
 
     def meets(self, other: Range) -> bool:
-        """Returns whether some value lies in both."""
+        """Returns whether the two ranges share a value."""
         candidates = [*self.ends(), *other.ends()]
         return any(self.contains(value) and other.contains(value) for value in candidates)
 
 
 class _Numbers(Range):
-    """What number ranges share."""
+    """Holds what number ranges share."""
 
-    low: Any
-    high: Any
+    low: float
+    high: float
     log: bool = setting(False, description="search its logarithm")
-    step: Any = None
+    step: float | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -86,12 +87,12 @@ class _Numbers(Range):
         if self.log and self.low <= 0:
             raise SettingError(f"low={self.low} must be more than 0 with log")
         if self.log and self.step not in (None, 1):
-            raise SettingError(f"step={self.step} does not go with log; leave one out")
+            raise SettingError(f"step={self.step} cannot be combined with log; remove one of them")
         if self.step is not None and (_decimal(self.high) - _decimal(self.low)) % _decimal(self.step):
             raise SettingError(f"high={self.high} must be low={self.low} plus a multiple of step={self.step}")
         return self
 
-    def contains(self, value: Any) -> bool:
+    def contains(self, value: object) -> bool:
         if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
             return False
         if self.step is None:
@@ -103,19 +104,19 @@ class _Numbers(Range):
         return [self.low, self.high]
 
     def _fraction(self, rng: random.Random) -> float:
-        """Returns a value between the ends, evenly on the scale of the range."""
+        """Returns a uniformly random value between the ends, on the scale of the range."""
         if self.log:
             return math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
         return rng.uniform(self.low, self.high)
 
 
-class FloatRange(_Numbers):
-    """Real numbers, both ends included."""
+class _FloatRange(_Numbers):
+    """Searches real numbers, both ends included."""
 
     type: Literal["float"] = "float"
     low: FiniteFloat
     high: FiniteFloat
-    step: float | None = setting(None, gt=0, description="distance of the grid's points; None: no grid")
+    step: float | None = setting(None, gt=0, description="distance between grid points; None: no grid")
 
     @property
     def distribution(self) -> BaseDistribution:
@@ -133,13 +134,13 @@ class FloatRange(_Numbers):
         return min(self.high, self.low + self.step * places)
 
 
-class IntRange(_Numbers):
-    """Whole numbers, both ends included."""
+class _IntRange(_Numbers):
+    """Searches whole numbers, both ends included."""
 
     type: Literal["int"] = "int"
     low: int
     high: int
-    step: int = setting(1, ge=1, description="distance of the grid's points")
+    step: int = setting(1, ge=1, description="distance between grid points")
 
     @property
     def distribution(self) -> BaseDistribution:
@@ -150,8 +151,8 @@ class IntRange(_Numbers):
     def suggest(self, trial: Trial, name: str) -> int:
         return trial.suggest_int(name, self.low, self.high, log=self.log, step=self.step)
 
-    def contains(self, value: Any) -> bool:
-        return super().contains(value) and float(value).is_integer()
+    def contains(self, value: object) -> bool:
+        return isinstance(value, int | float) and super().contains(value) and float(value).is_integer()
 
     def draw(self, rng: random.Random) -> int:
         if self.log:
@@ -159,8 +160,8 @@ class IntRange(_Numbers):
         return self.low + self.step * rng.randint(0, (self.high - self.low) // self.step)
 
 
-class ChoiceRange(Range):
-    """One of several scalars, without an order."""
+class _ChoiceRange(Range):
+    """Searches a list of scalars without an order."""
 
     categorical: ClassVar[bool] = True
 
@@ -170,7 +171,7 @@ class ChoiceRange(Range):
     @model_validator(mode="after")
     def _differ(self) -> Self:
         if len(self.choices) != len({(type(choice), choice) for choice in self.choices}):
-            raise SettingError(f"choices={list(self.choices)} names one twice")
+            raise SettingError(f"choices={list(self.choices)} contains one value twice; remove one of them")
         return self
 
     @property
@@ -179,41 +180,42 @@ class ChoiceRange(Range):
 
         return CategoricalDistribution(self.choices)
 
-    def suggest(self, trial: Trial, name: str) -> Any:
+    def suggest(self, trial: Trial, name: str) -> Scalar:
         return trial.suggest_categorical(name, self.choices)
 
-    def contains(self, value: Any) -> bool:
+    def contains(self, value: object) -> bool:
         return any(same(value, choice) for choice in self.choices)
 
     def ends(self) -> list[Any]:
         return list(self.choices)
 
-    def draw(self, rng: random.Random) -> Any:
+    def draw(self, rng: random.Random) -> Scalar:
         return rng.choice(self.choices)
 
 
+RANGES: dict[str, type[Range]] = {"float": _FloatRange, "int": _IntRange, "choice": _ChoiceRange}
+"""The class of each `type` in a study file."""
+
+
 def _decimal(value: float) -> Decimal:
-    """Returns the number that is written: Optuna, too, reckons grids with it, and 0.3 is a multiple of 0.1."""
+    # The written decimal, not the binary fraction: 0.3 is a multiple of 0.1. Optuna computes grids in the same way.
     return Decimal(str(value))
 
 
-RANGES: dict[str, type[Range]] = {"float": FloatRange, "int": IntRange, "choice": ChoiceRange}
-
-
-def same(one: Any, other: Any) -> bool:
-    """Returns whether two scalars are equal; True is not 1."""
+def same(one: object, other: object) -> bool:
+    """Returns whether two scalars are equal; True and 1 are different."""
     return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
-def parse_range(path: str, values: Any) -> Range:
+def parse_range(path: str, values: object) -> Range:
     """Returns the range of plain values, as a study file has them.
 
     Args:
-        path: The setting it is for, named in errors.
-        values: `{type: int, low: 2, high: 8}` and the like.
+        path: The setting that is searched, named in errors.
+        values: A mapping such as `{type: int, low: 2, high: 8}`.
 
     Raises:
-        SettingError: If they make no range; one line a fault.
+        SettingError: If the values do not form a range; one line a fault.
     """
     if not isinstance(values, Mapping):
         raise SettingError(f"space.{path}={values!r} must be a range such as {{type: float, low: 0.1, high: 1}}")

@@ -41,11 +41,11 @@ def test_seeds_cancel_and_verdicts_follow_the_direction():
     assert [result.verdict for result in flipped.arms] == ["worse", "better", "equivalent"]
 
 
-def test_rate_stands_beside_every_effect_where_both_have_one():
+def test_rate_is_compared_wherever_both_sides_have_one():
     leak = [RunRow("leak", row.seed, "completed", {"validation/bleu": 99.0}) for row in rows_with("leak", 0)]
     found = compare({"good": rows_with("good", 3.0), "leak": leak})
-    assert found.arm("good").beside["rate/bits_per_token"].mean == pytest.approx(3.0)
-    assert "rate/bits_per_token" not in found.arm("leak").beside
+    assert found.arm("good").secondary["rate/bits_per_token"].mean == pytest.approx(3.0)
+    assert "rate/bits_per_token" not in found.arm("leak").secondary
 
 
 def test_a_diverged_run_is_shown_and_never_averaged_away():

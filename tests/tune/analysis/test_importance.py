@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from tune.analysis import cost, fanova, main_effect, pareto, ped_anova, surface
+from tune.analysis import cost, fanova, main_effect, pareto_front, ped_anova, surface
 
 METRIC = "validation/nll_per_char"
 SPACE = {"optim.learning_rate": FloatDistribution(1e-4, 1e-1, log=True), "quantizer.decay": FloatDistribution(0.8, 1.0)}
@@ -118,9 +118,9 @@ def test_the_front_by_hand():
         trial(4, 0, 9, "pruned"),
         trial(5, 0, None),
     ]
-    front = pareto(found, {METRIC: "minimize", "rate/bits_per_token": "minimize"})
+    front = pareto_front(found, {METRIC: "minimize", "rate/bits_per_token": "minimize"})
     assert [t["number"] for t in front] == [1, 3, 0]
-    assert [t["number"] for t in pareto([trial(0, 1, 2), trial(1, 1, 2)], {METRIC: "minimize"})] == [0, 1]
+    assert [t["number"] for t in pareto_front([trial(0, 1, 2), trial(1, 1, 2)], {METRIC: "minimize"})] == [0, 1]
 
 
 def test_cost_counts_every_trial():

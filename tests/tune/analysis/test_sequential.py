@@ -1,4 +1,4 @@
-"""Bounds of group-sequential plans against published tables, and the plan's manners."""
+"""Bounds of group-sequential plans against published tables, and the decisions of a plan."""
 
 from __future__ import annotations
 

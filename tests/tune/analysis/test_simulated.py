@@ -42,7 +42,7 @@ def verdicts(planted: float, margin: float | None, test: str) -> dict[str, list[
     """Returns the verdicts of each arm over all studies."""
     rng = np.random.default_rng(20)
     arms = {"baseline": 0.0, "planted": planted, **dict.fromkeys(NULLS, 0.0)}
-    question = Question("validation/bleu", "maximize", margin=margin, test=test, beside=())
+    question = Question("validation/bleu", "maximize", margin=margin, test=test, secondary=())
     found: dict[str, list[str]] = {arm: [] for arm in arms if arm != "baseline"}
     for _ in range(STUDIES):
         levels = rng.normal(50, 5, len(SEEDS))
@@ -66,10 +66,10 @@ def test_false_claims_stay_within_alpha_over_all_arms(test):
 
 @pytest.mark.parametrize("test", ["permutation", "t"])
 def test_a_planted_effect_is_found_with_the_stated_power(test):
-    demand = PowerTarget(num_tests=4, test=test)
-    planted = detectable(SD, len(SEEDS), demand)
+    target = PowerTarget(num_tests=4, test=test)
+    planted = detectable(SD, len(SEEDS), target)
     found = np.mean([verdict == "better" for verdict in verdicts(planted, None, test)["planted"]])
-    assert power(planted, SD, len(SEEDS), demand) == pytest.approx(0.8, abs=1e-3)
+    assert power(planted, SD, len(SEEDS), target) == pytest.approx(0.8, abs=1e-3)
     slack = 0.05 if test == "permutation" else 0.0
     assert found >= 0.8 - 3 * math.sqrt(0.16 / STUDIES) - slack
     assert found <= 0.95

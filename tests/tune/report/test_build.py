@@ -207,7 +207,7 @@ def test_csv_holds_the_numbers_themselves():
     for line, arm in zip(made, found.arms, strict=True):
         assert float(line["mean"]) == arm.effect.mean and float(line["low"]) == arm.effect.low
         assert float(line["p_adjusted"]) == arm.p_adjusted and line["verdict"] == arm.verdict
-        assert float(line["rate/bits_per_token:mean"]) == arm.beside["rate/bits_per_token"].mean
+        assert float(line["rate/bits_per_token:mean"]) == arm.secondary["rate/bits_per_token"].mean
     runs = list(csv.DictReader(io.StringIO(_texts(report(found))["runs.csv"])))
     assert len(runs) == 8 * 4
     by_key = {(line["arm"], int(line["seed"])): float(line[METRIC]) for line in runs}
@@ -247,7 +247,7 @@ def test_the_answer_of_a_factorial_is_about_its_factors():
     contrasts = full_contrasts({"quantizer.estimator": 2, "quantizer.name": 2})
     cells = {(a, b): {s: s - 0.5 * a + 0.001 * s * b for s in SEEDS} for a in range(2) for b in range(2)}
     usage = {cell: dict.fromkeys(SEEDS, 0.1 * cell[0]) for cell in cells}
-    question = Question("validation/nll", "minimize", margin=0.1, beside=("codebook/usage",))
+    question = Question("validation/nll", "minimize", margin=0.1, secondary=("codebook/usage",))
     effects = factorial_effects(cells, contrasts, None, question, {"codebook/usage": usage})
     levels = {"quantizer.estimator": ("straight_through", "rotation"), "quantizer.name": ("ema", "vq")}
     found = Factors(effects, levels, question)
@@ -286,7 +286,7 @@ def test_a_search_without_a_finished_trial_still_has_a_report():
     failed = [trial | {"status": "failed", "metrics": {}} for trial in trials(3)]
     made = search(failed)
     assert "No trial of 3 counts as best" in made.html()
-    assert "too few to say what matters" in made.html()
+    assert "too few to rank settings" in made.html()
     assert "| 0 | failed | - | - |" in made.markdown()
 
 

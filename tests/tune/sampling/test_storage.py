@@ -1,4 +1,4 @@
-"""Laws of the storage: a restart knows what was known before, and what the file refuses has not happened."""
+"""Laws of the storage: a restart reads what was written, and a change that the file refuses is not made."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def lived(path: Path) -> Suggestions:
     return suggestions
 
 
-def told(trials: list[FrozenTrial]) -> list[tuple]:
+def contents(trials: list[FrozenTrial]) -> list[tuple]:
     return [
         (t.number, t.state, t.values, t.params, t.distributions, t.intermediate_values, t.user_attrs, t.system_attrs)
         for t in trials
     ]
 
 
-def test_a_restart_knows_what_was_known(tmp_path):
+def test_a_restart_reads_what_was_written(tmp_path):
     suggestions = lived(tmp_path / "optuna.db")
-    known = suggestions.trials()
-    assert len({trial.state for trial in known}) == 4
-    assert told(Suggestions(suggestions.spec, tmp_path / "optuna.db").trials()) == told(known)
+    before = suggestions.trials()
+    assert len({trial.state for trial in before}) == 4
+    assert contents(Suggestions(suggestions.spec, tmp_path / "optuna.db").trials()) == contents(before)
 
 
 def test_a_change_after_a_restart_reaches_the_trial_it_was_meant_for(tmp_path):
@@ -58,7 +58,7 @@ def test_a_change_after_a_restart_reaches_the_trial_it_was_meant_for(tmp_path):
 def test_trials_are_those_that_optuna_itself_would_find(states, tmp_path):
     suggestions = lived(tmp_path / "optuna.db")
     suggestions.study.enqueue_trial({"optim.learning_rate": 1e-3})
-    suggestions.trials()  # what was looked at before
+    suggestions.trials()  # fills the cache
     suggestions.end(5, "completed", metrics(40, 0.1))
     suggestions.study.ask(), suggestions.next()
     storage = suggestions.storage
@@ -73,7 +73,7 @@ def test_optunas_own_tools_can_look_at_a_copy(tmp_path):
     copy = f"sqlite:///{tmp_path / 'copy.db'}"
     optuna.copy_study(from_study_name="lived", from_storage=open_storage(tmp_path / "optuna.db"), to_storage=copy)
     there = optuna.load_study(study_name="lived", storage=copy)
-    assert told(there.trials) == told(suggestions.trials())
+    assert contents(there.trials) == contents(suggestions.trials())
 
 
 def test_a_change_that_the_file_refuses_is_not_made_in_memory(tmp_path, monkeypatch):

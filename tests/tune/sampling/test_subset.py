@@ -1,4 +1,4 @@
-"""Laws of what a sampler reads: all of a short study, the best and a spread of a long one, however it was asked."""
+"""Laws of what a sampler reads: all of a short study, the best and a spread of a long one, at any time."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read(subset: TrialSubset, of: optuna.Study) -> list[optuna.trial.FrozenTrial
 
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
-def test_the_good_trials_are_the_same_as_without_a_window(direction):
+def test_the_good_trials_are_the_same_as_without_a_limit(direction):
     long = study(1000, direction)
     seen = read(TrialSubset(long._storage, LIMIT), long)
     assert NUM_BEST < len(seen) <= LIMIT
@@ -52,7 +52,7 @@ def test_the_good_trials_are_the_same_as_without_a_window(direction):
     assert min(t.number for t in others) < 200 and max(t.number for t in others) > 800, "a spread over the whole study"
 
 
-def test_asked_at_every_trial_or_once_after_a_restart_it_reads_the_same():
+def test_a_subset_viewed_at_every_trial_or_once_after_a_restart_is_the_same():
     growing = study(0)
     patient = TrialSubset(growing._storage, LIMIT)
     for number in range(400):

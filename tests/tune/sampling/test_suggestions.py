@@ -1,4 +1,4 @@
-"""Laws of suggestions: the baseline first, every trial once, Optuna told the truth, a dead driver's work continued."""
+"""Laws of suggestions: the baseline first, every trial once, true statuses in Optuna, a dead driver's work resumed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_seeds_differ_by_study_seed_and_number():
     assert run(Suggestions(study(seed=1)), 3) != run(Suggestions(study(seed=2)), 3)
 
 
-def test_tpe_learns_from_what_it_is_told():
+def test_tpe_learns_from_results():
     spec = study(budget={"trials": 40}, sampler={"name": "tpe", "num_startup": 8})
     scores = [score(overrides) for overrides in run(Suggestions(spec), 40)]
     assert sum(scores[-15:]) / 15 < 0.5 * sum(scores[1:9]) / 8
@@ -92,7 +92,7 @@ def test_a_kill_in_the_middle_of_a_suggestion_loses_no_setting(tmp_path):
     assert heir.next().number == 1
 
 
-def test_a_sigkill_loses_nothing_that_was_told(tmp_path):
+def test_a_sigkill_loses_nothing_that_was_reported(tmp_path):
     code = f"""
 import os, signal
 from suggested import *
@@ -113,10 +113,10 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert heir.next().number == 2
 
 
-# What Optuna hears
+# What Optuna receives
 
 
-def test_optuna_hears_the_truth():
+def test_optuna_receives_the_true_statuses():
     suggestions = Suggestions(study())
     ends = ["completed", "pruned", "diverged", "failed"]
     for number, status in enumerate(ends):
@@ -142,7 +142,7 @@ def test_all_trials_have_the_same_constraints_in_the_same_order():
 
 
 @pytest.mark.parametrize(
-    ("told", "violated"),
+    ("measured", "violated"),
     [
         (metrics(), set()),
         (metrics(bits=10.5), {"rate/bits_per_token <= 10"}),
@@ -150,10 +150,10 @@ def test_all_trials_have_the_same_constraints_in_the_same_order():
         (metrics(bits=None), {"bottleneck", "rate/bits_per_token <= 10"}),
     ],
 )
-def test_violations_are_told(told, violated):
+def test_violations_are_reported(measured, violated):
     suggestions = Suggestions(study())
     suggestions.next()
-    suggestions.end(0, "completed", told)
+    suggestions.end(0, "completed", measured)
     assert {key for key, value in frozen(suggestions, 0).constraints.items() if value > 0} == violated
 
 
@@ -167,8 +167,8 @@ def test_a_leak_does_not_attract_the_sampler():
     while (suggestion := suggestions.next()) is not None:
         chosen.append(suggestion.overrides["quantizer.name"])
         leaks = chosen[-1] == "none"
-        told = metrics(nll=0.01 if leaks else 1.0, bits=None if leaks else 8.0)
-        suggestions.end(suggestion.number, "completed", told)
+        measured = metrics(nll=0.01 if leaks else 1.0, bits=None if leaks else 8.0)
+        suggestions.end(suggestion.number, "completed", measured)
     assert chosen[-20:].count("ema") >= 15
 
 
@@ -176,13 +176,13 @@ def test_a_leak_does_not_attract_the_sampler():
 def test_a_completed_trial_without_a_finite_objective_counts_as_diverged(value):
     suggestions = Suggestions(study())
     suggestions.next()
-    told = metrics()
-    told.pop("validation/nll")
-    suggestions.end(0, "completed", told if value is None else told | {"validation/nll": value})
+    measured = metrics()
+    measured.pop("validation/nll")
+    suggestions.end(0, "completed", measured if value is None else measured | {"validation/nll": value})
     assert frozen(suggestions, 0).state == TrialState.PRUNED and frozen(suggestions, 0).constraints["diverged"] > 0
 
 
-def test_what_is_told_twice_is_told_once(tmp_path):
+def test_what_is_reported_twice_is_stored_once(tmp_path):
     suggestions = Suggestions(study(), tmp_path / "optuna.db")
     suggestions.next()
     suggestions.report(0, metrics(step=50, nll=2.0))
@@ -205,7 +205,7 @@ def test_a_leak_is_judged_worst_and_what_has_no_codes_is_not_judged(tmp_path):
         suggestions.report(number, metrics(step=50, nll=0.5 if number == kept else 0.1, bits=bits))
     values = Suggestions(study(), tmp_path / "optuna.db").intermediate_values()
     assert values[kept] == {50: 0.5} and values[open_] == {} and math.isnan(values[leaking][50])
-    assert frozen(suggestions, leaking).intermediate_values == {50: 0.1}, "Optuna hears the objective itself"
+    assert frozen(suggestions, leaking).intermediate_values == {50: 0.1}, "Optuna receives the objective itself"
     rungs = Rungs(50, 100, 2, "minimize")
     rungs.replay(values)
     assert rungs.survives(7, 50, 0.45) and not rungs.survives(8, 50, math.nan)
@@ -217,7 +217,7 @@ def test_several_objectives_keep_the_schedulers_metric(tmp_path):
     for number in range(2):
         suggestions.next()
         suggestions.report(number, metrics(step=50) | {"validation/bleu": 10.0 + number})
-    suggestions.report(1, metrics(step=50) | {"validation/bleu": 99.0})  # told before
+    suggestions.report(1, metrics(step=50) | {"validation/bleu": 99.0})  # a step that is stored already
     suggestions.end(0, "completed", metrics(nll=0.7))
     suggestions.end(1, "pruned", metrics() | {"validation/bleu": 12.0})
     heir = Suggestions(study(**TWO), path)
@@ -244,7 +244,7 @@ def record(number: int, overrides: dict, status: str = "completed", **changed) -
     return TrialRecord("tiny", number, overrides, None, None, status, 100, metrics(**changed))  # type: ignore[arg-type]
 
 
-def test_a_record_that_optuna_has_not_heard_of_is_told(tmp_path):
+def test_the_end_in_a_record_reaches_optuna(tmp_path):
     path = tmp_path / "optuna.db"
     dead = Suggestions(study(), path)
     first, second = dead.next(), dead.next()
@@ -252,7 +252,7 @@ def test_a_record_that_optuna_has_not_heard_of_is_told(tmp_path):
     heir.reconcile({0: record(0, first.overrides, "diverged")})
     assert [trial.state.name for trial in heir.trials()] == ["PRUNED", "RUNNING"]
     assert heir.next().overrides == second.overrides
-    with pytest.raises(UserError, match=r"record of trial 7 that its optuna\.db does not know"):
+    with pytest.raises(UserError, match=r"record of trial 7, which its optuna\.db lacks"):
         heir.reconcile({7: record(7, {})})
 
 
@@ -276,13 +276,12 @@ def test_trials_that_could_be_ours_are_evidence(tmp_path):
     folder = other_study(tmp_path / "other", OTHERS, space=WIDER)
     for _ in range(2):  # the second time as a restart
         suggestions = Suggestions(study(), tmp_path / "optuna.db")
-        told = warm_start(suggestions, folder)
-        assert (told.num_told, told.num_starts, told.num_skipped) == (2, 0, 1)
+        warm_start(suggestions, folder)
     origins = [trial.user_attrs.get(ORIGIN) for trial in suggestions.trials()]
     assert origins == ["baseline", "told:other#0", "told:other#1"]
     assert [trial.value for trial in suggestions.trials()[1:]] == [0.9, 0.3]
     assert run(suggestions, 6)[0] == BASELINE
-    assert suggestions.next() is None, "told trials are not of our budget"
+    assert suggestions.next() is None, "evidence does not count against our budget"
     assert set(suggestions.intermediate_values()) == {0, 3, 4, 5, 6, 7}
 
 
@@ -290,21 +289,21 @@ def test_trials_trained_otherwise_give_settings_to_start_from(tmp_path):
     folder = other_study(tmp_path / "other", OTHERS, base=STUDY["base"] | {"train.max_steps": 100})
     (tmp_path / "other" / "trials" / "00002" / "record.json").unlink()
     suggestions = Suggestions(study(), tmp_path / "optuna.db")
-    told = warm_start(suggestions, folder)
-    assert (told.num_told, told.num_starts, told.num_skipped) == (0, 2, 0)
+    warm_start(suggestions, folder)
+    assert [trial.state for trial in suggestions.trials()] == [TrialState.WAITING] * 3, "none is evidence"
     assert run(suggestions, 3) == [BASELINE, OTHERS[1].overrides, OTHERS[0].overrides]
 
 
 def test_a_study_without_anything_in_common_is_refused(tmp_path):
     strange = {"optim.beta1": {"type": "float", "low": 0.5, "high": 0.95}}
     folder = other_study(tmp_path / "other", [], space=strange)
-    with pytest.raises(SettingError, match="no setting is searched over common values"):
+    with pytest.raises(SettingError, match="its space does not overlap with that of tiny"):
         warm_start(Suggestions(study()), folder)
 
 
 def test_a_study_begun_with_other_objectives_is_refused(tmp_path):
     Suggestions(study(), tmp_path / "optuna.db")
-    with pytest.raises(SettingError, match="begun with other objectives"):
+    with pytest.raises(SettingError, match="started with other objectives"):
         Suggestions(study(**TWO), tmp_path / "optuna.db")
 
 
