@@ -104,6 +104,7 @@ def ablate(spec: AblationSpec, *, state: Path | str | None = None, trainer: str 
 
 def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str) -> tuple[TrialPlan, AblationHistory]:
     """Returns what all runs share, and the study's history with this start; refuses what cannot work."""
+    from tune.execution.trial import TrialPlan
 
     if paths.spec.exists():
         raise SettingError(f"name={spec.name} is a search's under {paths.root.parent}; give the ablation another name")

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 from tune.process import exit_status
 from tune.promotion.gate import Gate, refusals
+from tune.records.models import kept_checkpoint
 from tune.records.study_paths import StudyPaths, state_dir
 from tune.records.study_tracker import tracker_of
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
-from tune.promotion.candidate import best_trial, kept_checkpoint, test_once
+from tune.promotion.candidate import best_trial, test_once
 from tune.promotion.registration import compare, registered, same
 
 CHAMPION, CHALLENGER = "champion", "challenger"

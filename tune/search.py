@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from t5vqvae.errors import SettingError, TrackingError
+from t5vqvae.errors import TrackingError
 from t5vqvae.runs.tracked_run import TRAINER
 from tune.process import exit_status
 from tune.records.ranking import best, contenders, pareto
@@ -134,10 +134,7 @@ def _folder_of(study: str | None, paths: StudyPaths) -> Path | None:
     """Returns the folder of another study under the same state folder, to learn from."""
     if study is None:
         return None
-    other = StudyPaths(paths.state, study)
-    if not other.storage.exists():
-        raise SettingError(f"--from {study}: no such study under {paths.state / 'studies'}")
-    return other.root
+    return StudyPaths.existing(paths.state, study, named_by="--from").root
 
 
 def _prepare_data(plan: TrialPlan) -> None:

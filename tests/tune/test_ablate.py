@@ -146,7 +146,7 @@ def test_a_factorial_reports_main_effects_and_interactions(state):
     [
         ({"resources": {"gpus": 1}, "base": {"train.device": "auto"}}, "is more than the cluster's 0 GPUs"),
         ({"tracking": {"uri": "http://127.0.0.1:9"}}, "127.0.0.1:9"),
-        ({"baseline": {"study": "nowhere"}}, "baseline.study=nowhere: there is no such study"),
+        ({"baseline": {"study": "nowhere"}}, "baseline.study: there is no study nowhere under"),
         ({"runner": "process", "resources": {"workers": 2}}, "runner=process takes one worker"),
         (
             {

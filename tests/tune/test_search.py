@@ -138,7 +138,7 @@ def test_a_study_that_cannot_work_is_refused_before_its_first_trial(state, setti
         (["quickstart", "optim.learning_rat=1"], "did you mean"),
         (["quickstart", "space.quantizer.decay.high=1.5"], "quantizer.decay=1.5 must lie strictly between 0 and 1"),
         (["nosuchstudy"], "nosuchstudy"),
-        (["quickstart", "name=q2", "--from", "nosuchstudy"], "--from nosuchstudy: no such study"),
+        (["quickstart", "name=q2", "--from", "nosuchstudy"], "--from: there is no study nosuchstudy under"),
         (["quickstart", "name=q2", "--trials", "x"], "--trials x must be a number"),
     ],
 )
