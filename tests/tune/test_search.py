@@ -12,7 +12,7 @@ from searches import REAL, STUB, assert_all_agree, stub_study
 from survival import owner_of
 
 from t5vqvae.errors import UserError
-from tune import search as command
+from tune.cli import main
 from tune.execution import session
 from tune.records.study_paths import StudyPaths
 from tune.search import search
@@ -143,7 +143,7 @@ def test_a_study_that_cannot_work_is_refused_before_its_first_trial(state, setti
     ],
 )
 def test_the_command_refuses_in_one_line_with_status_2(state, words, reason, capsys):
-    assert command.main([*words, "--state", str(state)]) == 2
+    assert main(["search", *words, "--state", str(state)]) == 2
     error = capsys.readouterr().err
     assert reason in error and error.count("\n") == 1
 

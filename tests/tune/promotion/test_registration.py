@@ -17,7 +17,8 @@ from t5vqvae.errors import SettingError, UserError
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.tracking import Tracker
 from t5vqvae.training.trainer import train
-from tune.promote import Promotion, main, promote
+from tune.cli import main
+from tune.promote import Promotion, promote
 from tune.promotion import candidate as module
 from tune.promotion.gate import Gate, compared, on_test
 from tune.records.record import TrialRecord
@@ -179,7 +180,7 @@ def test_other_data_is_not_compared_but_may_be_replaced(
     add_trial(paths, 1, nll=0.5)
     result = module.test_once(paths, *module.best_trial(paths), paths.trial(1) / "step-00000002")
     other = replace(result, data_fingerprint="other")
-    monkeypatch.setattr(module, "test_once", lambda *_: other)
+    monkeypatch.setattr("tune.promote.test_once", lambda *_: other)
     outcome = promote(paths)
     assert (outcome.alias, outcome.effect) == ("challenger", None)
     assert outcome.reasons == ("version 1 was tested on other data, so the two cannot be compared",)
@@ -239,7 +240,7 @@ def test_a_fresh_process_loads_the_champion_by_its_alias(
     paths: StudyPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add_trial(paths, 0)
-    assert main(["tiny", "--state", str(paths.state)]) == 0
+    assert main(["promote", "tiny", "--state", str(paths.state)]) == 0
     shown = capsys.readouterr().out
     assert "run run0 is version 1, alias champion" in shown
     assert "VAR/exact_match = " in shown
@@ -267,7 +268,7 @@ def test_the_command_says_1_for_a_challenger(
 ) -> None:
     scores.append(SCORES)
     add_trial(paths, 0)
-    assert main(["tiny", "--state", str(paths.state), "--gate", "test/nll <= 1"]) == 1
+    assert main(["promote", "tiny", "--state", str(paths.state), "--gate", "test/nll <= 1"]) == 1
     assert 'load_model("models:/t5vqvae@challenger")' in capsys.readouterr().out
 
 
