@@ -1,6 +1,7 @@
 """Imports go one way, heavy libraries stay where they belong, and the test split is out of reach.
 
-Imports are read from the source: those inside functions and those for type checkers count like all others.
+Imports are read from the source: those inside functions and those for type checkers count like all others. What a file
+does only as a program (`__main__`) does not count: it starts the command line, which stands above all.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ LAYERS = [
     "tune.search",
     "tune.ablate",
     "tune.promote",
+    "tune.command_line",
     "tune.cli",
 ]
 """Every folder and every file directly in a package, lowest first; each may import what stands above it here."""
@@ -70,7 +72,9 @@ def modules() -> dict[str, Path]:
 
 def imports(source: str) -> Iterator[str]:
     """Every module that a source may import, as written; `from a import b` gives `a` and `a.b`."""
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    tree.body = [node for node in tree.body if not is_program(node)]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -78,11 +82,17 @@ def imports(source: str) -> Iterator[str]:
             yield from (name for alias in node.names for name in (node.module, f"{node.module}.{alias.name}"))
 
 
+def is_program(node: ast.stmt) -> bool:
+    """Whether a statement is `if __name__ == "__main__"`."""
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
+
+
 @cache
 def graph() -> dict[str, set[str]]:
     """Who imports whom within the project. A package is not what its parts import from it in passing."""
     known = modules()
-    edges = {name: set(imports(file.read_text())) & set(known) - {name} for name, file in known.items()}
+    files = {name: file for name, file in known.items() if file.name != "__main__.py"}
+    edges = {name: set(imports(file.read_text())) & set(known) - {name} for name, file in files.items()}
     return {name: {other for other in others if not name.startswith(f"{other}.")} for name, others in edges.items()}
 
 
@@ -146,6 +156,11 @@ def test_an_import_upwards_is_seen() -> None:
 def test_an_import_for_type_checkers_counts() -> None:
     source = "if TYPE_CHECKING:\n    from tune.ablation.ablation_spec import AblationSpec"
     assert "tune.ablation.ablation_spec" in set(imports(source))
+
+
+def test_an_import_of_a_program_does_not_count() -> None:
+    source = "import json\nif __name__ == '__main__':\n    from tune.cli import main"
+    assert list(imports(source)) == ["json"]
 
 
 def test_the_package_of_models_knows_no_search() -> None:

@@ -1,25 +1,30 @@
-"""An ablation: one study on Ray, from the file of arms to effects with intervals and a report.
+"""Runs an ablation on Ray, from the file of arms to effects with intervals and a report.
 
-    python tune/ablate.py STUDY [dotted.path=value ...] [--dry-run] [--state DIR]
-    ray job submit -- python tune/ablate.py STUDY [...]
+    t5vqvae ablate STUDY [path=value ...] [--dry-run] [--state DIR]
+    python tune/ablate.py STUDY [...]                      the same
+    ray job submit -- python tune/ablate.py STUDY [...]    the same, as a job of a cluster
 
-STUDY is a YAML file or the name of a shipped ablation. First every arm's nuisance settings are tuned, on a seed that
-the comparison does not use; then arms and seeds run at once. Killed at any moment and started again with the same
-words, it goes on. Every planned run has its own record and MLflow run, tagged arm, seed and phase; one that was there
-already is not trained again and is tagged `taken_from`.
+STUDY is a YAML file or the name of a shipped ablation. First, the nuisance settings of every arm are tuned, on a seed
+that the comparison does not use; then all arms and seeds run together. The same command resumes an ablation that was
+killed at any moment. Every planned run has its own record and MLflow run, tagged arm, seed and phase; a run whose
+result exists already is not trained again and is tagged `taken_from`.
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+if __name__ == "__main__":  # before the imports below, which take seconds: help and refusals are quick
+    import sys
+    from pathlib import Path
 
-if __package__ in (None, ""):  # run as a script: sys.path[0] is tune/, whose modules would shadow others
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    if not __package__:  # run as a script: sys.path[0] is tune/, whose modules would shadow others
+        sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    from tune.cli import main  # imports this module under its own name, so that workers find what is pickled
 
-import argparse
+    sys.exit(main(["ablate", *sys.argv[1:]]))
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t5vqvae.errors import SettingError
@@ -29,13 +34,12 @@ from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.ablation_tracking import log_report, track_superseded, track_taken
 from tune.ablation.baseline import base_of
 from tune.ablation.findings import TAKEN, AblationHistory, Findings, write_parquet
-from tune.ablation.plan import dry_run, expand
+from tune.ablation.plan import expand
 from tune.ablation.reuse import ResultCache, identifier, prepared_fingerprint
 from tune.ablation.run_board import RunBoard
 from tune.ablation.run_numbers import Numbering
 from tune.ablation.run_queue import Job, RunQueue, tags_of
 from tune.analysis import Comparison, FactorialEffect
-from tune.process import exit_status
 from tune.records.record import TrialRecord, read_records
 from tune.records.study_paths import StudyPaths, state_dir
 from tune.records.study_tracker import tracker_of
@@ -78,7 +82,7 @@ class AblationResult:
 
 
 def ablate(spec: AblationSpec, *, state: Path | str | None = None, trainer: str = TRAINER) -> AblationResult:
-    """Runs an ablation, or goes on with it.
+    """Runs an ablation, or resumes it.
 
     Args:
         spec: The study.
@@ -104,6 +108,7 @@ def ablate(spec: AblationSpec, *, state: Path | str | None = None, trainer: str 
 
 def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str) -> tuple[TrialPlan, AblationHistory]:
     """Returns what all runs share, and the study's history with this start; refuses what cannot work."""
+    from tune.execution.trial import TrialPlan
 
     if paths.spec.exists():
         raise SettingError(f"name={spec.name} is a search's under {paths.root.parent}; give the ablation another name")
@@ -207,38 +212,3 @@ def _conclude(session: Session, findings: Findings, numbering: Numbering, histor
         mlflow_parent_id=plan.parent_id,
         stopped=stopped,
     )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns its exit status: 2 for what was refused, 1 when no run worked."""
-    options = _parse(arguments)
-    return exit_status(lambda: _carry_out(options))
-
-
-def _carry_out(options: argparse.Namespace) -> int:
-    spec = AblationSpec.load(options.words[0], options.words[1:])
-    if options.dry_run:
-        paths = StudyPaths(state_dir(options.state), spec.name)
-        print(dry_run(spec, base_of(spec, paths, tracker_of(spec, paths))).markdown())
-        return 0
-    result = ablate(spec, state=options.state)
-    print(result.report.markdown())
-    if result.stopped:
-        print(f"stopped since {result.stopped}; the same command goes on")
-    print(f"report: {result.files[0]}")
-    return 0 if any(record.status == "completed" for record in result.records) else 1
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    known = ", ".join(AblationSpec.shipped())
-    parser = argparse.ArgumentParser(prog="ablate", description="Run an ablation on Ray, or go on with it.")
-    parser.add_argument("words", nargs="+", help=f"STUDY (a YAML file, or one of {known}), then dotted.path=value")
-    parser.add_argument("--dry-run", action="store_true", help="print what would run and how long, and end")
-    parser.add_argument("--state", type=Path, help="state folder; default: $T5VQVAE_STATE, or var/ of the project")
-    return parser.parse_intermixed_args(arguments)
-
-
-if __name__ == "__main__":
-    from tune.ablate import main as run  # under its own name, so that what is pickled can be found again
-
-    sys.exit(run())

@@ -11,27 +11,27 @@ from contextlib import contextmanager
 from t5vqvae.errors import UserError
 
 THRESHOLDS = (50_000, 20, 100)
-"""Of the three generations: collections cost a driver a fifth of its start otherwise."""
+"""Thresholds of the three generations; Python's own cost a driver a fifth of its start."""
 
-REFUSED, STOPPED = 2, 130
-"""130 is what a shell says of a process that SIGINT ended."""
+NOTHING_WORKED, REFUSED, STOPPED = 1, 2, 130
+"""Exit statuses. 130 is what a shell reports for a process that SIGINT ended."""
 
 
 def exit_status(command: Callable[[], int]) -> int:
-    """Runs a command and returns its own status, `REFUSED` for an error of the user's, `STOPPED` for Ctrl-C."""
+    """Runs a command; returns its own status, `REFUSED` after a `UserError`, or `STOPPED` after Ctrl-C."""
     try:
         return command()
     except UserError as error:
         print(error, file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:
-        print("stopped at once; the same command goes on", file=sys.stderr)
+        print("stopped at once; run the same command again to resume", file=sys.stderr)
         return STOPPED
 
 
 @contextmanager
 def collected_seldom() -> Iterator[None]:
-    """Has this process look for garbage seldom for a while. Not where a model trains: cycles may hold its memory."""
+    """Makes Python collect garbage seldom in the block. Not where a model trains: cycles may hold its memory."""
     before = gc.get_threshold()
     gc.set_threshold(*THRESHOLDS)
     try:
@@ -40,6 +40,6 @@ def collected_seldom() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def end_without_search() -> None:
-    """Ends the interpreter without looking through all that was imported."""
+def skip_last_collection() -> None:
+    """Ends the interpreter without a last garbage collection over all imported modules."""
     atexit.register(gc.freeze)

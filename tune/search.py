@@ -1,30 +1,33 @@
-"""A search: one study on Ray, from the study file to the best trial.
+"""Searches a study on Ray, from the study file to the best trial.
 
-    python tune/search.py [STUDY] [dotted.path=value ...] [--trials N|+N] [--from STUDY] [--dry-run] [--state DIR]
-    ray job submit -- python tune/search.py [...]
+    t5vqvae search [STUDY] [path=value ...] [--trials N|+N] [--from STUDY] [--dry-run] [--state DIR]
+    python tune/search.py [...]                      the same
+    ray job submit -- python tune/search.py [...]    the same, as a job of a cluster
 
-STUDY is a YAML file or the name of a shipped study; none: `quickstart`. Killed at any moment and started again with
-the same words, it goes on: what has ended counts, what was running goes on from its checkpoint. Ctrl-C (or SIGTERM)
-stops gently, a second one at once.
+STUDY is a YAML file or the name of a shipped study; without it: `quickstart`. The same command resumes a search that
+was killed at any moment: ended trials count, and running ones resume from their checkpoints. Ctrl-C (or SIGTERM) stops
+gently, a second one at once.
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+if __name__ == "__main__":  # before the imports below, which take seconds: help and refusals are quick
+    import sys
+    from pathlib import Path
 
-if __package__ in (None, ""):  # run as a script: sys.path[0] is tune/, whose modules would shadow others
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    if not __package__:  # run as a script: sys.path[0] is tune/, whose modules would shadow others
+        sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    from tune.cli import main  # imports this module under its own name, so that workers find what is pickled
 
-import argparse
-from collections.abc import Sequence
+    sys.exit(main(["search", *sys.argv[1:]]))
+
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t5vqvae.errors import SettingError, TrackingError
+from t5vqvae.errors import TrackingError
 from t5vqvae.runs.tracked_run import TRAINER
-from tune.process import exit_status
 from tune.records.ranking import best, contenders, pareto
 from tune.records.record import TrialRecord, read_records
 from tune.records.study_paths import StudyPaths, state_dir
@@ -34,8 +37,6 @@ from tune.spec.search_spec import SearchSpec
 if TYPE_CHECKING:
     from tune.execution.session import Session
     from tune.execution.trial import TrialPlan
-
-QUICKSTART = "quickstart"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class SearchResult:
 def search(
     spec: SearchSpec, *, state: Path | str | None = None, warm_start: str | None = None, trainer: str = TRAINER
 ) -> SearchResult:
-    """Searches a study, or goes on with it.
+    """Searches a study, or resumes its search.
 
     Args:
         spec: The study.
@@ -134,10 +135,7 @@ def _folder_of(study: str | None, paths: StudyPaths) -> Path | None:
     """Returns the folder of another study under the same state folder, to learn from."""
     if study is None:
         return None
-    other = StudyPaths(paths.state, study)
-    if not other.storage.exists():
-        raise SettingError(f"--from {study}: no such study under {paths.state / 'studies'}")
-    return other.root
+    return StudyPaths.existing(paths.state, study, named_by="--from").root
 
 
 def _prepare_data(plan: TrialPlan) -> None:
@@ -160,52 +158,3 @@ def _conclude(spec: SearchSpec, session: Session) -> SearchResult:
         with suppress(TrackingError):  # promotion does it again
             session.tracker.log_model(winner.mlflow_id, Path(winner.checkpoint))
     return SearchResult(spec.name, found, winner, pareto(found, spec), plan.parent_id, session.stop.reason)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns its exit status: 2 for what was refused, 1 when no trial worked."""
-    options = _parse(arguments)
-    return exit_status(lambda: _carry_out(options))
-
-
-def _carry_out(options: argparse.Namespace) -> int:
-    spec = _spec(options)
-    if options.dry_run:
-        from tune.sampling.dry_run import dry_run
-
-        print(dry_run(spec))
-        return 0
-    result = search(spec, state=options.state, warm_start=options.warm_start)
-    if result.stopped:
-        print(f"stopped since {result.stopped}; the same command goes on")
-    worked = [record for record in result.records if record.status in ("completed", "pruned")]
-    return 0 if worked or not result.records else 1
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="search", description="Search a study on Ray, or go on with it.")
-    parser.add_argument("words", nargs="*", help="STUDY (a YAML file or a shipped name), then dotted.path=value")
-    parser.add_argument("--trials", help="trials in all, or +N for N more than a finished study had")
-    parser.add_argument("--from", dest="warm_start", metavar="STUDY", help="learn from the trials of another study")
-    parser.add_argument("--dry-run", action="store_true", help="print what would run and how long, and end")
-    parser.add_argument("--state", type=Path, help="state folder; default: $T5VQVAE_STATE, or var/ of the project")
-    return parser.parse_intermixed_args(arguments)
-
-
-def _spec(options: argparse.Namespace) -> SearchSpec:
-    """Returns the study that a command line asks for, its budget extended where `--trials` says so."""
-    words = list(options.words)
-    study = words.pop(0) if words and "=" not in words[0] else QUICKSTART
-    spec = SearchSpec.load(study, words)
-    if options.trials is None:
-        return spec
-    paths = StudyPaths(state_dir(options.state), spec.name)
-    earlier = SearchSpec.read(paths.spec).budget if paths.spec.exists() else spec.budget
-    trials = earlier.extended(options.trials, len(read_records(paths.trials)))
-    return SearchSpec.parse({**spec.as_dict(), "budget": {**spec.budget.as_dict(), "trials": trials}})
-
-
-if __name__ == "__main__":
-    from tune.search import main as run  # under its own name, so that what is pickled can be found again
-
-    sys.exit(run())

@@ -1,7 +1,7 @@
 """Configs: strict sections of a spec, variants chosen by name, and the one override language."""
 
 from t5vqvae.config.base import Config, Overrides, Variant, apply_overrides, setting
-from t5vqvae.config.paths import flatten, short_names
+from t5vqvae.config.paths import flatten, short_names, unknown_setting
 from t5vqvae.config.reading import parse_words, read_value, read_yaml
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "read_yaml",
     "setting",
     "short_names",
+    "unknown_setting",
 ]

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from t5vqvae.config.paths import flatten
-from t5vqvae.errors import SettingError, did_you_mean
+from t5vqvae.config.paths import flatten, unknown_setting
+from t5vqvae.errors import SettingError
 
 Overrides = Mapping[str, Any]
 """Values by dotted path."""
@@ -114,13 +114,13 @@ def _assign(config: type[Config], values: dict[str, Any], path: str, value: obje
     here: Any = values
     fields: type[BaseModel] | None = config
     for depth, parent in enumerate(parents):
+        known = fields.model_fields if fields else {}
         fields = _section(fields, parent, here.get(parent)) if fields else None
         if here.get(parent) is None and fields is not None:
             here[parent] = {}
         here = here.get(parent)
         if not isinstance(here, dict):
-            known = config.model_fields if depth == 0 else {}
-            raise SettingError(f"{path} is unknown{did_you_mean(parent, known)}")
+            raise SettingError(unknown_setting(path, depth, known))
     if leaf == "name" and fields is not None and issubclass(fields, Variant) and value != here.get("name"):
         kept = _shared_settings(fields, here, value)
         here.clear()
@@ -181,7 +181,7 @@ def _explain(config: type[Config], detail: ErrorDetails) -> str:
     path = ".".join(names)
     kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
-        return f"{path} is unknown{did_you_mean(names[-1], fields.model_fields if fields else (), names[:-1])}"
+        return unknown_setting(path, len(names) - 1, fields.model_fields if fields else ())
     if kind == "missing":
         return f"{path} is missing; it has no default"
     if kind in ("union_tag_invalid", "union_tag_not_found"):

@@ -1,6 +1,6 @@
-"""Every setting of a run as text: name, default, range and what it means, read from where it is declared.
+"""Describes every setting of a spec as text: path, default, range and meaning, read from its declaration.
 
-Nothing is listed by hand: a new field or variant shows up here by itself.
+Nothing is listed by hand: a new field or variant appears by itself.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Setting:
     """One setting of a spec.
 
     Attributes:
-        path: As it is written in an override.
+        path: Its dotted path, as overrides use it.
         variant: `quantizer=ema`: the setting exists only for this variant; None: always.
-        default: As YAML would write it; empty where there is none.
-        rule: Its range or its choices; empty where anything of its type goes.
-        doc: What it means; may be empty.
+        default: Its default as YAML writes it; empty without a default.
+        rule: Its range or its choices; empty where its type is the only limit.
+        doc: Its meaning; may be empty.
     """
 
     path: str
@@ -36,6 +36,11 @@ class Setting:
     default: str
     rule: str
     doc: str
+
+    def __str__(self) -> str:
+        only = f" [{self.variant}]" if self.variant else ""
+        rule = f"  ({self.rule})" if self.rule else ""
+        return f"{self.path}={self.default}{only}{rule}{f'  {self.doc}' if self.doc else ''}"
 
 
 def settings(config: type[BaseModel], prefix: str = "", variant: str | None = None) -> Iterator[Setting]:

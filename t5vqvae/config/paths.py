@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from t5vqvae.errors import did_you_mean
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -22,3 +24,15 @@ def short_names(paths: Sequence[str]) -> dict[str, str]:
     """Returns each path's last component (of a variant's name, its family), or the whole path where two end alike."""
     leaves = [path.removesuffix(".name").rsplit(".", 1)[-1] for path in paths]
     return {path: leaf if leaves.count(leaf) == 1 else path for path, leaf in zip(paths, leaves, strict=True)}
+
+
+def unknown_setting(path: str, depth: int, known: Iterable[str]) -> str:
+    """Returns the error of a path that no config has.
+
+    Args:
+        path: As the user wrote it.
+        depth: Place of its unknown component, from 0.
+        known: The components that could stand there.
+    """
+    parts = path.split(".")
+    return f"{path} is unknown{did_you_mean(parts[depth], known, parts[:depth])}"

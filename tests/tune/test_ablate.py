@@ -13,13 +13,12 @@ from ablations import RATE, RENAMED, WORSE, ablation
 from effects import TRAINER
 
 from t5vqvae.errors import UserError
-from tune import ablate as command
 from tune.ablate import ablate
 from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.findings import TAKEN
+from tune.cli import main
 from tune.records.study_paths import StudyPaths
 from tune.records.study_tracker import tracker_of
-from tune.report import main as report
 
 pytestmark = pytest.mark.ray
 DIVERGES = {"name": "diverges", "overrides": {"optim.weight_decay": 0.25}}
@@ -84,7 +83,7 @@ def test_its_report_is_written_logged_and_written_again(state, capsys, tmp_path)
         result.mlflow_parent_id, "report"
     )
     assert {Path(file.path).name for file in logged} == names
-    assert report([spec.name, "--state", str(state), "--into", str(tmp_path)]) == 0
+    assert main(["report", spec.name, "--state", str(state), "--into", str(tmp_path)]) == 0
     for name in ("report.md", "effects.csv", "runs.csv"):
         assert (tmp_path / name).read_text() == (StudyPaths(state, spec.name).root / "report" / name).read_text()
 
@@ -146,7 +145,7 @@ def test_a_factorial_reports_main_effects_and_interactions(state):
     [
         ({"resources": {"gpus": 1}, "base": {"train.device": "auto"}}, "is more than the cluster's 0 GPUs"),
         ({"tracking": {"uri": "http://127.0.0.1:9"}}, "127.0.0.1:9"),
-        ({"baseline": {"study": "nowhere"}}, "baseline.study=nowhere: there is no such study"),
+        ({"baseline": {"study": "nowhere"}}, "baseline.study: there is no study nowhere under"),
         ({"runner": "process", "resources": {"workers": 2}}, "runner=process takes one worker"),
         (
             {
@@ -171,12 +170,12 @@ def test_the_command_prints_a_plan_and_refuses_in_one_line(state, tmp_path, caps
     path = tmp_path / "mine.yaml"
     values = {"question": "?", "arms": [WORSE], "seeds": 6, "nuisance": RATE, "trials_per_arm": 3}
     path.write_text(yaml.safe_dump({**values, "objective": {"metric": "validation/nll_per_char"}}))
-    assert command.main([str(path), "--dry-run", "budget.step_seconds=0.1", "--state", str(state)]) == 0
+    assert main(["ablate", str(path), "--dry-run", "budget.step_seconds=0.1", "--state", str(state)]) == 0
     assert "18 runs, 18 of them different" in capsys.readouterr().out
-    assert command.main([str(path), "optim.learning_rat=1", "--state", str(state)]) == 2
+    assert main(["ablate", str(path), "optim.learning_rat=1", "--state", str(state)]) == 2
     error = capsys.readouterr().err
     assert "did you mean" in error and error.count("\n") == 1
-    assert command.main(["nosuchablation", "--state", str(state)]) == 2
+    assert main(["ablate", "nosuchablation", "--state", str(state)]) == 2
     assert "nosuchablation" in capsys.readouterr().err
 
 

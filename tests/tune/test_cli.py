@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Literal
 
 import pytest
 import yaml
-from places import SHARED_DATA
+from places import ROOT, SHARED_DATA
 from pydantic import Field
 from typer.testing import CliRunner, Result
 
@@ -17,7 +19,9 @@ from t5vqvae.config import Config, Variant, setting
 from t5vqvae.config.describe import settings
 from t5vqvae.runs.in_process import short_name
 from t5vqvae.spec.run import RunSpec
-from tune.cli import app
+from tune.cli import app, main
+from tune.records.record import TrialRecord
+from tune.spec.search_spec import SearchSpec
 
 TINY = {
     "data.corpus.name": "grammar",
@@ -43,11 +47,148 @@ def words(values: dict[str, object]) -> list[str]:
     return [f"{path}={value}" for path, value in values.items()]
 
 
-def test_help_comes_without_the_heavy_libraries() -> None:
-    script = "import sys, tune.cli; print(*[m for m in ('torch', 'ray', 'mlflow', 'optuna') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""
-    assert "train" in run("--help").output
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder with one started study of one ended trial, and an index of all settings in `cache`."""
+    folder = tmp_path_factory.mktemp("state")
+    add_study(folder)
+    indexed = [sys.executable, "-m", "tune.spec.known_settings"]
+    subprocess.run(indexed, env={**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}, cwd=ROOT, check=True)
+    return folder
+
+
+def add_study(state: Path) -> None:
+    spec, root = SearchSpec.load("quickstart"), state / "studies" / "quickstart"
+    (root / "trials" / "00003").mkdir(parents=True)
+    spec.write(root / "study.json")
+    metrics = {objective.metric: 0.25 for objective in spec.objectives}
+    TrialRecord("quickstart", 3, {"seed": 1}, None, None, "pruned", 50, metrics).write(root / "trials" / "00003")
+
+
+HEAVY = ("torch", "ray", "pandas", "optuna", "mlflow", "transformers", "plotly", "datasets", "scipy", "sklearn")
+WATCHED = """
+import sys
+{start}
+status = main(sys.argv[1:])
+loaded = [name for name in {heavy} if name in sys.modules]
+sys.exit(f"imported {{loaded}}" if loaded else status)
+"""
+QUICK: list[tuple[str, int, str]] = [
+    ("--help", 0, "Usage: t5vqvae [OPTIONS] COMMAND"),
+    ("--version", 0, "t5vqvae 0."),
+    ("train --help", 0, "[FILE.yaml] [path=value]..."),
+    ("search --help", 0, "Usage: t5vqvae search [OPTIONS] [STUDY] [path=value]..."),
+    ("ablate --help", 0, "moving_averages"),
+    ("promote --help", 0, "--gate BOUND"),
+    ("report --help", 0, "Usage: t5vqvae report [OPTIONS] STUDY"),
+    ("trials quickstart", 0, "pruned"),
+    ("trials quickstar", 2, "there is no study quickstar under {state}/studies; did you mean quickstart?"),
+    ("report quickstar", 2, "there is no study quickstar under {state}/studies; did you mean quickstart?"),
+    ("promote quickstar", 2, "there is no study quickstar under {state}/studies; did you mean quickstart?"),
+    ("search quickstar", 2, "there is no study file quickstar; did you mean quickstart?"),
+    (
+        "search quickstart quantizer.codebok_size=3",
+        2,
+        "quantizer.codebok_size is unknown; did you mean quantizer.codebook_size?",
+    ),
+    ("search budget.trails=3", 2, "budget.trails is unknown; did you mean budget.trials?"),
+    ("ablate gumbel trials_per_ram=3", 2, "trials_per_ram is unknown; did you mean trials_per_arm?"),
+    ("train train.max_step=3", 2, "train.max_step is unknown; did you mean train.max_steps?"),
+    ("config trian.max_steps=3", 2, "trian.max_steps is unknown; did you mean train?"),
+    ("search --trails 3", 2, "t5vqvae search has no option --trails; did you mean --trials?"),
+    ("serach", 2, "t5vqvae has no command serach; did you mean search?"),
+    ("data gte", 2, "t5vqvae data has no command gte; did you mean get?"),
+    ("trials", 2, "t5vqvae trials: missing argument 'STUDY'; see t5vqvae trials --help"),
+    ("search --trials", 2, "t5vqvae: option '--trials' requires an argument; see t5vqvae --help"),
+    ("--versoin", 2, "t5vqvae has no option --versoin; did you mean --version?"),
+]
+
+
+def watched(state: Path, words: str, start: str = "from tune.cli import main") -> subprocess.CompletedProcess[str]:
+    """Runs a command in a process of its own, which fails if it imports a heavy library."""
+    script = WATCHED.format(start=start, heavy=HEAVY)
+    mine = {"XDG_CACHE_HOME": str(state / "cache"), "T5VQVAE_STATE": str(state), "COLUMNS": "80"}
+    command = [sys.executable, "-c", script, *words.split()]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **mine})
+
+
+@pytest.mark.parametrize(("words", "status", "shown"), QUICK, ids=[words for words, *_ in QUICK])
+def test_help_lists_and_refusals_come_without_the_heavy_libraries(
+    state: Path, words: str, status: int, shown: str
+) -> None:
+    done = watched(state, words)
+    assert done.returncode == status, done.stderr
+    if status:
+        assert done.stderr == shown.format(state=state) + "\n"
+    else:
+        assert shown in done.stdout
+        assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"RunSpec": [1]}', '{"RunSpec": 1}', "unreadable"])
+def test_a_damaged_index_is_ignored_and_the_specs_refuse_in_the_same_words(
+    state: Path, tmp_path: Path, damage: str
+) -> None:
+    add_study(tmp_path)
+    [index] = (state / "cache" / "t5vqvae").glob("settings-*.json")
+    copy = tmp_path / "cache" / "t5vqvae" / index.name
+    copy.parent.mkdir(parents=True)
+    if damage == "unreadable":
+        copy.mkdir()
+    else:
+        copy.write_text(damage)
+    slow = watched(tmp_path, "train train.max_step=3")
+    assert slow.stderr.splitlines() == [
+        "train.max_step is unknown; did you mean train.max_steps?",
+        "imported ['torch']",
+    ]
+
+
+def test_the_first_command_that_imports_the_specs_makes_the_next_one_quick(tmp_path: Path) -> None:
+    assert "imported ['torch'" in watched(tmp_path, "search quickstart quantizer.codebok_size=3").stderr
+    assert watched(tmp_path, "search quickstart quantizer.codebok_size=3").returncode == 2
+    assert watched(tmp_path, "train train.max_step=3").returncode == 2
+    assert "imported ['torch'" in watched(tmp_path, "ablate gumbel sede=3").stderr
+    assert watched(tmp_path, "ablate gumbel sede=3").returncode == 2
+
+
+@pytest.mark.parametrize("module", ["tune.search", "tune.ablate", "tune.promote", "tune.report", "tune.cli"])
+def test_every_door_shows_its_command_s_help(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    command = module.removeprefix("tune.").removesuffix("cli")
+    starts = [["-m", module], *([[f"tune/{command}.py"]] if command in ("search", "ablate") else [])]
+    for start in starts:
+        done = subprocess.run([sys.executable, *start, "--help"], capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == run(*([command] if command else []), "--help").output
+
+
+def test_words_and_options_come_in_any_order(tmp_path: Path) -> None:
+    plain = run("search", "quickstart", "budget.trials=3", "name=mine", "--dry-run", "--state", str(tmp_path))
+    mixed = run("search", "--dry-run", "quickstart", "--state", str(tmp_path), "budget.trials=3", "name=mine")
+    unnamed = run("search", "budget.trials=3", "--dry-run", f"--state={tmp_path}", "name=mine")
+    assert plain.exit_code == 0, plain.output
+    assert "study mine" in plain.output
+    assert plain.output == mixed.output == unnamed.output
+
+
+def test_every_command_has_the_same_state_option() -> None:
+    texts = {}
+    for command in ("train", "search", "ablate", "promote", "report", "trials", "data get"):
+        [text] = re.findall(r"  --state DIR .*?\.$", run(*command.split(), "--help").output, re.DOTALL | re.MULTILINE)
+        texts[command] = " ".join(text.split())
+    assert set(texts.values()) == {"--state DIR State folder; default: $T5VQVAE_STATE or the project's var/."}
+
+
+def test_ctrl_c_ends_a_command_with_130_and_says_how_to_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("t5vqvae.runs.in_process.run_here", interrupted)
+    assert main(["train", "--state", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "stopped at once; run the same command again to resume\n"
 
 
 def test_an_error_of_the_user_is_one_line_and_status_2() -> None:
@@ -111,21 +252,13 @@ def test_train_saves_goes_on_and_says_what_happened(tmp_path: Path) -> None:
 
 
 def test_trials_of_a_study_are_listed_and_an_unknown_study_is_named(tmp_path: Path) -> None:
-    from tune.records.record import TrialRecord
-    from tune.spec.search_spec import SearchSpec
-
-    spec = SearchSpec.load("quickstart")
-    root = tmp_path / "studies" / "quickstart"
-    (root / "trials" / "00003").mkdir(parents=True)
-    spec.write(root / "study.json")
-    metrics = {objective.metric: 0.25 for objective in spec.objectives}
-    TrialRecord("quickstart", 3, {"seed": 1}, None, None, "pruned", 50, metrics).write(root / "trials" / "00003")
+    add_study(tmp_path)
     listed = run("trials", "quickstart", "--state", str(tmp_path))
     assert listed.exit_code == 0, listed.output
     assert "pruned" in listed.output
     unknown = run("trials", "quickstar", "--state", str(tmp_path))
     assert unknown.exit_code == 2
-    assert unknown.output.endswith("known: quickstart\n")
+    assert unknown.output.endswith("did you mean quickstart?\n")
 
 
 def test_a_corpus_is_fetched_from_a_folder_and_checked(tmp_path: Path) -> None:

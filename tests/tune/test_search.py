@@ -12,7 +12,7 @@ from searches import REAL, STUB, assert_all_agree, stub_study
 from survival import owner_of
 
 from t5vqvae.errors import UserError
-from tune import search as command
+from tune.cli import main
 from tune.execution import session
 from tune.records.study_paths import StudyPaths
 from tune.search import search
@@ -138,12 +138,12 @@ def test_a_study_that_cannot_work_is_refused_before_its_first_trial(state, setti
         (["quickstart", "optim.learning_rat=1"], "did you mean"),
         (["quickstart", "space.quantizer.decay.high=1.5"], "quantizer.decay=1.5 must lie strictly between 0 and 1"),
         (["nosuchstudy"], "nosuchstudy"),
-        (["quickstart", "name=q2", "--from", "nosuchstudy"], "--from nosuchstudy: no such study"),
+        (["quickstart", "name=q2", "--from", "nosuchstudy"], "--from: there is no study nosuchstudy under"),
         (["quickstart", "name=q2", "--trials", "x"], "--trials x must be a number"),
     ],
 )
 def test_the_command_refuses_in_one_line_with_status_2(state, words, reason, capsys):
-    assert command.main([*words, "--state", str(state)]) == 2
+    assert main(["search", *words, "--state", str(state)]) == 2
     error = capsys.readouterr().err
     assert reason in error and error.count("\n") == 1
 

@@ -33,7 +33,7 @@ from tune.ablation.fairness import refuse_unfair
 from tune.analysis import PowerTarget, Question, SequentialPlan, advice, pairs_needed, smallest_adjusted_p
 from tune.space.space import SearchSpace
 from tune.spec.objective import Objective
-from tune.spec.study_file import STUDIES
+from tune.spec.study_file import ABLATIONS
 from tune.spec.study_spec import Space, StudySpec
 
 LEARNING_RATE = "optim.learning_rate"
@@ -75,7 +75,7 @@ Seeds = Annotated[tuple[int, ...], BeforeValidator(_seeds)]
 class AblationSpec(StudySpec):
     """One ablation, declared; building it refuses what could not be believed."""
 
-    folder: ClassVar[Path] = STUDIES / "ablations"
+    folder: ClassVar[Path] = ABLATIONS
     said_elsewhere: ClassVar[Mapping[str, str]] = {**StudySpec.said_elsewhere, "seed": "seeds"}
 
     question: str = setting(min_length=1, description="what the study is to find out, in a sentence")

@@ -8,8 +8,7 @@ from typing import Any
 from t5vqvae.errors import SettingError
 from t5vqvae.spec.run import RunSpec
 from tune.ablation.ablation_spec import AblationSpec
-from tune.records.ranking import best
-from tune.records.record import read_records
+from tune.records.find_model import best_record
 from tune.records.study_paths import StudyPaths
 from tune.spec.search_spec import SearchSpec
 
@@ -29,13 +28,8 @@ def best_run(state: Path, study: str) -> RunSpec:
     """Returns the run spec of a study's best trial.
 
     Raises:
-        SettingError: If there is no such study, or no trial of it counts.
+        UserError: If there is no such study, or no trial of it counts.
     """
-    paths = StudyPaths(state, study)
-    if not paths.spec.exists():
-        raise SettingError(f"baseline.study={study}: there is no such study under {paths.root.parent}; search it first")
+    paths = StudyPaths.existing(state, study, named_by="baseline.study")
     searched = SearchSpec.read(paths.spec)
-    winner = best(read_records(paths.trials), searched)
-    if winner is None:
-        raise SettingError(f"baseline.study={study}: none of its trials counts as best; search on")
-    return searched.run_spec(winner.overrides)
+    return searched.run_spec(best_record(paths, searched).overrides)

@@ -203,7 +203,7 @@ class AblationHistory:
 
     @staticmethod
     def path(paths: StudyPaths) -> Path:
-        return paths.root / "ablation.json"
+        return paths.ablation
 
     @classmethod
     def read(cls, paths: StudyPaths) -> AblationHistory | None:

@@ -19,7 +19,7 @@ from t5vqvae.runs.attempt import share_of
 from t5vqvae.spec.run import RunSpec
 from tune.execution.gpu_memory import MOST
 from tune.execution.trial import TrialPlan
-from tune.process import end_without_search
+from tune.process import skip_last_collection
 from tune.records.study_paths import CODE_ROOT
 
 DRIVER_SETTINGS = {
@@ -43,7 +43,7 @@ def connect() -> Iterator[None]:
     """
     for name, value in DRIVER_SETTINGS.items():
         os.environ.setdefault(name, value)
-    end_without_search()
+    skip_last_collection()
     if ray.is_initialized():
         yield
         return

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from t5vqvae.errors import UserError
 from t5vqvae.files import atomic_write
-from t5vqvae.training import checkpoint
-from tune.records.ranking import best
-from tune.records.record import TrialRecord, read_records
+from tune.records.find_model import best_record
+from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths, trial_key
 from tune.spec.search_spec import SearchSpec
 
@@ -36,33 +34,8 @@ def best_trial(paths: StudyPaths) -> tuple[SearchSpec, TrialRecord]:
     Raises:
         UserError: If there is no such study, or no trial of it counts.
     """
-    if not paths.spec.exists():
-        raise UserError(f"no study {paths.study} under {paths.state / 'studies'}; search it first, or give --state")
-    spec = SearchSpec.read(paths.spec)
-    records = read_records(paths.trials)
-    record = best(records, spec)
-    if record is None:
-        completed = sum(record.status == "completed" for record in records)
-        raise UserError(
-            f"study {paths.study}: none of its {completed} completed trials has a bottleneck and keeps"
-            f" {', '.join(map(str, spec.constraints)) or 'the objective'}; search on, or loosen the constraints"
-        )
-    return spec, record
-
-
-def kept_checkpoint(paths: StudyPaths, record: TrialRecord) -> Path:
-    """Returns a trial's checkpoint.
-
-    Raises:
-        UserError: If it is gone.
-    """
-    found = Path(record.checkpoint) if record.checkpoint else None
-    if found is None or not found.is_dir():
-        found = checkpoint.latest(paths.trial(record.number))
-    if found is None:
-        raise UserError(f"trial {record.number} of {paths.study} has no checkpoint left; raise retention.keep_best")
-    checkpoint.verify(found)
-    return found
+    spec = SearchSpec.read(StudyPaths.existing(paths.state, paths.study).spec)
+    return spec, best_record(paths, spec)
 
 
 def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: Path) -> TestResult:

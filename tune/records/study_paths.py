@@ -22,7 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from t5vqvae.errors import UserError
+from t5vqvae.errors import SettingError, UserError, did_you_mean
 
 VARIABLE = "T5VQVAE_STATE"
 CODE_ROOT = Path(__file__).resolve().parents[2]
@@ -35,9 +35,9 @@ def state_dir(explicit: Path | str | None = None) -> Path:
     this code is a job's unpacked copy or an installed package, `var/` of the project that was installed from a
     folder; `~/.t5vqvae`.
     """
-    told = explicit or os.environ.get(VARIABLE)
-    if told:
-        return Path(told).expanduser().resolve()
+    configured = explicit or os.environ.get(VARIABLE)
+    if configured:
+        return Path(configured).expanduser().resolve()
     if _is_project(CODE_ROOT) and not _is_unpacked_job(CODE_ROOT):
         return CODE_ROOT / "var"
     installed = _installed_from()
@@ -76,6 +76,30 @@ class StudyPaths:
     state: Path
     study: str
 
+    @classmethod
+    def existing(cls, state: Path, study: str, *, named_by: str = "", ablations: bool = False) -> StudyPaths:
+        """Returns the files of a study that has been started.
+
+        Args:
+            state: The state folder.
+            study: Name of a search.
+            named_by: The setting or option that names the study, for the error.
+            ablations: Whether it may also be an ablation.
+
+        Raises:
+            SettingError: If there is no such study; the nearest name is suggested.
+        """
+        paths = cls(state, study)
+        if paths.spec.is_file() or (ablations and paths.ablation.is_file()):
+            return paths
+        where = f"{named_by}: " if named_by else ""
+        if paths.ablation.is_file():
+            raise SettingError(f"{where}study {study} is an ablation; name a search instead")
+        files = ["study.json", *(["ablation.json"] if ablations else [])]
+        known = {path.parent.name for file in files for path in paths.root.parent.glob(f"*/{file}")}
+        way_out = did_you_mean(study, known) or ", which holds none; search it first, or name another folder by --state"
+        raise SettingError(f"{where}there is no study {study} under {paths.root.parent}{way_out}")
+
     @property
     def root(self) -> Path:
         return self.state / "studies" / self.study
@@ -83,6 +107,10 @@ class StudyPaths:
     @property
     def spec(self) -> Path:
         return self.root / "study.json"
+
+    @property
+    def ablation(self) -> Path:
+        return self.root / "ablation.json"
 
     @property
     def storage(self) -> Path:
@@ -114,7 +142,8 @@ class StudyPaths:
                 file.seek(0)
                 holder = file.read().strip() or "unknown"
                 raise UserError(
-                    f"study {self.study} is being searched by process {holder}; wait for it, stop it, or use --name"
+                    f"study {self.study} is being searched by process {holder};"
+                    " wait for it, stop it, or give this study another name (name=...)"
                 ) from None
             file.truncate(0)
             file.write(str(os.getpid()))

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tune.records.study_paths import StudyPaths
-from tune.spec.study_spec import StudySpec
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
+    from tune.spec.study_spec import StudySpec
 
 
 def tracker_of(spec: StudySpec, paths: StudyPaths) -> Tracker:
     """Returns where a study is tracked: its own setting, MLFLOW_TRACKING_URI, or a database under the state folder."""
     from t5vqvae.tracking import Tracker
 
-    uri = spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.state}/mlflow.db"
-    return Tracker(uri, spec.tracking.experiment or spec.name)
+    return Tracker(tracking_uri(paths.state, spec.tracking.uri), spec.tracking.experiment or spec.name)
+
+
+def tracking_uri(state: Path, configured: str | None = None) -> str:
+    """Returns the configured tracking URI, MLFLOW_TRACKING_URI, or a database under the state folder."""
+    return configured or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state}/mlflow.db"

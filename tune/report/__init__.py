@@ -5,7 +5,7 @@
 """
 
 from tune.report.ablation_report import AblationReport
-from tune.report.build import main, search_report
+from tune.report.build import search_report
 from tune.report.search_report import SearchReport
 
-__all__ = ["AblationReport", "SearchReport", "main", "search_report"]
+__all__ = ["AblationReport", "SearchReport", "search_report"]

@@ -1,8 +1,7 @@
-"""Writes the report of a search or an ablation from its records into the study's folder: `t5vqvae report STUDY`."""
+"""Builds and writes the report of a search or an ablation from its records."""
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -11,12 +10,11 @@ from pathlib import Path
 from t5vqvae.errors import SettingError, TrackingError
 from t5vqvae.tracking import Tracker
 from tune.ablation.ablation_spec import AblationSpec
-from tune.ablation.findings import AblationHistory, Findings, read_findings, write_parquet
+from tune.ablation.findings import Findings, read_findings, write_parquet
 from tune.analysis import cost
-from tune.process import exit_status
 from tune.records.ranking import best
 from tune.records.record import TrialRecord, read_records
-from tune.records.study_paths import StudyPaths, state_dir
+from tune.records.study_paths import StudyPaths
 from tune.report.ablation_report import AblationReport
 from tune.report.search_report import SearchReport
 from tune.spec.search_spec import SearchSpec
@@ -88,7 +86,7 @@ def _is_baseline(record: TrialRecord, spec: SearchSpec) -> bool:
 
 
 def _urls(spec: SearchSpec | AblationSpec, records: Sequence[TrialRecord]) -> dict[int, str]:
-    """Returns the pages of trials; none if no tracking server is set or it does not answer."""
+    """Returns the addresses of trials in MLflow; none without a server that answers, because a report needs none."""
     uri = spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
     if not uri.startswith("http"):
         return {}
@@ -102,44 +100,20 @@ def _urls(spec: SearchSpec | AblationSpec, records: Sequence[TrialRecord]) -> di
     return {number: url for number, url in found.items() if url is not None}
 
 
-def _read_search(name: str, state: Path) -> tuple[SearchSpec, list[TrialRecord]]:
-    """Reads a search and its ended trials from the state folder.
+def write_report(paths: StudyPaths, folder: Path) -> list[Path]:
+    """Writes the report of a search or an ablation; returns its files.
 
     Raises:
-        SettingError: If there is no such study, or none of its trials has ended.
+        SettingError: If none of its trials has ended.
     """
-    paths = StudyPaths(state, name)
-    if not paths.spec.exists():
-        known = sorted(path.parent.name for path in paths.root.parent.glob("*/study.json"))
-        raise SettingError(f"there is no study {name} under {paths.root.parent}; known: {', '.join(known) or 'none'}")
-    records = read_records(paths.trials)
-    if not records:
-        raise SettingError(f"no trial of study {name} has ended yet; search it first")
-    return SearchSpec.read(paths.spec), records
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns its exit status, 2 for what was refused."""
-    parser = argparse.ArgumentParser(prog="t5vqvae report", description=__doc__)
-    parser.add_argument("study", help="name of a search or an ablation")
-    parser.add_argument("--into", type=Path, help="folder to write to; default: report/ in the study's folder")
-    parser.add_argument("--state", type=Path, help="state folder")
-    options = parser.parse_args(arguments)
-    return exit_status(lambda: _carry_out(options))
-
-
-def _carry_out(options: argparse.Namespace) -> int:
-    paths = StudyPaths(state_dir(options.state), options.study)
-    folder = options.into or paths.root / "report"
-    for path in (
-        _write_ablation(paths, folder) if AblationHistory.path(paths).exists() else _write_search(paths, folder)
-    ):
-        print(path)
-    return 0
+    return _write_ablation(paths, folder) if paths.ablation.exists() else _write_search(paths, folder)
 
 
 def _write_search(paths: StudyPaths, folder: Path) -> list[Path]:
-    spec, records = _read_search(paths.study, paths.state)
+    records = read_records(paths.trials)
+    if not records:
+        raise SettingError(f"no trial of study {paths.study} has ended yet; search it first")
+    spec = SearchSpec.read(paths.spec)
     return search_report(spec, records, _urls(spec, records)).write(folder)
 
 

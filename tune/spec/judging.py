@@ -5,12 +5,15 @@ Imports neither torch nor the spec of a run, so that a command can rank the reco
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 
 from t5vqvae.config import Config, setting
+from t5vqvae.errors import UserError
 from t5vqvae.evaluation.metrics import RATE
 from tune.spec.objective import Constraint, Objective
 
@@ -48,3 +51,15 @@ class StudyHeader(Judging):
     model_config = ConfigDict(extra="ignore")
 
     name: str
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Reads the header of a `study.json`.
+
+        Raises:
+            UserError: If the file is damaged.
+        """
+        try:
+            return cls.parse(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read as a study: {error}") from None

@@ -6,15 +6,18 @@ all others set the base run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from t5vqvae.config import Config, apply_overrides, flatten, parse_words, read_yaml
+from t5vqvae.config import Config, apply_overrides, flatten, parse_words, read_yaml, unknown_setting
 from t5vqvae.errors import SettingError, did_you_mean
 
 STUDIES = Path(__file__).parents[1] / "studies"
-"""The shipped searches; the shipped ablations are in its folder `ablations`."""
+"""The shipped searches."""
+ABLATIONS = STUDIES / "ablations"
+"""The shipped ablations."""
 
 
 def studies_in(folder: Path) -> dict[str, Path]:
@@ -49,22 +52,48 @@ def apply_words(values: Mapping[str, Any], words: list[str], study: type[Config]
         SettingError: If a word is no override or names nothing.
     """
     values = dict(values)
-    of_study, of_base = {}, {}
+    parts = split_words(words, study.model_fields, run.model_fields)
+    for path, value in parts.space.items():
+        values["space"] = _set_range(values.get("space") or {}, path, value)
+    if parts.base:
+        values["base"] = _set_base(run, values.get("base") or {}, parts.base)
+    return apply_overrides(study, values, parts.study)
+
+
+@dataclass(frozen=True)
+class WordParts:
+    """The overrides of a command line: of a study's space, of its other settings, and of its base run."""
+
+    space: dict[str, Any] = field(default_factory=dict)
+    study: dict[str, Any] = field(default_factory=dict)
+    base: dict[str, Any] = field(default_factory=dict)
+
+
+def split_words(words: list[str], study: Collection[str], run: Collection[str]) -> WordParts:
+    """Returns the overrides of a command line by what they set.
+
+    Args:
+        words: The command line.
+        study: The fields of the study's spec.
+        run: The fields of a run's spec.
+
+    Raises:
+        SettingError: If a word is no override, or its first component is a field of neither.
+    """
+    parts = WordParts()
     for path, value in parse_words(words).items():
         first, _, rest = path.partition(".")
         if first == "space" and rest:
-            values["space"] = _set_range(values.get("space") or {}, rest, value)
+            parts.space[rest] = value
         elif first == "base" and rest:
-            of_base[rest] = value
-        elif first in study.model_fields:
-            of_study[path] = value
-        elif first in run.model_fields:
-            of_base[path] = value
+            parts.base[rest] = value
+        elif first in study:
+            parts.study[path] = value
+        elif first in run:
+            parts.base[path] = value
         else:
-            raise SettingError(f"{path} is unknown{did_you_mean(first, [*study.model_fields, *run.model_fields])}")
-    if of_base:
-        values["base"] = _set_base(run, values.get("base") or {}, of_base)
-    return apply_overrides(study, values, of_study)
+            raise SettingError(unknown_setting(path, 0, [*study, *run]))
+    return parts
 
 
 def _set_range(space: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:

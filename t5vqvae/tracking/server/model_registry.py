@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t5vqvae.tracking.server.connection import translated
@@ -54,6 +55,34 @@ class Registry:
                 if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     return None
                 raise
+
+    def aliases(self) -> dict[str, str] | None:
+        """Returns the version of every alias; None if no model is registered under the name."""
+        from mlflow.exceptions import MlflowException
+
+        with translated(self.destination.uri):
+            try:
+                found = self.destination.client.get_registered_model(self.name).aliases
+                return {alias: str(version) for alias, version in found.items()}
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return None
+                raise
+
+    def versions(self) -> dict[str, Version]:
+        """Returns all versions by their numbers."""
+        with translated(self.destination.uri):
+            found = self.destination.client.search_model_versions(f"name = '{self.name}'")
+            return {str(version.version): _version(version) for version in found}
+
+    def download(self, version: Version, into: Path) -> Path:
+        """Copies the MLflow model of a version into a folder; returns the copy."""
+        from mlflow.artifacts import download_artifacts
+
+        uri = self.destination.uri
+        with translated(uri):
+            source = self.destination.client.get_model_version_download_uri(self.name, version.version)
+            return Path(download_artifacts(artifact_uri=source, dst_path=str(into), tracking_uri=uri))
 
     def find(self, identity: str) -> Version | None:
         """Returns the newest version with an identity, or None."""

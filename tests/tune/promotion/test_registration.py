@@ -18,7 +18,8 @@ from t5vqvae.evaluation.metrics import on_test
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.tracking import Tracker
 from t5vqvae.training.trainer import train
-from tune.promote import Promotion, main, promote
+from tune.cli import main
+from tune.promote import Promotion, promote
 from tune.promotion import candidate as module
 from tune.promotion.gate import Gate, compared
 from tune.records.record import TrialRecord
@@ -240,7 +241,7 @@ def test_a_fresh_process_loads_the_champion_by_its_alias(
     paths: StudyPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add_trial(paths, 0)
-    assert main(["tiny", "--state", str(paths.state)]) == 0
+    assert main(["promote", "tiny", "--state", str(paths.state)]) == 0
     shown = capsys.readouterr().out
     assert "run run0 is version 1, alias champion" in shown
     assert "VAR/exact_match = " in shown
@@ -268,7 +269,7 @@ def test_the_command_says_1_for_a_challenger(
 ) -> None:
     scores.append(SCORES)
     add_trial(paths, 0)
-    assert main(["tiny", "--state", str(paths.state), "--gate", "test/nll <= 1"]) == 1
+    assert main(["promote", "tiny", "--state", str(paths.state), "--gate", "test/nll <= 1"]) == 1
     assert 'load_model("models:/t5vqvae@challenger")' in capsys.readouterr().out
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from t5vqvae.errors import UserError
+from t5vqvae.errors import SettingError, UserError
 from tune.records import study_paths as state
 from tune.records.study_paths import StudyPaths, state_dir
 
@@ -51,3 +51,25 @@ def test_a_study_has_one_driver_and_the_lock_falls_with_it(tmp_path):
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "held\n"
     with paths.locked(), pytest.raises(UserError, match="being searched"), paths.locked():
         pass
+
+
+def test_a_missing_study_is_named_in_one_wording_with_the_nearest(tmp_path):
+    studies = tmp_path / "studies"
+
+    def refusal(study: str, **options) -> str:
+        with pytest.raises(SettingError) as caught:
+            StudyPaths.existing(tmp_path, study, **options)
+        return str(caught.value)
+
+    nothing = ", which holds none; search it first, or name another folder by --state"
+    assert refusal("tiny") == f"there is no study tiny under {studies}{nothing}"
+    for study, file in (("tiny", "study.json"), ("gumbel", "ablation.json")):
+        (studies / study).mkdir(parents=True)
+        (studies / study / file).touch()
+    assert StudyPaths.existing(tmp_path, "tiny") == StudyPaths(tmp_path, "tiny")
+    assert StudyPaths.existing(tmp_path, "gumbel", ablations=True) == StudyPaths(tmp_path, "gumbel")
+    assert refusal("tinny") == f"there is no study tinny under {studies}; did you mean tiny?"
+    assert refusal("gumble") == f"there is no study gumble under {studies}; known: tiny"
+    assert refusal("gumble", ablations=True) == f"there is no study gumble under {studies}; did you mean gumbel?"
+    assert refusal("tinny", named_by="--from").startswith("--from: there is no study tinny")
+    assert refusal("gumbel", named_by="--from") == "--from: study gumbel is an ablation; name a search instead"

@@ -30,9 +30,10 @@ from tune.analysis import (
     paired_effect,
     smallest_fraction,
 )
+from tune.cli import main
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
-from tune.report import AblationReport, SearchReport, main
+from tune.report import AblationReport, SearchReport
 from tune.report.factors import Factors
 from tune.report.page import anchor, link
 from tune.report.sentences import answer, interval, p_text
@@ -320,11 +321,11 @@ def test_the_command_reports_a_study_from_its_own_records(tmp_path, capsys):
     paths = StudyPaths(tmp_path, "tiny")
     space = {"optim.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}}
     spec = SearchSpec.parse({"name": "tiny", "space": space, "objectives": [{"metric": METRIC}]})
-    assert main(["tiny", "--state", str(tmp_path)]) == 2
+    assert main(["report", "tiny", "--state", str(tmp_path)]) == 2
     assert "there is no study tiny" in capsys.readouterr().err
     paths.root.mkdir(parents=True)
     spec.write(paths.spec)
-    assert main(["tiny", "--state", str(tmp_path)]) == 2
+    assert main(["report", "tiny", "--state", str(tmp_path)]) == 2
     assert "no trial of study tiny has ended yet" in capsys.readouterr().err
     for number, rate in enumerate((RunSpec().optim.learning_rate, 1e-3, 1e-2)):
         metrics = {METRIC: 1.0 + number, "rate/bits_per_token": 8.0}
@@ -332,7 +333,7 @@ def test_the_command_reports_a_study_from_its_own_records(tmp_path, capsys):
         record = TrialRecord("tiny", number, overrides, f"r{number}", None, "completed", 10, metrics, seconds=36.0)
         paths.trial(number).mkdir(parents=True)
         record.write(paths.trial(number))
-    assert main(["tiny", "--state", str(tmp_path)]) == 0
+    assert main(["report", "tiny", "--state", str(tmp_path)]) == 0
     written = capsys.readouterr().out.split()
     assert [path.rsplit("/", 1)[1] for path in written] == ["report.html", "report.md", "trials.csv"]
     text = (paths.root / "report" / "report.md").read_text(encoding="utf-8")

@@ -1,0 +1,99 @@
+"""What all commands of `t5vqvae` share: options, readable help, and every error of the user in one line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from t5vqvae import __version__
+from t5vqvae.errors import SettingError, did_you_mean
+from tune.process import REFUSED, exit_status, skip_last_collection
+
+NAME = "t5vqvae"
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+"""What Typer raises for a command line that it cannot parse; it exports only this class's child."""
+
+
+def words_argument(metavar: str, help: str) -> Any:
+    """Declares the words of a command line: `metavar`, then any number of `path=value`."""
+    return typer.Argument(metavar=f"{metavar}[path=value]...", help=help, show_default=False)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{NAME} {__version__}")
+        raise typer.Exit
+
+
+RunWords = Annotated[
+    list[str] | None,
+    words_argument(
+        "[FILE.yaml] ", "A YAML file of settings, then settings that replace its own, such as train.max_steps=500."
+    ),
+]
+State = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="State folder; default: $T5VQVAE_STATE or the project's var/.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would run and for how long, and exit.")]
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+]
+
+
+class Command(TyperCommand):
+    """A command whose help shows its arguments as they are written, without types."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return ["[OPTIONS]", *(param.metavar for param in self._arguments(ctx))]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        records = [param.get_help_record(ctx) for param in self.get_params(ctx) if param.param_type_name == "option"]
+        arguments = [(param.metavar, param.help) for param in self._arguments(ctx)]
+        for title, rows in (("Arguments", arguments), ("Options", [record for record in records if record])):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    def _arguments(self, ctx: Any) -> list[Any]:
+        return [param for param in self.get_params(ctx) if param.param_type_name == "argument"]
+
+
+class Group(TyperGroup):
+    """A command with subcommands, which reports errors in one line and ends with the status that they return."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        try:
+            extra |= {"prog_name": NAME, "standalone_mode": False}
+            status = super().main(*args, **extra)
+        except USAGE_ERROR as error:
+            typer.echo(_one_line(error), err=True)
+            status = REFUSED
+        if standalone_mode:
+            sys.exit(status)
+        return status
+
+    def invoke(self, ctx: Any) -> int:
+        if ctx.parent is not None:  # a group within a group: the outer one reports
+            return super().invoke(ctx)
+        skip_last_collection()
+        return exit_status(lambda: super(Group, self).invoke(ctx) or 0)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if not args[0].startswith("-") and args[0] not in self.commands:
+            raise SettingError(f"{ctx.command_path} has no command {args[0]}{did_you_mean(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+def _one_line(error: Any) -> str:
+    """Returns the error of a command line; where a command is missing, the help instead."""
+    message, command = error.format_message(), error.ctx.command_path if error.ctx else NAME
+    if "\n" in message:
+        return message
+    if hasattr(error, "possibilities"):
+        options = [name for option in error.ctx.command.get_params(error.ctx) for name in option.opts if "--" in name]
+        return f"{command} has no option {error.option_name}{did_you_mean(error.option_name, options)}"
+    return f"{command}: {message[0].lower()}{message[1:].removesuffix('.')}; see {command} --help"

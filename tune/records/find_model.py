@@ -1,0 +1,215 @@
+"""Finds the trained model that a user names: a checkpoint, a run, a study's trial, or a registered model."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from t5vqvae.errors import CheckpointError, SettingError, UserError, did_you_mean
+from t5vqvae.files import atomic_write
+from tune.records.ranking import best
+from tune.records.record import TrialRecord, read_records
+from tune.records.study_paths import StudyPaths
+from tune.records.study_tracker import tracking_uri
+from tune.spec.judging import Judging, StudyHeader
+
+if TYPE_CHECKING:
+    from t5vqvae.spec.run import RunSpec
+    from t5vqvae.tracking.server.model_registry import Registry, Version
+
+FORMS = "a checkpoint folder, a run id, STUDY, STUDY/TRIAL, models:/NAME@ALIAS or models:/NAME/VERSION"
+REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[^/@]+))")
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """A trained model on this machine.
+
+    Attributes:
+        folder: Its weights, config and tokenizer, as `t5vqvae.models.contract.load_model` reads them.
+        spec: The resolved spec that it was trained by.
+        origin: Its origin in words, such as `trial 3 of study quickstart, step-00000300`.
+    """
+
+    folder: Path
+    spec: RunSpec
+    origin: str
+
+
+def find_model(name: str, state: Path) -> FoundModel:
+    """Returns the model that a user names.
+
+    Args:
+        name: A checkpoint (`.../step-00000300`, or its `model` folder); a run id, 16 hex digits; `STUDY`, its best
+            trial; `STUDY/N`, its trial N, also of an ablation; `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+        state: The state folder.
+
+    Raises:
+        UserError: If there is no such model, in one line: what was tried, and the way out.
+    """
+    if name.startswith("models:"):
+        return _registered_model(name, state)
+    path = Path(name).expanduser().absolute()
+    if (folder := _checkpoint_folder(path)) is not None:
+        return _verified(folder)
+    if re.fullmatch(r"[0-9a-f]{16}", name):
+        return _model_of_run(name, state)
+    if match := re.fullmatch(r"([^/]+)/([0-9]+)", name):
+        return _model_of_trial(StudyPaths.existing(state, match[1], ablations=True), int(match[2]))
+    if ("/" in name or path.exists()) and not StudyPaths(state, name).spec.is_file():
+        raise SettingError(f"{name} is no model{_newest_inside(path) or f'; give {FORMS}'}")
+    paths = StudyPaths.existing(state, name)
+    return _trial_model(paths, best_record(paths, StudyHeader.read(paths.spec)))
+
+
+def best_record(paths: StudyPaths, judging: Judging) -> TrialRecord:
+    """Returns the best trial of a search.
+
+    Raises:
+        UserError: If no trial counts as best.
+    """
+    records = read_records(paths.trials)
+    record = best(records, judging)
+    if record is None:
+        completed = sum(record.status == "completed" for record in records)
+        raise UserError(
+            f"study {paths.study}: none of its {completed} completed trials has a bottleneck and keeps"
+            f" {', '.join(map(str, judging.constraints)) or 'the objective'}; search on, or loosen the constraints"
+        )
+    return record
+
+
+def kept_checkpoint(paths: StudyPaths, record: TrialRecord) -> Path:
+    """Returns a trial's checkpoint, verified.
+
+    Raises:
+        UserError: If it was deleted or is damaged.
+    """
+    from t5vqvae.training import checkpoint
+
+    found = Path(record.checkpoint) if record.checkpoint else None
+    if found is None or not found.is_dir():
+        found = checkpoint.latest(paths.trial(record.number))
+    if found is None:
+        raise UserError(
+            f"trial {record.number} of {paths.study} has no checkpoint left; raise retention.keep_best, the number of"
+            " trials within the constraints that keep theirs"
+        )
+    checkpoint.verify(found)
+    return found
+
+
+def _trial_model(paths: StudyPaths, record: TrialRecord) -> FoundModel:
+    folder = kept_checkpoint(paths, record)
+    return _model_in(folder, f"trial {record.number} of study {paths.study}, {folder.name}")
+
+
+def _model_of_trial(paths: StudyPaths, number: int) -> FoundModel:
+    records = {record.number: record for record in read_records(paths.trials)}
+    if number not in records:
+        ended = f"{len(records)} have ended, numbers {min(records)} to {max(records)}" if records else "none has ended"
+        raise SettingError(f"study {paths.study} has no ended trial {number}: {ended}")
+    return _trial_model(paths, records[number])
+
+
+def _model_of_run(run_id: str, state: Path) -> FoundModel:
+    """Returns the model of a run id: of any study's trial, or of a run that `t5vqvae train` made."""
+    lost: UserError | None = None
+    for paths, record in _records_of_run(run_id, state):
+        try:
+            return _trial_model(paths, record)
+        except UserError as error:  # another study may have kept the same run's checkpoint
+            lost = error
+    from t5vqvae.training import checkpoint
+
+    for run in sorted((state / "runs").glob("*/")):
+        folder = checkpoint.latest(run)
+        if folder is not None and checkpoint.read_milestone(folder).get("run_id") == run_id:
+            return _model_in(folder, f"run {run.name}, {folder.name}")
+    raise lost or SettingError(
+        f"no ended trial or run under {state} has the run id {run_id};"
+        " `t5vqvae trials STUDY` lists trials, which STUDY/TRIAL names"
+    )
+
+
+def _records_of_run(run_id: str, state: Path) -> Iterator[tuple[StudyPaths, TrialRecord]]:
+    for file in sorted((state / "studies").glob("*/trials/*/record.json")):
+        if run_id in file.read_text(encoding="utf-8"):
+            record = TrialRecord.read(file.parent)
+            if record.run_id == run_id:
+                yield StudyPaths(state, file.parts[-4]), record
+
+
+def _checkpoint_folder(path: Path) -> Path | None:
+    """Returns the checkpoint that a path names, itself or by its `model` folder; None if it is none."""
+    folder = path.parent if path.name == "model" else path
+    return folder if (folder / "model").is_dir() and (folder / "spec.json").is_file() else None
+
+
+def _newest_inside(path: Path) -> str:
+    """Returns a hint at the newest checkpoint inside a folder, where there is one."""
+    checkpoints = sorted(path.glob("step-*")) if path.is_dir() else []
+    return f"; did you mean {checkpoints[-1]}?" if checkpoints else ""
+
+
+def _verified(folder: Path) -> FoundModel:
+    from t5vqvae.training import checkpoint
+
+    checkpoint.verify(folder)
+    return _model_in(folder, f"checkpoint {folder}")
+
+
+def _model_in(folder: Path, origin: str) -> FoundModel:
+    """Returns the model of a checkpoint that is known to be intact."""
+    from t5vqvae.training import checkpoint
+
+    return FoundModel(folder / "model", checkpoint.read_spec(folder), origin)
+
+
+def _registered_model(name: str, state: Path) -> FoundModel:
+    """Returns a registered model; its artifacts are downloaded once, into the cache."""
+    match = REGISTERED.fullmatch(name)
+    if match is None:
+        raise SettingError(f"{name} is no registered model; write models:/NAME@ALIAS or models:/NAME/VERSION")
+    from t5vqvae.tracking import Tracker
+    from t5vqvae.tracking.server.connection import sqlite_file, without_password
+
+    tracker = Tracker(tracking_uri(state), "t5vqvae")
+    file = sqlite_file(tracker.uri)
+    if file is not None and not file.exists():
+        raise SettingError(f"{name}: there is no MLflow database {file}; set MLFLOW_TRACKING_URI, or promote a study")
+    tracker.check()
+    registry = tracker.registry(match["name"])
+    version = _version(registry, match["alias"], match["version"], without_password(tracker.uri))
+    folder = state / "cache" / "models" / f"{registry.name}-{version.version}-{version.mlflow_id}"
+    if not folder.is_dir():
+        with atomic_write(folder, folder=True) as scratch:
+            registry.download(version, scratch)
+    return _downloaded(folder, f"version {version.version} of the registered model {registry.name}")
+
+
+def _version(registry: Registry, alias: str | None, number: str | None, server: str) -> Version:
+    """Returns the version that an alias or a number names."""
+    aliases, versions = registry.aliases(), registry.versions()
+    if aliases is None or not versions:
+        raise SettingError(f"no model {registry.name} is registered at {server}; `t5vqvae promote STUDY` registers one")
+    wanted = aliases.get(alias) if alias is not None else number
+    if wanted is None:
+        raise SettingError(f"models:/{registry.name} has no alias {alias}{did_you_mean(alias, aliases)}")
+    if wanted not in versions:
+        raise SettingError(f"models:/{registry.name} has no version {wanted}{did_you_mean(wanted, versions)}")
+    return versions[wanted]
+
+
+def _downloaded(folder: Path, origin: str) -> FoundModel:
+    """Returns the model in a copy of an MLflow model, as `t5vqvae.tracking.mlflow_model` writes it."""
+    from t5vqvae.spec.run import RunSpec
+
+    found = next(folder.rglob("artifacts/spec.json"), None)
+    if found is None:
+        raise CheckpointError(f"{origin} has no artifacts/spec.json: t5vqvae did not write it; name another model")
+    return FoundModel(found.parent / "model", RunSpec.parse(json.loads(found.read_text())), origin)
