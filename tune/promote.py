@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from tune.promotion.candidate import best_trial, test_once
 from tune.promotion.gate import Gate, refusals
 from tune.promotion.registration import compare, registered, same
-from tune.records.find_model import kept_checkpoint
+from tune.records.models import kept_checkpoint
 from tune.records.study_paths import StudyPaths
 from tune.records.study_tracker import tracker_of
 

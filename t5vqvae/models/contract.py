@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 from t5vqvae.data.batch import IGNORED_LABEL, Batch
 from t5vqvae.errors import CheckpointError
 from t5vqvae.quantizers import Quantizer, QuantizerOutput
-from t5vqvae.spec.models import ModelConfig
+from t5vqvae.spec.architectures import ModelConfig
 
 Measures = Mapping[str, tuple[float, float]]
 """Further metrics by name: numerator and denominator, each summed over batches and workers before the division."""

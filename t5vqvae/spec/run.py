@@ -19,7 +19,7 @@ from t5vqvae.config import Config, setting
 from t5vqvae.data import DataConfig
 from t5vqvae.errors import SettingError
 from t5vqvae.quantizers import EMAConfig, QuantizerConfig
-from t5vqvae.spec.models import ModelConfig, T5VQVAESettings
+from t5vqvae.spec.architectures import ModelConfig, T5VQVAESettings
 from t5vqvae.spec.training import EvaluateConfig, OptimConfig, TrainConfig
 
 if TYPE_CHECKING:

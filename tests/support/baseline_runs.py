@@ -75,7 +75,7 @@ def tiny(name: str, **overrides: Any) -> RunSpec:
 
 
 def _no_quantizer(name: str) -> dict[str, str]:
-    from t5vqvae.spec.models import ModelConfig
+    from t5vqvae.spec.architectures import ModelConfig
 
     return {"quantizer.name": "none"} if ModelConfig.variants[name].own_bottleneck else {}
 

@@ -8,7 +8,7 @@ from typing import Any
 from t5vqvae.errors import SettingError
 from t5vqvae.spec.run import RunSpec
 from tune.ablation.ablation_spec import AblationSpec
-from tune.records.find_model import best_record
+from tune.records.models import best_record
 from tune.records.study_paths import StudyPaths
 from tune.spec.search_spec import SearchSpec
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from t5vqvae.files import atomic_write
-from tune.records.find_model import best_record
+from tune.records.models import best_record
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths, trial_key
 from tune.spec.search_spec import SearchSpec

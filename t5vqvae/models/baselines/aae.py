@@ -28,7 +28,7 @@ from t5vqvae.models.baselines.base import END, START, Autoencoder, BaselineConfi
 from t5vqvae.models.contract import Measures, Memory
 from t5vqvae.quantizers import QuantizerOutput
 from t5vqvae.quantizers.none import NoQuantizer
-from t5vqvae.spec.models import AAEConfig
+from t5vqvae.spec.architectures import AAEConfig
 
 START_RANGE = 0.1
 """Embeddings and output matrix start uniform in [-START_RANGE, START_RANGE]."""

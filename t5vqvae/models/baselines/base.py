@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerBase
 from t5vqvae.data.batch import Batch
 from t5vqvae.models.contract import Losses, Measures, Memory, TextAutoencoder, teacher_forced
 from t5vqvae.quantizers import Quantizer, QuantizerConfig
-from t5vqvae.spec.models import ModelConfig
+from t5vqvae.spec.architectures import ModelConfig
 from t5vqvae.spec.run import RunSpec
 
 START, END = 0, 1

@@ -23,7 +23,7 @@ from transformers.models.t5.modeling_t5 import T5Block, T5Stack
 from t5vqvae.models.baselines.base import Values
 from t5vqvae.models.baselines.injection import Injection
 from t5vqvae.models.contract import pooled
-from t5vqvae.spec.models import OptimusConfig
+from t5vqvae.spec.architectures import OptimusConfig
 
 MAX_POSITIONS = 512
 """Largest number of positions of BERT and GPT-2 from scratch."""

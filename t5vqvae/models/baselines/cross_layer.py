@@ -39,7 +39,7 @@ from t5vqvae.errors import SettingError
 from t5vqvae.models.baselines.base import Autoencoder, BaselineConfig, Values, shift_right
 from t5vqvae.models.contract import Measures, Memory, energy, load_model
 from t5vqvae.models.t5 import T5VQVAE, T5VQVAEConfig, build_t5vqvae
-from t5vqvae.spec.models import CrossLayerConfig, T5VQVAESettings
+from t5vqvae.spec.architectures import CrossLayerConfig, T5VQVAESettings
 from t5vqvae.spec.run import RunSpec
 
 RESIDUAL_START = 0.2

@@ -24,7 +24,7 @@ from t5vqvae.models.baselines.gaussian_latent import GaussianLatent, SentenceLat
 from t5vqvae.models.contract import Memory
 from t5vqvae.models.t5 import T5VQVAE, T5VQVAEConfig
 from t5vqvae.models.t5.builders import build_as
-from t5vqvae.spec.models import GaussianConfig, LatentSettings
+from t5vqvae.spec.architectures import GaussianConfig, LatentSettings
 from t5vqvae.spec.run import RunSpec
 
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from t5vqvae.models.contract import Measures, pooled
 from t5vqvae.quantizers import Quantizer, QuantizerOutput
 from t5vqvae.quantizers.base import Packed
-from t5vqvae.spec.models import LatentSettings
+from t5vqvae.spec.architectures import LatentSettings
 
 ZERO_SHARE, RISING_SHARE = 0.5, 0.25
 """Shares of a cycle of the cyclical schedule in which the KL weight is 0, and in which it rises."""

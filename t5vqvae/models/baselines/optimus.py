@@ -32,7 +32,7 @@ from t5vqvae.models.baselines.gaussian_latent import SentenceLatent
 from t5vqvae.models.baselines.injection import Injection
 from t5vqvae.models.contract import Measures, Memory
 from t5vqvae.quantizers import QuantizerOutput
-from t5vqvae.spec.models import OptimusConfig
+from t5vqvae.spec.architectures import OptimusConfig
 from t5vqvae.spec.run import RunSpec
 
 

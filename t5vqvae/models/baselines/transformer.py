@@ -22,7 +22,7 @@ from t5vqvae.data.batch import Batch
 from t5vqvae.models.baselines.base import Autoencoder, BaselineConfig, Values
 from t5vqvae.models.contract import Memory
 from t5vqvae.models.t5 import sinusoids
-from t5vqvae.spec.models import TransformerConfig
+from t5vqvae.spec.architectures import TransformerConfig
 
 
 class TransformerVQVAE(Autoencoder):

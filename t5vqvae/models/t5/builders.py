@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
 from t5vqvae.errors import SettingError
 from t5vqvae.models.t5.t5vqvae import T5VQVAE
-from t5vqvae.spec.models import T5VQVAESettings
+from t5vqvae.spec.architectures import T5VQVAESettings
 from t5vqvae.spec.run import RunSpec
 
 _SPECIAL_TOKENS = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}

@@ -14,7 +14,7 @@ from baseline_runs import CASES, batch_of, build, finish, tiny
 from t5vqvae.data import Batch
 from t5vqvae.errors import CheckpointError, SettingError
 from t5vqvae.models.contract import load_model, reconstruct
-from t5vqvae.spec.models import ModelConfig
+from t5vqvae.spec.architectures import ModelConfig
 from t5vqvae.training import checkpoint
 from t5vqvae.training.trainer import train
 

@@ -14,7 +14,7 @@ from torch.distributions import Normal, kl_divergence
 from t5vqvae.errors import SettingError
 from t5vqvae.models.baselines.gaussian_latent import GaussianLatent, SentenceLatent, kl_weight_at
 from t5vqvae.models.contract import pooled
-from t5vqvae.spec.models import LatentSettings
+from t5vqvae.spec.architectures import LatentSettings
 
 CONSTANT = {"kl_schedule": "constant", "latent_width": 3}
 

@@ -15,7 +15,7 @@ from t5vqvae.models.contract import load_model
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.tracking import Tracker
 from t5vqvae.training.trainer import train
-from tune.records.find_model import FoundModel, find_model
+from tune.records.models import FoundModel, find_model
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
 from tune.spec.search_spec import SearchSpec
