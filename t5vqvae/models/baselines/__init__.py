@@ -13,6 +13,6 @@
 A continuous latent has no `rate/bits_per_token`, so it never counts as best. `rate/kl_bits_per_sentence` is its
 information: KL(q || p), the cost of sending the latent with bits-back coding; an unbounded latent has no such metric.
 
-To add a baseline, write its config with `builder` and `loader` in `t5vqvae/spec/architectures.py`, its model in a file here,
+To add a baseline, write its config with `builder` and `loader` in `t5vqvae/spec/architectures.py`, its model here,
 one case in `tests/support/baseline_runs.py`, and a test that fails if its defining equation is replaced by T5's.
 """

@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -292,7 +293,7 @@ def test_a_search_without_a_finished_trial_still_has_a_report():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+@pytest.mark.skipif(shutil.which("chromium") is None and not os.environ.get("CI"), reason="needs chromium")
 @pytest.mark.parametrize("made", [report(), search(best=3)], ids=["ablation", "search"])
 def test_a_browser_without_a_network_draws_every_figure(made, tmp_path):
     [page] = [path for path in made.write(tmp_path) if path.suffix == ".html"]
