@@ -37,7 +37,7 @@ from tune.ablation.findings import TAKEN, AblationHistory, Findings, write_parqu
 from tune.ablation.plan import expand
 from tune.ablation.reuse import ResultCache, identifier, prepared_fingerprint
 from tune.ablation.run_board import RunBoard
-from tune.ablation.run_numbers import Numbering
+from tune.ablation.run_numbers import RunNumbers
 from tune.ablation.run_queue import Job, RunQueue, tags_of
 from tune.analysis import Comparison, FactorialEffect
 from tune.records.record import TrialRecord, read_records
@@ -56,18 +56,18 @@ MAX_EARLY_FAILURES = 3
 
 @dataclass(frozen=True)
 class AblationResult:
-    """What an ablation found.
+    """The result of an ablation.
 
     Attributes:
         study: Its name.
-        comparison: Arms against the baseline.
+        comparison: The arms against the baseline.
         effects: Main effects and interactions of a factorial.
         tuned: The nuisance settings chosen for every arm.
         records: Every run that has ended, earlier starts included, by number.
-        report: What is written into the study's folder.
+        report: The report in the study's folder.
         files: The report's files and `runs.parquet`.
         mlflow_parent_id: The MLflow run of the study.
-        stopped: Why it stopped before its end, or None.
+        stopped: The reason why it stopped before its end, or None.
     """
 
     study: str
@@ -99,7 +99,7 @@ def ablate(spec: AblationSpec, *, state: Path | str | None = None, trainer: str 
         plan, history = _begin(spec, paths, trainer)
         ended = {record.number: record for record in read_records(paths.trials)}
         records = {number: record for number, record in ended.items() if record.status != "failed"}  # retried
-        session, numbering = Session(spec, plan, records, stop), Numbering(paths.root)
+        session, numbering = Session(spec, plan, records, stop), RunNumbers(paths.root)
         findings = Findings(spec, history.base, numbering.latest, records)
         _run(session, findings, numbering)
         history.write(paths)
@@ -107,7 +107,7 @@ def ablate(spec: AblationSpec, *, state: Path | str | None = None, trainer: str 
 
 
 def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str) -> tuple[TrialPlan, AblationHistory]:
-    """Returns what all runs share, and the study's history with this start; refuses what cannot work."""
+    """Returns the plan of all runs and the study's history with this start; refuses a study that cannot work."""
     from tune.execution.trial import TrialPlan
 
     if paths.spec.exists():
@@ -127,7 +127,7 @@ def _asks_another_base(before: AblationHistory, spec: AblationSpec) -> bool:
     return (last.base, last.baseline, last.resources) != (spec.base, spec.baseline, spec.resources)
 
 
-def _run(session: Session, findings: Findings, numbering: Numbering) -> None:
+def _run(session: Session, findings: Findings, numbering: RunNumbers) -> None:
     """Runs what is left, on Ray."""
     plan = session.plan
     with session.on_ray() as concurrent:
@@ -140,7 +140,7 @@ def _run(session: Session, findings: Findings, numbering: Numbering) -> None:
 
 
 def _run_jobs(
-    session: Session, findings: Findings, numbering: Numbering, identify: Callable[[RunSpec], str], concurrent: int
+    session: Session, findings: Findings, numbering: RunNumbers, identify: Callable[[RunSpec], str], concurrent: int
 ) -> None:
     from tune.monitor.board import wide_console
 
@@ -173,7 +173,7 @@ def _run_jobs(
 
 
 def _hopeless(num_failed: int, records: Mapping[int, TrialRecord]) -> str | None:
-    """Returns why a study is stopped whose first runs all fail: a single broken arm is reported instead."""
+    """Returns the reason to stop a study whose first runs all fail; one broken arm is only reported."""
     worked = any(record.status == "completed" for record in records.values())
     if worked or num_failed <= MAX_EARLY_FAILURES:
         return None
@@ -187,7 +187,7 @@ def _ranked(records: list[TrialRecord], spec: AblationSpec) -> list[TrialRecord]
     return sorted(done, key=lambda record: (objective.sign * record.metrics[objective.metric], record.number))
 
 
-def _conclude(session: Session, findings: Findings, numbering: Numbering, history: Sequence[str]) -> AblationResult:
+def _conclude(session: Session, findings: Findings, numbering: RunNumbers, history: Sequence[str]) -> AblationResult:
     """Brings tracking to its end, writes the report, and returns what was found."""
     plan, stopped = session.plan, session.stop.reason
     session.settle(

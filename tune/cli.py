@@ -232,7 +232,7 @@ def get(
 
 
 @data.command("list", cls=Command)
-def list_() -> None:
+def _list() -> None:
     """List the public corpora with origin and licence."""
     from t5vqvae.data.corpora.sources import SOURCES
 

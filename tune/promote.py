@@ -1,4 +1,4 @@
-"""Registers a study's best trial as a version of a model, and as its champion if it beats the present one.
+"""Registers the best trial of a study, and makes it champion if it beats the present one.
 
     t5vqvae promote STUDY [--gate "test/exact_match >= 0.5"] [--replace] [--name t5vqvae] [--state DIR]
     python -m tune.promote STUDY [...]
@@ -76,7 +76,7 @@ def promote(
         registered_name: Name of the registered model.
         alias: Alias of the best version.
         gates: Bounds on test metrics, in addition to the study's constraints.
-        replace: Move the alias even if its holder is better or was tested on other data; gates still count.
+        replace: Move the alias even if the champion is better or was tested on other data; gates still count.
 
     Raises:
         UserError: If no trial can be promoted.
@@ -92,19 +92,19 @@ def promote(
     metrics = {**record.metrics, **result.metrics}
     version = registered(tracker, registered_name, spec, record, result, weights)
     registry = tracker.registry(registered_name)
-    holder = registry.by_alias(alias)
-    shut = refusals([*map(Gate.of_constraint, spec.constraints), *gates], metrics)
-    effect, beats, reason = compare(spec, metrics, result, holder, version)
-    passed = not shut and (beats or replace)
+    champion = registry.by_alias(alias)
+    failed = refusals([*map(Gate.of_constraint, spec.constraints), *gates], metrics)
+    effect, beats, reason = compare(spec, metrics, result, champion, version)
+    passed = not failed and (beats or replace)
     if passed:
         registry.point(alias, version.version)
         if same(registry.by_alias(CHALLENGER), version):
             registry.point(CHALLENGER, None)
-    elif not same(holder, version):
+    elif not same(champion, version):
         registry.point(CHALLENGER, version.version)
-    held = alias if passed or same(holder, version) else CHALLENGER
+    held = alias if passed or same(champion, version) else CHALLENGER
     uri = f"models:/{registered_name}@{held}"
-    return Promotion(result.identity, held, effect, result.metrics, passed, (*shut, reason), version.version, uri)
+    return Promotion(result.identity, held, effect, result.metrics, passed, (*failed, reason), version.version, uri)
 
 
 def shown(outcome: Promotion) -> list[str]:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
         study: Its name.
@@ -49,7 +49,7 @@ class SearchResult:
         best: The best trial that counts (with a bottleneck, constraints met), or None.
         pareto: The trials that no other beats in all objectives.
         mlflow_parent_id: The MLflow run of the study.
-        stopped: Why it stopped before its trials were used up, or None.
+        stopped: The reason why it stopped before its last trial, or None.
     """
 
     study: str
@@ -125,7 +125,7 @@ def _run(spec: SearchSpec, session: Session, other: Path | None) -> None:
 
 
 def _too_many_failures(num_failed: int, spec: SearchSpec) -> str | None:
-    """Returns why a search stops when more of its trials failed in this start than the budget allows."""
+    """Returns the reason to stop a search after more failed trials in this start than the budget allows, or None."""
     if num_failed <= spec.budget.max_failures:
         return None
     return f"{num_failed} trials failed (budget.max_failures={spec.budget.max_failures}); see their error.txt"

@@ -1,1 +1,1 @@
-"""Ablations: what a study declares, which runs follow from it, and what its records say."""
+"""Ablations: the declared study, the runs that follow from it, and the findings in its records."""

@@ -11,7 +11,7 @@
     objective: {metric: validation/nll_per_char}
     margin: 0.01
 
-Whatever would make the comparison unfair or pointless is refused here, before anything runs. `plan.py` turns the spec
+The spec refuses what would make the comparison unfair or pointless, before anything runs. `plan.py` turns the spec
 into runs. Words follow the rule of a search: a field of `AblationSpec` sets the study, anything else the base run.
 """
 
@@ -32,18 +32,18 @@ from tune.ablation.designs import BASELINE, Arm, DesignConfig, Flat
 from tune.ablation.fairness import refuse_unfair
 from tune.analysis import PowerTarget, Question, SequentialPlan, advice, pairs_needed, smallest_adjusted_p
 from tune.space.space import SearchSpace
-from tune.spec.objective import Objective
+from tune.spec.objective import Objective, refuse_incomparable
 from tune.spec.study_file import ABLATIONS
 from tune.spec.study_spec import Space, StudySpec
 
 LEARNING_RATE = "optim.learning_rate"
 
 
-class Baseline(Config):
-    """Where the baseline's run spec comes from, under the study's `base`; neither: from the defaults."""
+class _Baseline(Config):
+    """The source of the baseline's run spec, under the study's `base`; without a source, the defaults."""
 
-    study: str | None = setting(None, description="a study whose best trial it is")
-    champion: str | None = setting(None, description="a registered model whose champion it is")
+    study: str | None = setting(None, description="take the best trial of this study")
+    champion: str | None = setting(None, description="take the champion of this registered model")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -58,7 +58,7 @@ class Baseline(Config):
 
 
 class Sequential(Config):
-    """Stop arms early whose answer is known, with the error rate kept."""
+    """Stops arms early whose answer is known, at the same error rate."""
 
     looks: tuple[int, ...] = setting(min_length=2, description="numbers of seeds at which to look, increasing")
     spending: Literal["obrien_fleming", "pocock"] = setting("obrien_fleming")
@@ -73,29 +73,29 @@ Seeds = Annotated[tuple[int, ...], BeforeValidator(_seeds)]
 
 
 class AblationSpec(StudySpec):
-    """One ablation, declared; building it refuses what could not be believed."""
+    """Declares one ablation; building it refuses a study whose answer could not be believed."""
 
     folder: ClassVar[Path] = ABLATIONS
     said_elsewhere: ClassVar[Mapping[str, str]] = {**StudySpec.said_elsewhere, "seed": "seeds"}
 
-    question: str = setting(min_length=1, description="what the study is to find out, in a sentence")
+    question: str = setting(min_length=1, description="the question that the study answers, in a sentence")
     base: Flat = setting({}, description="overrides over the defaults, or over what `baseline` names")
-    baseline: Baseline = Field(default_factory=Baseline)
-    arms: tuple[Arm, ...] = setting((), description="variations of the baseline; or give a design")
+    baseline: _Baseline = Field(default_factory=_Baseline)
+    arms: tuple[Arm, ...] = setting((), description="variations of the baseline; instead of a design")
     design: DesignConfig.any() | None = setting(None, description="a rule that makes the arms")  # type: ignore[valid-type]
     seeds: Seeds = setting(min_length=2, description="a list, or how many; the same for every arm")
     nuisance: Space = setting(SearchSpace(), description="settings retuned for every arm; the learning rate among them")
     trials_per_arm: int | None = setting(None, ge=2, description="candidates that every arm is tuned over")
     untuned: str | None = setting(None, min_length=1, description="why nothing is retuned; printed in the report")
-    tuning_seed: int = setting(1_000, ge=0, description="of the tuning runs; none of `seeds`")
+    tuning_seed: int = setting(1_000, ge=0, description="seed of the tuning runs; none of `seeds`")
     objective: Objective
     margin: float | None = setting(None, gt=0, description="largest difference that does not matter; None: untested")
     alpha: float = setting(0.05, gt=0, lt=1, description="chance of any false claim over all arms")
     power: float = setting(0.8, gt=0, lt=1, description="chance to find what is there, for advice on seeds")
     sd: float | None = setting(None, gt=0, description="expected SD of paired differences, from a pilot; for advice")
     test: Literal["permutation", "t"] = setting("permutation")
-    interval: Literal["permutation", "t", "bca"] | None = setting(None, description="None: that of the test")
-    beside: tuple[str, ...] = setting((), description="metrics shown beside the objective, before rate and costs")
+    interval: Literal["permutation", "t", "bca"] | None = setting(None, description="None: the interval of the test")
+    beside: tuple[str, ...] = setting((), description="metrics shown with the objective, before rate and costs")
     sequential: Sequential | None = setting(None, description="stop arms early; None: run everything")
 
     @field_validator("seeds")
@@ -112,6 +112,7 @@ class AblationSpec(StudySpec):
         if self.tuning_seed in self.seeds:
             raise SettingError(f"tuning_seed={self.tuning_seed} is one of seeds; tune on another one")
         self._refuse_untuned()
+        refuse_incomparable([self.objective.metric], self.nuisance.paths, "nuisance")
         if self.sequential is not None and self.sequential.looks[-1] != len(self.seeds):
             looks = list(self.sequential.looks)
             raise SettingError(f"sequential.looks={looks} must end at all {len(self.seeds)} seeds")
@@ -142,23 +143,23 @@ class AblationSpec(StudySpec):
             )
 
     def resolve_arms(self, base: RunSpec) -> list[Arm]:
-        """Returns the arms besides the baseline."""
+        """Returns the arms without the baseline."""
         arms = list(self.arms) if self.design is None else self.design.arms(base)
         if not arms:
             raise SettingError(f"design={self.design.name if self.design else None} makes no arm of this baseline")
         return arms
 
     def num_tests(self, base: RunSpec) -> int:
-        """Returns m, the tests that share alpha: contrasts of a factorial, arms otherwise."""
+        """Returns the number of tests that share alpha: contrasts of a factorial, otherwise arms."""
         contrasts = [] if self.design is None else self.design.contrasts(base)
         return len(contrasts) or len(self.resolve_arms(base))
 
     def power_target(self, base: RunSpec) -> PowerTarget:
-        """Returns the error rates for questions of power."""
+        """Returns the error rates that the number of seeds has to reach."""
         return PowerTarget(self.alpha, self.power, self.num_tests(base), self.test)
 
     def analysis_question(self, base: RunSpec) -> Question:
-        """Returns the rules that the analysis answers by."""
+        """Returns the rules of the analysis."""
         plan = None
         if self.sequential is not None:
             share = self.alpha / self.num_tests(base)
@@ -176,7 +177,7 @@ class AblationSpec(StudySpec):
         )
 
     def check(self, base: RunSpec) -> None:
-        """Refuses what the baseline must be known for.
+        """Refuses what only a known baseline shows.
 
         Raises:
             SettingError: If arms are unknown, alike by name, judged or trained unequally, or can show nothing.
@@ -199,7 +200,7 @@ class AblationSpec(StudySpec):
         if self.untuned is None and LEARNING_RATE not in asked and LEARNING_RATE not in self.nuisance.paths:
             raise SettingError(f"nuisance must contain {LEARNING_RATE}; it has {', '.join(self.nuisance.paths)}")
         for path in sorted(asked & set(self.nuisance.paths)):
-            raise SettingError(f"nuisance: {path} is what the arms ask about; it cannot be retuned as well")
+            raise SettingError(f"nuisance: {path} is what the arms ask about; it cannot be retuned too")
         used: list[Any] = []
         for arm in [Arm(name=BASELINE), *arms]:
             spec = base.with_overrides(arm.overrides)
@@ -213,7 +214,7 @@ class AblationSpec(StudySpec):
             raise SettingError(f"nuisance: {', '.join(never)}: `when` holds in no arm; correct that or leave it out")
 
     def _nuisance_of(self, values: dict[str, Any]) -> SearchSpace:
-        """Returns the nuisance settings that an arm can have: a condition may hold in other arms alone."""
+        """Returns the nuisance settings of an arm, without those whose condition holds only in other arms."""
         paths = self.nuisance.paths
         found = self.nuisance.dimensions
         possible = [d for d in found if d.range.holds(values) or any(path in paths for path in d.range.when)]
@@ -229,7 +230,7 @@ class AblationSpec(StudySpec):
             )
 
     def notes(self, base: RunSpec) -> list[str]:
-        """Returns what a reader of the plan and the report must know."""
+        """Returns remarks for the readers of the plan and the report."""
         found = [] if self.design is None else self.design.notes(base)
         if self.untuned is not None:
             found.append(f"nuisance settings are not retuned for the arms: {self.untuned}")
@@ -242,7 +243,7 @@ class AblationSpec(StudySpec):
                 found.append(f"arm {arm.name!r} only renames the baseline: its runs are the baseline's")
             for path in side_changes(base, arm.overrides):
                 new = spec.as_flat_dict()[path]
-                found.append(f"arm {arm.name!r} also changes {path}, to {new!r}: say it in its overrides to keep it")
+                found.append(f"arm {arm.name!r} also changes {path}, to {new!r}; to keep it, add it to the overrides")
             if spec.quantizer.name == "none":
                 found.append(f"arm {arm.name!r} has no bottleneck: its latent leaks, and it is a control")
         return found

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tune.ablation.findings import TAKEN, Findings
-from tune.ablation.run_numbers import Numbering
+from tune.ablation.run_numbers import RunNumbers
 from tune.ablation.run_queue import tags_of
 from tune.execution.session import Session
 
@@ -27,7 +27,7 @@ def track_taken(session: Session, findings: Findings) -> None:
         session.keep(replace(record, mlflow_id=mlflow_id))
 
 
-def track_superseded(session: Session, numbering: Numbering) -> None:
+def track_superseded(session: Session, numbering: RunNumbers) -> None:
     """Marks the runs of arms whose settings have changed since, so that nothing counts them."""
     for number in numbering.superseded:
         mlflow_id = session.tracker.find_trial(session.plan.key(number))

@@ -1,4 +1,4 @@
-"""Where an ablation's baseline comes from: its own file, a study's best trial, or the registered champion."""
+"""Finds the baseline of an ablation: from its file, a study's best trial, or the registered champion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tune.spec.search_spec import SearchSpec
 
 
 def base_of(spec: AblationSpec, paths: StudyPaths, tracker: Any) -> RunSpec:
-    """Returns the baseline's run spec, looked up where it is a study's best trial or the champion."""
+    """Returns the baseline's run spec; looks up a study's best trial or the champion where the spec names one."""
     baseline = spec.baseline
     if baseline.champion is not None:
         holder = tracker.registry(baseline.champion).by_alias("champion")

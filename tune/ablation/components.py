@@ -1,8 +1,8 @@
-"""The parts of a run that can be switched off, and how: what leave-one-out leaves out.
+"""The parts of a run that leave-one-out can switch off.
 
-Every optional setting of a run spec (one that may be null, a switch, or a weight) is either a part in `PARTS`, with the
-value that switches it off, or in `KEPT`, with the reason why it is none. A test holds that, so a new setting has to
-be decided here. Other parts (a start, an estimator) are named in `PARTS` as well.
+Every optional setting of a run spec (one that may be null, a switch, or a weight) is either in `PARTS`, with the value
+that switches it off, or in `KEPT`, with the reason why it is no part. A test fails for a new setting in neither.
+`PARTS` has other parts too, such as a start or an estimator.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from t5vqvae.spec.run import RunSpec
 
 
 @dataclass(frozen=True)
-class Part:
-    """How one part of a run is switched off.
+class _Part:
+    """The way to switch one part of a run off.
 
     Attributes:
         off: The setting's value without it.
-        what: The part in words.
-        when: Settings that must hold for it to be a part at all; `{path: value}`.
+        what: The part, in words.
+        when: `{path: value}` that must hold for the setting to be a part.
         label: Its short name; None: the last component of its path.
     """
 
@@ -37,52 +37,52 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Component:
+class _Component:
     """A part that a run has switched on.
 
     Attributes:
         path: Its setting.
-        part: How it is switched off.
-        overrides: What switches it off and leaves the rest as it is.
+        part: The way to switch it off.
+        overrides: Settings that switch it off and leave the rest as it is.
     """
 
     path: str
-    part: Part
+    part: _Part
     overrides: Mapping[str, Any]
 
 
-PARTS: dict[str, Part] = {
-    "model.cross_positions": Part("none", "positions in cross-attention"),
-    "model.dropout": Part(0.0, "dropout"),
-    "model.prompts": Part(None, "the prompts"),
-    "model.prompts.consistency_weight": Part(0.0, "the consistency term of the prompts"),
-    "model.prompts.quantize": Part(False, "the quantization of the prompts", label="quantized prompts"),
-    "model.kl_weight": Part(0.0, "the KL term"),
-    "model.free_bits": Part(None, "free bits"),
-    "model.latent_in_embeddings": Part(False, "the latent in the decoder's embeddings"),
-    "model.adversarial_weight": Part(0.0, "the adversarial term"),
-    "model.log_variance_weight": Part(0.0, "the noise that LAAE keeps alive"),
-    "quantizer.name": Part("vq", "the moving averages (against gradients)", {"quantizer.name": "ema"}, "averages"),
-    "quantizer.commitment_weight": Part(0.0, "the commitment term"),
-    "quantizer.codebook_weight": Part(0.0, "the codebook term"),
-    "quantizer.orthogonality_weight": Part(None, "the orthogonality term"),
-    "quantizer.entropy_weight": Part(None, "the entropy term"),
-    "quantizer.diversity_weight": Part(0.0, "the diversity term"),
-    "quantizer.diversity": Part(0.0, "the marginal's share of the entropy term"),
-    "quantizer.affine": Part(None, "the affine map of the codebook"),
-    "quantizer.revive_below": Part(None, "the revival of dead entries"),
-    "quantizer.start": Part("random", "the start among encoder states"),
-    "quantizer.selection": Part("nearest", "sampling among entries in training"),
-    "quantizer.estimator": Part("straight_through", "the gradient estimator beyond straight-through"),
-    "quantizer.noise": Part(False, "noise in training"),
-    "quantizer.dropout": Part(0.0, "the dropout of layers"),
-    "optim.weight_decay": Part(0.0, "weight decay"),
-    "optim.warmup_steps": Part(0, "the warm-up of the learning rate"),
-    "optim.schedule": Part("constant", "the decay of the learning rate"),
-    "optim.grad_clip": Part(None, "the clipping of gradients"),
-    "train.quantize_from": Part(0, "the warm-up without quantization"),
+PARTS: dict[str, _Part] = {
+    "model.cross_positions": _Part("none", "positions in cross-attention"),
+    "model.dropout": _Part(0.0, "dropout"),
+    "model.prompts": _Part(None, "the prompts"),
+    "model.prompts.consistency_weight": _Part(0.0, "the consistency term of the prompts"),
+    "model.prompts.quantize": _Part(False, "the quantization of the prompts", label="quantized prompts"),
+    "model.kl_weight": _Part(0.0, "the KL term"),
+    "model.free_bits": _Part(None, "free bits"),
+    "model.latent_in_embeddings": _Part(False, "the latent in the decoder's embeddings"),
+    "model.adversarial_weight": _Part(0.0, "the adversarial term"),
+    "model.log_variance_weight": _Part(0.0, "the noise that LAAE keeps alive"),
+    "quantizer.name": _Part("vq", "the moving averages (against gradients)", {"quantizer.name": "ema"}, "averages"),
+    "quantizer.commitment_weight": _Part(0.0, "the commitment term"),
+    "quantizer.codebook_weight": _Part(0.0, "the codebook term"),
+    "quantizer.orthogonality_weight": _Part(None, "the orthogonality term"),
+    "quantizer.entropy_weight": _Part(None, "the entropy term"),
+    "quantizer.diversity_weight": _Part(0.0, "the diversity term"),
+    "quantizer.diversity": _Part(0.0, "the marginal's share of the entropy term"),
+    "quantizer.affine": _Part(None, "the affine map of the codebook"),
+    "quantizer.revive_below": _Part(None, "the revival of dead entries"),
+    "quantizer.start": _Part("random", "the start among encoder states"),
+    "quantizer.selection": _Part("nearest", "sampling among entries in training"),
+    "quantizer.estimator": _Part("straight_through", "the gradient estimator beyond straight-through"),
+    "quantizer.noise": _Part(False, "noise in training"),
+    "quantizer.dropout": _Part(0.0, "the dropout of layers"),
+    "optim.weight_decay": _Part(0.0, "weight decay"),
+    "optim.warmup_steps": _Part(0, "the warm-up of the learning rate"),
+    "optim.schedule": _Part("constant", "the decay of the learning rate"),
+    "optim.grad_clip": _Part(None, "the clipping of gradients"),
+    "train.quantize_from": _Part(0, "the warm-up without quantization"),
 }
-"""`{path: how it is switched off}`; of variants that share a setting's name, all at once."""
+"""`{path: the way to switch it off}`; one entry for all variants that share the setting."""
 
 KEPT: dict[str, str] = {
     "data.corpus.source_column": "says where the data is",
@@ -111,15 +111,15 @@ KEPT: dict[str, str] = {
     "evaluate.num_generated": "how runs are judged",
     "evaluate.max_new_tokens": "how runs are judged",
 }
-"""`{path: why it is no part}`."""
+"""`{path: reason why it is no part}`."""
 
 
-def components(base: RunSpec) -> list[Component]:
+def components(base: RunSpec) -> list[_Component]:
     """Returns the parts that `base` has switched on and that can be switched off one at a time."""
     return [component for component in present(base) if refusal(base, component) is None]
 
 
-def present(base: RunSpec) -> list[Component]:
+def present(base: RunSpec) -> list[_Component]:
     """Returns the parts that `base` has switched on, in the order of `PARTS`."""
     flat = base.as_flat_dict()
     flat["model.cross_positions"] = getattr(base.model, "resolved_cross_positions", flat.get("model.cross_positions"))
@@ -127,19 +127,19 @@ def present(base: RunSpec) -> list[Component]:
     for path, part in PARTS.items():
         fits = all(flat.get(other) == value for other, value in part.when.items())
         if fits and _is_on(flat, path, part.off):
-            found.append(Component(path, part, _held(base, {path: part.off})))
+            found.append(_Component(path, part, _held(base, {path: part.off})))
     return found
 
 
 def _is_on(flat: Mapping[str, Any], path: str, off: Any) -> bool:
-    """Whether a setting, or a whole section that may be null, is there and not off."""
+    """Returns whether a setting, or a section that may be null, is there and not off."""
     if path in flat:
         return bool(flat[path] != off)
     return off is None and any(other.startswith(f"{path}.") for other in flat)
 
 
 def _held(base: RunSpec, overrides: dict[str, Any]) -> dict[str, Any]:
-    """Adds what keeps the other settings: a variant of another name has other defaults for the same setting."""
+    """Adds overrides that keep the other settings, because another variant has other defaults for them."""
     try:
         pinned = overrides | {path: base.as_flat_dict()[path] for path in side_changes(base, overrides)}
         base.with_overrides(pinned)
@@ -149,13 +149,13 @@ def _held(base: RunSpec, overrides: dict[str, Any]) -> dict[str, Any]:
 
 
 def side_changes(base: RunSpec, overrides: Mapping[str, Any]) -> list[str]:
-    """Returns the settings known before and after whose value changes though no override names them."""
+    """Returns the settings that change without an override, out of those known before and after."""
     old, new = base.as_flat_dict(), base.with_overrides(overrides).as_flat_dict()
     return [path for path in old if path in new and path not in overrides and old[path] != new[path]]
 
 
-def refusal(base: RunSpec, component: Component) -> str | None:
-    """Returns why a part cannot be switched off in `base`; None if it can."""
+def refusal(base: RunSpec, component: _Component) -> str | None:
+    """Returns the reason why a part cannot be switched off in `base`, or None."""
     try:
         base.with_overrides(component.overrides)
     except SettingError as error:

@@ -1,8 +1,8 @@
-"""Designs: what makes the arms of an ablation when they are not listed by hand.
+"""Designs: rules that make the arms of an ablation.
 
-To add a design, write a `DesignConfig` with a name and an `arms`. Arms are overrides over the baseline; the baseline
-itself is the arm called `baseline` and is in no design's list. A factor is a dotted path, and its base level is what
-the baseline has.
+To add a design, write a `DesignConfig` with a name and an `arms`. Arms are overrides over the baseline; the baseline is
+the arm called `baseline` and is in no design's list. A factor is a dotted path, and its base level is the baseline's
+value.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ MAX_CELLS = 64
 
 
 class Arm(Config):
-    """One variation of the baseline, and what it is to answer."""
+    """One variation of the baseline, and the question that it answers."""
 
-    name: str = setting(pattern=r"^[^/\s][^/]*$", description="names its runs; without a slash")
-    question: str = setting("", description="what it is to answer, in words")
+    name: str = setting(pattern=r"^[^/\s][^/]*$", description="name of its runs; without a slash")
+    question: str = setting("", description="the question that it answers")
     overrides: Flat = setting({}, description="{dotted.path: value} over the baseline")
     cell: Cell | None = setting(None, description="of a factorial: the level of each factor, 0 for the baseline's")
 
 
 class DesignConfig(Variant):
-    """A rule that makes arms; `name` picks it."""
+    """A rule that makes arms; `name` selects it."""
 
     @abstractmethod
     def arms(self, base: RunSpec) -> list[Arm]:
-        """Returns the arms besides the baseline.
+        """Returns the arms without the baseline.
 
         Raises:
-            SettingError: If there would be none, or a factor is unknown.
+            SettingError: If there are none, or a factor is unknown.
         """
 
     def factors_of(self, base: RunSpec) -> tuple[str, ...]:
@@ -53,20 +53,20 @@ class DesignConfig(Variant):
         return ()
 
     def contrasts(self, base: RunSpec) -> list[Contrast]:
-        """Returns the main effects and interactions that are tested; empty where each arm is its own test."""
+        """Returns the tested main effects and interactions; none where each arm is one test."""
         return []
 
     def fraction(self, base: RunSpec) -> Fraction | None:
-        """Returns the aliasing structure of a fractional factorial; None for the rest."""
+        """Returns the aliasing structure of a fractional factorial; None for other designs."""
         return None
 
     def notes(self, base: RunSpec) -> list[str]:
-        """Returns what a reader of the plan must know about the design."""
+        """Returns remarks on the design for the readers of the plan."""
         return []
 
 
-class LeaveOneOut(DesignConfig):
-    """Every part that the baseline has switched on is switched off alone; the code knows the parts."""
+class _LeaveOneOut(DesignConfig):
+    """Switches off one part of the baseline in each arm; `components.py` lists the parts."""
 
     name: Literal["leave_one_out"] = "leave_one_out"
     only: tuple[str, ...] | None = setting(None, description="paths of the parts to leave out; None: all")
@@ -90,8 +90,8 @@ class LeaveOneOut(DesignConfig):
         ]
 
 
-class OneAtATime(DesignConfig):
-    """Each factor takes each of its levels while the others stay at the baseline's."""
+class _OneAtATime(DesignConfig):
+    """Changes one factor in each arm, to each of its levels."""
 
     name: Literal["one_at_a_time"] = "one_at_a_time"
     factors: dict[str, tuple[Scalar, ...]] = setting(min_length=1, description="{path: levels}")
@@ -102,19 +102,19 @@ class OneAtATime(DesignConfig):
         return [Arm(name=f"{labels[path]}={_text(level)}", overrides={path: level}) for path, level in pairs]
 
 
-class Sweep(DesignConfig):
-    """One number takes several values."""
+class _Sweep(DesignConfig):
+    """Sets one number to several values."""
 
     name: Literal["sweep"] = "sweep"
     path: str
     values: tuple[Scalar, ...] = setting(min_length=1)
 
     def arms(self, base: RunSpec) -> list[Arm]:
-        return OneAtATime(factors={self.path: self.values}).arms(base)
+        return _OneAtATime(factors={self.path: self.values}).arms(base)
 
 
 class Factorial(DesignConfig):
-    """Every combination of levels: main effects and two-factor interactions."""
+    """Combines all levels of all factors, for main effects and two-factor interactions."""
 
     name: Literal["factorial"] = "factorial"
     factors: dict[str, tuple[Scalar, ...]] = setting(min_length=2, description="{path: levels}")
@@ -134,12 +134,12 @@ class Factorial(DesignConfig):
         return full_contrasts({path: 1 + len(values) for path, values in _other_levels(base, self.factors).items()})
 
 
-class Fractional(DesignConfig):
-    """A two-level fractional factorial: fewer cells, at the price of effects that cannot be told apart."""
+class _Fractional(DesignConfig):
+    """A two-level fractional factorial: fewer cells, but some effects cannot be separated."""
 
     name: Literal["fractional"] = "fractional"
     factors: dict[str, Scalar] = setting(min_length=3, max_length=8, description="{path: its other level}")
-    resolution: Literal[3, 4, 5] = setting(4, description="3: main effects mix with interactions; 5: nothing does")
+    resolution: Literal[3, 4, 5] = setting(4, description="3: main effects mix with interactions; 5: no effects mix")
     generators: dict[str, tuple[str, ...]] | None = setting(
         None, description="{path: the paths whose product it follows}; None: the fewest cells of the resolution"
     )
@@ -184,7 +184,7 @@ class Fractional(DesignConfig):
 
 
 def _other_levels(base: RunSpec, factors: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-    """Returns each factor's levels without the baseline's own."""
+    """Returns the levels of each factor without the baseline's level."""
     flat, levels = base.as_flat_dict(), {}
     for path, values in factors.items():
         base.with_overrides({path: values[0]})
@@ -202,7 +202,7 @@ def _cell_arm(levels: Mapping[str, Sequence[Any]], cell: Cell) -> Arm:
 
 
 def _text(level: Any) -> str:
-    """Returns a level as YAML would write it, without slashes: arms' names are part of paths."""
+    """Returns a level as YAML writes it, without slashes, because names of arms are parts of paths."""
     words = {None: "null", True: "true", False: "false"}
     text = (
         words[level]

@@ -1,6 +1,7 @@
-"""What makes an arm incomparable with its baseline: other text, another budget, another way of judging.
+"""Refuses arms that cannot be compared with the baseline: other text, another budget, another way of judging.
 
-To add a rule, write it here with the setting and the way out in its message; `AblationSpec.check` asks for every arm.
+To add a rule, write it here, with the setting and the way out in its message. `AblationSpec.check` applies all rules to
+every arm.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from tune.spec.objective import PER_TOKEN, Objective, retokenizes
 
 
 def refuse_unfair(arm: Arm, base: RunSpec, objective: Objective) -> None:
-    """Refuses an arm that is trained or judged by other rules than the baseline.
+    """Refuses an arm that is trained or judged by rules that the baseline does not have.
 
     Raises:
         SettingError: With the setting and the way out.
@@ -44,7 +45,7 @@ def _changed(base: RunSpec, spec: RunSpec) -> set[str]:
 
 
 def _refuse_other_text(place: str, changed: set[str]) -> None:
-    """Refuses an arm that is judged on other sentences; how many it trains on may be what is asked."""
+    """Refuses an arm that is judged on other sentences; the number of training sentences may differ."""
     for path in sorted(changed):
         if path.startswith("data.corpus.") and path != "data.corpus.size":
-            raise SettingError(f"{place}: {path} changes what runs are judged on; ask that in a study of its own")
+            raise SettingError(f"{place}: {path} changes what runs are judged on; ask that in another study")

@@ -1,7 +1,6 @@
-"""What an ablation has found so far: from its plan and the records of its runs to tuned settings, effects and rows.
+"""The findings of an ablation: tuned settings, effects and rows, from its plan and the records of its runs.
 
-Nothing here runs anything: the same findings follow from the same records, during the study, at its end and for a
-report a year later.
+Nothing here runs anything. The same records give the same findings during the study, at its end and a year later.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.designs import BASELINE, Arm
 from tune.ablation.nuisance import at_the_edge, choose
 from tune.ablation.plan import PlannedRun, all_arms, expand
-from tune.ablation.run_numbers import Numbering
+from tune.ablation.run_numbers import RunNumbers
 from tune.analysis import Comparison, Cost, FactorialEffect, RunRow, compare_arms, cost, factorial_effects
 from tune.records.record import TrialRecord, read_records
 from tune.records.study_paths import StudyPaths
 
 TAKEN = "taken_from"
-"""The tag of a run that was not trained for this study's arm, but taken from where the same run was."""
+"""The tag of a run that was not trained, because the same run was found elsewhere; its value says where."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Findings:
         base: The baseline's run spec.
         numbers: `{key of a planned run: number}`, as far as given.
         records: Runs that have ended, by number.
-        urls: Where runs are shown, by number.
+        urls: Web addresses of runs, by number.
     """
 
     spec: AblationSpec
@@ -54,7 +53,7 @@ class Findings:
 
     @cached_property
     def runs(self) -> list[PlannedRun]:
-        """All planned runs; those of the comparison are complete for the arms that are tuned."""
+        """All planned runs; the overrides of the comparison are complete for tuned arms."""
         return expand(self.spec, self.base, self.tuned)
 
     def record(self, run: PlannedRun) -> TrialRecord | None:
@@ -134,7 +133,7 @@ class Findings:
         return found
 
     def notes(self) -> list[str]:
-        """Returns what a reader must know of plan, tuning and reuse."""
+        """Returns remarks on plan, tuning and reuse for the readers of the report."""
         found = list(self.spec.notes(self.base))
         for arm, runs in self.tuning.items():
             tried, chosen = [self._candidate(run) for run in runs], self.tuned.get(arm, {})
@@ -147,23 +146,23 @@ class Findings:
         rows = self.rows()
         for metric in self.spec.beside if rows else ():
             if not any(metric in row.metrics for row in rows):
-                found.append(f"beside: {metric} was measured by no run")
+                found.append(f"beside: no run measured {metric}")
         taken = [record for run in self.runs if (record := self.record(run)) is not None and TAKEN in record.tags]
         if taken:
             found.append(
-                f"{len(taken)} runs were not trained again, since the same run was there; runs.parquet says where"
+                f"{len(taken)} runs were not trained again, because the same run existed; runs.parquet says where"
             )
         return found
 
     def cost(self) -> Cost:
-        """Returns what the runs of both phases took."""
+        """Returns the cost of the runs of both phases."""
         ended = [record for run in self.runs if (record := self.record(run)) is not None]
         resources = self.spec.resources
         workers = resources.workers
         return cost([asdict(record) for record in ended], workers * resources.cpus, workers * resources.first_gpus)
 
     def table(self) -> list[dict[str, Any]]:
-        """Returns a flat row for every run of both phases that has ended, all its metrics included."""
+        """Returns a flat row with all metrics for every ended run of both phases."""
         rows = []
         for run in self.runs:
             record = self.record(run)
@@ -178,7 +177,7 @@ class Findings:
 
 
 def write_parquet(rows: list[dict[str, Any]], path: Path) -> Path:
-    """Writes rows as Parquet, with the columns of all of them."""
+    """Writes rows as Parquet, with the columns of all rows."""
     import pyarrow
     import pyarrow.parquet
 
@@ -191,11 +190,11 @@ def write_parquet(rows: list[dict[str, Any]], path: Path) -> Path:
 
 @dataclass(frozen=True)
 class AblationHistory:
-    """What an ablation's folder says of it: `ablation.json`.
+    """The history of an ablation's spec, in `ablation.json` of its folder.
 
     Attributes:
-        base: The baseline's run spec as it was at the first start; a champion may have changed since.
-        specs: The study at its first start, and at every later start that had changed it.
+        base: The baseline's run spec at the first start; a champion may have changed afterwards.
+        specs: The study at its first start, and at every later start that changed it.
     """
 
     base: RunSpec
@@ -207,7 +206,7 @@ class AblationHistory:
 
     @classmethod
     def read(cls, paths: StudyPaths) -> AblationHistory | None:
-        """Returns what is known of an ablation; None before its first start."""
+        """Reads the history; returns None before the first start."""
         file = cls.path(paths)
         if not file.exists():
             return None
@@ -215,13 +214,13 @@ class AblationHistory:
         return cls(RunSpec.parse(values["base"]), tuple(AblationSpec.parse(spec) for spec in values["specs"]))
 
     def write(self, paths: StudyPaths) -> None:
-        """Writes it, whole or not at all."""
+        """Writes the history, whole or not at all."""
         values = {"base": self.base.as_dict(), "specs": [spec.as_dict() for spec in self.specs]}
         with atomic_write(self.path(paths)) as scratch:
             scratch.write_text(json.dumps(values, indent=1), encoding="utf-8")
 
     def notes(self) -> list[str]:
-        """Returns which questions and rules were changed after the first start: p-values know nothing of it."""
+        """Returns the rules that were changed after the first start, which the p-values do not take into account."""
         first, last = self.specs[0].as_flat_dict(), self.specs[-1].as_flat_dict()
         paths = [path for path in {**first, **last} if first.get(path) != last.get(path)]
         deciding = [
@@ -230,11 +229,11 @@ class AblationHistory:
         if not deciding:
             return []
         changes = ", ".join(f"{path} from {first.get(path)} to {last.get(path)}" for path in deciding)
-        return [f"changed after the first start, which p-values and intervals do not know: {changes}"]
+        return [f"changed after the first start; p-values and intervals do not take it into account: {changes}"]
 
 
 def read_findings(paths: StudyPaths) -> tuple[Findings, list[str]]:
-    """Returns the findings of an ablation from its folder, and notes on how it was changed.
+    """Returns the findings of an ablation from its folder, and remarks on changes of its spec.
 
     Raises:
         SettingError: If none of its runs has ended.
@@ -242,5 +241,5 @@ def read_findings(paths: StudyPaths) -> tuple[Findings, list[str]]:
     begun, records = AblationHistory.read(paths), {record.number: record for record in read_records(paths.trials)}
     if begun is None or not records:
         raise SettingError(f"no run of ablation {paths.study} has ended yet; start it first")
-    numbers = Numbering(paths.root).latest
+    numbers = RunNumbers(paths.root).latest
     return Findings(begun.specs[-1], begun.base, numbers, records), begun.notes()

@@ -1,9 +1,9 @@
-"""Retuning the nuisance settings: the same candidates for every arm, on a seed that the comparison does not use.
+"""Retunes the nuisance settings: the same candidates for every arm, on a seed that the comparison does not use.
 
-The candidates are the baseline's own values and a stratified sample of the space (a Latin hypercube on each range's
-own scale), drawn once from the study's seed. All arms try the same ones, so no arm is tuned harder or luckier than
-another, all run at once, and a candidate that two arms share is one run. (An adaptive sampler would need a sequence
-of trials for each arm, and more of them than the handful that an arm gets.)
+The candidates are the baseline's values and a stratified sample of the space (a Latin hypercube on the scale of each
+range), drawn once from the study's seed. All arms try the same candidates: no arm is tuned harder or luckier than
+another, all candidates run together, and a candidate that two arms share is one run. An adaptive sampler would need a
+sequence of trials for each arm, and more trials than an arm gets.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def candidates(space: SearchSpace, base: Mapping[str, Any], num: int, seed: int)
 
     Args:
         space: The nuisance settings.
-        base: Flat settings of the baseline, for its own values and for conditions.
+        base: Flat settings of the baseline, for its values and for conditions.
         num: At least 1.
-        seed: Of the study, not of a run.
+        seed: The seed of the study, not of a run.
     """
     rng, strata = random.Random(seed), {}
     for dimension in space.dimensions:
@@ -38,13 +38,13 @@ def candidates(space: SearchSpace, base: Mapping[str, Any], num: int, seed: int)
         chosen: dict[str, Any] = {}
         for dimension in space.dimensions:
             if dimension.range.holds(ChainMap(chosen, dict(base))):
-                chosen[dimension.path] = at_fraction(dimension.range, strata[dimension.name][i])
+                chosen[dimension.path] = _at_fraction(dimension.range, strata[dimension.name][i])
         points.append(chosen)
     return points
 
 
-def at_fraction(range_: Range, fraction: float) -> Any:
-    """Returns the value at a fraction, in [0, 1), of a range, evenly on its own scale."""
+def _at_fraction(range_: Range, fraction: float) -> Any:
+    """Returns the value at a fraction in [0, 1) of a range, on the range's scale."""
     ends = range_.ends()
     if range_.categorical:
         return ends[int(fraction * len(ends))]
@@ -61,11 +61,11 @@ def at_fraction(range_: Range, fraction: float) -> Any:
 
 
 def choose(rows: Sequence[tuple[Mapping[str, Any], RunRow]], objective: Objective) -> Mapping[str, Any] | None:
-    """Returns the candidate that did best on the tuning seed; None if none completed.
+    """Returns the best candidate on the tuning seed; None if none completed.
 
     Args:
         rows: Candidates of one arm with their runs; diverged and failed ones lose.
-        objective: The study's.
+        objective: The objective of the study.
     """
     values = [(row.value(objective.metric), candidate) for candidate, row in rows]
     done = [(objective.sign * value, i) for i, (value, _) in enumerate(values) if value is not None]
@@ -73,7 +73,7 @@ def choose(rows: Sequence[tuple[Mapping[str, Any], RunRow]], objective: Objectiv
 
 
 def at_the_edge(space: SearchSpace, tried: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any]) -> list[str]:
-    """Returns the paths whose chosen value was the lowest or highest one tried: better ones may lie beyond."""
+    """Returns the paths whose chosen value is the lowest or highest candidate; better values may lie beyond."""
     found = []
     for path in space.paths:
         values = [point[path] for point in tried if path in point]

@@ -1,7 +1,7 @@
-"""The runs of an ablation: which arm, which seed, with what settings; and what they will cost.
+"""Plans the runs of an ablation: arm, seed and settings of each, and their cost.
 
-First every arm tries the same nuisance candidates on the tuning seed, then it runs with its best ones on the seeds of
-the comparison. `expand` gives both phases; the overrides of the second are complete once `tuned` is given.
+First every arm tries the same nuisance candidates on the tuning seed, then it runs with its best candidate on the seeds
+of the comparison. `expand` gives both phases; the overrides of the second are complete once `tuned` is given.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class PlannedRun:
 
     Attributes:
         arm: Name of its arm; `baseline` for the baseline.
-        seed: Of the run.
-        overrides: Over the baseline's run spec, the seed included. In the comparison without the nuisance settings
-            until the arm is tuned.
+        seed: Seed of the run.
+        overrides: Settings over the baseline's run spec, with the seed. In the comparison, nuisance settings are
+            missing until the arm is tuned.
         phase: `tuning` or `comparison`.
-        trial: Which nuisance candidate; None in the comparison.
+        trial: Number of the nuisance candidate; None in the comparison.
     """
 
     arm: str
@@ -40,7 +40,7 @@ class PlannedRun:
 
     @property
     def key(self) -> str:
-        """Names the run within its study: the same key, the same run."""
+        """Name of the run within its study."""
         return f"{self.arm}/{self.phase}/{self.seed}" + ("" if self.trial is None else f"/{self.trial}")
 
 
@@ -55,7 +55,7 @@ def expand(spec: AblationSpec, base: RunSpec, tuned: Mapping[str, Mapping[str, A
     Args:
         spec: The ablation.
         base: The baseline's run spec, `spec.resolve_base(...)`.
-        tuned: `{arm: chosen nuisance overrides}`, as far as the tuning has come.
+        tuned: `{arm: chosen nuisance overrides}` of the arms whose tuning has ended.
     """
     spec.check(base)
     arms = all_arms(spec, base)
@@ -80,8 +80,8 @@ def _tuning_runs(spec: AblationSpec, base: RunSpec, arm: Arm) -> list[PlannedRun
 
 
 @dataclass(frozen=True)
-class PlanRow:
-    """The runs of one arm and phase, and what they take; hours are None where a step's seconds are unknown."""
+class _PlanRow:
+    """The runs of one arm and phase, and their cost; hours are None where a step's seconds are unknown."""
 
     arm: str
     phase: Phase
@@ -92,19 +92,19 @@ class PlanRow:
 
 
 @dataclass(frozen=True)
-class PlanTable:
-    """A dry run: rows, sums, and what a reader must know.
+class _PlanTable:
+    """A dry run: rows, sums and remarks.
 
     Attributes:
         rows: By arm and phase.
-        num_runs: All runs; fewer are run where two are the same.
+        num_runs: All runs; two equal runs are trained once.
         num_distinct: Runs with different settings.
         hours: Machine hours of all distinct runs, one after another; None where a step's seconds are unknown.
-        wall_hours: The same with `budget.concurrent` runs at once.
-        notes: Sentences.
+        wall_hours: Hours with `budget.concurrent` runs at once.
+        notes: Remarks, one sentence each.
     """
 
-    rows: tuple[PlanRow, ...]
+    rows: tuple[_PlanRow, ...]
     num_runs: int
     num_distinct: int
     hours: float | None
@@ -122,8 +122,8 @@ class PlanTable:
         return "\n".join([*lines, "", f"{total}{wall}.", *(f"- {note}" for note in self.notes)])
 
 
-def dry_run(spec: AblationSpec, base: RunSpec, step_seconds: float | None = None) -> PlanTable:
-    """Returns what the ablation would run, and how long it would take.
+def dry_run(spec: AblationSpec, base: RunSpec, step_seconds: float | None = None) -> _PlanTable:
+    """Returns the runs of the ablation and their hours, without running anything.
 
     Args:
         spec: The ablation.
@@ -140,18 +140,18 @@ def dry_run(spec: AblationSpec, base: RunSpec, step_seconds: float | None = None
             if num:
                 steps = run_spec.train.max_steps
                 hours = None if seconds is None else num * steps * seconds / 3600
-                rows.append(PlanRow(arm.name, phase, num, steps, hours, _overrides(arm)))
+                rows.append(_PlanRow(arm.name, phase, num, steps, hours, _overrides(arm)))
     lengths = [base.with_overrides(overrides).train.max_steps for overrides in _distinct(runs, base)]
     hours = None if seconds is None else sum(lengths) * seconds / 3600
     wall = None if seconds is None else _wall_hours(lengths, spec.budget.concurrent or 1, seconds)
     notes = list(spec.notes(base))
     if seconds is None:
-        notes.append("hours are unknown: say budget.step_seconds, as a short run measures it (cost/step_seconds)")
-    return PlanTable(tuple(rows), len(runs), len(lengths), hours, wall, tuple(notes))
+        notes.append("hours are unknown: set budget.step_seconds to the cost/step_seconds of a short run")
+    return _PlanTable(tuple(rows), len(runs), len(lengths), hours, wall, tuple(notes))
 
 
 def _distinct(runs: list[PlannedRun], base: RunSpec) -> list[Mapping[str, Any]]:
-    """Returns the overrides of runs that differ: an arm that only renames the baseline runs nothing again."""
+    """Returns the overrides of different runs; an arm that only renames the baseline adds none."""
     kept: dict[tuple[str, str], Mapping[str, Any]] = {}
     for run in runs:
         spec = base.with_overrides(run.overrides)

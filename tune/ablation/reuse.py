@@ -1,7 +1,7 @@
-"""Results that are there already: the same run in another study's records or in MLflow, known by its run id.
+"""Finds existing results of a run, by its run id, in the records of other studies and in MLflow.
 
-Run ids hash the settings, the data, the precision and the source of `t5vqvae`: the same id means the same result.
-Ended runs of every study under the state folder come first, then whatever MLflow holds, of other machines too.
+Run ids hash the settings, the data, the precision and the source of `t5vqvae`: the same id means the same result. The
+ended runs of all studies under the state folder come first, then the runs in MLflow, also of other machines.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
 
 TRUE_RESULTS = ("completed", "diverged")
-"""How a run ends by itself; a pruned or crashed one says nothing of another start."""
+"""The statuses of a run that ended by itself; a pruned or failed run may end otherwise when it starts again."""
 
 
 class ResultCache:
     """Looks for results outside a study.
 
     Args:
-        paths: The study, whose own records are left out.
-        tracker: Where to ask besides; None: nowhere.
+        paths: The study; its records are left out.
+        tracker: The tracker whose runs count too; None: records only.
     """
 
     def __init__(self, paths: StudyPaths, tracker: Tracker | None) -> None:
@@ -55,7 +55,7 @@ class ResultCache:
         try:
             record = TrialRecord.read(folder)
         except UserError:
-            return  # its own study will say so
+            return  # a command on that study reports it
         if record.run_id and record.status in TRUE_RESULTS and TAKEN not in record.tags:
             origin = f"study {record.study}, run {record.number}"
             self._records.setdefault(record.run_id, replace(record, tags={**record.tags, TAKEN: origin}))
@@ -64,7 +64,7 @@ class ResultCache:
         try:
             found = None if self.tracker is None else self.tracker.find_result(run_id)
         except TrackingError:
-            return None  # away for now: the run is trained
+            return None  # no answer: the run is trained
         if found is None:
             return None
         steps, metrics = int(found.metrics.get("progress/step", 0)), dict(found.metrics)
@@ -73,11 +73,11 @@ class ResultCache:
 
 
 def identifier(plan: TrialPlan, fingerprint: Callable[[RunSpec], str]) -> Callable[[RunSpec], str]:
-    """Returns what names a run of a study by its result, before it is trained.
+    """Returns a function from a run's spec to its run id, before it is trained.
 
     Args:
-        plan: The study's; its runs' device decides the precision.
-        fingerprint: Of a spec's data.
+        plan: The plan of the study; the device of its runs decides the precision.
+        fingerprint: Returns the fingerprint of a spec's data.
     """
     known: dict[str, str] = {}
 
@@ -91,7 +91,7 @@ def identifier(plan: TrialPlan, fingerprint: Callable[[RunSpec], str]) -> Callab
 
 
 def prepared_fingerprint(plan: TrialPlan) -> Callable[[RunSpec], str]:
-    """Returns what prepares a spec's data, once for each, and says its fingerprint."""
+    """Returns a function that prepares a spec's data, once for each, and returns its fingerprint."""
     from t5vqvae.data import prepare
 
     known: dict[str, str] = {}

@@ -1,8 +1,8 @@
-"""The numbers of an ablation's runs: `runs.jsonl`, a line for every run that was ever asked for, only added to.
+"""Numbers the runs of an ablation in `runs.jsonl`, an append-only file with one line per run.
 
-A run is known by its key (arm, phase, seed, candidate) and by its run id. The same pair has the same number at every
-start. If a key means something else later (its arm was edited, the code or the data changed), it gets a new number,
-and the old run stays where it is, superseded.
+A run has a key (arm, phase, seed, candidate) and a run id. The same pair has the same number at every start. When the
+run id of a key changes (its arm was edited, or the code or the data changed), the key gets a new number, and the old
+run stays on the disk as superseded.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 FILE = "runs.jsonl"
 
 
-class Numbering:
-    """Gives runs their numbers.
+class RunNumbers:
+    """The numbers of the runs.
 
     Attributes:
-        latest: The present number of each key.
+        latest: The newest number of each key.
         run_ids: The run id of each number.
     """
 
@@ -30,12 +30,12 @@ class Numbering:
         for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else ():
             try:
                 entry = json.loads(line)
-            except ValueError:  # a line torn by a kill: its run was not started
+            except ValueError:  # a kill tore this line; its run was not started
                 continue
             self._note(entry["key"], entry["run_id"], entry["number"])
 
     def number(self, key: str, run_id: str) -> int:
-        """Returns the number of a run; a new one is on disk before it is returned."""
+        """Returns the number of a run; a new number is on the disk before it is returned."""
         if (key, run_id) not in self._numbers:
             number = 1 + max(self.run_ids, default=-1)
             self._append({"number": number, "key": key, "run_id": run_id})
@@ -45,7 +45,7 @@ class Numbering:
 
     @property
     def superseded(self) -> list[int]:
-        """Numbers of runs whose key means another run now."""
+        """Numbers of runs whose key has a newer number."""
         return sorted(set(self.run_ids) - set(self.latest.values()))
 
     def _note(self, key: str, run_id: str, number: int) -> None:

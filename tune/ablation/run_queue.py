@@ -1,8 +1,8 @@
-"""What an ablation runs next: tuning first, then each arm's comparison as soon as it is tuned, all seeds at once.
+"""Orders the runs of an ablation: tuning first, then the comparison of each tuned arm, all seeds together.
 
-A run that has the run id of another one, in this study, in an earlier study or in MLflow, is not trained: its result
-is taken, and says from where. Under a sequential plan an arm's seeds are released look by look, so that which arms
-stop depends on the seeds alone and never on which run happened to end first.
+A run with the run id of another run, in this study, in another study or in MLflow, is not trained: its result is taken,
+with a tag that names the source. A sequential plan releases the seeds of an arm look by look, so that the seeds alone
+decide which arms stop, and not the order in which runs end.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from t5vqvae.spec.run import RunSpec
 from tune.ablation.designs import BASELINE
 from tune.ablation.findings import TAKEN, Findings
 from tune.ablation.plan import PlannedRun
-from tune.ablation.run_numbers import Numbering
+from tune.ablation.run_numbers import RunNumbers
 from tune.analysis import RunRow
 from tune.records.record import TrialRecord
 from tune.sampling.source import WAIT, NextTrial, Wait
@@ -22,7 +22,7 @@ from tune.sampling.source import WAIT, NextTrial, Wait
 Identify = Callable[[RunSpec], str]
 """Returns the run id of a spec."""
 Find = Callable[[str], TrialRecord | None]
-"""Returns a result of a run id from elsewhere, tagged with where it is from."""
+"""Returns the result of a run id from elsewhere, with a tag that names the source."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Job:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What its tracked run is tagged with."""
+        """Tags of its tracked run."""
         return tags_of(self.run)
 
 
@@ -45,12 +45,12 @@ def tags_of(run: PlannedRun) -> dict[str, str]:
 
 
 class RunQueue:
-    """Gives out the runs of an ablation, each once.
+    """Returns the runs of an ablation, each once.
 
     Args:
-        findings: The plan, with the records of earlier starts; its `records` are added to by whoever runs.
+        findings: The plan, with the records of earlier starts; the caller adds the records of runs that end.
         numbering: The numbers of runs.
-        identify: Names a run by its result.
+        identify: Returns the run id of a spec.
         find: Looks for a result elsewhere.
         keep: Called with a run whose result was taken, and its record.
         start: Called with a run that is trained, before it starts.
@@ -59,7 +59,7 @@ class RunQueue:
     def __init__(
         self,
         findings: Findings,
-        numbering: Numbering,
+        numbering: RunNumbers,
         *,
         identify: Identify,
         find: Find,
@@ -99,7 +99,7 @@ class RunQueue:
                 if number in self._first.records or number in self._given:
                     continue
                 if self.numbering.run_ids[number] in self._ids_under_way:
-                    continue  # its result is taken once it is there
+                    continue  # its result is taken when it exists
                 if not self._take(run, number):
                     self._given.add(number)
                     return Job(number, run)
@@ -109,13 +109,13 @@ class RunQueue:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to start or to wait for."""
+        """Whether all runs have ended."""
         findings = self._look()
         tuned = all(arm.name in findings.tuned for arm in findings.arms)
         return tuned and all(findings.record(run) is not None for run in self._released)
 
     def _look(self) -> Findings:
-        """Returns the findings of the present records, after numbering and releasing what follows from them."""
+        """Returns the findings of the present records, after numbering and releasing the runs that follow."""
         if self._seen != len(self._first.records):
             self._seen = len(self._first.records)
             self._now = replace(self._first, numbers=self.numbering.latest)
@@ -140,7 +140,7 @@ class RunQueue:
         return {self.numbering.run_ids[number] for number in self._given if number not in self._first.records}
 
     def _take(self, run: PlannedRun, number: int) -> bool:
-        """Takes the result of the same run from where it is; returns whether there was one."""
+        """Takes an existing result of the same run; returns whether there was one."""
         run_id = self.numbering.run_ids[number]
         found = self._own(run_id, number) or self.find(run_id)
         if found is None:

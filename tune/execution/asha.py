@@ -1,6 +1,6 @@
 """Asynchronous successive halving over optimizer steps, with rungs that survive a restart.
 
-`Rungs` is the algorithm as plain arithmetic; `StepASHA` is the Ray scheduler around it. Ray's own ASHA keeps its
+`Rungs` is the algorithm as plain arithmetic; `_StepASHA` is the Ray scheduler around it. Ray's own ASHA keeps its
 rungs under trial ids that are new after every restart of the driver; these are kept under the study's trial numbers
 and rebuilt from the intermediate values that the study's storage holds.
 
@@ -113,7 +113,7 @@ class RunToCompletion(FIFOScheduler):
         return min(waiting, key=lambda trial: (trial.status != "PENDING", trial.config["number"]), default=None)
 
 
-class StepASHA(RunToCompletion):
+class _StepASHA(RunToCompletion):
     """Stops running trials that do not survive their rung; the last step is never cut.
 
     Args:
@@ -149,4 +149,4 @@ def scheduler_of(spec: SearchSpec, history: Mapping[int, Mapping[int, float]]) -
     steps, factor = spec.base_spec.train.max_steps, spec.scheduler.reduction_factor
     rungs = Rungs(spec.grace_steps, steps, factor, objective.direction)
     rungs.replay(history)
-    return StepASHA(rungs, spec.scheduled_value)
+    return _StepASHA(rungs, spec.scheduled_value)

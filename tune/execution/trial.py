@@ -134,7 +134,7 @@ class TrialPlan:
 def trainable(plan: TrialPlan) -> Any:
     """Returns the trainable of a study's trials, with its resources."""
     if plan.runner == "process":
-        return ray.tune.with_resources(ProcessTrial, process_resources)
+        return ray.tune.with_resources(_ProcessTrial, process_resources)
     return ray.tune.with_resources(_ray_train_trial, {"cpu": 0, ON_HEAD: 0.001})
 
 
@@ -153,7 +153,7 @@ def run_of(config: TrialConfig) -> TrackedRun:
     return config[PLAN].run(config["number"], config["overrides"], config.get("tags"), _attempt_of(config))
 
 
-class ProcessTrial(ray.tune.Trainable):
+class _ProcessTrial(ray.tune.Trainable):
     """A trial in its actor's own process; `step` trains to the next milestone. Actors are reused."""
 
     _reports: Generator[Report] | None = None

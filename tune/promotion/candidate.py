@@ -19,7 +19,7 @@ TEST_FILE = "test.json"
 
 @dataclass(frozen=True)
 class TestResult:
-    """A trial on the test split: which trial, on which data, how well."""
+    """The metrics of a trial on the test split, with the identities of the trial and of its data."""
 
     __test__ = False  # no test class, whatever its name
 
@@ -39,7 +39,7 @@ def best_trial(paths: StudyPaths) -> tuple[SearchSpec, TrialRecord]:
 
 
 def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: Path) -> TestResult:
-    """Returns a trial's test metrics, evaluated now or found where an earlier promotion left them."""
+    """Returns a trial's test metrics, from its folder or, for the first promotion, evaluated now."""
     from t5vqvae.data import prepare
 
     run = spec.run_spec(record.overrides)

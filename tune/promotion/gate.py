@@ -41,7 +41,7 @@ class Gate(Bound):
 
 
 def refusals(gates: Iterable[Gate], metrics: Mapping[str, float]) -> list[str]:
-    """Returns the reasons of all gates that are shut."""
+    """Returns the reasons of all gates that failed."""
     return [reason for gate in gates if (reason := gate.refusal(metrics)) is not None]
 
 

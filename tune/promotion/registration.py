@@ -25,7 +25,7 @@ METRICS, DATA = "t5vqvae.test_metrics", "t5vqvae.data_fingerprint"
 def registered(
     tracker: Tracker, name: str, spec: SearchSpec, record: TrialRecord, result: TestResult, folder: Path
 ) -> Version:
-    """Returns the version that holds a trial, registered now or before."""
+    """Returns the registered version of a trial; registers the trial if it has none."""
     registry = tracker.registry(name)
     known = registry.find(result.identity)
     if known is not None and known.tags.get(DATA) == result.data_fingerprint:
@@ -57,7 +57,7 @@ def _headline(spec: SearchSpec, record: TrialRecord, result: TestResult) -> dict
 
 
 def _tracked(tracker: Tracker, spec: SearchSpec, record: TrialRecord) -> str:
-    """Returns the MLflow id of a trial that MLflow has not heard of, since its server was away."""
+    """Opens an MLflow run for a trial that has none, because the server was away; returns its id."""
     parent = tracker.open_study(spec.as_flat_dict(), {"t5vqvae.study": spec.name})
     tracker.close(parent, "completed")
     key = trial_key(record.study, record.number)
@@ -68,17 +68,17 @@ def _tracked(tracker: Tracker, spec: SearchSpec, record: TrialRecord) -> str:
 
 
 def compare(
-    spec: SearchSpec, metrics: Mapping[str, float], result: TestResult, holder: Version | None, version: Version
+    spec: SearchSpec, metrics: Mapping[str, float], result: TestResult, champion: Version | None, version: Version
 ) -> tuple[float | None, bool, str]:
-    """Returns the advantage over the alias's holder, whether it suffices, and the reason in a sentence."""
-    if holder is None:
+    """Returns the advantage over the champion, whether it suffices, and the reason in a sentence."""
+    if champion is None:
         return None, True, "no version held the alias"
-    if same(holder, version):
+    if same(champion, version):
         return None, True, f"version {version.version} holds the alias already"
-    if holder.tags.get(DATA) != result.data_fingerprint:
-        return None, False, f"version {holder.version} was tested on other data, so the two cannot be compared"
-    theirs = json.loads(holder.tags.get(METRICS, "{}"))
-    effect, sentence = compared(spec.objectives[0], metrics, theirs, f"version {holder.version}")
+    if champion.tags.get(DATA) != result.data_fingerprint:
+        return None, False, f"version {champion.version} was tested on other data, so the two cannot be compared"
+    theirs = json.loads(champion.tags.get(METRICS, "{}"))
+    effect, sentence = compared(spec.objectives[0], metrics, theirs, f"version {champion.version}")
     return effect, effect is not None and effect > 0, sentence
 
 

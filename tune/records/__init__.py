@@ -1,1 +1,1 @@
-"""The records of a study: its folders, its trials, their ranking, and where it is tracked."""
+"""The records of a study: its folders, its trials, their ranking, and its tracker."""

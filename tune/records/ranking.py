@@ -11,7 +11,7 @@ from tune.spec.objective import dominates
 
 
 def costs(record: TrialRecord, spec: Judging) -> tuple[float, ...]:
-    """Returns the objectives as numbers to minimize; infinite where one is missing or no number."""
+    """Returns the objectives as numbers to minimize; a missing or non-finite one is infinite."""
     values = [(objective, record.metrics.get(objective.metric, math.nan)) for objective in spec.objectives]
     return tuple(objective.sign * value if math.isfinite(value) else math.inf for objective, value in values)
 
@@ -28,7 +28,7 @@ def best(records: Iterable[TrialRecord], spec: Judging) -> TrialRecord | None:
 
 
 def pareto(records: Iterable[TrialRecord], spec: Judging) -> list[TrialRecord]:
-    """Returns the trials that no other is better than in one objective and as good in the rest, in that order."""
+    """Returns the Pareto front: the trials that no other trial dominates, in the order of `contenders`."""
     counting = contenders(records, spec)
     return [counting[i] for i in non_dominated([costs(record, spec) for record in counting])]
 

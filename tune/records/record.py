@@ -1,6 +1,6 @@
-"""The study's own record of a trial: one JSON file, written once at the trial's end, whole or not at all.
+"""The record of an ended trial: one JSON file, written once, whole or not at all.
 
-A record is what a search is resumed, judged, promoted and reported from; Optuna's storage and MLflow repeat it.
+Resuming, judging, promoting and reporting read the records; Optuna's storage and MLflow repeat them.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ class TrialRecord:
 
     Attributes:
         study: Name of the study.
-        number: Its number in the study, from 0; not every number needs to be a trial of ours (`--from`).
+        number: Its number in the study, from 0; evidence from another study (`--from`) takes numbers too.
         overrides: `{dotted.path: value}` over the study's base.
-        run_id: `RunSpec.run_id` of what it trained; None if it failed before that was known.
-        mlflow_id: Its MLflow run, where there is one.
+        run_id: `RunSpec.run_id` of its run; None if it failed before the id was known.
+        mlflow_id: Its MLflow run; None without one.
         status: How it ended.
         steps: Optimizer steps done.
         metrics: Its last metrics.
-        checkpoint: Its newest checkpoint; None where none was written or kept.
+        checkpoint: Its newest checkpoint; None if none was written or kept.
         tags: Failure signatures and errors, with their evidence.
-        seconds: Spent on it, all starts together.
+        seconds: Seconds of all its starts.
     """
 
     study: str
@@ -76,7 +76,7 @@ class TrialRecord:
         try:
             record = cls(**json.loads(path.read_text(encoding="utf-8")))
         except (TypeError, ValueError) as error:
-            raise UserError(f"{path} is no trial record ({error}); delete it, and the trial runs again") from None
+            raise UserError(f"{path} is no trial record ({error}); delete it to run the trial again") from None
         if record.checkpoint is None:
             return record
         return cls(**{**asdict(record), "checkpoint": str(directory / record.checkpoint)})

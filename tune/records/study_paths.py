@@ -1,4 +1,4 @@
-"""Where studies live on disk, the same from every directory and from inside a Ray job.
+"""The folders of studies, the same from every directory and from inside a Ray job.
 
     var/
       cache/                     tokenized data, once a node
@@ -7,7 +7,7 @@
         study.json, optuna.db, lock
         trials/<number>/         step-*/, record.json, spool/, error.txt
 
-`ray job submit --working-dir .` unpacks a copy of the project into a folder that Ray deletes: state must not go there.
+`ray job submit --working-dir .` unpacks a copy of the project into a folder that Ray deletes: state must not lie there.
 """
 
 from __future__ import annotations

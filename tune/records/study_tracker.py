@@ -1,4 +1,4 @@
-"""Where a study is tracked."""
+"""The tracker of a study."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def tracker_of(spec: StudySpec, paths: StudyPaths) -> Tracker:
-    """Returns where a study is tracked: its own setting, MLFLOW_TRACKING_URI, or a database under the state folder."""
+    """Returns the tracker of a study: by its spec, by MLFLOW_TRACKING_URI, or on a database in the state folder."""
     from t5vqvae.tracking import Tracker
 
     return Tracker(tracking_uri(paths.state, spec.tracking.uri), spec.tracking.experiment or spec.name)

@@ -1,1 +1,1 @@
-"""The specs of studies: searches, their samplers, objectives and budgets."""
+"""The specs of studies, with their samplers, objectives and budgets."""

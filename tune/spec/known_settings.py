@@ -25,7 +25,7 @@ CODE_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
-class KnownSettings:
+class _KnownSettings:
     """The settings of the specs that the index lists; a spec that it lacks refuses nothing."""
 
     index: Index
@@ -62,12 +62,12 @@ class KnownSettings:
 
 
 @contextmanager
-def known_settings() -> Iterator[KnownSettings]:
+def known_settings() -> Iterator[_KnownSettings]:
     """Yields the index; at the end of the block, adds the specs to it that the block has imported."""
     file = index_file([CODE_ROOT / "t5vqvae", CODE_ROOT / "tune"])
     index = {} if file is None else read_index(file)
     try:
-        yield KnownSettings(index)
+        yield _KnownSettings(index)
     finally:
         specs = {name: getattr(sys.modules.get(home), name, None) for name, home in HOMES.items() if name not in index}
         found = {name: list(settings(spec)) for name, spec in specs.items() if spec is not None}

@@ -113,27 +113,32 @@ def refuse_metric(metric: str, known: Iterable[str], role: str) -> None:
     raise SettingError(f"{role} {metric} is only recorded{did_you_mean(metric, known)}")
 
 
-def refuse_incomparable(metrics: Sequence[str], searched: Sequence[str]) -> None:
+def refuse_incomparable(metrics: Sequence[str], searched: Sequence[str], section: str = "space") -> None:
     """Refuses searched settings that change what the metrics mean.
 
     Args:
         metrics: Of the objectives and constraints.
-        searched: The paths of the space.
+        searched: The varied paths.
+        section: The section of the study that varies them.
 
     Raises:
         SettingError: With the setting and the way out.
     """
     for path in searched:
         if path.split(".")[-1] == "seed":
-            raise SettingError(f"space.{path}: a seed is no hyperparameter; fix it, and repeat seeds in an ablation")
+            raise SettingError(
+                f"{section}.{path}: a seed is no hyperparameter; fix it, and repeat seeds in an ablation"
+            )
         if path.startswith("evaluate."):
-            raise SettingError(f"space.{path} changes how trials are judged, so they cannot be compared; fix it")
+            raise SettingError(f"{section}.{path} changes how trials are judged, so they cannot be compared; fix it")
         if path.startswith("data.") and not retokenizes(path) and path != "data.corpus.size":
-            raise SettingError(f"space.{path} changes what trials are judged on, so they cannot be compared; fix it")
+            raise SettingError(
+                f"{section}.{path} changes what trials are judged on, so they cannot be compared; fix it"
+            )
         for metric in metrics:
             if retokenizes(path) and metric in PER_TOKEN:
                 raise SettingError(
-                    f"{metric} depends on the tokenizer, and space.{path} varies that; take {PER_TOKEN[metric]}"
+                    f"{metric} depends on the tokenizer, and {section}.{path} varies that; take {PER_TOKEN[metric]}"
                 )
 
 

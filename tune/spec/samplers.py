@@ -91,7 +91,7 @@ class TPEConfig(SamplerConfig):
             )
 
 
-class RandomConfig(SamplerConfig):
+class _RandomConfig(SamplerConfig):
     """Independent random draws: the control."""
 
     name: Literal["random"] = "random"
@@ -102,7 +102,7 @@ class RandomConfig(SamplerConfig):
         return RandomSampler(seed)
 
 
-class GPConfig(SamplerConfig):
+class _GPConfig(SamplerConfig):
     """A Gaussian process with expected improvement; for few, costly trials."""
 
     takes_conditions: ClassVar[bool] = False
@@ -120,7 +120,7 @@ class GPConfig(SamplerConfig):
         return GPSampler(n_startup_trials=self.num_startup, seed=seed)
 
 
-class NSGA2Config(SamplerConfig):
+class _NSGA2Config(SamplerConfig):
     """A genetic algorithm for several objectives; needs many trials.
 
     Source: Deb et al. 2002.
@@ -141,7 +141,7 @@ class NSGA2Config(SamplerConfig):
         return NSGAIISampler(population_size=self.population, seed=seed)
 
 
-class CMAESConfig(SamplerConfig):
+class _CMAESConfig(SamplerConfig):
     """Covariance matrix adaptation; for numbers alone, without conditions, one objective.
 
     Constraints decide which trial is best, but do not guide it.

@@ -1,6 +1,6 @@
-"""The spec of a search: what is searched, by what it is judged, how long, and with which machines.
+"""The spec of a search: space, objectives, sampler, scheduler, budget and machines.
 
-A study is a YAML file (shipped ones lie in `studies/`, and are found by name) and dotted words on top:
+A study is a YAML file (shipped ones have a name and lie in `studies/`) with dotted words on top:
 
     name: quickstart
     base: {data.corpus.name: math, model.position: 2}
@@ -31,21 +31,21 @@ from tune.spec.sections import Budget, SchedulerConfig
 from tune.spec.study_spec import Space, StudySpec
 
 DECIDING = ("base", "space", "objectives", "constraints")
-"""The fields of a study that its finished trials depend on: changing one makes it another study."""
+"""The fields that finished trials depend on: with another value it is another study."""
 
 
 class SearchSpec(StudySpec, Judging):
-    """One search, declared. Building it refuses what cannot work; `run_spec` gives what a trial trains."""
+    """Declares one search; building it refuses a study that cannot work."""
 
     space: Space
     budget: Budget = Field(default_factory=Budget)
     sampler: SamplerConfig.any() = Field(default_factory=TPEConfig)  # type: ignore[valid-type]
     scheduler: SchedulerConfig = Field(default_factory=SchedulerConfig)
-    seed: int = setting(0, ge=0, description="of the search; the runs' own seed is base.seed")
+    seed: int = setting(0, ge=0, description="seed of the search; the seed of the runs is base.seed")
 
     @cached_property
     def base_spec(self) -> RunSpec:
-        """The baseline: the run that overrides apply to."""
+        """The baseline: the run spec that overrides apply to."""
         return self.over(RunSpec())
 
     @cached_property
@@ -54,7 +54,7 @@ class SearchSpec(StudySpec, Judging):
         return self.base_spec.as_flat_dict()
 
     def run_spec(self, overrides: Mapping[str, Any]) -> RunSpec:
-        """Returns what a trial trains."""
+        """Returns the run spec of a trial."""
         return self.base_spec.with_overrides(overrides)
 
     @property
@@ -65,7 +65,7 @@ class SearchSpec(StudySpec, Judging):
 
     @property
     def scheduler_objective(self) -> Objective | None:
-        """The metric that trials are stopped by, with its direction; None without a scheduler."""
+        """The metric by which the scheduler stops trials, with its direction; None without a scheduler."""
         if self.scheduler.name == "none":
             return None
         if self.scheduler.metric is None:
@@ -75,16 +75,16 @@ class SearchSpec(StudySpec, Judging):
 
     @property
     def grace_steps(self) -> int:
-        """Steps that every trial may take before it can be stopped."""
+        """Steps that every trial takes before the scheduler may stop it."""
         train = self.base_spec.train
         return self.scheduler.grace_steps or max(train.eval_every, train.max_steps // 2)
 
     def scheduled_value(self, metrics: Mapping[str, Any]) -> float | None:
-        """Returns what a milestone is judged by when the scheduler compares running trials.
+        """Returns the value of a milestone by which the scheduler compares running trials.
 
-        NaN, which counts as the worst, where a constraint is violated: a bottleneck that leaks would otherwise set the
-        bar, and stop the trials that keep to the rate. None, not judged, without codes: a control, or the warm-up
-        before quantization.
+        NaN, the worst, for metrics that violate a constraint: a bottleneck that leaks would otherwise set the bar and
+        stop trials that keep the rate. None, not judged, for metrics without codes, as of a control, or before
+        quantization begins.
         """
         objective = self.scheduler_objective
         if objective is None or objective.metric not in metrics or not self.has_bottleneck(metrics):
@@ -92,18 +92,18 @@ class SearchSpec(StudySpec, Judging):
         return float(metrics[objective.metric]) if self.is_feasible(metrics) else math.nan
 
     def refuse_changes(self, earlier: SearchSpec) -> None:
-        """Refuses to go on with the trials of an earlier form of this study if they mean something else now.
+        """Refuses to resume an earlier form of this study whose trials mean something else now.
 
         Budget, sampler, scheduler, machines and tracking may change.
 
         Raises:
-            SettingError: Naming what differs.
+            SettingError: With the first difference.
         """
         for field in DECIDING:
             new, old = _deciding(self, field), _deciding(earlier, field)
             if new != old:
                 raise SettingError(
-                    f"study {self.name} was begun with {_difference(field, old, new)};"
+                    f"study {self.name} was started with {_difference(field, old, new)};"
                     " undo that, or give the study another name (name=...) and start it --from the old one"
                 )
 
@@ -157,14 +157,14 @@ class SearchSpec(StudySpec, Judging):
 
 
 def _deciding(spec: SearchSpec, field: str) -> Any:
-    """Returns a field of a study as far as results depend on it, flat."""
+    """Returns the part of a field that results depend on, flat."""
     if field == "base":
         return flatten(spec.base_spec.as_dict(only_results=True))
     return spec.as_dict()[field]
 
 
 def _difference(field: str, old: Any, new: Any) -> str:
-    """Says in a few words what differs in a field."""
+    """Returns the first difference in a field, in words."""
     if not isinstance(old, dict):
         return f"{field} {old}, and now has {new}"
     paths = [path for path in dict.fromkeys([*old, *new]) if old.get(path) != new.get(path)]

@@ -12,7 +12,7 @@ from t5vqvae.errors import SettingError
 
 
 class StudyBudget(Config):
-    """How many runs at once, and for how long."""
+    """Limits of every study: runs at once, and hours."""
 
     concurrent: int | None = setting(None, ge=1, description="runs at once; None: as many as the machines hold")
     hours: float | None = setting(None, gt=0, description="wall time of one start of the study; None: unlimited")
@@ -28,12 +28,12 @@ class Budget(StudyBudget):
     max_failures: int = setting(3, ge=0, description="failed trials that a search accepts; one more ends it")
 
     def extended(self, word: str, num_ended: int) -> int:
-        """Returns the trials that `--trials WORD` asks for: `30`, or `+10` for ten more than a finished study had.
+        """Returns the number of trials for `--trials WORD`: `30`, or `+10` for ten more than a finished study had.
 
-        `+10` on a study that is not finished goes on with it: the same command, sent again after a kill, adds nothing.
+        `+10` on an unfinished study resumes it: the same command, sent again after a kill, adds nothing.
 
         Args:
-            word: Of the command line.
+            word: The word of the command line.
             num_ended: Trials of the study that have ended.
 
         Raises:
@@ -47,12 +47,12 @@ class Budget(StudyBudget):
 
 
 class SchedulerConfig(Config):
-    """Which running trials are stopped early."""
+    """Decides which running trials are stopped early."""
 
-    name: Literal["asha", "none"] = setting("asha", description="asynchronous successive halving, or nobody")
-    metric: str | None = setting(None, description="what trials are stopped by; None: the only objective")
+    name: Literal["asha", "none"] = setting("asha", description="asynchronous successive halving, or none")
+    metric: str | None = setting(None, description="metric by which trials are stopped; None: the only objective")
     grace_steps: int | None = setting(
-        None, ge=1, description="steps that every trial may take; None: half a trial's, at least one evaluation"
+        None, ge=1, description="steps that every trial takes; None: half a trial's, at least one evaluation"
     )
     reduction_factor: float = setting(3, gt=1, description="one in so many trials passes a rung")
 
@@ -66,22 +66,22 @@ def _gpus(value: Any) -> float | str:
 
 
 class Resources(Config):
-    """What a trial takes of the cluster: so many workers, each with its CPUs and GPUs."""
+    """The workers of a trial, with the CPUs and GPUs of each."""
 
     workers: int = setting(1, ge=1, description="data-parallel workers a trial")
     cpus: float = setting(1, gt=0, description="CPUs a worker")
     gpus: Annotated[float | Literal["auto"], PlainValidator(_gpus)] = setting(
-        0, description="GPUs a worker; 0.25: four trials share one; auto: as many as the first one's memory says"
+        0, description="GPUs a worker; 0.25: four trials share one; auto: by the memory of the first one"
     )
 
     @property
     def first_gpus(self) -> float:
-        """GPUs of a worker of the first trial: a whole one where its memory is to be measured."""
+        """GPUs of a worker of the first trial: a whole one with `auto`, which measures its memory."""
         return 1.0 if isinstance(self.gpus, str) else self.gpus
 
     @property
     def packed(self) -> bool:
-        """Whether measured memory says how many trials share a GPU."""
+        """Whether measured memory decides how many trials share a GPU."""
         return self.gpus == "auto"
 
     @model_validator(mode="after")
@@ -97,14 +97,14 @@ class Resources(Config):
 
 
 class Retention(Config):
-    """Which checkpoints stay on the disk."""
+    """Decides which checkpoints stay on the disk."""
 
     keep_best: int | None = setting(3, ge=1, description="trials that keep their last checkpoint; None: all that count")
     keep_steps: int = setting(2, ge=1, description="checkpoints of a running trial")
 
 
 class Tracking(Config):
-    """Where trials are logged."""
+    """The MLflow server and experiment of a study."""
 
     uri: str | None = setting(None, description="None: $MLFLOW_TRACKING_URI, or a database under the state folder")
     experiment: str | None = setting(None, description="None: the study's name")

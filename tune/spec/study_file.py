@@ -1,4 +1,4 @@
-"""Study files and words on a command line as the plain values of a study.
+"""Reads study files and the words of a command line into the plain values of a study.
 
 Order: defaults < study file (YAML) < words. Words whose first component is a field of the study's spec set the study;
 all others set the base run.
@@ -61,7 +61,7 @@ def apply_words(values: Mapping[str, Any], words: list[str], study: type[Config]
 
 
 @dataclass(frozen=True)
-class WordParts:
+class _WordParts:
     """The overrides of a command line: of a study's space, of its other settings, and of its base run."""
 
     space: dict[str, Any] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class WordParts:
     base: dict[str, Any] = field(default_factory=dict)
 
 
-def split_words(words: list[str], study: Collection[str], run: Collection[str]) -> WordParts:
+def split_words(words: list[str], study: Collection[str], run: Collection[str]) -> _WordParts:
     """Returns the overrides of a command line by what they set.
 
     Args:
@@ -80,7 +80,7 @@ def split_words(words: list[str], study: Collection[str], run: Collection[str]) 
     Raises:
         SettingError: If a word is no override, or its first component is a field of neither.
     """
-    parts = WordParts()
+    parts = _WordParts()
     for path, value in parse_words(words).items():
         first, _, rest = path.partition(".")
         if first == "space" and rest:
@@ -107,7 +107,7 @@ def _set_range(space: Mapping[str, Any], path: str, value: Any) -> dict[str, Any
 
 
 def _set_base(run: type[Config], base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns flat `base` with overrides on top; what a newly chosen variant does not know is dropped."""
+    """Returns flat `base` with overrides on top, without settings that a newly chosen variant does not have."""
     base = flatten(base)
     resolved = run().with_overrides(base).with_overrides(overrides).as_flat_dict()
     return {path: resolved[path] for path in [*base, *overrides] if path in resolved}

@@ -1,7 +1,7 @@
-"""The part of a spec that every study has, and what every study refuses.
+"""The settings that every study has, and the refusals that hold for every study.
 
-A search (`search_spec.py`) and an ablation (`tune/ablation/ablation_spec.py`) add what they ask. A refusal that holds
-for both is written here.
+A search (`search_spec.py`) and an ablation (`tune/ablation/ablation_spec.py`) add their own. A refusal that holds for
+both is written here.
 """
 
 from __future__ import annotations
@@ -36,12 +36,14 @@ class StudySpec(Config):
     """A study: its name and question, its base run, its machines, its disk and its tracking."""
 
     folder: ClassVar[Path] = STUDIES
-    """Holds the shipped studies of this kind."""
+    """The folder of the shipped studies of this kind."""
     said_elsewhere: ClassVar[Mapping[str, str]] = {"train.num_workers": "resources.workers"}
     """Settings of a run that the study sets by another name."""
 
-    name: str = setting(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the study's folder and experiment")
-    question: str = setting("", description="what the study is to find out, in a sentence")
+    name: str = setting(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the study's folder and experiment"
+    )
+    question: str = setting("", description="the question that the study answers, in a sentence")
     base: Flat = setting({}, description="overrides over the defaults")
     budget: StudyBudget = Field(default_factory=StudyBudget)
     runner: Literal["auto", "process", "ray_train"] = setting("auto", description="auto: process for one worker")
@@ -57,15 +59,15 @@ class StudySpec(Config):
         return self.runner
 
     def over(self, base: RunSpec) -> RunSpec:
-        """Returns `base` with the study's own overrides and workers."""
+        """Returns `base` with the study's overrides and workers."""
         return base.with_overrides({**self.base, "train.num_workers": self.resources.workers})
 
     def refuse_unfit_run(self, run: RunSpec, metrics: Iterable[str]) -> None:
         """Refuses a run that the study's machines or metrics do not fit.
 
         Args:
-            run: Of the study, resolved.
-            metrics: What runs are judged by.
+            run: A resolved run of the study.
+            metrics: The metrics by which runs are judged.
 
         Raises:
             SettingError: With the setting and the way out.

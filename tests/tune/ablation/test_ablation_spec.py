@@ -93,6 +93,13 @@ REFUSED = {
     },
     "base: seed is seeds here": {"base": {"seed": 3}},
     "must end at all 6 seeds": {"sequential": {"looks": [4, 8]}},
+    "nuisance.evaluate.num_examples changes how trials are judged": {
+        "nuisance": RATE | {"evaluate.num_examples": {"type": "int", "low": 10, "high": 20}}
+    },
+    "nuisance.data.max_length changes what trials are judged on": {
+        "nuisance": RATE | {"data.max_length": {"type": "int", "low": 30, "high": 60}}
+    },
+    "nuisance.seed: a seed is no hyperparameter": {"nuisance": RATE | {"seed": {"type": "int", "low": 0, "high": 9}}},
     "take one of them": {"baseline": {"study": "a", "champion": "b"}},
 }
 

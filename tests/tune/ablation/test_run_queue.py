@@ -11,7 +11,7 @@ from effects import loss
 from t5vqvae.spec.run import RunSpec
 from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.findings import TAKEN, Findings
-from tune.ablation.run_numbers import Numbering
+from tune.ablation.run_numbers import RunNumbers
 from tune.ablation.run_queue import Job, RunQueue
 from tune.records.record import TrialRecord
 
@@ -25,7 +25,7 @@ def identify(spec: RunSpec) -> str:
 
 
 def agenda_of(spec: AblationSpec, folder: Path, records: dict[int, TrialRecord], find=nowhere) -> RunQueue:
-    numbering, base = Numbering(folder), spec.resolve_base()
+    numbering, base = RunNumbers(folder), spec.resolve_base()
     findings = Findings(spec, base, numbering.latest, records)
     return RunQueue(
         findings, numbering, identify=identify, find=find, keep=lambda job, r: records.update({job.number: r})
