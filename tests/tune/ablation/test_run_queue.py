@@ -14,6 +14,7 @@ from tune.ablation.findings import TAKEN, Findings
 from tune.ablation.run_numbers import RunNumbers
 from tune.ablation.run_queue import Job, RunQueue
 from tune.records.record import TrialRecord
+from tune.sampling.source import WAIT, NextTrial
 
 
 def nowhere(run_id: str) -> None:
@@ -24,7 +25,7 @@ def identify(spec: RunSpec) -> str:
     return spec.run_id("data", "float32")
 
 
-def agenda_of(spec: AblationSpec, folder: Path, records: dict[int, TrialRecord], find=nowhere) -> RunQueue:
+def queue_of(spec: AblationSpec, folder: Path, records: dict[int, TrialRecord], find=nowhere) -> RunQueue:
     numbering, base = RunNumbers(folder), spec.resolve_base()
     findings = Findings(spec, base, numbering.latest, records)
     return RunQueue(
@@ -38,21 +39,21 @@ def record_of(job: Job, spec: AblationSpec, status: str = "completed", value: fl
     return TrialRecord(spec.name, job.number, dict(job.run.overrides), identify(run_spec), None, status, 40, metrics)
 
 
-def drain(agenda: RunQueue) -> list[Job]:
-    jobs = []
-    while (job := agenda.next()) is not None:
-        jobs.append(job)
+def drain(queue: RunQueue) -> list[Job]:
+    """Returns the runs that can start now."""
+    jobs: list[Job] = []
+    queue.start = jobs.append
+    while isinstance(queue.next(), NextTrial):
+        pass
     return jobs
 
 
-def finish(
-    agenda: RunQueue, spec: AblationSpec, records: dict, end: Callable[[Job], TrialRecord] | None = None
-) -> list:
-    """Runs everything, as many at once as are given out; returns the jobs."""
+def finish(queue: RunQueue, spec: AblationSpec, records: dict, end: Callable[[Job], TrialRecord] | None = None) -> list:
+    """Runs everything, as many at once as can start; returns the jobs."""
     jobs = []
-    while not agenda.finished:
-        now = drain(agenda)
-        assert now or agenda.finished, "nothing runs and nothing is given out"
+    while not queue.finished:
+        now = drain(queue)
+        assert now or queue.finished, "nothing runs and nothing can start"
         for job in now:
             records[job.number] = end(job) if end else record_of(job, spec)
         jobs += now
@@ -61,14 +62,14 @@ def finish(
 
 def test_tuning_comes_first_and_an_arm_is_compared_as_soon_as_it_is_tuned(tmp_path):
     spec, records = ablation(arms=[WORSE, NEUTRAL]), {}
-    agenda = agenda_of(spec, tmp_path, records)
-    tuning = drain(agenda)
+    queue = queue_of(spec, tmp_path, records)
+    tuning = drain(queue)
     assert {(job.run.phase, job.run.seed) for job in tuning} == {("tuning", 1000)} and len(tuning) == 3 * 2
-    assert agenda.next() is None and not agenda.finished
+    assert queue.next() is WAIT and not queue.finished
     for job in tuning:
         if job.run.arm == "worse":
             records[job.number] = record_of(job, spec)
-    compared = drain(agenda)
+    compared = drain(queue)
     assert [job.run.key for job in compared] == [f"worse/comparison/{seed}" for seed in range(8)]
     assert {job.run.overrides["optim.learning_rate"] for job in compared} == {2e-3}, "the candidate that did best"
     assert compared[0].tags == {"arm": "worse", "seed": "0", "phase": "comparison"}
@@ -76,13 +77,13 @@ def test_tuning_comes_first_and_an_arm_is_compared_as_soon_as_it_is_tuned(tmp_pa
 
 def test_a_run_of_the_same_id_is_trained_once_and_says_where_it_is_from(tmp_path):
     spec, records = ablation(arms=[WORSE, RENAMED]), {}
-    agenda = agenda_of(spec, tmp_path, records)
-    jobs = finish(agenda, spec, records)
+    queue = queue_of(spec, tmp_path, records)
+    jobs = finish(queue, spec, records)
     assert {job.run.arm for job in jobs} == {"baseline", "worse"} and len(jobs) == 2 * (2 + 8)
     assert len(records) == 3 * (2 + 8)
     taken = [record for record in records.values() if TAKEN in record.tags]
     assert len(taken) == 10 and all(record.seconds == 0 for record in taken)
-    comparison = agenda._look().comparison()
+    comparison = queue._look().comparison()
     assert comparison.arm("renamed").effect.mean == 0 and comparison.arm("renamed").verdict == "equivalent"
     assert comparison.arm("worse").verdict == "worse"
 
@@ -94,19 +95,19 @@ def test_results_from_elsewhere_are_taken(tmp_path):
         metrics = {"validation/nll_per_char": 1.0}
         return TrialRecord("other", 9, {}, run_id, "m1", "completed", 40, metrics, tags={TAKEN: "study other, run 9"})
 
-    agenda = agenda_of(spec, tmp_path, records, find)
-    assert agenda.next() is None and agenda.finished
+    queue = queue_of(spec, tmp_path, records, find)
+    assert queue.next() is None and queue.finished
     assert {record.tags[TAKEN] for record in records.values()} == {"study other, run 9"}
     assert {record.study for record in records.values()} == {spec.name} and len(records) == 2 * (2 + 8)
 
 
 def test_a_second_start_gives_the_same_numbers_and_what_is_left(tmp_path):
     spec, records = ablation(arms=[WORSE]), {}
-    first = drain(agenda_of(spec, tmp_path, records))
+    first = drain(queue_of(spec, tmp_path, records))
     records[first[0].number] = record_of(first[0], spec)
     with (tmp_path / "runs.jsonl").open("a") as file:
         file.write('{"number": 99, "ke')  # torn by a kill
-    again = agenda_of(spec, tmp_path, records)
+    again = queue_of(spec, tmp_path, records)
     assert [(job.number, job.run.key) for job in drain(again)] == [(job.number, job.run.key) for job in first[1:]]
     records |= {job.number: record_of(job, spec) for job in first}
     finish(again, spec, records)
@@ -115,32 +116,32 @@ def test_a_second_start_gives_the_same_numbers_and_what_is_left(tmp_path):
 
 def test_an_arm_that_means_something_else_now_runs_again_under_new_numbers(tmp_path):
     spec, records = ablation(arms=[WORSE]), {}
-    finish(agenda_of(spec, tmp_path, records), spec, records)
+    finish(queue_of(spec, tmp_path, records), spec, records)
     edited = ablation(arms=[{**WORSE, "overrides": {"optim.beta1": 0.8}}])
-    agenda = agenda_of(edited, tmp_path, records)
-    jobs = finish(agenda, edited, records)
+    queue = queue_of(edited, tmp_path, records)
+    jobs = finish(queue, edited, records)
     assert {job.run.arm for job in jobs} == {"worse"} and len(jobs) == 10
-    assert len(agenda.numbering.superseded) == 10
-    assert abs(agenda._look().comparison().arm("worse").effect.mean - 0.1) < 0.01
+    assert len(queue.numbering.superseded) == 10
+    assert abs(queue._look().comparison().arm("worse").effect.mean - 0.1) < 0.01
 
 
 def test_more_seeds_run_only_what_is_new(tmp_path):
     spec, records = ablation(arms=[WORSE], seeds=6), {}
-    finish(agenda_of(spec, tmp_path, records), spec, records)
+    finish(queue_of(spec, tmp_path, records), spec, records)
     longer = ablation(arms=[WORSE], seeds=8)
-    jobs = finish(agenda_of(longer, tmp_path, records), longer, records)
+    jobs = finish(queue_of(longer, tmp_path, records), longer, records)
     assert {job.run.seed for job in jobs} == {6, 7} and len(jobs) == 4
 
 
 def test_an_arm_none_of_whose_candidates_completes_is_compared_as_it_is_and_reported(tmp_path):
     spec, records = ablation(arms=[WORSE]), {}
-    agenda = agenda_of(spec, tmp_path, records)
+    queue = queue_of(spec, tmp_path, records)
 
     def end(job: Job) -> TrialRecord:
         return record_of(job, spec, "diverged" if job.run.arm == "worse" else "completed")
 
-    finish(agenda, spec, records, end)
-    findings = agenda._look()
+    finish(queue, spec, records, end)
+    findings = queue._look()
     assert findings.tuned["worse"] == {}
     assert any("worse: no tuning run completed" in note for note in findings.notes())
     arm = findings.comparison().arm("worse")
@@ -153,16 +154,16 @@ def test_a_sequential_plan_stops_an_arm_whose_answer_is_known_whatever_ends_firs
     ran = {}
     for order in (1, -1):
         records: dict[int, TrialRecord] = {}
-        agenda, jobs = agenda_of(spec, tmp_path / str(order), records), []
-        waiting = drain(agenda)
+        queue, jobs = queue_of(spec, tmp_path / str(order), records), []
+        waiting = drain(queue)
         while waiting:
             job = waiting.pop(0 if order == 1 else -1)
             records[job.number] = record_of(job, spec)
             jobs.append(job)
-            waiting += drain(agenda)
-        assert agenda.finished
+            waiting += drain(queue)
+        assert queue.finished
         ran[order] = {job.run.key for job in jobs if job.run.phase == "comparison"}
-        comparison = agenda._look().comparison()
+        comparison = queue._look().comparison()
         assert comparison.arm("worse").stopped_at == 5 and comparison.arm("worse").verdict == "worse"
     assert ran[1] == ran[-1]
     assert {key for key in ran[1] if key.startswith("worse/")} == {f"worse/comparison/{seed}" for seed in range(5)}
