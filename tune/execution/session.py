@@ -120,29 +120,35 @@ class Session:
         scheduler = scheduler or RunToCompletion()
         packs = bool(self.plan.gpus)
         searcher = GPUPackingSearcher(source, scheduler, self.plan) if packs else TrialSearcher(source, scheduler)
+        with _quiet(), board:
+            self._run_tune(searcher, scheduler, recorder, concurrent)
+        board.final()
+
+    def _run_tune(
+        self, searcher: TrialSearcher, scheduler: RunToCompletion, recorder: TrialRecorder, concurrent: int
+    ) -> None:
+        """Runs Ray Tune over the trials of a searcher."""
         scratch = self.plan.paths.root / "ray"
         gc.freeze()  # imported objects stay; without this, every full collection would look through them
-        with _quiet(), board:
-            ray.tune.run(
-                trainable(self.plan),
-                name="tune",
-                storage_path=str(scratch),
-                config={PLAN: self.plan},
-                num_samples=-1,
-                search_alg=searcher,
-                scheduler=scheduler,
-                max_concurrent_trials=concurrent,
-                reuse_actors=self.plan.runner == "process",
-                max_failures=MAX_RESTARTS,
-                raise_on_failed_trial=False,
-                stop=self.stop,
-                callbacks=[recorder],
-                trial_name_creator=_name,
-                trial_dirname_creator=_name,
-                verbose=0,
-            )
+        ray.tune.run(
+            trainable(self.plan),
+            name="tune",
+            storage_path=str(scratch),
+            config={PLAN: self.plan},
+            num_samples=-1,
+            search_alg=searcher,
+            scheduler=scheduler,
+            max_concurrent_trials=concurrent,
+            reuse_actors=self.plan.runner == "process",
+            max_failures=MAX_RESTARTS,
+            raise_on_failed_trial=False,
+            stop=self.stop,
+            callbacks=[recorder],
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+            verbose=0,
+        )
         shutil.rmtree(scratch, ignore_errors=True)
-        board.final()
 
     def settle(self, *further: Callable[[], None]) -> None:
         """Sends what waits for MLflow and leaves no run of the study RUNNING.
