@@ -170,15 +170,15 @@ def test_out_of_memory_comes_again_with_a_larger_share_and_is_not_starved(tmp_pa
     end(trials, "a")
     assert given(trials, "g", "h") == [(1, 0.5), None]
     end(trials, "g")
-    inner: Any = trials.inner
-    assert inner.heard == [(0, "completed"), (1, "completed")], "the searcher hears of one end"
+    source: Any = trials.source
+    assert source.heard == [(0, "completed"), (1, "completed")], "the source receives one end"
     assert given(packed(tmp_path, gpus=0.25, measures=False), "a", "b")[1] == (1, 0.5), "the next start knows it, too"
 
 
 def test_the_search_is_not_over_while_a_trial_may_come_again(tmp_path: Path) -> None:
     trials = packed(tmp_path, gpus=0.5, measures=False)
-    inner: Any = trials.inner
-    inner.left = [0]
+    source: Any = trials.source
+    source.left = [0]
     assert given(trials, "a", "b") == [(0, 0.5), None]
     Attempt(1.0, tried=("gpus=0.5 microbatches=1 after step 10",)).write(trials.plan.paths.trial(0))
     end(trials, "a", OUT_OF_MEMORY)
@@ -193,8 +193,8 @@ def test_one_that_never_began_waits_for_room_like_any_other(tmp_path: Path) -> N
     trials.scheduler.never_started.add("a")
     trials.on_trial_complete("a", error=True)
     assert given(trials, "c", "d") == [(0, 0.5), None]
-    inner: Any = trials.inner
-    assert inner.heard == []
+    source: Any = trials.source
+    assert source.heard == []
 
 
 def test_a_batch_that_was_cut_says_nothing_of_others(tmp_path: Path) -> None:
