@@ -5,8 +5,8 @@
     python -m tests.benchmarks.search_scale ray --trials 100
 
 Trials are those of `tests/support/stub.py`: real checkpoints and records, made-up metrics, no training. `ray` runs them
-through `tune.search.search` as a user does. `thin` gives the same searcher, halving, ledger, retention and tracking the
-calls that Ray Tune gives them, in its order, with the trials in a process of their own (`search_thin.py`): what one
+through `tune.search.search` as a user does. `thin` gives the same searcher, halving, recorder, retention and tracking
+the calls that Ray Tune gives them, in its order, with the trials in a process of their own (`search_thin.py`): what one
 costs without Ray. `untracked` is `thin` without MLflow. CPU time is that of the driver's process, all its threads, from
 its first trial's start to its last one's end, without that of its trials. `--at` says how many trials a study has when
 the measured ones begin; those before are random ones.
@@ -91,7 +91,7 @@ def study(trials: int) -> SearchSpec:
 
 
 def watched(samples: Samples) -> type[TrialRecorder]:
-    """Returns the ledger, sampling."""
+    """Returns the recorder, sampling."""
 
     class Watched(TrialRecorder):
         def on_trial_start(self, *args: Any, **info: Any) -> None:

@@ -26,8 +26,9 @@ from rich.console import Console
 
 from t5vqvae.runs.follow import follow
 from tune.execution import session
+from tune.execution.asha import scheduler_of
 from tune.execution.retention import Retention
-from tune.execution.searcher import StudySearcher
+from tune.execution.searcher import TrialSearcher
 from tune.execution.trial import TrialPlan
 from tune.monitor.board import Board
 from tune.records.ranking import contenders
@@ -55,16 +56,17 @@ def run_thin(spec: SearchSpec, paths: StudyPaths, trainer: str, *, tracked: bool
         tracker = tracker_of(spec, paths)
         parent_id = tracker.open_study(spec.as_flat_dict(), {"t5vqvae.study": spec.name})
         plan = replace(plan, tracker=tracker, parent_id=parent_id)
-    searcher = StudySearcher(spec, paths.storage)
-    records = {record.number: record for record in said_to_have_ended(searcher.suggestions, earlier)}
-    scheduler = session.scheduler_of(spec, plan, searcher)
+    suggestions = Suggestions(spec, paths.storage)
+    records = {record.number: record for record in said_to_have_ended(suggestions, earlier)}
+    scheduler = scheduler_of(spec, suggestions.intermediate_values())
+    searcher = TrialSearcher(suggestions, scheduler)
     board = Board(spec.name, ["validation/nll"], spec.budget.trials, Console(file=StringIO(), width=160))
     retention = Retention(paths, spec.retention.keep_best, lambda found: contenders(found, spec))
-    ledger = session.TrialRecorder(spec, plan, records, retention, board)
+    recorder = session.TrialRecorder(spec, plan, records, retention, board)
     with _process(plan) as actor:
-        while isinstance(suggested := searcher.suggest(name := str(searcher.suggestions.num_asked)), dict):
-            run_trial(suggested, name, searcher=searcher, scheduler=scheduler, ledger=ledger, actor=actor)
-    ledger.on_experiment_end([])
+        while isinstance(suggested := searcher.suggest(name := str(suggestions.num_asked)), dict):
+            run_trial(suggested, name, searcher=searcher, scheduler=scheduler, recorder=recorder, actor=actor)
+    recorder.on_experiment_end([])
 
 
 def said_to_have_ended(suggestions: Suggestions, count: int) -> Iterator[TrialRecord]:
@@ -98,11 +100,11 @@ def _drawn(distribution: Any, draw: random.Random) -> float:
 
 
 def run_trial(
-    config: dict[str, Any], name: str, *, searcher: StudySearcher, scheduler: Any, ledger: Any, actor: Connection
+    config: dict[str, Any], name: str, *, searcher: TrialSearcher, scheduler: Any, recorder: Any, actor: Connection
 ) -> None:
-    """Runs one trial: every report to scheduler, searcher and ledger, as Tune's controller does."""
+    """Runs one trial: every report to scheduler, searcher and recorder, as Tune's controller does."""
     trial = SimpleNamespace(config=config, trial_id=name)
-    ledger.on_trial_start(0, [], trial)
+    recorder.on_trial_start(0, [], trial)
     actor.send((config["number"], config["overrides"]))
     goes_on = True
     while goes_on:
@@ -111,8 +113,8 @@ def run_trial(
         report["done"] = not goes_on
         if goes_on:
             searcher.on_trial_result(name, report)
-        ledger.on_trial_result(0, [], trial, report)
-        ledger.on_step_end(0, [])
+        recorder.on_trial_result(0, [], trial, report)
+        recorder.on_step_end(0, [])
         actor.send(goes_on)
     searcher.on_trial_complete(name, report)
 
