@@ -1,6 +1,6 @@
 """Kills a search from the command line at random moments, starts it again each time, and counts what is left.
 
-    python -m tests.end_to_end.kill_loop STATE [KILLS] [SEED] [SECONDS]
+    PYTHONPATH=tests/support python -m tests.end_to_end.kill_loop STATE [KILLS] [SEED] [SECONDS]
 
 Each start is killed up to SECONDS after it has written its first checkpoint: in a step, an evaluation, a save, between
 two trials. Every process of the search is killed, as when the machine loses power. Run by hand: minutes, and no two
