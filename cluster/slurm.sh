@@ -3,7 +3,7 @@
 #
 #   MLFLOW_TRACKING_URI=http://your-server:5000 sbatch cluster/slurm.sh tune/studies/paper.yaml
 #
-# Submit it again after a timeout: the search goes on. Run it from the project's root on a file system that all nodes
+# Submit it again after a timeout: the search resumes. Run it from the project's root on a file system that all nodes
 # share; state lies in var/ there, or in $T5VQVAE_STATE.
 #SBATCH --job-name=t5vqvae
 #SBATCH --nodes=4
