@@ -5,13 +5,14 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t5vqvae.tracking.plots import effective_codes, usage_svg
 from t5vqvae.tracking.server.limits import against_tokens, clean_name
 
 
+@settings(deadline=None)  # the first call imports
 @given(st.text(max_size=300))
 def test_every_cleaned_name_is_accepted_by_mlflow(name: str) -> None:
     from mlflow.utils.validation import _validate_metric_name
