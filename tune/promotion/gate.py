@@ -37,7 +37,7 @@ class Gate(Bound):
         if (value <= self.bound) if self.relation == "<=" else (value >= self.bound):
             return None
         shown = "it was not measured" if math.isnan(value) else f"it is {value:.4g}"
-        return f"gate {self} is shut: {shown}"
+        return f"gate {self} failed: {shown}"
 
 
 def refusals(gates: Iterable[Gate], metrics: Mapping[str, float]) -> list[str]:

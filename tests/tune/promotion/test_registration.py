@@ -160,14 +160,14 @@ def test_the_test_split_is_looked_at_once_and_a_trial_registered_once(
     assert len(tracker.destination.client.get_metric_history(trial.info.run_id, "test/exact_match")) == 1
 
 
-def test_a_shut_gate_keeps_a_better_trial_from_the_alias(paths: StudyPaths, scores: list[dict[str, float]]) -> None:
+def test_a_failed_gate_keeps_a_better_trial_from_the_alias(paths: StudyPaths, scores: list[dict[str, float]]) -> None:
     scores.append({**SCORES, "test/rate/bits_per_token": 5.0})
     add_trial(paths, 0)
     outcome = promote(paths, gates=[Gate.parse("VAR/exact_match >= 0.2")], replace=True)
     assert (outcome.alias, outcome.passed) == ("challenger", False)
     assert outcome.reasons[:2] == (
-        "gate test/rate/bits_per_token <= 4 is shut: it is 5",
-        "gate VAR/exact_match >= 0.2 is shut: it is 0.1",
+        "gate test/rate/bits_per_token <= 4 failed: it is 5",
+        "gate VAR/exact_match >= 0.2 failed: it is 0.1",
     )
     assert alias_holders(paths) == {"challenger": "1"}
 
@@ -277,8 +277,8 @@ def test_gates_read_bounds_and_count_what_was_not_measured_as_shut() -> None:
     gate = Gate.parse("test/exact_match >= 5e-1")
     assert gate == Gate("test/exact_match", ">=", 0.5)
     assert gate.refusal({"test/exact_match": 0.5}) is None
-    assert gate.refusal({"test/exact_match": 0.49}) == "gate test/exact_match >= 0.5 is shut: it is 0.49"
-    assert gate.refusal({}) == "gate test/exact_match >= 0.5 is shut: it was not measured"
+    assert gate.refusal({"test/exact_match": 0.49}) == "gate test/exact_match >= 0.5 failed: it is 0.49"
+    assert gate.refusal({}) == "gate test/exact_match >= 0.5 failed: it was not measured"
     for text in ("test/exact_match > 0.5", "test/nll <= .", "<= 5"):
         with pytest.raises(SettingError, match="must read as"):
             Gate.parse(text)
