@@ -9,13 +9,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from t5vqvae.errors import UserError
 from t5vqvae.files import atomic_write
-
-if TYPE_CHECKING:
-    pass
 
 Status = Literal["completed", "pruned", "failed", "diverged"]
 FILE = "record.json"

@@ -24,7 +24,7 @@ class SamplerConfig(Variant):
     takes_choices: ClassVar[bool] = True
     takes_objectives: ClassVar[bool] = True
     reads: ClassVar[int | None] = None
-    """Most trials that a suggestion reads (see `tune.window`); None: all."""
+    """Most trials that a suggestion reads (see `tune.sampling.subset`); None: all."""
 
     @property
     def num_random(self) -> int | None:
