@@ -30,7 +30,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PIP) torch
 	@echo "installing the rest"
 	@$(PIP) --editable '.[test,dev]'
-	@$(BIN)/python -m tune.spec.known_settings  # so that the first command refuses a misspelt setting at once
+	@$(BIN)/python -m tune.known_settings  # so that the first command refuses a misspelt setting at once
 	@touch $@
 
 search: $(INSTALLED)  ## start Ray and MLflow here, submit a study (default: quickstart), follow it

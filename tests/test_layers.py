@@ -43,6 +43,7 @@ LAYERS = [
     "tune.search",
     "tune.ablate",
     "tune.promote",
+    "tune.known_settings",
     "tune.command_line",
     "tune.cli",
 ]

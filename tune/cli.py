@@ -19,9 +19,9 @@ import typer
 from t5vqvae.config import flatten, parse_words, read_yaml
 from t5vqvae.errors import SettingError
 from tune.command_line import Command, DryRun, Group, RunWords, State, Version, words_argument
+from tune.known_settings import ABLATION, SEARCH, known_settings
 from tune.process import NOTHING_WORKED
 from tune.records.study_paths import StudyPaths, state_dir
-from tune.spec.known_settings import ABLATION, SEARCH, known_settings
 from tune.spec.study_file import ABLATIONS, STUDIES, read_study, studies_in
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ Where it is missing, damaged or cannot be written, nothing is reported, and the 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import Any
 
 from t5vqvae.config.describe import Setting
 from t5vqvae.config.paths import unknown_setting
-from t5vqvae.files import atomic_write
+from t5vqvae.files import read_json, write_json
 
 KEPT = 10
 """Index files that stay in the cache folder, the newest; every checkout of the source has its own."""
@@ -49,7 +48,7 @@ def index_file(packages: Iterable[Path]) -> Path | None:
 def read_index(file: Path) -> Index:
     """Returns the settings of every spec that the file lists; none if it is missing or damaged."""
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = read_json(file)
         return {spec: [Setting(*row) for row in rows] for spec, rows in values.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
@@ -58,9 +57,7 @@ def read_index(file: Path) -> Index:
 def write_index(file: Path, index: Index) -> None:
     """Writes the settings of every spec, and deletes the oldest files of other sources; skips what it may not write."""
     with suppress(OSError):
-        with atomic_write(file) as scratch:
-            values = {spec: [astuple(setting) for setting in settings] for spec, settings in index.items()}
-            scratch.write_text(json.dumps(values), encoding="utf-8")
+        write_json(file, {spec: [astuple(setting) for setting in settings] for spec, settings in index.items()})
         others = sorted(file.parent.glob("settings-*.json"), key=lambda path: path.stat().st_mtime_ns)
         for old in others[:-KEPT]:
             old.unlink()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from t5vqvae.errors import CheckpointError
-from t5vqvae.files import file_sha256, flush
+from t5vqvae.files import file_sha256, flush, read_json
 from t5vqvae.spec.run import RunSpec
 
 MANIFEST = "manifest.json"
@@ -85,7 +85,7 @@ def verify(path: Path) -> None:
     """
     if not (path / MANIFEST).is_file():
         raise CheckpointError(f"checkpoint {path} has no {MANIFEST}: it is incomplete; use another one")
-    expected = json.loads((path / MANIFEST).read_text())
+    expected = read_json(path / MANIFEST)
     for name, entry in expected.items():
         file = path / name
         if not file.is_file() or file.stat().st_size != entry["size"]:
@@ -121,7 +121,7 @@ def refuse_other_spec(path: Path, spec: RunSpec) -> None:
     Raises:
         CheckpointError: With the first setting that differs.
     """
-    theirs = RunSpec.parse(json.loads((path / "spec.json").read_text())).as_dict(only_results=True)
+    theirs = RunSpec.parse(read_json(path / "spec.json")).as_dict(only_results=True)
     mine = spec.as_dict(only_results=True)
     if theirs == mine:
         return
@@ -131,12 +131,12 @@ def refuse_other_spec(path: Path, spec: RunSpec) -> None:
 
 def read_milestone(path: Path) -> StoredMilestone:
     """Returns the milestone of a checkpoint."""
-    return json.loads((path / "milestone.json").read_text())
+    return read_json(path / "milestone.json")
 
 
 def read_spec(path: Path) -> RunSpec:
     """Returns the resolved spec of a checkpoint."""
-    return RunSpec.parse(json.loads((path / "spec.json").read_text()))
+    return RunSpec.parse(read_json(path / "spec.json"))
 
 
 def keep_newest(directory: Path, number: int) -> None:

@@ -58,7 +58,7 @@ def cpu_seconds(command: list[str], state: Path, status: int) -> float:
 
 def prepare(state: Path, num_trials: int = 20) -> None:
     """Writes the index of settings and a study with ended trials."""
-    cpu_seconds([sys.executable, "-m", "tune.spec.known_settings"], state, 0)
+    cpu_seconds([sys.executable, "-m", "tune.known_settings"], state, 0)
     spec = SearchSpec.load("quickstart")
     root = state / "studies" / spec.name
     root.mkdir(parents=True)

@@ -52,7 +52,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state folder with one started study of one ended trial, and an index of all settings in `cache`."""
     folder = tmp_path_factory.mktemp("state")
     add_study(folder)
-    indexed = [sys.executable, "-m", "tune.spec.known_settings"]
+    indexed = [sys.executable, "-m", "tune.known_settings"]
     subprocess.run(indexed, env={**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}, cwd=ROOT, check=True)
     return folder
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from t5vqvae.errors import SettingError
-from t5vqvae.files import atomic_write
+from t5vqvae.files import atomic_write, read_json, write_json
 from t5vqvae.spec.run import RunSpec
 from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.designs import BASELINE, Arm
@@ -210,14 +210,13 @@ class AblationHistory:
         file = cls.path(paths)
         if not file.exists():
             return None
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = read_json(file)
         return cls(RunSpec.parse(values["base"]), tuple(AblationSpec.parse(spec) for spec in values["specs"]))
 
     def write(self, paths: StudyPaths) -> None:
         """Writes the history, whole or not at all."""
         values = {"base": self.base.as_dict(), "specs": [spec.as_dict() for spec in self.specs]}
-        with atomic_write(self.path(paths)) as scratch:
-            scratch.write_text(json.dumps(values, indent=1), encoding="utf-8")
+        write_json(self.path(paths), values, indent=1)
 
     def notes(self) -> list[str]:
         """Returns the rules that were changed after the first start, which the p-values do not take into account."""

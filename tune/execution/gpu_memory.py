@@ -8,14 +8,13 @@ more in its next attempt (`t5vqvae.runs.attempt`), at the price of an evaluation
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from t5vqvae.files import atomic_write
+from t5vqvae.files import read_json, write_json
 from t5vqvae.runs.attempt import Attempt, share_of
 
 FILE = "memory.json"
@@ -60,15 +59,14 @@ class MemorySeen:
 
     def write(self, path: Path) -> None:
         """Writes it as JSON, whole or not at all."""
-        with atomic_write(path) as scratch:
-            scratch.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        write_json(path, asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
         """Reads what `write` wrote; None before the first trial."""
         if not path.exists():
             return None
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         return cls(**{**values, "reserved_mb": {int(number): mb for number, mb in values["reserved_mb"].items()}})
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray.tune
 
+from t5vqvae.evaluation.metrics import metrics_of
 from t5vqvae.runs.attempt import OUT_OF_MEMORY
 from tune.execution.background import BackgroundQueue
 from tune.execution.retention import Retention, clean
@@ -164,12 +165,3 @@ class TrialRecorder(ray.tune.Callback):
 
 KNOWN = ("status", "tags", "run_id", "mlflow_id", "checkpoint", "seconds")
 """The keys of a report next to its metrics; see `t5vqvae.runs.follow.follow`."""
-
-
-def metrics_of(report: Mapping[str, Any]) -> dict[str, float]:
-    """Returns the metrics of a report, `split/name`, without what Tune adds."""
-    return {
-        key: float(value)
-        for key, value in report.items()
-        if "/" in key and not key.startswith("config/") and isinstance(value, int | float)
-    }

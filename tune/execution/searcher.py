@@ -10,8 +10,8 @@ from collections import deque
 
 from ray.tune.search import Searcher
 
+from t5vqvae.evaluation.metrics import metrics_of
 from tune.execution.asha import RunToCompletion
-from tune.execution.recorder import metrics_of
 from tune.execution.trial import TrialConfig, TuneResult
 from tune.sampling.source import WAIT, NextTrial, Source
 

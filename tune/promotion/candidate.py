@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from t5vqvae.files import atomic_write
+from t5vqvae.files import read_json, write_json
 from tune.records.models import best_record
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths, trial_key
@@ -47,12 +46,11 @@ def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: 
     data = prepare(run.data, paths.cache, backbone=run.model.backbone).fingerprint
     file = paths.trial(record.number) / TEST_FILE
     if file.exists():
-        known = TestResult(**json.loads(file.read_text()))
+        known = TestResult(**read_json(file))
         if (known.identity, known.data_fingerprint) == (identity, data):
             return known
     result = TestResult(identity, data, _evaluate(run, folder, paths.cache))
-    with atomic_write(file) as scratch:
-        scratch.write_text(json.dumps(vars(result), indent=1))
+    write_json(file, vars(result), indent=1)
     return result
 
 

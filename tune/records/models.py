@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t5vqvae.errors import CheckpointError, SettingError, UserError, did_you_mean
-from t5vqvae.files import atomic_write
+from t5vqvae.files import atomic_write, read_json
 from tune.records.ranking import best
 from tune.records.record import TrialRecord, read_records
 from tune.records.study_paths import StudyPaths
@@ -212,4 +211,4 @@ def _downloaded(folder: Path, origin: str) -> FoundModel:
     found = next(folder.rglob("artifacts/spec.json"), None)
     if found is None:
         raise CheckpointError(f"{origin} has no artifacts/spec.json: t5vqvae did not write it; name another model")
-    return FoundModel(found.parent / "model", RunSpec.parse(json.loads(found.read_text())), origin)
+    return FoundModel(found.parent / "model", RunSpec.parse(read_json(found)), origin)

@@ -5,14 +5,13 @@ Resuming, judging, promoting and reporting read the records; Optuna's storage an
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from t5vqvae.errors import UserError
-from t5vqvae.files import atomic_write
+from t5vqvae.files import read_json, write_json
 
 Status = Literal["completed", "pruned", "failed", "diverged"]
 FILE = "record.json"
@@ -57,8 +56,7 @@ class TrialRecord:
         if self.checkpoint is not None and Path(self.checkpoint).is_relative_to(directory):
             values["checkpoint"] = str(Path(self.checkpoint).relative_to(directory))
         path = directory / FILE
-        with atomic_write(path) as scratch:
-            scratch.write_text(json.dumps(values, indent=1), encoding="utf-8")
+        write_json(path, values, indent=1)
         return path
 
     @classmethod
@@ -71,7 +69,7 @@ class TrialRecord:
         """
         path = directory / FILE
         try:
-            record = cls(**json.loads(path.read_text(encoding="utf-8")))
+            record = cls(**read_json(path))
         except (TypeError, ValueError) as error:
             raise UserError(f"{path} is no trial record ({error}); delete it to run the trial again") from None
         if record.checkpoint is None:

@@ -5,7 +5,6 @@ Imports neither torch nor the spec of a run, so that a command can rank the reco
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -15,6 +14,7 @@ from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 from t5vqvae.config import Config, setting
 from t5vqvae.errors import UserError
 from t5vqvae.evaluation.metrics import RATE
+from t5vqvae.files import read_json
 from tune.spec.objective import Constraint, Objective
 
 
@@ -60,6 +60,6 @@ class StudyHeader(Judging):
             UserError: If the file is damaged.
         """
         try:
-            return cls.parse(json.loads(path.read_text(encoding="utf-8")))
+            return cls.parse(read_json(path))
         except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read as a study: {error}") from None

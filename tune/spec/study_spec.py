@@ -6,7 +6,6 @@ both is written here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -15,7 +14,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, fi
 
 from t5vqvae.config import Config, flatten, setting
 from t5vqvae.errors import SettingError
-from t5vqvae.files import atomic_write
+from t5vqvae.files import read_json, write_json
 from t5vqvae.spec.run import RunSpec
 from tune.space.space import SearchSpace
 from tune.spec.objective import GENERATED
@@ -111,10 +110,9 @@ class StudySpec(Config):
 
     def write(self, path: Path) -> None:
         """Writes the resolved study as JSON, whole or not at all."""
-        with atomic_write(path) as scratch:
-            scratch.write_text(json.dumps(self.as_dict(), indent=1), encoding="utf-8")
+        write_json(path, self.as_dict(), indent=1)
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """Reads what `write` wrote."""
-        return cls.parse(json.loads(path.read_text(encoding="utf-8")))
+        return cls.parse(read_json(path))

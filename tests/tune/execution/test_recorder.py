@@ -14,7 +14,7 @@ from rich.console import Console
 from t5vqvae.spec.run import RunSpec
 from tune.execution.background import BackgroundQueue
 from tune.execution.ray_cluster import workers_on
-from tune.execution.recorder import TrialRecorder, metrics_of
+from tune.execution.recorder import TrialRecorder
 from tune.execution.retention import Retention
 from tune.execution.stopping import Stop
 from tune.execution.trial import TrialPlan
@@ -151,10 +151,6 @@ def test_a_dead_process_is_a_failed_trial_unless_that_never_began(ledger):
     ledger.on_trial_error(0, [], trial)
     assert ledger.records[0].status == "failed" and ledger.num_failed == 1
     assert ledger.records[0].tags["error"] == "ActorDiedError: killed"
-
-
-def test_metrics_are_told_from_what_tune_adds():
-    assert metrics_of({"a/b": 1, "config/number": 3, "done": True, "time_total_s": 2.0, "a/c": "x"}) == {"a/b": 1.0}
 
 
 def test_chores_go_on_after_one_that_fails():

@@ -1,6 +1,6 @@
 """Refuses misspelt settings of a command line before torch is imported, from an index that earlier commands wrote.
 
-python -m tune.spec.known_settings     write the index now; `make install` runs it
+python -m tune.known_settings     write the index now; `make install` runs it
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tune.spec.study_file import split_words
 RUN, SEARCH, ABLATION = "RunSpec", "SearchSpec", "AblationSpec"
 HOMES = {RUN: "t5vqvae.spec.run", SEARCH: "tune.spec.search_spec", ABLATION: "tune.ablation.ablation_spec"}
 """The module of each spec."""
-CODE_ROOT = Path(__file__).resolve().parents[2]
+_CODE_ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class _KnownSettings:
 @contextmanager
 def known_settings() -> Iterator[_KnownSettings]:
     """Yields the index; at the end of the block, adds the specs to it that the block has imported."""
-    file = index_file([CODE_ROOT / "t5vqvae", CODE_ROOT / "tune"])
+    file = index_file([_CODE_ROOT / "t5vqvae", _CODE_ROOT / "tune"])
     index = {} if file is None else read_index(file)
     try:
         yield _KnownSettings(index)
