@@ -1,15 +1,37 @@
-"""The errors a user can cause and mend.
+"""The errors that code expects: what a user, a file, a disk, memory, a server or an environment can do.
 
 Each is a `ValueError` whose only argument is its message, so it survives pickling between processes (Ray pickles
-whatever a worker raises). A message names the setting, the value and the way out, in one line.
+whatever a worker raises). A message names the setting, the value and the way out, in one line. Any other exception is
+a fault of this project.
 """
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar
 
 
 class UserError(ValueError):
-    """Something the user asked for that cannot be done as asked."""
+    """Something the user asked for that cannot be done as asked.
+
+    Attributes:
+        status: Exit status of a command that ends so: 2, what the user gave; 1, the environment or a result.
+    """
+
+    status: ClassVar[int] = 2
+
+
+class EnvironmentFault(UserError):
+    """The machine stands in the way: a file, a disk, memory, a server; the same command may work later."""
+
+    status = 1
+
+
+class DiskError(EnvironmentFault):
+    """A disk is full, read-only, or refuses a path."""
+
+
+class DamagedFileError(EnvironmentFault):
+    """A file of the state folder is not what was written there."""
 
 
 class SettingError(UserError):
@@ -24,7 +46,7 @@ class CheckpointError(UserError):
     """A checkpoint is missing, damaged, or belongs to another spec."""
 
 
-class TrackingError(UserError):
+class TrackingError(EnvironmentFault):
     """The tracking server cannot be reached or refuses what was sent."""
 
 
