@@ -20,7 +20,7 @@ class UserError(ValueError):
     status: ClassVar[int] = 2
 
 
-class EnvironmentFault(UserError):
+class EnvironmentFault(UserError):  # noqa: N818
     """The machine stands in the way: a file, a disk, memory, a server; the same command may work later."""
 
     status = 1

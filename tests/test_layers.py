@@ -18,6 +18,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = [
     "t5vqvae.errors",
+    "t5vqvae.machine_errors",
     "t5vqvae.redaction",
     "t5vqvae.files",
     "t5vqvae.seeding",

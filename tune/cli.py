@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,7 @@ import typer
 
 from t5vqvae.config import flatten, parse_words, read_yaml
 from t5vqvae.errors import SettingError
-from tune.command_line import Command, DryRun, Group, RunWords, State, Version, words_argument
+from tune.command_line import Command, DryRun, Group, RunWords, State, Version, words_argument, writable_state
 from tune.known_settings import ABLATION, SEARCH, known_settings
 from tune.process import NOTHING_WORKED
 from tune.records.study_paths import StudyPaths, state_dir
@@ -62,7 +63,7 @@ def train(
     spec = _run_spec(words)
     from t5vqvae.runs.in_process import run_here
 
-    return 0 if run_here(spec, into, state_dir(state)) else NOTHING_WORKED
+    return 0 if run_here(spec, into, writable_state(state)) else NOTHING_WORKED
 
 
 @app.command(cls=Command)
@@ -115,7 +116,7 @@ def search(
         return 0
     from tune.search import search as run
 
-    result = run(spec, state=state, warm_start=warm_start)
+    result = run(spec, state=writable_state(state), warm_start=warm_start)
     _report_stop(result.stopped)
     worked = [record for record in result.records if record.status in ("completed", "pruned")]
     return 0 if worked or not result.records else NOTHING_WORKED
@@ -145,7 +146,7 @@ def ablate(
         return 0
     from tune.ablate import ablate as run
 
-    result = run(spec, state=state)
+    result = run(spec, state=writable_state(state))
     print(result.report.markdown())
     _report_stop(result.stopped)
     print(f"report: {result.files[0]}")
@@ -227,7 +228,7 @@ def get(
     """Put a public corpus into the cache and check it."""
     from t5vqvae.data.corpora.public import fetch
 
-    folder = fetch(name, state_dir(state) / "cache", source)
+    folder = fetch(name, writable_state(state) / "cache", source)
     typer.echo(f"{name} is in {folder}")
 
 
@@ -242,23 +243,56 @@ def _list() -> None:
 
 def _run_spec(words: list[str] | None) -> RunSpec:
     """Returns the defaults, changed by a YAML file if the first word is one, then by the other words."""
-    words, values = list(words or []), {}
-    if words and "=" not in words[0]:
-        file = Path(words.pop(0))
-        if not file.is_file():
-            raise SettingError(f"{file} is no file; give a YAML file of settings or dotted.path=value words")
-        values = flatten(read_yaml(file, "the settings of a run"))
+    file, words = _file_and_words(words)
+    values = {} if file is None else _run_settings(file)
     overrides = parse_words(words)
     with known_settings() as known:
         known.refuse_unknown({**values, **overrides}, values)
         from t5vqvae.spec.run import RunSpec
 
-        return RunSpec().with_overrides(values).with_overrides(overrides)
+        spec = RunSpec().with_overrides(values).with_overrides(overrides)
+    if spec.train.device == "cuda":
+        from t5vqvae.training.device import refuse_missing_device
+
+        refuse_missing_device(spec)
+    return spec
+
+
+def _file_and_words(words: list[str] | None) -> tuple[str | None, list[str]]:
+    """Returns the file or study that stands first on a command line, or None, and the words after it."""
+    first, *rest = words or [""]
+    is_file = first.endswith((".yaml", ".yml")) and "/" in first
+    with suppress(OSError):  # longer than a file name may be
+        is_file = is_file or Path(first).expanduser().is_file()
+    if not first or ("=" in first and not is_file):
+        return None, list(words or [])
+    return first, rest
+
+
+def _run_settings(name: str) -> dict[str, Any]:
+    """Returns the flat settings of a run's YAML file."""
+    file = Path(name).expanduser()
+    if name in studies_in(STUDIES) or name in studies_in(ABLATIONS):
+        raise SettingError(f"{name} is a study, not the settings of a run; {_command_of(name)} runs it")
+    if not file.is_file():
+        what = "is a folder" if file.is_dir() else "is no file"
+        raise SettingError(f"{name} {what}; give a YAML file of settings or dotted.path=value words")
+    values = read_yaml(file, "the settings of a run")
+    if "base" in values or "space" in values:
+        command = "ablate" if {"arms", "design", "seeds"} & set(values) else "search"
+        raise SettingError(f"{name} is a study, not the settings of a run; t5vqvae {command} {name} runs it")
+    return flatten(values)
+
+
+def _command_of(study: str) -> str:
+    return f"t5vqvae {'search' if study in studies_in(STUDIES) else 'ablate'} {study}"
 
 
 def _search_spec(words: list[str], trials: str | None, state: Path | None) -> SearchSpec:
     """Returns the search that a command line names; `trials` extends its budget."""
-    study = words.pop(0) if words and "=" not in words[0] else QUICKSTART
+    named, words = _file_and_words(words)
+    study = QUICKSTART if named is None else named
+    _refuse_other_kind(study, STUDIES, ABLATIONS)
     with known_settings() as known:
         known.refuse_unknown_words(SEARCH, read_study(study, STUDIES), words)
         from tune.records.record import read_records
@@ -273,8 +307,17 @@ def _search_spec(words: list[str], trials: str | None, state: Path | None) -> Se
     return SearchSpec.parse({**spec.as_dict(), "budget": {**spec.budget.as_dict(), "trials": number}})
 
 
+def _refuse_other_kind(study: str, kind: Path, other: Path) -> None:
+    """Refuses the name of a shipped study of the other kind."""
+    if study in studies_in(other) and study not in studies_in(kind) and not Path(study).is_file():
+        raise SettingError(
+            f"{study} is {'an ablation' if other == ABLATIONS else 'a search'}; {_command_of(study)} runs it"
+        )
+
+
 def _ablation_spec(study: str, words: list[str]) -> AblationSpec:
     """Returns the ablation that a command line names."""
+    _refuse_other_kind(study, ABLATIONS, STUDIES)
     with known_settings() as known:
         known.refuse_unknown_words(ABLATION, read_study(study, ABLATIONS), words)
         from tune.ablation.ablation_spec import AblationSpec

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +13,20 @@ from typer.core import TyperCommand, TyperGroup
 
 from t5vqvae import __version__
 from t5vqvae.errors import SettingError, did_you_mean
-from tune.process import REFUSED, exit_status, skip_last_collection
+from tune.process import DEBUG, REFUSED, exit_status, printing_anything, skip_last_collection
+from tune.records.study_paths import VARIABLE, state_dir
 
 NAME = "t5vqvae"
+DEBUG_HELP = ("--debug", "Show the traceback of an error.")
+KEPT = {
+    "train": "the last checkpoint is kept; the same command resumes from it",
+    "search": "ended trials and the checkpoints of running ones are kept; the same command resumes",
+    "ablate": "ended runs and the checkpoints of running ones are kept; the same command resumes",
+    "promote": "tests that ended are kept, and no alias was moved; the same command does the rest",
+    "report": "the report may be incomplete; the same command writes it again",
+    "data": "nothing was put into the cache; the same command starts again",
+}
+"""What an interrupted command leaves, and how to resume it."""
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 """What Typer raises for a command line that it cannot parse; it exports only this class's child."""
 
@@ -44,6 +57,23 @@ Version = Annotated[
 ]
 
 
+def writable_state(given: Path | None) -> Path:
+    """Returns the state folder of a command that writes into it; creates the folder.
+
+    Raises:
+        SettingError: If nothing can be written there.
+    """
+    folder = state_dir(given)
+    said = "--state" if given else VARIABLE if os.environ.get(VARIABLE) else "the state folder"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        reason = "a part of it is a file" if isinstance(error, FileExistsError) else error.strerror or error
+        raise SettingError(f"{said} {folder} cannot be written: {reason}; name another folder by --state") from error
+
+
 class Command(TyperCommand):
     """A command whose help shows its arguments as they are written, without types."""
 
@@ -53,7 +83,8 @@ class Command(TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         records = [param.get_help_record(ctx) for param in self.get_params(ctx) if param.param_type_name == "option"]
         arguments = [(param.metavar, param.help) for param in self._arguments(ctx)]
-        for title, rows in (("Arguments", arguments), ("Options", [record for record in records if record])):
+        options = [*(record for record in records if record), DEBUG_HELP]
+        for title, rows in (("Arguments", arguments), ("Options", options)):
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
@@ -65,10 +96,18 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """A command with subcommands, which reports errors in one line and ends with the status that they return."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    _kept = ""
+
+    def main(self, args: Any = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        printing_anything()
+        words = list(sys.argv[1:] if args is None else args)
+        if "--debug" in words:  # of every command, in any place
+            os.environ[DEBUG] = "1"
+        named = next((word for word in words if not word.startswith("-")), "")
+        self._kept = KEPT.get(named, "nothing was changed")
         try:
             extra |= {"prog_name": NAME, "standalone_mode": False}
-            status = super().main(*args, **extra)
+            status = super().main([word for word in words if word != "--debug"], *rest, **extra)
         except USAGE_ERROR as error:
             typer.echo(_one_line(error), err=True)
             status = REFUSED
@@ -80,7 +119,7 @@ class Group(TyperGroup):
         if ctx.parent is not None:  # a group within a group: the outer one reports
             return super().invoke(ctx)
         skip_last_collection()
-        return exit_status(lambda: super(Group, self).invoke(ctx) or 0)
+        return exit_status(lambda: super(Group, self).invoke(ctx) or 0, self._kept, (USAGE_ERROR, typer.Exit))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if not args[0].startswith("-") and args[0] not in self.commands:

@@ -8,19 +8,36 @@ change settings (`with_overrides`).
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from t5vqvae.config.paths import flatten, unknown_setting
+from t5vqvae.config.paths import absolute_folder, absolute_path, flatten, unknown_setting
 from t5vqvae.errors import SettingError
 
 Overrides = Mapping[str, Any]
 """Values by dotted path."""
+
+_OWN_FIELD = re.compile(r"\w+=\S+ must be (a number|at most)")
+MAX_INTEGER = 2**53
+"""Largest whole number of a setting: from here on, a float no longer holds every one."""
+LocalPath = Annotated[str, AfterValidator(absolute_path)]
+"""A file or folder of this machine; a relative one is kept in full, from the folder where it was said."""
+LocalOrHub = Annotated[str, AfterValidator(absolute_folder)]
+"""A local folder, kept in full, or a name on a hub."""
 
 
 def setting(default: Any = ..., *, result: bool = True, **kwargs: Any) -> Any:
@@ -40,6 +57,18 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
 
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_numbers(cls, values: Any) -> Any:
+        """Refuses true and false for a number, and numbers that no machine counts to."""
+        for name, value in values.items() if isinstance(values, Mapping) else ():
+            types = leaf_types(cls.model_fields[name].annotation) if name in cls.model_fields else []
+            if isinstance(value, bool) and {int, float} & set(types) and bool not in types:
+                raise ValueError(f"{name}={str(value).lower()} must be a number")
+            if isinstance(value, int) and abs(value) > MAX_INTEGER:
+                raise ValueError(f"{name}={value} must be at most {MAX_INTEGER}")
+        return values
+
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
         """Returns the config of plain values (from YAML or JSON).
@@ -50,7 +79,7 @@ class Config(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise SettingError("\n".join(_explain(cls, detail) for detail in error.errors())) from None
+            raise SettingError("\n".join(_explain(cls, detail) for detail in _deepest(error.errors()))) from None
 
     def as_dict(self, only_results: bool = False) -> dict[str, Any]:
         """Returns plain nested values; the inverse of `parse`.
@@ -175,26 +204,76 @@ def _without_neutral(config: BaseModel, values: dict[str, Any]) -> dict[str, Any
     return kept
 
 
+_RULES = {
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "string_pattern_mismatch": "must consist of letters, digits, '.', '_' and '-', and begin with a letter or digit",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must have at least {min_length} characters",
+    "too_short": "must have at least {min_length} items",
+    "scalar": "must be a number, text, true or false",
+    "literal_error": "must be one of {expected}",
+    "union_tag_invalid": "must be one of {expected_tags}",
+}
+"""The rule that a value broke, by pydantic's name for it."""
+_MAPPING_KINDS = ("model_type", "model_attributes_type", "dict_type")
+_TYPE_TAGS = ("bool", "int", "float", "str")
+
+
+def _deepest(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Returns one error a place: of a union's, the first; of a list and an item in it, the item's."""
+    kept: dict[tuple[int | str, ...], ErrorDetails] = {}
+    for detail in details:
+        is_union = bool(detail["loc"]) and detail["loc"][-1] in _TYPE_TAGS
+        place = detail["loc"][:-1] if is_union else detail["loc"]
+        kept.setdefault(place, {**detail, "loc": place, "type": "scalar"} if is_union else detail)
+    return [d for place, d in kept.items() if not any(p != place and p[: len(place)] == place for p in kept if place)]
+
+
 def _explain(config: type[Config], detail: ErrorDetails) -> str:
     """Returns one pydantic error as one line: setting, value, rule."""
     names, fields = _walk(config, detail["loc"])
     path = ".".join(names)
     kind, value = detail["type"], detail["input"]
+    info = fields.model_fields.get(names[-1]) if fields and names else None
     if kind == "extra_forbidden":
         return unknown_setting(path, len(names) - 1, fields.model_fields if fields else ())
     if kind == "missing":
         return f"{path} is missing; it has no default"
-    if kind in ("union_tag_invalid", "union_tag_not_found"):
-        known = detail.get("ctx", {}).get("expected_tags", "")
-        given = value.get("name") if isinstance(value, Mapping) else value
-        return f"{path}.name={given!r} must be one of {known}"
-    info = fields.model_fields.get(names[-1]) if fields and names else None
+    if kind == "value_error":
+        return _own_words(path, detail["msg"].removeprefix("Value error, "))
+    if kind in _MAPPING_KINDS and names:
+        return f"{path}={value!r} must be a mapping of settings{_example(path, fields, value)}"
+    if kind == "union_tag_not_found":
+        return f"{path}.name is missing; it says which {names[-1]}"
+    if kind == "union_tag_invalid":
+        path, value = f"{path}.name", value.get("name") if isinstance(value, Mapping) else value
     if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal") and info is not None:
         return f"{path}={value!r} {_range_rule(info)}"
-    message = detail["msg"].removeprefix("Value error, ")
-    if kind == "value_error":
-        return f"{path}: {message}" if path and not message.startswith(path) else message
-    return f"{path}={value!r}: {message[0].lower()}{message[1:]}"
+    message = detail["msg"]
+    rule = _RULES.get(kind, f": {message[0].lower()}{message[1:]}").format_map(detail.get("ctx", {}))
+    return f"{path}={value!r} {rule}".replace(" : ", ": ")
+
+
+def _own_words(path: str, message: str) -> str:
+    """Returns the message of one of this project's own checks, with the path of its setting in front."""
+    if path and _OWN_FIELD.match(message):
+        return f"{path}.{message}"
+    return f"{path}: {message}" if path and not message.startswith(path) else message
+
+
+def _example(path: str, fields: type[BaseModel] | None, value: object) -> str:
+    section = _section(fields, path.rpartition(".")[2], value) if fields else None
+    return f", such as {', '.join(f'{path}.{name}' for name in list(section.model_fields)[:3])}" if section else ""
 
 
 def _walk(config: type[Config], location: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel] | None]:

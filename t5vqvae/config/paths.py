@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from t5vqvae.errors import did_you_mean
+from t5vqvae.errors import SettingError, did_you_mean
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns nested mappings as `{dotted.path: leaf}`."""
+    """Returns nested mappings as `{dotted.path: leaf}`.
+
+    Raises:
+        SettingError: If two keys name one path, as in `{train.max_steps: 3, train: {max_steps: 4}}`.
+    """
     flat: dict[str, Any] = {}
     for key, value in values.items():
         path = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{path}.")
-        else:
-            flat[path] = value
+        found = flatten(value, f"{path}.") if isinstance(value, Mapping) and value else {path: value}
+        for twice in found.keys() & flat:
+            raise SettingError(f"{twice} stands twice, as {flat[twice]!r} and as {found[twice]!r}; keep one")
+        flat |= found
     return flat
+
+
+def absolute_path(place: str) -> str:
+    """Returns a path of this machine in full, so that it means the same from every folder and in every process."""
+    return os.path.abspath(os.path.expanduser(place)) if place else place
+
+
+def absolute_folder(place: str) -> str:
+    """Returns a local folder in full, and a name on a hub as it is: what starts with neither `.`, `~` nor `/`, and is
+    no folder here."""
+    is_local = place.startswith((".", "~", os.sep)) or os.path.isdir(place)
+    return absolute_path(place) if is_local else place
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:

@@ -10,19 +10,35 @@ import yaml
 
 from t5vqvae.errors import SettingError
 
+MAX_VALUES = 100_000
+"""Most values that a file may hold once its aliases are followed."""
+
 
 class _Loader(yaml.SafeLoader):
-    """YAML as people write numbers: 1e-3 is one, too."""
+    """YAML as people write numbers: 1e-3 is one, too. A key that stands twice in a mapping is refused."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        first: dict[tuple[str, str], Any] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and (same := first.setdefault((key.tag, key.value), key)) is not key:
+                problem = f"{key.value} stands twice, first in line {same.start_mark.line + 1}; keep one"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+        return node
 
 
+_NUMBERS = ("tag:yaml.org,2002:float", "tag:yaml.org,2002:int")
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NUMBERS]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.inf|\.nan)$"),
     list("-+0123456789."),
+)
+_Loader.add_implicit_resolver(  # without YAML 1.1's 10:00 for 600 and 010 for 8
+    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789")
 )
 
 
@@ -37,7 +53,7 @@ def read_yaml(path: Path, holds: str) -> dict[str, Any]:
         SettingError: If there is no such file, it is no text or no valid YAML, or it holds no mapping.
     """
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        values = _load(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -45,12 +61,47 @@ def read_yaml(path: Path, holds: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f", line {mark.line + 1}"
-        raise SettingError(f"{path}{where} is no valid YAML: {getattr(error, 'problem', error)}") from None
+        raise SettingError(f"{path}{where} is no valid YAML: {_problem(error)}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise SettingError(f"{path} must hold a mapping ({holds})")
+        raise SettingError(f"{path} holds a {_kind(values)}; it must hold a mapping ({holds})")
+    for key in values:
+        if not isinstance(key, str):
+            raise SettingError(f"{path}: the key {key!r} is no name; write the name of a setting")
     return values
+
+
+def _load(text: str) -> Any:
+    """Returns the value of a YAML text, whose aliases may neither lead into themselves nor multiply."""
+    try:
+        value = yaml.load(text, _Loader)
+        count = _num_values(value, {})
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply, or an alias leads into itself") from None
+    except (ValueError, OverflowError) as error:  # a date such as 2026-13-45
+        raise yaml.YAMLError(f"{error}; put it in quotes") from None
+    if count > MAX_VALUES:
+        raise yaml.YAMLError(f"its aliases expand to more than {MAX_VALUES} values")
+    return value
+
+
+def _num_values(value: Any, counted: dict[int, int]) -> int:
+    """Returns the number of values in a nested value, each alias counted as often as it is used."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in counted:
+        inner = value.values() if isinstance(value, dict) else value
+        counted[id(value)] = 1 + sum(_num_values(part, counted) for part in inner)
+    return counted[id(value)]
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    return str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
+
+
+def _kind(value: object) -> str:
+    return {list: "list", str: "text", bool: "truth value"}.get(type(value), "number")
 
 
 def parse_words(words: list[str]) -> dict[str, Any]:
@@ -64,7 +115,10 @@ def parse_words(words: list[str]) -> dict[str, Any]:
         path, equals, value = word.partition("=")
         if not equals or not path:
             raise SettingError(f"{word!r} is no override; write dotted.path=value, as in quantizer.codebook_size=1024")
-        overrides[path] = read_value(value)
+        try:
+            overrides[path] = read_value(value)
+        except SettingError as error:
+            raise SettingError(f"{path}={error}") from None
     return overrides
 
 
@@ -75,6 +129,6 @@ def read_value(text: str) -> Any:
         SettingError: If the text is no valid YAML.
     """
     try:
-        return yaml.load(text, _Loader)
+        return _load(text)
     except yaml.YAMLError as error:
-        raise SettingError(f"{text!r} is no value: {getattr(error, 'problem', error)}; put it in quotes") from None
+        raise SettingError(f"{text!r} is no value: {_problem(error)}; put it in quotes") from None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from t5vqvae.config import Config, Variant, setting
+from t5vqvae.config import Config, LocalOrHub, Variant, setting
 from t5vqvae.errors import SettingError
 from t5vqvae.quantizers.prompts import PromptConfig
 
@@ -35,7 +35,9 @@ class ModelConfig(Variant):
     builder: ClassVar[str]
     loader: ClassVar[str]
     own_bottleneck: ClassVar[bool] = False
-    backbone: str | None = setting(None, description="a pretrained checkpoint (folder or hub name); None: from scratch")
+    backbone: LocalOrHub | None = setting(
+        None, description="a pretrained checkpoint (folder or hub name); None: from scratch"
+    )
 
     def build(self, spec: Any, tokenizer: Tokenizer, num_roles: int = 0) -> Any:
         """Returns the model of a `RunSpec`, a `t5vqvae.models.contract.TextAutoencoder` seeded by `spec.seed`."""
@@ -89,7 +91,7 @@ class T5VQVAESettings(_SizedConfig):
     builder: ClassVar[str] = "t5vqvae.models.t5:build_t5vqvae"
     loader: ClassVar[str] = "t5vqvae.models.t5:T5VQVAE.from_pretrained"
     name: Literal["t5vqvae"] = "t5vqvae"
-    backbone: str | None = setting(None, description="a T5 checkpoint (folder or hub name); None: from scratch")
+    backbone: LocalOrHub | None = setting(None, description="a T5 checkpoint (folder or hub name); None: from scratch")
     position: int | None = setting(
         None, ge=0, description="encoder blocks before the quantizer; 0: quantize the embeddings; None: all blocks"
     )
@@ -169,9 +171,13 @@ class OptimusConfig(LatentSettings, _SizedConfig):
     own_bottleneck: ClassVar[bool] = True
     name: Literal["optimus"] = "optimus"
     blocks: Literal["t5", "bert_gpt2"] = setting("t5", description="T5's encoder and decoder, or BERT and GPT-2")
-    backbone: str | None = setting(None, description="a T5 checkpoint for blocks=t5; None: from scratch")
-    bert: str | None = setting(None, description="a BERT checkpoint for the encoder's blocks; None: from scratch")
-    gpt2: str | None = setting(None, description="a GPT-2 checkpoint for the decoder's blocks; None: from scratch")
+    backbone: LocalOrHub | None = setting(None, description="a T5 checkpoint for blocks=t5; None: from scratch")
+    bert: LocalOrHub | None = setting(
+        None, description="a BERT checkpoint for the encoder's blocks; None: from scratch"
+    )
+    gpt2: LocalOrHub | None = setting(
+        None, description="a GPT-2 checkpoint for the decoder's blocks; None: from scratch"
+    )
     injection: Literal["memory", "addition", "fusion"] = setting(
         "memory", description="how the latent enters attention"
     )
@@ -218,7 +224,9 @@ class CrossLayerConfig(ModelConfig):
     builder: ClassVar[str] = "t5vqvae.models.baselines.cross_layer:CrossLayer.build"
     loader: ClassVar[str] = "t5vqvae.models.baselines.cross_layer:CrossLayer.load"
     name: Literal["cross_layer"] = "cross_layer"
-    backbone: str = setting(description="the frozen network: a T5 checkpoint, or a saved T5VQVAE without a bottleneck")
+    backbone: LocalOrHub = setting(
+        description="the frozen network: a T5 checkpoint, or a saved T5VQVAE without a bottleneck"
+    )
     from_layer: int = setting(1, ge=0, description="blocks before the quantized states")
     to_layer: int | None = setting(None, ge=1, description="blocks before the explained states; None: all blocks")
     num_layers: int = setting(6, ge=1, description="blocks of the explaining decoder")

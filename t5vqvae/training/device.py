@@ -6,7 +6,18 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from t5vqvae.errors import SettingError
 from t5vqvae.spec.run import RunSpec
+
+
+def refuse_missing_device(spec: RunSpec) -> None:
+    """Refuses a GPU that this machine does not have, before anything is read or built.
+
+    Raises:
+        SettingError: With the setting and the way out.
+    """
+    if spec.train.device == "cuda" and not torch.cuda.is_available():
+        raise SettingError("train.device=cuda: PyTorch finds no CUDA GPU on this machine; take train.device=auto")
 
 
 def choose_device(spec: RunSpec) -> torch.device:

@@ -89,6 +89,8 @@ class StudyPaths:
         Raises:
             SettingError: If there is no such study; the nearest name is suggested.
         """
+        if study in ("", ".", "..") or "/" in study or len(study) > 100:
+            raise SettingError(f"{named_by or 'STUDY'}: {study!r} is no study's name; give the name, not a path")
         paths = cls(state, study)
         if paths.spec.is_file() or (ablations and paths.ablation.is_file()):
             return paths

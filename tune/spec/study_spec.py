@@ -40,7 +40,7 @@ class StudySpec(Config):
     """Settings of a run that the study sets by another name."""
 
     name: str = setting(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the study's folder and experiment"
+        max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the study's folder and experiment"
     )
     question: str = setting("", description="the question that the study answers, in a sentence")
     base: Flat = setting({}, description="overrides over the defaults")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from t5vqvae.config import setting
+from t5vqvae.config import LocalOrHub, setting
 from t5vqvae.data.corpora.base import Corpus, CorpusConfig
 from t5vqvae.data.corpora.text import assemble, import_datasets, to_examples
 from t5vqvae.errors import DataError
@@ -16,7 +16,7 @@ class HubCorpus(CorpusConfig):
     """A data set of the hub. Without a `revision`, the first download of the main branch is cached and used again."""
 
     name: Literal["hub"] = "hub"
-    dataset: str = setting(description="as on the hub (owner/name), or a local folder")
+    dataset: LocalOrHub = setting(description="as on the hub (owner/name), or a local folder")
     subset: str | None = setting(None, description="the data set's configuration, if it has several")
     revision: str | None = setting(None, description="branch, tag or commit on the hub")
     source_column: str = "text"

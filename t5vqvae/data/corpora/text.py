@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from t5vqvae.config import setting
+from t5vqvae.config import LocalPath, setting
 from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example, drop_shared, split_by_source
 from t5vqvae.errors import DataError
 from t5vqvae.files import stamp
@@ -26,7 +26,9 @@ class TextCorpus(CorpusConfig):
     """Sentences of a local file, which is cut into splits, or of a folder with train, validation and test files."""
 
     name: Literal["text"] = "text"
-    path: str = setting(description="a file, or a folder with a train file and optional validation and test files")
+    path: LocalPath = setting(
+        description="a file, or a folder with a train file and optional validation and test files"
+    )
     format: Literal["auto", "txt", "tsv", "csv", "jsonl", "parquet"] = setting(
         "auto", description="auto: by the file name's ending"
     )
