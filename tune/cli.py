@@ -10,8 +10,8 @@ refusals take a fifth of a second, and torch alone takes two.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +19,7 @@ import typer
 
 from t5vqvae.config import flatten, parse_words, read_yaml
 from t5vqvae.errors import SettingError
-from tune.command_line import Command, DryRun, Group, RunWords, State, Version, words_argument, writable_state
+from tune.command_line import Command, DryRun, Group, RunWords, State, Version, words_argument, writable, writable_state
 from tune.known_settings import ABLATION, SEARCH, known_settings
 from tune.process import NOTHING_WORKED
 from tune.records.study_paths import StudyPaths, state_dir
@@ -60,10 +60,12 @@ def train(
 
     The same command resumes an interrupted run. Exit status 1: the run diverged.
     """
-    spec = _run_spec(words)
+    spec, state = _run_spec(words), writable_state(state)
+    if into is not None:
+        writable(into, "--into {} cannot be written: {}; name another folder")
     from t5vqvae.runs.in_process import run_here
 
-    return 0 if run_here(spec, into, writable_state(state)) else NOTHING_WORKED
+    return 0 if run_here(spec, into, state) else NOTHING_WORKED
 
 
 @app.command(cls=Command)
@@ -247,15 +249,28 @@ def _run_spec(words: list[str] | None) -> RunSpec:
     values = {} if file is None else _run_settings(file)
     overrides = parse_words(words)
     with known_settings() as known:
+        with _naming(file):
+            known.refuse_unknown(values, values)
         known.refuse_unknown({**values, **overrides}, values)
         from t5vqvae.spec.run import RunSpec
 
-        spec = RunSpec().with_overrides(values).with_overrides(overrides)
+        with _naming(file):
+            spec = RunSpec().with_overrides(values)
+        spec = spec.with_overrides(overrides)
     if spec.train.device == "cuda":
         from t5vqvae.training.device import refuse_missing_device
 
         refuse_missing_device(spec)
     return spec
+
+
+@contextmanager
+def _naming(file: str | None) -> Iterator[None]:
+    """Adds the file to errors about the settings that stand in it."""
+    try:
+        yield
+    except SettingError as error:
+        raise SettingError("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from None
 
 
 def _file_and_words(words: list[str] | None) -> tuple[str | None, list[str]]:

@@ -63,15 +63,27 @@ def writable_state(given: Path | None) -> Path:
     Raises:
         SettingError: If nothing can be written there.
     """
-    folder = state_dir(given)
     said = "--state" if given else VARIABLE if os.environ.get(VARIABLE) else "the state folder"
+    return writable(state_dir(given), f"{said}={{}} cannot be written: {{}}; name another folder by --state")
+
+
+def writable(folder: Path, refusal: str) -> Path:
+    """Returns a folder in which a file was created and deleted; creates the folder.
+
+    Args:
+        folder: The folder.
+        refusal: The error, with places for the folder and the reason.
+
+    Raises:
+        SettingError: If nothing can be written there.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError as error:
-        reason = "a part of it is a file" if isinstance(error, FileExistsError) else error.strerror or error
-        raise SettingError(f"{said} {folder} cannot be written: {reason}; name another folder by --state") from error
+        reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror or str(error)
+        raise SettingError(refusal.format(folder, reason)) from error
 
 
 class Command(TyperCommand):

@@ -55,7 +55,9 @@ def setting(default: Any = ..., *, result: bool = True, **kwargs: Any) -> Any:
 class Config(BaseModel):
     """A section of a spec: frozen, and it refuses unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -230,7 +232,12 @@ _TYPE_TAGS = ("bool", "int", "float", "str")
 
 
 def _deepest(details: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Returns one error a place: of a union's, the first; of a list and an item in it, the item's."""
+    """Returns one error a place: of a union's, the first; of a list and an item in it, the item's.
+
+    What a refused setting would have decided (the direction of an unknown metric) is not called missing.
+    """
+    refused = {detail["loc"][:-1] for detail in details if detail["type"] == "value_error"} - {()}
+    details = [d for d in details if d["type"] != "missing" or d["loc"][:-1] not in refused]
     kept: dict[tuple[int | str, ...], ErrorDetails] = {}
     for detail in details:
         is_union = bool(detail["loc"]) and detail["loc"][-1] in _TYPE_TAGS

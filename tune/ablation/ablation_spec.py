@@ -24,8 +24,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from t5vqvae.config import Config, setting
-from t5vqvae.errors import SettingError
-from t5vqvae.evaluation.metrics import PRICES
+from t5vqvae.errors import SettingError, did_you_mean
+from t5vqvae.evaluation.metrics import METRICS, PRICES, find
 from t5vqvae.spec.run import RunSpec
 from tune.ablation.components import side_changes
 from tune.ablation.designs import BASELINE, Arm, DesignConfig, Flat
@@ -104,6 +104,14 @@ class AblationSpec(StudySpec):
         if len(set(seeds)) < len(seeds) or min(seeds) < 0:
             raise SettingError(f"seeds={list(seeds)} must be different and at least 0")
         return seeds
+
+    @field_validator("beside")
+    @classmethod
+    def _known(cls, beside: tuple[str, ...]) -> tuple[str, ...]:
+        for metric in beside:
+            if find(metric) is None:
+                raise SettingError(f"beside: metric {metric} is unknown{did_you_mean(metric, METRICS)}")
+        return beside
 
     @model_validator(mode="after")
     def _believable(self) -> Self:

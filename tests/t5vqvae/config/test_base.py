@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from t5vqvae.config import parse_words, read_value
+from t5vqvae.config import Config, LocalOrHub, LocalPath, parse_words, read_value
 from t5vqvae.errors import SettingError
 from t5vqvae.quantizers import EMAConfig, QuantizerConfig
 from t5vqvae.spec.run import RunSpec
@@ -107,3 +108,40 @@ def test_every_setting_of_every_quantizer_has_a_description() -> None:
 def test_configs_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         EMAConfig().decay = 0.5
+
+
+class Places(Config):
+    file: LocalPath = "data.txt"
+    model: LocalOrHub = "t5-small"
+    size: int = 1
+    rate: float = 0.5
+    on: bool = False
+
+
+def test_a_relative_path_means_the_same_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    said = Places.parse({"file": "x.txt", "model": "mine"})
+    assert said.as_dict() | {"file": "", "model": ""} == Places().as_dict() | {"file": "", "model": ""}
+    assert (said.file, said.model) == (str(tmp_path / "x.txt"), str(tmp_path / "mine"))
+    monkeypatch.chdir("/")
+    assert Places.parse(said.as_dict()) == said
+    assert Places.parse({"model": "google/flan-t5-small"}).model == "google/flan-t5-small"
+    assert Places.parse({"model": "./mine"}).model == "/mine"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"size": True}, "size=true must be a number"),
+        ({"rate": False}, "rate=false must be a number"),
+        ({"size": 10**20}, f"size={10**20} must be at most {2**53}"),
+        ({"rate": "inf"}, "rate='inf' must be a finite number"),
+        ({"size": "x"}, "size='x' must be a whole number"),
+    ],
+)
+def test_what_is_no_number_is_refused(values: dict[str, object], said: str) -> None:
+    with pytest.raises(SettingError) as refused:
+        Places.parse(values)
+    assert str(refused.value) == said
+    assert Places.parse({"on": True}).on is True
