@@ -19,7 +19,7 @@ from tune.records.study_paths import VARIABLE, state_dir
 NAME = "t5vqvae"
 DEBUG_HELP = ("--debug", "Show the traceback of an error.")
 KEPT = {
-    "train": "the last checkpoint is kept; the same command resumes from it",
+    "train": "checkpoints are kept; the same command resumes from the last one",
     "search": "ended trials and the checkpoints of running ones are kept; the same command resumes",
     "ablate": "ended runs and the checkpoints of running ones are kept; the same command resumes",
     "promote": "tests that ended are kept, and no alias was moved; the same command does the rest",

@@ -188,7 +188,7 @@ def test_ctrl_c_ends_a_command_with_130_and_says_how_to_resume(
 
     monkeypatch.setattr("t5vqvae.runs.in_process.run_here", interrupted)
     assert main(["train", "--state", str(tmp_path)]) == 130
-    assert capsys.readouterr().err == "interrupted; the last checkpoint is kept; the same command resumes from it\n"
+    assert capsys.readouterr().err == "interrupted; checkpoints are kept; the same command resumes from the last one\n"
 
 
 def test_an_error_of_the_user_is_one_line_and_status_2() -> None:
