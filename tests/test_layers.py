@@ -27,6 +27,7 @@ LAYERS = [
     "t5vqvae.data",
     "t5vqvae.spec",
     "t5vqvae.models",
+    "t5vqvae.latent",
     "t5vqvae.evaluation",
     "t5vqvae.training",
     "t5vqvae.tracking",
