@@ -16,6 +16,7 @@ Letters: N positions of all sentences, Q codes a position.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,6 @@ _Floats = npt.NDArray[np.float64]
 
 STRENGTHS = np.geomspace(1e-2, 1e6, 33)
 """The grid of smoothing strengths, in counts."""
-_UNSEEN = -1
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,11 @@ def cross_entropy_bits(
         ValueError: If either has no position, or a code lies outside its codebook.
     """
     _check(counted, scored, sizes)
-    both = _Pair.of(counted, scored)
-    before = [_shifted_tuples(both, back) for back in range(1, num_before + 1)]
-    bits = 0.0
-    for place, size in enumerate(sizes):
-        context = [both.column(earlier) for earlier in range(place)]
-        bits += _code_bits(both.column(place), size, [*context, *before])
-    return bits
+    columns = [_Items(counted.codes_NQ[:, place], scored.codes_NQ[:, place]) for place in range(len(sizes))]
+    tuples = functools.reduce(_Items.then, columns)
+    before = [_shifted(tuples, counted, scored, back) for back in range(1, num_before + 1)]
+    contexts = [[*columns[:place], *before] for place in range(len(sizes))]
+    return sum(_code_bits(*parts) for parts in zip(columns, sizes, contexts, strict=True))
 
 
 def _check(counted: CodeSequences, scored: CodeSequences, sizes: Sequence[int]) -> None:
@@ -95,38 +93,22 @@ class _Items:
     counted_N: _Ints
     scored_N: _Ints
 
-    @classmethod
-    def numbered(cls, counted_NC: _Ints, scored_NC: _Ints) -> _Items:
-        """Returns one number for every different row."""
-        _, inverse = np.unique(np.concatenate([counted_NC, scored_NC]), axis=0, return_inverse=True)
-        numbers = inverse.reshape(-1)
-        return cls(numbers[: len(counted_NC)], numbers[len(counted_NC) :])
+    def then(self, more: _Items) -> _Items:
+        """Returns one number for every different pair of two items."""
+        width = 1 + int(max(more.counted_N.max(), more.scored_N.max()))
+        keys = np.concatenate([self.counted_N * width + more.counted_N, self.scored_N * width + more.scored_N])
+        _, numbers = np.unique(keys, return_inverse=True)
+        return _Items(numbers[: len(self.counted_N)], numbers[len(self.counted_N) :])
 
 
-@dataclass(frozen=True)
-class _Pair:
-    counted: CodeSequences
-    scored: CodeSequences
-    tuples: _Items
-
-    @classmethod
-    def of(cls, counted: CodeSequences, scored: CodeSequences) -> _Pair:
-        return cls(counted, scored, _Items.numbered(counted.codes_NQ, scored.codes_NQ))
-
-    def column(self, place: int) -> _Items:
-        return _Items(self.counted.codes_NQ[:, place], self.scored.codes_NQ[:, place])
-
-
-def _shifted_tuples(both: _Pair, back: int) -> _Items:
+def _shifted(tuples: _Items, counted: CodeSequences, scored: CodeSequences, back: int) -> _Items:
     """Returns the number of the code tuple `back` positions before each position; a sentence's start has its own."""
 
     def shifted(tuples_N: _Ints, places_N: _Ints) -> _Ints:
-        moved = np.concatenate([np.full(back, _UNSEEN), tuples_N[:-back]])[: len(tuples_N)]
-        return np.where(places_N >= back, moved, _UNSEEN) + 1
+        moved = np.concatenate([np.zeros(back, np.int64), tuples_N + 1])[: len(tuples_N)]
+        return np.where(places_N >= back, moved, 0)
 
-    return _Items(
-        shifted(both.tuples.counted_N, both.counted.places_N), shifted(both.tuples.scored_N, both.scored.places_N)
-    )
+    return _Items(shifted(tuples.counted_N, counted.places_N), shifted(tuples.scored_N, scored.places_N))
 
 
 def _code_bits(codes: _Items, size: int, context: Sequence[_Items]) -> float:
@@ -135,9 +117,7 @@ def _code_bits(codes: _Items, size: int, context: Sequence[_Items]) -> float:
     where = _Items(np.zeros_like(codes.counted_N), np.zeros_like(codes.scored_N))
     for more in [None, *context]:
         if more is not None:
-            where = _Items.numbered(
-                np.stack([where.counted_N, more.counted_N], 1), np.stack([where.scored_N, more.scored_N], 1)
-            )
+            where = where.then(more)
         counted_p_N, scored_p_N = _smoothed(codes, where, counted_p_N, scored_p_N)
     return float(-np.log2(scored_p_N).mean())
 
@@ -151,9 +131,7 @@ def _smoothed(codes: _Items, where: _Items, counted_p_N: _Floats, scored_p_N: _F
         counted_p_N: Probability of each counted code in its shorter context, predicted from all others.
         scored_p_N: Probability of each scored code in its shorter context.
     """
-    pairs = _Items.numbered(
-        np.stack([where.counted_N, codes.counted_N], 1), np.stack([where.scored_N, codes.scored_N], 1)
-    )
+    pairs = where.then(codes)
     pair_counts = np.bincount(pairs.counted_N, minlength=1 + int(max(pairs.counted_N.max(), pairs.scored_N.max())))
     counts = np.bincount(where.counted_N, minlength=1 + int(max(where.counted_N.max(), where.scored_N.max())))
     of_code, of_context = pair_counts[pairs.counted_N] - 1, counts[where.counted_N] - 1
