@@ -1,9 +1,9 @@
 """`aminoaseed`: the codebook is a learned linear map of frozen encoder states (Yuan et al. 2025, arXiv 2503.00089).
 
-Two differences from `simvq`: the map has a bias, and the frozen table holds the encoder states of the start (repeated
-states with noise of standard deviation 0.01 / sqrt(D), as in the official code) or random near-orthogonal rows (as in
-the paper). Loss: ||sg(h) - e||^2 + 0.25 ||h - sg(e)||^2. The paper varies K at a fixed product K D and finds K x D =
-512 x 1024 best.
+The difference from `simvq`, whose released code has a map with a bias, too: the frozen table holds a random permutation
+of the encoder states of the start (if there are too few, repeated, all with noise of standard deviation 0.01 / sqrt(D),
+as in the official code) or random near-orthogonal rows (as in the paper). Loss: ||sg(h) - e||^2 + 0.25 ||h - sg(e)||^2.
+The paper varies K at a fixed product K D and finds K x D = 512 x 1024 best.
 
 Letters: N positions, C code width, Q codebooks, K entries, D width of an entry, M start vectors, V tokens, E model
 width.
@@ -46,7 +46,7 @@ class _AminoAseedQuantizer(SimVQQuantizer):
 
     @torch.no_grad()
     def start(self, vectors_NC: Tensor, embeddings_VE: Tensor | None = None) -> None:
-        """Freezes the first K encoder states; if there are fewer, it repeats them with noise."""
+        """Freezes K encoder states in a random order; if there are fewer, it repeats them with noise."""
         if self.config.start == "random":
             return
         generator = self.generator("start")
@@ -55,12 +55,14 @@ class _AminoAseedQuantizer(SimVQQuantizer):
 
 
 def tiled(vectors_MD: Tensor, num_rows: int, generator: torch.Generator) -> Tensor:
-    """Returns the first `num_rows` vectors; if there are fewer, repeats them in order.
+    """Returns `num_rows` of the vectors in a random order; if there are fewer, repeats them.
 
-    Repeated vectors carry noise of standard deviation 0.01 / sqrt(D).
+    With repeats, every row carries noise of standard deviation 0.01 / sqrt(D).
     """
     num_vectors, width = vectors_MD.shape
-    rows = torch.arange(num_rows)
-    noise = torch.randn(num_rows, width, generator=generator) * (NOISE * width**-0.5)
-    noise[rows < num_vectors] = 0.0
-    return vectors_MD[(rows % num_vectors).to(vectors_MD.device)] + noise.to(vectors_MD)
+    order_K = torch.randperm(max(num_rows, num_vectors), generator=generator)[:num_rows] % num_vectors
+    rows_KD = vectors_MD[order_K.to(vectors_MD.device)]
+    if num_vectors >= num_rows:
+        return rows_KD
+    noise_KD = torch.randn(num_rows, width, generator=generator) * (NOISE * width**-0.5)
+    return rows_KD + noise_KD.to(rows_KD)

@@ -27,7 +27,7 @@ from t5vqvae.quantizers.codebook_config import CodebookConfig
 from t5vqvae.quantizers.parts.affine import AFFINES, Affine
 from t5vqvae.quantizers.parts.assignment import nearest
 from t5vqvae.quantizers.parts.distributed import gather_rows, gather_together
-from t5vqvae.quantizers.parts.estimators import ESTIMATORS
+from t5vqvae.quantizers.parts.estimators import ESTIMATORS, TEACHES_ENTRIES, Estimator
 from t5vqvae.quantizers.parts.initialization import num_vectors_for, place_entries
 from t5vqvae.quantizers.parts.losses import mean_squared, missing_entropy, orthogonality
 from t5vqvae.quantizers.parts.revival import follow_counts, revive
@@ -96,9 +96,10 @@ class CodebookQuantizer(Quantizer):
             self._recorded.append((inputs_NC.detach(), codes_NQS))
         passed_QND = entries_QND
         if torch.is_grad_enabled():
-            estimate = ESTIMATORS[self.config.estimator]
+            estimate = ESTIMATORS[self._estimator]
             passed_QND = [estimate(x_ND, e_ND) for x_ND, e_ND in zip(parts_QND, entries_QND, strict=True)]
-        terms = self._terms(_join(parts_QND), _join(entries_QND)) | self._regularizers(parts_QND, codes_NQS)
+        terms = {} if self.config.estimator in TEACHES_ENTRIES else self._terms(_join(parts_QND), _join(entries_QND))
+        terms |= self._regularizers(parts_QND, codes_NQS)
         return Packed(_join(passed_QND), codes_NQS[..., 0], terms)
 
     def lookup_packed(self, codes_NQ: Tensor) -> Tensor:
@@ -108,6 +109,12 @@ class CodebookQuantizer(Quantizer):
         """Cuts inputs into Q parts of width D; with cosine distance scales them to unit length."""
         parts = [inputs_NC] if self.num_codebooks == 1 else inputs_NC.split(self.entry_width, -1)
         return [F.normalize(part, dim=-1) if self.unit else part.contiguous() for part in parts]
+
+    @property
+    def _estimator(self) -> Estimator:
+        """The estimator in use; evaluation teaches no entry and draws nothing."""
+        config = self.config
+        return config.estimator if self.training or config.estimator not in TEACHES_ENTRIES else "straight_through"
 
     def _choose(self, inputs_ND: Tensor, part: int, learning: bool) -> Tensor:
         """Returns the entries that each input takes, shape (N, S)."""

@@ -11,7 +11,7 @@ from t5vqvae.config import setting
 from t5vqvae.errors import SettingError
 from t5vqvae.quantizers.base import QuantizerConfig
 from t5vqvae.quantizers.parts.affine import AffineKind
-from t5vqvae.quantizers.parts.estimators import Estimator
+from t5vqvae.quantizers.parts.estimators import TEACHES_ENTRIES, Estimator
 from t5vqvae.quantizers.parts.initialization import Start
 from t5vqvae.quantizers.parts.selection import Selection
 
@@ -33,7 +33,10 @@ class CodebookConfig(QuantizerConfig):
     top_k: int = setting(5, ge=1, description="candidates of selection=topk")
     num_samples: int = setting(10, ge=1, description="entries whose mean selection=multi takes")
     temperature: float = setting(1.0, gt=0, description="of softmax(-d^2 / temperature): selection, entropy term")
-    estimator: Estimator = setting("straight_through", description="how the gradient passes the choice")
+    estimator: Estimator = setting(
+        "straight_through",
+        description="how the gradient passes the choice; diveq: and moves the entries, without loss terms",
+    )
     commitment_weight: float = setting(0.25, ge=0, description="weight of ||sg(e) - h||^2, or see commitment_on")
     commitment_on: Literal["encoder", "codebook"] = setting(
         "encoder", description="the term that carries the commitment weight; codebook: VQGAN's legacy placement"
@@ -60,6 +63,8 @@ class CodebookConfig(QuantizerConfig):
         if not self.learns_by_gradient:
             self._refuse("commitment_on", "codebook", by_gradient)
             self._refuse("affine", "learned", f"{by_gradient}; use moments")
+            for estimator in TEACHES_ENTRIES:
+                self._refuse("estimator", estimator, by_gradient)
             if self.orthogonality_weight is not None:
                 self._refuse("orthogonality_weight", self.orthogonality_weight, by_gradient)
         if self.distance == "cosine":

@@ -12,8 +12,9 @@ Gumbel noise. The code vector is the hyperplane's representative point exp_0(r_k
 
 Not confirmed from the paper: only its abstract and HNN++ describe the representative point; the temperature is unknown,
 and so is whether the choice is sampled (`tests/benchmarks/quantizer_learning.py` compares both; it learns better
-without sampling). Difference from HNN++: r starts at `first_offset` instead of 0, where all representative points would
-coincide. Added here: the diversity term of `gumbel`, without which few entries stay in use.
+without sampling). The normals start as in HNN++, with standard deviation 1 / sqrt(c C). Difference from HNN++: r starts
+at `first_offset` instead of 0, where all representative points would coincide. Added here: the diversity term of
+`gumbel`, without which few entries stay in use.
 Trap: near the ball's rim 1 - c ||x||^2 loses all its digits in bfloat16, so everything is computed in float32.
 
 Letters: N positions, n positions of one chunk, C code width, K entries.
@@ -72,7 +73,7 @@ class _HyperVQQuantizer(AnnealedQuantizer):
     def __init__(self, config: HyperVQConfig, model_width: int, seed: int) -> None:
         super().__init__(config, model_width, seed)
         normals_KC = torch.randn(config.codebook_size, self.code_width, generator=self.generator("start"))
-        self.normals_KC = nn.Parameter(normals_KC * self.code_width**-0.5)
+        self.normals_KC = nn.Parameter(normals_KC * (self.code_width * config.curvature) ** -0.5)
         self.offsets_K = nn.Parameter(torch.full((config.codebook_size,), config.first_offset))
 
     @property

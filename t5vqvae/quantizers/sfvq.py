@@ -1,10 +1,13 @@
 """`sfvq`: the entries are the ordered corners of a curve that fills the states' space (Vali and Bäckström 2023).
 
 Training quantizes to a point of the curve. Each segment gets one random point (1 - u_j) c_j + u_j c_{j+1} with u_j
-uniform; a state takes the nearest of these points, and both corners of the segment learn. There are two gradients:
+uniform; a state takes the nearest of these points, and both corners of the segment learn. There are three gradients:
 
 - `noise`: noise substitution (NSVQ), as in the papers' training with an autoencoder (arXiv 2410.20573). The decoder
   reads h + ||h - q|| v / ||v|| with v ~ N(0, 1), exactly differentiable in h and q; there is no loss term.
+- `diveq`: SF-DiVeQ (arXiv 2509.26469, section 4). The decoder reads h + sum_i l_i ||c_i - h|| sg(v_i / ||v_i||) over
+  the segment's two corners, with l = (1 - u, u) and v_i ~ N(c_i - h, 1e-3 I), so about the point itself; there is no
+  loss term. The paper trains without quantization at first: `train.quantize_from`.
 - `straight_through`: the point itself, with the two terms of `vq`. It is the default because it learns better on the
   project's token task (`tests/benchmarks/quantizer_learning.py` compares both).
 
@@ -16,7 +19,8 @@ which projects onto the two segments at the nearest corner and takes the nearer 
 the default, takes the nearest corner: at most log2 K bits. Compare the two, and judge by the hard result. Neighbouring
 codes are close in space.
 
-Letters: N positions, n positions of one part, C code width, K corners at the end, k corners so far, S segments.
+Letters: N positions, n positions of one part, C code width, K corners at the end, k corners so far, S segments, 2
+corners of a segment.
 """
 
 from __future__ import annotations
@@ -30,9 +34,9 @@ from torch import Tensor, nn
 
 from t5vqvae.config import setting
 from t5vqvae.errors import SettingError
-from t5vqvae.quantizers.base import Packed, Quantizer, QuantizerConfig, SuggestedSpace
+from t5vqvae.quantizers.base import Gradient, Packed, Quantizer, QuantizerConfig, SuggestedSpace
 from t5vqvae.quantizers.parts.assignment import nearest
-from t5vqvae.quantizers.parts.estimators import straight_through
+from t5vqvae.quantizers.parts.estimators import directions, straight_through
 from t5vqvae.quantizers.parts.losses import mean_squared
 
 START_VECTORS = 10_000
@@ -48,8 +52,8 @@ class SFVQConfig(QuantizerConfig):
     code_width: int | None = setting(None, ge=1, description="C; None: the model's width, without a projection")
     first_corners: int = setting(4, ge=2, description="corners before the growth")
     double_every: int = setting(50, ge=1, description="updates between two doublings")
-    gradient: Literal["noise", "straight_through"] = setting(
-        "straight_through", description="noise: NSVQ, without loss terms"
+    gradient: Literal["noise", "diveq", "straight_through"] = setting(
+        "straight_through", description="noise: NSVQ, diveq: SF-DiVeQ, both without loss terms"
     )
     codebook_weight: float = setting(1.0, ge=0, description="weight of ||sg(h) - q||^2; gradient straight_through only")
     commitment_weight: float = setting(0.25, ge=0, description="of ||h - sg(q)||^2; gradient straight_through only")
@@ -57,7 +61,7 @@ class SFVQConfig(QuantizerConfig):
     space: ClassVar[SuggestedSpace] = {
         "codebook_size": {"type": "choice", "choices": [256, 512, 1024, 2048, 4096]},
         "double_every": {"type": "int", "low": 10, "high": 500, "log": True},
-        "gradient": {"type": "choice", "choices": ["noise", "straight_through"]},
+        "gradient": {"type": "choice", "choices": ["noise", "diveq", "straight_through"]},
         "commitment_weight": {
             "type": "float",
             "low": 0.01,
@@ -97,8 +101,8 @@ class SFVQQuantizer(Quantizer):
         corners_KC = torch.randn(config.codebook_size, self.code_width, generator=self.generator("start"))
         self.corners_KC = nn.Parameter(corners_KC * self.code_width**-0.5)
         self.register_buffer("_num_corners", torch.tensor(config.first_corners))
-        # Noise substitution is exact for given noise.
-        self.gradient = "exact" if config.gradient == "noise" else "straight_through"
+        kinds: dict[str, Gradient] = {"noise": "exact", "diveq": "surrogate", "straight_through": "straight_through"}
+        self.gradient = kinds[config.gradient]  # noise substitution is exact for given noise
 
     @property
     def num_corners(self) -> int:
@@ -131,6 +135,9 @@ class SFVQQuantizer(Quantizer):
         codes_N1 = (segments_N + (u_S1[segments_N, 0] > 0.5)).unsqueeze(-1)
         if self.config.gradient == "noise":
             return Packed(_substitute_noise(inputs_NC, points_NC), codes_N1)
+        if self.config.gradient == "diveq":
+            corners_N2C = F.embedding(segments_N[:, None] + torch.arange(2, device=u_S1.device), self.corners_KC)
+            return Packed(along_segments(inputs_NC, corners_N2C, u_S1[segments_N]), codes_N1)
         terms = {
             "codebook": self.config.codebook_weight * mean_squared(inputs_NC.detach(), points_NC),
             "commitment": self.config.commitment_weight * mean_squared(inputs_NC, points_NC.detach()),
@@ -165,6 +172,15 @@ def _substitute_noise(inputs_NC: Tensor, points_NC: Tensor) -> Tensor:
     directions_NC = F.normalize(torch.randn_like(inputs_NC), dim=-1)
     errors_N1 = (inputs_NC - points_NC).square().sum(-1, keepdim=True).clamp_min(1e-20).sqrt()
     return inputs_NC + errors_N1 * directions_NC
+
+
+def along_segments(inputs_NC: Tensor, corners_N2C: Tensor, places_N1: Tensor) -> Tensor:
+    """Returns SF-DiVeQ's output for two corners of each state and the point's place between them, in [0, 1]."""
+    shares_N2 = torch.cat([1.0 - places_N1, places_N1], -1)
+    toward_N2C = corners_N2C - inputs_NC[:, None]
+    lengths_N2 = toward_N2C.square().sum(-1).clamp_min(1e-20).sqrt()
+    steps_N2C = (shares_N2 * lengths_N2)[..., None] * directions(inputs_NC[:, None], corners_N2C)
+    return inputs_NC + steps_N2C.sum(1)
 
 
 def nearest_point(inputs_NC: Tensor, curve_kC: Tensor, corners_N: Tensor) -> Tensor:

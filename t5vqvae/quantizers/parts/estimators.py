@@ -1,8 +1,8 @@
 """Gradient estimators: how a gradient passes the choice of an entry, which has no gradient.
 
-Every estimator's forward value is bitwise equal to the chosen entry, so that `lookup(codes) == quantized`. No estimator
-sends a gradient to the entries. To add one, write a function `(inputs_ND, entries_ND) -> Tensor` and name it in
-`ESTIMATORS`.
+Every estimator's forward value is bitwise equal to the chosen entry, so that `lookup(codes) == quantized`. Those of
+`TEACHES_ENTRIES` send a gradient to the entries as well, in place of all loss terms. To add one, write a function
+`(inputs_ND, entries_ND) -> Tensor` and name it in `ESTIMATORS`.
 
 Letters: N positions, D width.
 """
@@ -13,10 +13,15 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-Estimator = Literal["straight_through", "rotation", "rotation_unscaled"]
+Estimator = Literal["straight_through", "rotation", "rotation_unscaled", "diveq"]
+TEACHES_ENTRIES = frozenset({"diveq"})
+"""Estimators whose gradient moves the entries; a codebook that learns otherwise cannot use them."""
+DIVEQ_STD = 1e-3**0.5
+"""Standard deviation of `diveq`'s directions, in each dimension."""
 TINY_NORM = 1e-6
 """Shorter vectors have no direction to rotate; for them the estimator is straight-through."""
 
@@ -49,10 +54,30 @@ def rotation_unscaled(inputs_ND: Tensor, entries_ND: Tensor) -> Tensor:
     return _Rotation.apply(inputs_ND, entries_ND.detach(), False)
 
 
+def diveq(inputs_ND: Tensor, entries_ND: Tensor) -> Tensor:
+    """Returns the entries q; gradients reach inputs e and entries through e + ||q - e|| sg(v / ||v||).
+
+    v ~ N(q - e, 1e-3 I) points from the input to its entry. So an entry learns from the decoder's loss alone, along
+    the line to its inputs, and needs no loss term; the inputs keep the part of the gradient across that line. Unused
+    entries get no gradient, so it wants revival.
+
+    Source: DiVeQ, Vali et al. 2025, arXiv 2509.26469, equation 6. Difference: there the decoder reads that formula,
+    here its limit without noise, the entry itself, so that training and evaluation read the same.
+    """
+    return _DiVeQ.apply(inputs_ND, entries_ND, directions(inputs_ND, entries_ND))
+
+
+def directions(inputs_ND: Tensor, entries_ND: Tensor) -> Tensor:
+    """Returns `diveq`'s unit vectors v / ||v||, detached."""
+    toward_ND = (entries_ND - inputs_ND).detach()
+    return F.normalize(toward_ND + DIVEQ_STD * torch.randn_like(toward_ND), dim=-1)
+
+
 ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "straight_through": straight_through,
     "rotation": rotation,
     "rotation_unscaled": rotation_unscaled,
+    "diveq": diveq,
 }
 
 
@@ -64,6 +89,27 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx: FunctionCtx, grad_ND: Tensor) -> tuple[Tensor, None]:
         return grad_ND, None
+
+
+class _DiVeQContext(Protocol):
+    """The part of torch's context that `_DiVeQ` uses."""
+
+    saved_tensors: tuple[Tensor, Tensor]
+
+    def save_for_backward(self, *tensors: Tensor) -> None: ...
+
+
+class _DiVeQ(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: _DiVeQContext, inputs_ND: Tensor, entries_ND: Tensor, directions_ND: Tensor) -> Tensor:
+        ctx.save_for_backward(F.normalize(entries_ND - inputs_ND, dim=-1), directions_ND)
+        return entries_ND.clone()
+
+    @staticmethod
+    def backward(ctx: _DiVeQContext, grad_ND: Tensor) -> tuple[Tensor, Tensor, None]:
+        toward_ND, directions_ND = ctx.saved_tensors
+        to_entries_ND = toward_ND * torch.linalg.vecdot(directions_ND, grad_ND).unsqueeze(-1)
+        return grad_ND - to_entries_ND, to_entries_ND, None
 
 
 class _RotationContext(Protocol):

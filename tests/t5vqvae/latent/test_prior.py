@@ -80,7 +80,9 @@ def test_context_stays_within_a_sentence() -> None:
     codes = np.arange(COUNTED + SCORED)[:, None] % 8
     one_by_one = [CodeSequences.of(list(part[:, None, :])) for part in (codes[:COUNTED], codes[COUNTED:])]
     assert cross_entropy_bits(*one_by_one, [8], num_before=2) == pytest.approx(3.0, abs=0.01)
-    assert cross_entropy_bits(*split(codes), [8], num_before=2) == pytest.approx(0.2, abs=0.02)  # four starts, 2 bits in 10
+    assert cross_entropy_bits(*split(codes), [8], num_before=2) == pytest.approx(
+        0.2, abs=0.02
+    )  # four starts, 2 bits in 10
 
 
 @pytest.mark.parametrize("wrong", [[[8]], [[-1]]])

@@ -51,3 +51,9 @@ def test_long_states_and_the_origin_have_finite_logits_and_gradients() -> None:
     assert logits_NK.isfinite().all()
     logits_NK.sum().backward()
     assert inputs_NC.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("curvature", [0.25, 1.0, 4.0])
+def test_normals_start_as_in_hnn_plus_plus(curvature: float) -> None:
+    quantizer = HyperVQConfig(codebook_size=4096, curvature=curvature).build(64)
+    assert float(quantizer.normals_KC.std()) == pytest.approx((64 * curvature) ** -0.5, rel=0.01)

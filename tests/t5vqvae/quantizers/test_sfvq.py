@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from t5vqvae.errors import SettingError
-from t5vqvae.quantizers.sfvq import SFVQConfig, SFVQQuantizer, doubled, nearest_point
+from t5vqvae.quantizers.sfvq import SFVQConfig, SFVQQuantizer, along_segments, doubled, nearest_point
 
 
 def square_curve(**settings: object) -> SFVQQuantizer:
@@ -79,3 +79,24 @@ def test_it_starts_on_the_means_of_quantiles_by_length() -> None:
 def test_a_size_that_doubling_does_not_reach_is_refused() -> None:
     with pytest.raises(SettingError, match=r"codebook_size=100 must be .*=4 times a power of two"):
         SFVQConfig.parse({"codebook_size": 100})
+
+
+def test_sf_diveq_is_about_the_point_and_teaches_both_corners_of_its_segment() -> None:
+    torch.manual_seed(0)
+    quantizer, inputs_NC = square_curve(gradient="diveq"), torch.tensor([[0.5, -3.0]]).repeat(200, 1)
+    packed = quantizer.quantize_packed(inputs_NC)
+    assert not packed.terms
+    assert float(packed.quantized_NC[:, 1].abs().mean()) < 0.05  # noise substitution is 3 away on average
+    grad_KC = torch.autograd.grad(packed.quantized_NC.sum(), quantizer.corners_KC)[0]
+    assert (grad_KC.abs().sum(-1) > 0).tolist() == [True, True, False, False]
+
+
+def test_sf_diveq_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    # h = (0, 0), corners (2, 0) and (0, 4), u = 1/4: 3/4 of (2, 0) and 1/4 of (0, 4). For the gradient (1, 1), corner 0
+    # gets 3/4 of what stands along its direction (1, 0), and corner 1 gets 1/4 of what stands along (0, 1).
+    monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
+    corners_N2C = torch.tensor([[[2.0, 0.0], [0.0, 4.0]]], requires_grad=True)
+    out_NC = along_segments(torch.zeros(1, 2), corners_N2C, torch.tensor([[0.25]]))
+    assert out_NC.tolist() == [[1.5, 1.0]]
+    out_NC.sum().backward()
+    assert corners_N2C.grad.tolist() == [[[0.75, 0.0], [0.0, 0.25]]]

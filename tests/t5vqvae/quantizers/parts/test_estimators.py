@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from t5vqvae.quantizers.parts.estimators import ESTIMATORS
+from t5vqvae.quantizers.parts.estimators import DIVEQ_STD, ESTIMATORS, TEACHES_ENTRIES
 
 
 def grad_through(name: str, inputs_ND: Tensor, entries_ND: Tensor, grad_ND: Tensor) -> Tensor:
@@ -24,12 +24,12 @@ def rotation_matrix(e_D: Tensor, q_D: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", list(ESTIMATORS))
-def test_forward_is_the_entry_to_the_bit_and_has_no_gradient(name: str) -> None:
+def test_forward_is_the_entry_to_the_bit_and_only_diveq_teaches_it(name: str) -> None:
     inputs_ND, entries_ND = torch.randn(5, 3, requires_grad=True), torch.randn(5, 3, requires_grad=True)
     passed_ND = ESTIMATORS[name](inputs_ND, entries_ND)
     assert torch.equal(passed_ND, entries_ND)
     passed_ND.sum().backward()
-    assert entries_ND.grad is None and inputs_ND.grad is not None
+    assert (entries_ND.grad is None) == (name not in TEACHES_ENTRIES) and inputs_ND.grad is not None
 
 
 def test_straight_through_passes_the_gradient_unchanged() -> None:
@@ -76,3 +76,27 @@ def test_opposite_vectors_give_a_finite_gradient_of_the_same_length() -> None:
     inputs_ND, grad_ND = torch.randn(4, 6), torch.randn(4, 6)
     grads_ND = grad_through("rotation_unscaled", inputs_ND, -inputs_ND, grad_ND)
     assert torch.allclose(grads_ND.norm(dim=-1), grad_ND.norm(dim=-1), rtol=1e-2)
+
+
+def test_diveq_splits_the_gradient_between_input_and_entry_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    # e = (0, 0), q = (3, 4): without noise v / ||v|| = (.6, .8). A gradient (1, 2) has 2.2 along it, which goes to the
+    # entry as (1.32, 1.76); the rest, (-.32, .24), stands across it and goes to the input.
+    monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
+    e_ND, q_ND = torch.zeros(1, 2, requires_grad=True), torch.tensor([[3.0, 4.0]], requires_grad=True)
+    ESTIMATORS["diveq"](e_ND, q_ND).backward(torch.tensor([[1.0, 2.0]]))
+    torch.testing.assert_close(q_ND.grad, torch.tensor([[1.32, 1.76]]))
+    torch.testing.assert_close(e_ND.grad, torch.tensor([[-0.32, 0.24]]))
+
+
+def test_diveq_equals_the_derivative_of_the_published_formula() -> None:
+    inputs_ND, entries_ND, grad_ND = (torch.randn(6, 5, dtype=torch.float64) for _ in range(3))
+    torch.manual_seed(1)
+    mine = [x.clone().requires_grad_() for x in (inputs_ND, entries_ND)]
+    ESTIMATORS["diveq"](*mine).backward(grad_ND)
+    torch.manual_seed(1)
+    theirs = [x.clone().requires_grad_() for x in (inputs_ND, entries_ND)]
+    toward_ND = theirs[1] - theirs[0]
+    v_ND = toward_ND.detach() + DIVEQ_STD * torch.randn_like(toward_ND)
+    (theirs[0] + toward_ND.norm(dim=-1, keepdim=True) * v_ND / v_ND.norm(dim=-1, keepdim=True)).backward(grad_ND)
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
