@@ -5,20 +5,22 @@ m = sigmoid(a) / 2; e is the quantizer's choice for z; a Transformer decoder (no
 loss is mean ||y^ - y||^2 plus the quantizer's loss, never the cross-entropy. The frozen network then continues from y^
 instead of y, so nll, exact match and BLEU measure how much of what the network needs the explanation keeps.
 
-The removal test of faithfulness (evaluation only): the token that is most salient for the cross-entropy, by integrated
-gradients along 0 -> y, selects a code. The direction of its code vector is projected out of all of y. If the code is
-faithful, the cross-entropy rises more (`faithfulness/salient`, nats a target token) than without a random direction
-(`faithfulness/random`). Different here: the paper removes the direction from the class token and evaluates a probe on
-labels; a text autoencoder has no labels except the text.
+The removal test of faithfulness (evaluation only) happens at layer l, where the code lives: the token that is most
+salient for the cross-entropy, by integrated gradients along 0 -> x, selects a code. The direction of its code vector is
+projected out of all of x, and the frozen network continues from there. If the code is faithful, the cross-entropy rises
+more (`faithfulness/salient`, nats a target token) than without a random direction (`faithfulness/random`). Different
+here: the paper removes the direction from the class token and evaluates a probe on labels; a text autoencoder has no
+labels except the text.
 
 `model.memory=states` is as published: the decoder attends to z itself, which bypasses the codes, so such a run has no
 rate (`leaks`). With `codes`, the default, it attends to the code vectors. CLVQ-VAE's quantizer is `quantizer.name=ema`
 with `codebook_size=400`, `selection=topk`, `top_k=5`, `commitment_weight=0.1` and `start=spherical_kmeans++`; its
 perplexity term is left out because it has no gradient.
 
-Source: arXiv 2506.20040 and its code (agarg-dev/CLVQVAE): W, a and their starts (a = 0.2, W as nn.Linear starts), six
-layers, eight heads, 2,048, dropout .1. One reading of the paper has W start as the identity; its code does not. The
-paper uses layers 8 and 12 of RoBERTa; the network here is a T5 or a T5VQVAE without a bottleneck.
+Source: arXiv 2506.20040 and its code (agarg-dev/CLVQVAE): W, a and their starts (a = 0.2, W the identity), layer and
+analysis layer l for direction and salience, six layers, eight heads, 2,048, dropout .1. Its decoder's self-attention is
+causal; here it is not. The paper uses layers 8 and 12 of RoBERTa; the network here is a T5 or a T5VQVAE without a
+bottleneck.
 
 Letters: B batch, T encoder positions, S target positions, E model width, N unpadded positions, V vocabulary.
 """
@@ -76,6 +78,7 @@ class CrossLayer(Autoencoder):
         shared = names["network.shared.weight"]
         self._tied_names = tuple(n for n, p in names.items() if p is shared and n != "network.shared.weight")
         self._lower_BTE: Tensor | None = None
+        self._replacement_BTE: Tensor | None = None
         self.network.encoder.block[settings.from_layer].register_forward_pre_hook(self._note)
 
     @classmethod
@@ -100,8 +103,12 @@ class CrossLayer(Autoencoder):
     def get_input_embeddings(self) -> nn.Embedding:
         return self.network.shared
 
-    def _note(self, block: nn.Module, args: tuple[Tensor, ...]) -> None:
-        self._lower_BTE = args[0]
+    def _note(self, block: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Notes the states of layer l, or replaces them by those of the removal test."""
+        if self._replacement_BTE is None:
+            self._lower_BTE = args[0]
+            return args
+        return (self._replacement_BTE, *args[1:])
 
     @torch.no_grad()
     def layers(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -152,7 +159,8 @@ class CrossLayer(Autoencoder):
 
     def measures(self, batch: Batch, memory: Memory) -> Measures:
         """Returns the unexplained share of layer h's variance and, unless it is off, the removal test."""
-        mask_BT, codes_BTQ, upper_BTE = batch.mask_BT, memory.bottleneck.codes_BTQ, self.layers(batch)[1]
+        mask_BT, codes_BTQ = batch.mask_BT, memory.bottleneck.codes_BTQ
+        lower_BTE, upper_BTE = self.layers(batch)
         assert memory.states_BTE is not None
         explained_BTE = self.explain(memory.bottleneck.quantized_BTE, memory.states_BTE, mask_BT)
         mean_E = upper_BTE[mask_BT].mean(0)
@@ -160,42 +168,46 @@ class CrossLayer(Autoencoder):
         measures: Measures = {"cross_layer/unexplained": (wrong, spread)}
         if self.settings.faithfulness_steps is None or codes_BTQ is None:
             return measures
-        return {**measures, **self.removal_test(batch, upper_BTE, codes_BTQ)}
+        return {**measures, **self.removal_test(batch, lower_BTE, codes_BTQ)}
 
-    def removal_test(self, batch: Batch, upper_BTE: Tensor, codes_BTQ: Tensor) -> Measures:
+    def removal_test(self, batch: Batch, lower_BTE: Tensor, codes_BTQ: Tensor) -> Measures:
         """Returns the rise of the cross-entropy without the salient code's direction, and without a random one."""
         tokens = float(batch.num_target_tokens)
-        salient_B = self.salience(batch, upper_BTE).masked_fill(~batch.mask_BT, -torch.inf).argmax(-1)
+        salient_B = self.salience(batch, lower_BTE).masked_fill(~batch.mask_BT, -torch.inf).argmax(-1)
         rows_B = torch.arange(len(batch), device=salient_B.device)
         code_BE = self.quantizer.lookup(codes_BTQ)[rows_B, salient_B]
         # Random directions depend only on the seed: evaluations repeat, and do not advance training's generator.
         generator = torch.Generator().manual_seed(self.config["seed"])
         random_BE = torch.randn(code_BE.shape, generator=generator).to(code_BE)
         with torch.no_grad():
-            whole = self._nll(batch, upper_BTE)
+            whole = self._nll(batch, lower_BTE)
             rises = {
-                name: float(self._nll(batch, without(upper_BTE, direction_BE)) - whole)
+                name: float(self._nll(batch, without(lower_BTE, direction_BE)) - whole)
                 for name, direction_BE in (("salient", code_BE), ("random", random_BE))
             }
         return {f"faithfulness/{name}": (rise, tokens) for name, rise in rises.items()}
 
-    def salience(self, batch: Batch, upper_BTE: Tensor) -> Tensor:
+    def salience(self, batch: Batch, lower_BTE: Tensor) -> Tensor:
         """Returns the magnitude of each position's contribution to the cross-entropy, shape (B, T).
 
-        Integrated gradients of layer h from 0 (Sundararajan et al. 2017, arXiv 1703.01365), by the midpoint rule,
+        Integrated gradients of layer l from 0 (Sundararajan et al. 2017, arXiv 1703.01365), by the midpoint rule,
         summed over E.
         """
-        steps, total_BTE = self.settings.faithfulness_steps, torch.zeros_like(upper_BTE)
+        steps, total_BTE = self.settings.faithfulness_steps, torch.zeros_like(lower_BTE)
         assert steps is not None
         for step in range(steps):
             with torch.enable_grad():
-                point_BTE = (upper_BTE * ((step + 0.5) / steps)).detach().requires_grad_()
+                point_BTE = (lower_BTE * ((step + 0.5) / steps)).detach().requires_grad_()
                 total_BTE += torch.autograd.grad(self._nll(batch, point_BTE), point_BTE)[0]
-        return (total_BTE * upper_BTE / steps).sum(-1).abs()
+        return (total_BTE * lower_BTE / steps).sum(-1).abs()
 
-    def _nll(self, batch: Batch, upper_BTE: Tensor) -> Tensor:
-        """Returns the summed cross-entropy of the targets if `upper_BTE` replaces layer h."""
-        memory_BTE = self.upwards(upper_BTE, batch.mask_BT)
+    def _nll(self, batch: Batch, lower_BTE: Tensor) -> Tensor:
+        """Returns the summed cross-entropy of the targets if `lower_BTE` replaces layer l."""
+        self._replacement_BTE = lower_BTE
+        try:
+            memory_BTE = self.network.encoder(batch.input_ids_BT, batch.mask_BT).last_hidden_state
+        finally:
+            self._replacement_BTE = None
         logits_BSV = self._network_logits(memory_BTE, batch.mask_BT, shift_right(batch.labels_BS))
         return F.cross_entropy(logits_BSV.flatten(0, 1).float(), batch.labels_BS.flatten(), reduction="sum")
 
@@ -206,6 +218,8 @@ class AdaptiveResidual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.linear, self.norm = nn.Linear(width, width), nn.LayerNorm(width)
+        nn.init.eye_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
         self.mix = nn.Parameter(torch.tensor(RESIDUAL_START))
 
     def forward(self, x_BTE: Tensor) -> Tensor:

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from baseline_runs import batch_of, build, finish, tiny
 from plain_t5 import saved_t5
 
 from t5vqvae.errors import SettingError
+from t5vqvae.models.baselines.base import shift_right
 from t5vqvae.models.baselines.cross_layer import AdaptiveResidual, without
 from t5vqvae.models.contract import load_model
 
@@ -67,8 +69,12 @@ def test_the_network_goes_on_from_the_explanation(cache: Path, network: Path) ->
     for to_layer in (1, 2):
         model, batch = cross_layer(cache, network, **{"model.from_layer": 0, "model.to_layer": to_layer})
         with torch.no_grad():
-            upper = model.layers(batch)[1]
-            torch.testing.assert_close(model._nll(batch, upper), plain.losses(batch).nll_sum, rtol=1e-4, atol=1e-2)
+            lower, upper = model.layers(batch)
+            memory = model.upwards(upper, batch.mask_BT)
+            logits = model._network_logits(memory, batch.mask_BT, shift_right(batch.labels_BS))
+            nll = F.cross_entropy(logits.flatten(0, 1), batch.labels_BS.flatten(), reduction="sum")
+            torch.testing.assert_close(nll, plain.losses(batch).nll_sum, rtol=1e-4, atol=1e-2)
+            torch.testing.assert_close(model._nll(batch, lower), plain.losses(batch).nll_sum, rtol=1e-4, atol=1e-2)
             explained = model.losses(batch).nll_sum
         assert explained > plain.losses(batch).nll_sum + 1
 
@@ -80,6 +86,16 @@ def test_the_residual_map_by_hand() -> None:
     y = (y - y.mean(-1, keepdim=True)) / (y.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
     torch.testing.assert_close(made(x), (1 - share) * x + share * y)
     assert float(share) == pytest.approx(0.275, abs=1e-3)
+
+
+def test_the_residual_map_starts_close_to_the_identity() -> None:
+    """W starts as the identity, so normalized states stay put; a random W moves them ten times as far."""
+    x = F.layer_norm(torch.randn(200, 64), (64,))
+    made = AdaptiveResidual(64).requires_grad_(False)
+    assert torch.equal(made.linear.weight, torch.eye(64)) and not made.linear.bias.any()
+    assert float((made(x) - x).norm() / x.norm()) < 0.04
+    torch.nn.init.kaiming_uniform_(made.linear.weight, a=5**0.5)
+    assert float((made(x) - x).norm() / x.norm()) > 0.3
 
 
 def test_the_decoder_sees_codes_alone_unless_it_leaks(cache: Path, network: Path) -> None:
@@ -113,7 +129,7 @@ def test_salience_is_complete(cache: Path, network: Path, monkeypatch: pytest.Mo
     model, batch = cross_layer(
         cache, network, **{"model.faithfulness_steps": 64, "model.to_layer": 1, "model.from_layer": 0}
     )
-    upper, total = model.layers(batch)[1], torch.zeros(())
+    lower, total = model.layers(batch)[0], torch.zeros(())
     gradients = []
     original = torch.autograd.grad
 
@@ -123,32 +139,32 @@ def test_salience_is_complete(cache: Path, network: Path, monkeypatch: pytest.Mo
 
     torch.autograd.grad, restore = keep, original
     try:
-        salience = model.salience(batch, upper)
+        salience = model.salience(batch, lower)
     finally:
         torch.autograd.grad = restore
-    contribution = (torch.stack(gradients).mean(0) * upper).sum(-1)
+    contribution = (torch.stack(gradients).mean(0) * lower).sum(-1)
     torch.testing.assert_close(salience, contribution.abs(), rtol=1e-4, atol=1e-4)  # sums of 64 terms, in another order
     with torch.no_grad():
-        total = model._nll(batch, upper) - model._nll(batch, 1e-3 * upper)
+        total = model._nll(batch, lower) - model._nll(batch, 1e-3 * lower)
     assert float(contribution.sum()) == pytest.approx(float(total), rel=0.15, abs=1.0)
 
 
 def test_the_removal_test_removes_what_it_says(cache: Path, network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A code whose vector is the direction that the network needs most raises the cross-entropy, a useless one not."""
     model, batch = cross_layer(cache, network)
-    _, upper = model.layers(batch)
+    lower, _ = model.layers(batch)
     codes = model.encode_memory(batch).bottleneck.codes_BTQ
-    main = torch.linalg.svd(upper[batch.mask_BT], full_matrices=False).Vh
+    main = torch.linalg.svd(lower[batch.mask_BT], full_matrices=False).Vh
     rises = []
     for direction in (main[0], main[-1]):
         monkeypatch.setattr(model.quantizer, "lookup", lambda codes, d=direction: d.expand(*codes.shape[:2], -1))
-        measures = model.removal_test(batch, upper, codes)
+        measures = model.removal_test(batch, lower, codes)
         rises.append(measures["faithfulness/salient"][0])
         with torch.no_grad():
-            by_hand = model._nll(batch, upper - (upper @ direction)[..., None] * direction) - model._nll(batch, upper)
+            by_hand = model._nll(batch, lower - (lower @ direction)[..., None] * direction) - model._nll(batch, lower)
         assert rises[-1] == pytest.approx(float(by_hand), rel=1e-3, abs=1e-2)
     assert rises[0] > rises[1] + 0.5
-    assert model.removal_test(batch, upper, codes)["faithfulness/random"] == measures["faithfulness/random"]
+    assert model.removal_test(batch, lower, codes)["faithfulness/random"] == measures["faithfulness/random"]
 
 
 def test_the_code_removed_is_the_most_salient_tokens(
@@ -156,17 +172,17 @@ def test_the_code_removed_is_the_most_salient_tokens(
 ) -> None:
     """Codes that need nothing to be removed everywhere but at the salient token: the cross-entropy still rises."""
     model, batch = cross_layer(cache, network)
-    _, upper = model.layers(batch)
+    lower, _ = model.layers(batch)
     codes = model.encode_memory(batch).bottleneck.codes_BTQ
-    main = torch.linalg.svd(upper[batch.mask_BT], full_matrices=False).Vh
-    salient = model.salience(batch, upper).masked_fill(~batch.mask_BT, -1).argmax(-1)
+    main = torch.linalg.svd(lower[batch.mask_BT], full_matrices=False).Vh
+    salient = model.salience(batch, lower).masked_fill(~batch.mask_BT, -1).argmax(-1)
     assert (salient != 0).any()
     vectors = main[-1].expand(*codes.shape[:2], -1).clone()
     vectors[torch.arange(len(batch)), salient] = main[0]
     monkeypatch.setattr(model.quantizer, "lookup", lambda codes: vectors)
-    rise = model.removal_test(batch, upper, codes)["faithfulness/salient"][0]
+    rise = model.removal_test(batch, lower, codes)["faithfulness/salient"][0]
     with torch.no_grad():
-        by_hand = model._nll(batch, without(upper, main[0].expand(len(batch), -1))) - model._nll(batch, upper)
+        by_hand = model._nll(batch, without(lower, main[0].expand(len(batch), -1))) - model._nll(batch, lower)
     assert rise == pytest.approx(float(by_hand), rel=1e-3, abs=1e-2)
 
 
