@@ -30,7 +30,7 @@ SMALL: Mapping[str, Any] = {
     "depth": 3,
 }
 """Settings under which all of a variant happens within a few steps; a variant takes those it knows."""
-MORE: Mapping[str, tuple[Any, ...]] = {"num_codebooks": (2,), "code_width": (4,), "dropout": (1.0,)}
+MORE: Mapping[str, tuple[Any, ...]] = {"num_codebooks": (2,), "code_width": (4,), "dropout": (1.0,), "groups": (2,)}
 
 
 @dataclass(frozen=True)
