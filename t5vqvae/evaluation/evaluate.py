@@ -24,16 +24,17 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
 from t5vqvae.data import IGNORED_LABEL, Batch, TokenizedSplit, evaluation_batches, prepare_test
 from t5vqvae.data.batching import Array
+from t5vqvae.evaluation.decoding import Decoding
 from t5vqvae.evaluation.sums import Sums, add_counts
 from t5vqvae.evaluation.text_scores import bleu1, corpus_bleu, same_text
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.quantizers import Quantizer
 from t5vqvae.quantizers.parts.usage import count_codes, entropy_bits, perplexity, usage
 from t5vqvae.spec.run import RunSpec
+from t5vqvae.stages import Stage, stage
 
 NUM_SAMPLES = 10
 
@@ -82,7 +83,7 @@ def evaluate(
     model.train(False)
     try:
         with torch.no_grad(), autocast or nullcontext():
-            sums = _over_workers(_add_up(model, split, spec, everything))
+            sums = _over_workers(_add_up(model, split, spec, everything, prefix))
             metrics = {f"{prefix}/{name}": value for name, value in _quality(sums).items()}
             if model.quantizer.has_soft_form:
                 metrics |= _soft(model, split, spec, everything)
@@ -99,19 +100,31 @@ def evaluate_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> dic
     Use it for promotion and final tables only: these numbers test nothing that was chosen by them.
     """
     metrics: dict[str, float] = {}
-    for name, split in prepare_test(spec.data, cache_dir, backbone=spec.model.backbone).items():
-        evaluation = evaluate(model, split, spec, prefix=name, everything=True)
-        shared = {f"{name}/{key}": value for key, value in evaluation.metrics.items() if not key.startswith(name)}
-        own = {key: value for key, value in evaluation.metrics.items() if key.startswith(f"{name}/")}
-        metrics |= own | shared
+    splits = prepare_test(spec.data, cache_dir, backbone=spec.model.backbone)
+    with stage("testing", sum(map(len, splits.values())), "sentences") as now:
+        for number, (name, split) in enumerate(splits.items(), start=1):
+            now.set(now.done, note=f"test set {name}, {number} of {len(splits)}")
+            evaluation = evaluate(model, split, spec, prefix=name, everything=True)
+            shared = {f"{name}/{key}": value for key, value in evaluation.metrics.items() if not key.startswith(name)}
+            own = {key: value for key, value in evaluation.metrics.items() if key.startswith(f"{name}/")}
+            metrics |= own | shared
+            now.advance(len(split))
     return metrics
+
+
+def test_sets(spec: RunSpec, cache_dir: Path) -> list[str]:
+    """Returns the names of the test sets that `evaluate_test` evaluates, without reading a sentence."""
+    return list(prepare_test(spec.data, cache_dir, backbone=spec.model.backbone))
+
+
+test_sets.__test__ = False  # type: ignore[attr-defined]  # pytest takes it for a test otherwise
 
 
 def _soft(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everything: bool) -> dict[str, float]:
     """Returns the quality of a quantizer's continuous form, which is no bottleneck."""
     model.quantizer.hard = False
     try:
-        sums = _over_workers(_add_up(model, split, spec, everything))
+        sums = _over_workers(_add_up(model, split, spec, everything, "the soft form"))
     finally:
         model.quantizer.hard = True
     return {f"soft/{name}": value for name, value in _quality(sums).items()}
@@ -122,17 +135,24 @@ def _batches(split: TokenizedSplit, size: int, limit: int | None) -> Iterator[tu
     return evaluation_batches(split, size, limit=limit, rank=rank, num_workers=world)
 
 
-def _add_up(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everything: bool) -> Sums:
+def _add_up(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everything: bool, name: str) -> Sums:
     sums, config, device = Sums(), spec.evaluate, next(model.parameters()).device
     num_examples = None if everything else config.num_examples
     num_generated = None if everything else config.num_generated
-    for indices, batch in _batches(split, config.batch_size, num_examples):
-        _add_losses(model, batch.to(device), sums, with_swap=not sums.num_swapped and len(indices) > 1)
+    with stage(f"measuring {name}", _count(split, num_examples), "sentences") as now:
+        for indices, batch in _batches(split, config.batch_size, num_examples):
+            _add_losses(model, batch.to(device), sums, with_swap=not sums.num_swapped and len(indices) > 1)
+            now.advance(len(indices))
     if num_generated != 0:
-        longest = config.max_new_tokens or spec.data.max_target_length or spec.data.max_length
-        for indices, batch in _batches(split, config.batch_size, num_generated):
-            _add_decoded(model, split, indices, batch.to(device), longest, sums)
+        with stage(f"decoding {name}", _count(split, num_generated), "sentences") as now:
+            _add_decoded(model, split, spec, num_generated, sums, now)
     return sums
+
+
+def _count(split: TokenizedSplit, limit: int | None) -> int:
+    """Returns how many sentences this worker evaluates, about."""
+    world = dist.get_world_size() if dist.is_initialized() else 1
+    return math.ceil(min(len(split), limit or len(split)) / world)
 
 
 def _add_losses(model: TextAutoencoder, batch: Batch, sums: Sums, with_swap: bool) -> None:
@@ -166,20 +186,17 @@ def _of_prompts(model: TextAutoencoder) -> Quantizer:
 
 
 def _add_decoded(
-    model: TextAutoencoder, split: TokenizedSplit, indices: Array, batch: Batch, max_new_tokens: int, sums: Sums
+    model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, limit: int | None, sums: Sums, now: Stage
 ) -> None:
-    ids = model.greedy(batch, max_new_tokens)
-    codes_BTQ = model.last_codes
-    texts = model.require_tokenizer().batch_decode(ids, skip_special_tokens=True)
-    rows = zip(indices.tolist(), split.sources(indices), split.texts(indices), texts, strict=True)
-    for place, (index, source, target, text) in enumerate(rows):
-        codes = "" if codes_BTQ is None else _show_codes(codes_BTQ[place])
-        sums.decoded.append((index, source, target, text, codes))
-
-
-def _show_codes(codes_TQ: Tensor) -> str:
-    kept = codes_TQ[(codes_TQ >= 0).all(-1)]
-    return " ".join(":".join(map(str, row)) for row in kept.tolist())
+    size, device = spec.evaluate.batch_size, next(model.parameters()).device
+    longest = spec.evaluate.max_new_tokens or spec.data.max_target_length or spec.data.max_length
+    batches = ((indices, batch.to(device)) for indices, batch in _batches(split, size, limit))
+    decoding = Decoding(model, split, longest, size)
+    for found in decoding.run(batches, single=_count(split, limit) <= size):
+        indices = [each.index for each in found]
+        for each, source, target in zip(found, split.sources(indices), split.texts(indices), strict=True):
+            sums.decoded.append((each.index, source, target, each.text, each.codes))
+        now.advance(len(found))
 
 
 def _over_workers(sums: Sums) -> Sums:

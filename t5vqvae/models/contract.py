@@ -114,8 +114,14 @@ class TextAutoencoder(nn.Module, ABC):
         """
 
     @abstractmethod
-    def greedy(self, batch: Batch, max_new_tokens: int) -> Tensor:
-        """Returns greedily decoded token ids, shape (B, at most max_new_tokens + 1)."""
+    def greedy(self, batch: Batch, max_new_tokens: int, enough: float = 1.0) -> Tensor:
+        """Returns greedily decoded token ids, shape (B, at most max_new_tokens + 1).
+
+        Args:
+            batch: B sentences.
+            max_new_tokens: Tokens after which decoding stops.
+            enough: Share of the sentences that must have ended before decoding stops; the others are cut off there.
+        """
 
     @abstractmethod
     def states_to_quantize(self, batch: Batch) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import T5ForConditionalGeneration
+from transformers import StoppingCriteria, StoppingCriteriaList, T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 from transformers.models.t5.modeling_t5 import T5PreTrainedModel
 
@@ -33,6 +33,18 @@ class T5VQVAEOutput(Seq2SeqLMOutput):
 
     codes: Tensor | None = None
     aux_loss: Tensor | None = None
+
+
+class _EnoughEnded(StoppingCriteria):
+    """Stops decoding a batch when a share of its sentences has ended; by itself Transformers waits for all."""
+
+    def __init__(self, end: int, share: float) -> None:
+        self.end = end
+        self.share = share
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
+        ended_B = (input_ids == self.end).any(-1)
+        return torch.full_like(ended_B, int(ended_B.sum()) >= self.share * len(ended_B))
 
 
 class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
@@ -190,10 +202,10 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
         return self.encoder.states_BTE[batch.mask_BT]
 
     @torch.no_grad()
-    def greedy(self, batch: Batch, max_new_tokens: int) -> Tensor:
+    def greedy(self, batch: Batch, max_new_tokens: int, enough: float = 1.0) -> Tensor:
         memory = self.encode_memory(batch)
         states = BaseModelOutput(last_hidden_state=memory.states_BME)
-        return self._generate_from(states, memory.mask_BM, max_new_tokens)
+        return self._generate_from(states, memory.mask_BM, max_new_tokens, enough)
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
         """Runs Transformers' `generate`; a model with prompts needs `encoder_outputs` with the prompts.
@@ -205,8 +217,12 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
             raise ValueError("a model with prompts cannot generate from input_ids; use greedy, or reconstruct")
         return super().generate(*args, **kwargs)  # type: ignore[misc]  # Transformers types its self as a protocol
 
-    def _generate_from(self, memory: BaseModelOutput, mask_BT: Tensor, max_new_tokens: int) -> Tensor:
+    def _generate_from(
+        self, memory: BaseModelOutput, mask_BT: Tensor, max_new_tokens: int, enough: float = 1.0
+    ) -> Tensor:
+        criteria = [] if enough == 1 else [_EnoughEnded(self.config.eos_token_id, enough)]
         return self.generate(
+            stopping_criteria=StoppingCriteriaList(criteria),
             encoder_outputs=memory,
             attention_mask=mask_BT.long(),
             max_new_tokens=max_new_tokens,
