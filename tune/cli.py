@@ -211,7 +211,8 @@ def trials(
     paths = StudyPaths.existing(state_dir(state), study)
     from rich.console import Console
 
-    from tune.monitor.board import Board, Row
+    from tune.monitor.board import Board
+    from tune.monitor.row import Row
     from tune.records.ranking import best
     from tune.records.record import read_records
     from tune.spec.judging import StudyHeader

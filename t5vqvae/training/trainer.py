@@ -124,11 +124,10 @@ class Trainer:
             state.step += 1
             # Reading a loss waits for the GPU, so it is read only now and then.
             check_now = self.device.type == "cpu" or state.step % 20 == 0 or state.step == last
+            loss = float(self._losses.total) if check_now else None
             rate = (state.num_tokens - tokens) / (time.perf_counter() - started)
-            now.set(
-                state.step, note=f"loss {float(self._losses.total):.4g}, {rate:,.0f} tokens/s" if check_now else None
-            )
-            if check_now and not math.isfinite(float(self._losses.total)):
+            now.set(state.step, note=None if loss is None else f"loss {loss:.4g}, {rate:,.0f} tokens/s")
+            if loss is not None and not math.isfinite(loss):
                 return False
         self._step_seconds = (time.perf_counter() - started) / (last - first)
         return True

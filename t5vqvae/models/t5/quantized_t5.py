@@ -26,6 +26,9 @@ from t5vqvae.models.t5.first_weights import T5Start, keep_start
 from t5vqvae.quantizers import Quantizer
 from t5vqvae.quantizers.prompts import Prompts
 
+_END = 1
+"""`</s>` in every tokenizer with T5's conventions."""
+
 
 @dataclass
 class T5VQVAEOutput(Seq2SeqLMOutput):
@@ -220,7 +223,7 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
     def _generate_from(
         self, memory: BaseModelOutput, mask_BT: Tensor, max_new_tokens: int, enough: float = 1.0
     ) -> Tensor:
-        criteria = [] if enough == 1 else [_EnoughEnded(self.config.eos_token_id, enough)]
+        criteria = [] if enough == 1 else [_EnoughEnded(_END, enough)]
         return self.generate(
             stopping_criteria=StoppingCriteriaList(criteria),
             encoder_outputs=memory,

@@ -1,36 +1,17 @@
-"""Shows what a command is doing, how far it is, and how long it will take.
-
-    with stage("tokenizing", total=len(texts), unit="sentences") as now:
-        now.advance(1000)
-
-Code that may take seconds opens a stage and never prints. A command shows stages inside `shown`: a terminal gets one live
-line, a pipe a plain line two seconds after the start of a stage, then one every ten seconds. Outside `shown` (a library,
-a worker) stages print nothing. `noted` writes the outermost stage into a file, from which a driver reads it.
-"""
+"""A stage: its name, how far it is, its rate and the time left; and the stages that are open in this process."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any
 
-if TYPE_CHECKING:
-    from rich.live import Live
-    from rich.text import Text
-
-FIRST_SECONDS = 2.0
-"""A stage that takes no longer needs no line in a pipe."""
-LINE_SECONDS = 10.0
-"""The time between two lines in a pipe."""
-DRAW_SECONDS = 0.25
-"""The time between two looks at the stages; a terminal's line is drawn as often."""
 NOTE_SECONDS = 1.0
 """The shortest time between two writings of a note."""
 MARK_SECONDS, NUM_MARKS = 5.0, 7
@@ -69,7 +50,7 @@ class Stage:
         self.done = done
         self.total = self.total if total is None else total
         self.note = self.note if note is None else note
-        _stack.note()
+        STACK.note()
 
     @property
     def rate(self) -> float | None:
@@ -108,55 +89,21 @@ class Stage:
 def stage(name: str, total: int | None = None, unit: str = "", done: int = 0) -> Iterator[Stage]:
     """Opens a stage, within those that are open, and closes it at the end of the block."""
     opened = Stage(name, total, unit, done)
-    _stack.open(opened)
+    STACK.open(opened)
     try:
         yield opened
     finally:
-        _stack.close(opened)
-
-
-@contextmanager
-def shown(stream: TextIO | None = None) -> Iterator[None]:
-    """Shows the stages of the block on `stream` (None: stderr), and sends every line of output at once.
-
-    Without a terminal Python keeps kilobytes of output back, so a log would be empty until the end.
-    """
-    for output in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # a stream that something else put there
-            output.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    if _stack.display is not None:  # within another block
-        yield
-        return
-    display = _stack.display = _Display(_stack, stream)
-    display.start()
-    try:
-        yield
-    finally:
-        _stack.display = None
-        display.end()
-
-
-@contextmanager
-def hidden() -> Iterator[None]:
-    """Shows no stages in the block, because something else is drawn there."""
-    display = _stack.display
-    if display is not None:
-        display.pause(True)
-    try:
-        yield
-    finally:
-        if display is not None:
-            display.pause(False)
+        STACK.close(opened)
 
 
 @contextmanager
 def noted(path: Path) -> Iterator[None]:
     """Keeps the outermost stage of the block in the file `path`, which goes at the end."""
-    before, _stack.path = _stack.path, path
+    before, STACK.path = STACK.path, path
     try:
         yield
     finally:
-        _stack.path = before
+        STACK.path = before
         with suppress(OSError):
             path.unlink(missing_ok=True)
 
@@ -180,11 +127,10 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
 
 
-class _Stack:
+class Stack:
     """The stages that are open in this process, the outermost first."""
 
     def __init__(self) -> None:
-        self.display: _Display | None = None
         self.path: Path | None = None
         self._open: list[Stage] = []
         self._last = Stage(STARTING)
@@ -224,87 +170,5 @@ class _Stack:
             scratch.replace(self.path)
 
 
-class _Display(threading.Thread):
-    """Looks at the stages four times a second and shows them; a thread, because a stage may block."""
-
-    def __init__(self, stack: _Stack, stream: TextIO | None) -> None:
-        super().__init__(name="stages", daemon=True)
-        stack.restart()
-        self._stack = stack
-        self._stream = stream
-        self._ending = threading.Event()
-        self._lock = threading.RLock()
-        self._paused = False
-        self._live: Live | None = None
-        self._printed = 0.0
-        self._known: Stage | None = None
-
-    def run(self) -> None:
-        while not self._ending.wait(DRAW_SECONDS):
-            with self._lock:
-                if not self._paused and not self._ending.is_set():
-                    self._show()
-
-    def end(self) -> None:
-        self._ending.set()
-        self.join(timeout=2)
-        with self._lock:
-            self._erase()
-
-    def pause(self, paused: bool) -> None:
-        with self._lock:
-            self._paused = paused
-            self._erase()
-
-    def _show(self) -> None:
-        stream = self._stream or sys.stderr
-        if self._live is not None:
-            return
-        if stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
-            self._live = _live_line(self._stack, stream)
-        else:
-            self._print(stream)
-
-    def _print(self, stream: TextIO) -> None:
-        """Prints a line if a stage has begun that needs one, or if the last line is old."""
-        stages, now = self._stack.now(), time.monotonic()
-        outer = stages[0]
-        begun = outer is not self._known and now - outer.started >= FIRST_SECONDS
-        if begun or (now - max(self._printed, outer.started) >= LINE_SECONDS):
-            self._known, self._printed = outer, now
-            with suppress(OSError, ValueError):  # a pipe that nobody reads any more
-                print(_line(stages), file=stream, flush=True)
-
-    def _erase(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-
-
-def _line(stages: list[Stage]) -> str:
-    """Returns one line about the open stages: the outermost in brief, the innermost in full."""
-    inner = stages[-1].words()
-    return inner if len(stages) == 1 else f"{stages[0].brief()}; {inner}"
-
-
-def _live_line(stack: _Stack, stream: TextIO) -> Live:
-    """Returns a line that a terminal redraws in place, started."""
-    from rich.console import Console
-    from rich.live import Live
-    from rich.text import Text
-
-    def drawn() -> Text:
-        return Text(_line(stack.now()), overflow="ellipsis", no_wrap=True, style="dim")
-
-    live = Live(
-        get_renderable=drawn,
-        console=Console(file=stream),
-        refresh_per_second=1 / DRAW_SECONDS,
-        transient=True,
-        redirect_stdout=sys.stdout.isatty(),  # lines for another program go to it, not to the terminal
-    )
-    live.start()
-    return live
-
-
-_stack = _Stack()
+STACK = Stack()
+"""The stages of this process."""
