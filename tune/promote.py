@@ -94,10 +94,10 @@ def promote(
     """
     spec, record = best_trial(paths)
     tracker = tracker or tracker_of(spec, paths)
-    with stage("connecting to MLflow"):
-        tracker.check()
     tests = test_sets_of(paths, spec, record)
     refuse_unmeasured(gates, record.metrics, tests)
+    with stage("connecting to MLflow"):
+        tracker.check()
     warning = still_to_come(paths, spec)
     if warning is not None:
         logger.warning(warning)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
-from t5vqvae.stages.stage import STACK, Stage
+from t5vqvae.stages.open_stages import STACK, Stage
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -28,13 +28,7 @@ _displays: list[_Display] = []
 
 @contextmanager
 def shown(stream: TextIO | None = None) -> Iterator[None]:
-    """Shows the stages of the block on `stream` (None: stderr), and sends every line of output at once.
-
-    Without a terminal Python keeps kilobytes of output back, so a log would be empty until the end.
-    """
-    for output in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # a stream that something else put there
-            output.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    """Shows the stages of the block on `stream` (None: stderr)."""
     if _displays:  # within another block
         yield
         return
@@ -105,7 +99,7 @@ class _Display(threading.Thread):
         """Prints a line if a stage has begun that needs one, or if the last line is old."""
         stages, now = STACK.now(), time.monotonic()
         outer = stages[0]
-        begun = outer is not self._known and now - outer.started >= FIRST_SECONDS
+        begun = outer is not self._known and not outer.between and now - outer.started >= FIRST_SECONDS
         if begun or (now - max(self._printed, outer.started) >= LINE_SECONDS):
             self._known, self._printed = outer, now
             with suppress(OSError, ValueError):  # a pipe that nobody reads any more

@@ -28,9 +28,13 @@ class Stage:
         unit: What is counted, in the plural.
         done: How much is done.
         note: Further words, such as the loss.
+        between: Whether it stands for the time between two stages, in which a command may also be refused at once.
     """
 
-    def __init__(self, name: str, total: int | None = None, unit: str = "", done: int = 0) -> None:
+    def __init__(
+        self, name: str, total: int | None = None, unit: str = "", done: int = 0, *, between: bool = False
+    ) -> None:
+        self.between = between
         self.name = name
         self.total = total
         self.unit = unit
@@ -133,7 +137,7 @@ class Stack:
     def __init__(self) -> None:
         self.path: Path | None = None
         self._open: list[Stage] = []
-        self._last = Stage(STARTING)
+        self._last = Stage(STARTING, between=True)
         self._noted = 0.0
         self._lock = threading.Lock()
 
@@ -146,11 +150,11 @@ class Stack:
             if closed in self._open:
                 self._open.remove(closed)
             if not self._open:
-                self._last = Stage(f"working after {closed.name}")
+                self._last = Stage(f"working after {closed.name}", between=True)
 
     def restart(self) -> None:
         """Begins a command: nothing has been done yet."""
-        self._last = Stage(STARTING)
+        self._last = Stage(STARTING, between=True)
 
     def now(self) -> list[Stage]:
         """Returns the open stages; between two stages, one that says which was the last."""
