@@ -45,7 +45,9 @@ def test_affinity_is_respected(machine: SimpleNamespace) -> None:
     assert free_threads() == 2
 
 
-def test_a_quota_is_respected_less_what_its_group_uses(machine: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quota_is_respected_less_what_its_group_uses(
+    machine: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine.quota = Quota(2.5, Path("/nowhere"))
     assert free_threads() == 2
     monkeypatch.setattr(Quota, "used", lambda self: 1.0 * machine.now)
