@@ -23,6 +23,9 @@ LINE_SECONDS = 10.0
 DRAW_SECONDS = 0.25
 """The time between two looks at the stages; a terminal's line is drawn as often."""
 
+FINISHING = "finishing"
+"""What a command does after something else, such as the board of a search, was drawn instead of stages."""
+
 _displays: list[_Display] = []
 
 
@@ -85,6 +88,8 @@ class _Display(threading.Thread):
         with self._lock:
             self._paused = paused
             self._erase()
+            if not paused:
+                STACK.restart(FINISHING)
 
     def _show(self) -> None:
         stream = self._stream or sys.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import time
@@ -104,6 +105,7 @@ def stage(name: str, total: int | None = None, unit: str = "", done: int = 0) ->
 def noted(path: Path) -> Iterator[None]:
     """Keeps the outermost stage of the block in the file `path`, which goes at the end."""
     before, STACK.path = STACK.path, path
+    STACK.noted = -math.inf  # the first step of a run is noted at once
     try:
         yield
     finally:
@@ -138,7 +140,7 @@ class Stack:
         self.path: Path | None = None
         self._open: list[Stage] = []
         self._last = Stage(STARTING, between=True)
-        self._noted = 0.0
+        self.noted = -math.inf
         self._lock = threading.Lock()
 
     def open(self, opened: Stage) -> None:
@@ -152,9 +154,9 @@ class Stack:
             if not self._open:
                 self._last = Stage(f"working after {closed.name}", between=True)
 
-    def restart(self) -> None:
-        """Begins a command: nothing has been done yet."""
-        self._last = Stage(STARTING, between=True)
+    def restart(self, name: str = STARTING) -> None:
+        """Says what a command does while no stage is open, from now on."""
+        self._last = Stage(name, between=True)
 
     def now(self) -> list[Stage]:
         """Returns the open stages; between two stages, one that says which was the last."""
@@ -164,9 +166,9 @@ class Stack:
     def note(self) -> None:
         """Writes the outermost stage into the file of `noted`, unless it was written a moment ago."""
         now = time.monotonic()
-        if self.path is None or now - self._noted < NOTE_SECONDS:
+        if self.path is None or now - self.noted < NOTE_SECONDS:
             return
-        self._noted, first = now, self.now()[0]
+        self.noted, first = now, self.now()[0]
         values = {"name": first.name, "done": first.done, "total": first.total, "note": first.note}
         scratch = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         with suppress(OSError):  # a full disk ends no training for the sake of its progress
