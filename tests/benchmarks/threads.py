@@ -106,7 +106,7 @@ def measure(load: int, steps: int, repeats: int, state: Path) -> list[str]:
 def main() -> None:
     """Measures, prints and writes the table."""
     options = parser(__doc__, load=8, steps=60, repeats=3).parse_args()
-    loads, command = [0, options.load], f"threads --load {options.load} --steps {options.steps}"
+    loads, command = sorted({0, options.load}), f"threads --load {options.load} --steps {options.steps}"
     with tempfile.TemporaryDirectory() as folder:
         seconds("one", "prepare", 0, Path(folder))
         before = f"{os.getloadavg()[0]:.1f}"
