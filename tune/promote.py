@@ -32,6 +32,7 @@ from tune.records.study_tracker import tracker_of
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
+    from t5vqvae.tracking.server.model_registry import Registry, Version
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 logger = logging.getLogger(__name__)
@@ -114,13 +115,7 @@ def promote(
     failed = refusals([*map(Gate.of_constraint, spec.constraints), *gates], metrics)
     effect, beats, reason = compare(spec, metrics, result, champion, version)
     passed = not failed and (beats or replace)
-    if passed:
-        registry.point(alias, version.version)
-        if same(registry.by_alias(CHALLENGER), version):
-            registry.point(CHALLENGER, None)
-    elif not same(champion, version):
-        registry.point(CHALLENGER, version.version)
-    held = alias if passed or same(champion, version) else CHALLENGER
+    held = _awarded(registry, alias, version, champion, passed)
     uri = f"models:/{registered_name}@{held}"
     return Promotion(
         run_id=result.identity,
@@ -135,6 +130,17 @@ def promote(
         warning=warning,
         details=tracker.url(version.mlflow_id) or str(paths.trial(record.number) / TEST_FILE),
     )
+
+
+def _awarded(registry: Registry, alias: str, version: Version, champion: Version | None, passed: bool) -> str:
+    """Gives a version its alias, and returns that alias."""
+    if passed:
+        registry.point(alias, version.version)
+        if same(registry.by_alias(CHALLENGER), version):
+            registry.point(CHALLENGER, None)
+    elif not same(champion, version):
+        registry.point(CHALLENGER, version.version)
+    return alias if passed or same(champion, version) else CHALLENGER
 
 
 def shown(outcome: Promotion) -> list[str]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from t5vqvae.data import Batch, TokenizedSplit
 from t5vqvae.data.batching import Array
-from t5vqvae.models.contract import TextAutoencoder
+from t5vqvae.models.contract import Memory, TextAutoencoder
 
 ENOUGH = 0.9
 """Share of a batch that has ended when the rest is left for later."""
@@ -50,15 +50,15 @@ class Decoding:
     _late: dict[int, str] = field(default_factory=dict)
     """The codes of the sentences left for later, by index."""
 
-    def run(self, batches: Iterable[tuple[Array, Batch]], *, single: bool) -> Iterator[list[Decoded]]:
+    def run(self, batches: Iterable[tuple[Array, Batch, Memory]], *, single: bool) -> Iterator[list[Decoded]]:
         """Yields the sentences of each batch that have ended, then those that took longer.
 
         Args:
-            batches: The indices and the batches, on the model's device.
+            batches: The indices, the batches on the model's device, and what it has encoded of them.
             single: Whether there is one batch only: nothing could be decoded together with its rest.
         """
-        for indices, batch in batches:
-            yield list(self._ended(indices, batch, 1.0 if single else ENOUGH))
+        for indices, batch, memory in batches:
+            yield list(self._ended(indices, batch, memory, 1.0 if single else ENOUGH))
         device = next(self.model.parameters()).device
         late = np.array(sorted(self._late, key=lambda index: int(self.split.lengths[index])), dtype=np.int64)
         for start in range(0, len(late), self.batch_size):
@@ -66,10 +66,10 @@ class Decoding:
             texts = self._texts(self.model.greedy(self.split.batch(chosen).to(device), self.longest))
             yield [Decoded(i, text, self._late[i]) for i, text in zip(chosen.tolist(), texts, strict=True)]
 
-    def _ended(self, indices: Array, batch: Batch, enough: float) -> Iterator[Decoded]:
+    def _ended(self, indices: Array, batch: Batch, memory: Memory, enough: float) -> Iterator[Decoded]:
         """Decodes a batch; yields the sentences that have ended, and keeps the others for later."""
-        ids_BS = self.model.greedy(batch, self.longest, enough)
-        codes_BTQ = self.model.last_codes
+        ids_BS = self.model.greedy(batch, self.longest, enough, memory)
+        codes_BTQ = memory.bottleneck.codes_BTQ
         ended_B = (ids_BS == self.model.require_tokenizer().eos_token_id).any(-1).tolist()
         final = enough == 1 or ids_BS.shape[1] > self.longest
         for row, (index, text) in enumerate(zip(indices.tolist(), self._texts(ids_BS), strict=True)):

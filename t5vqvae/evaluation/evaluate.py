@@ -17,7 +17,7 @@ codebook.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from t5vqvae.data.batching import Array
 from t5vqvae.evaluation.decoding import Decoding
 from t5vqvae.evaluation.sums import Sums, add_counts
 from t5vqvae.evaluation.text_scores import bleu1, corpus_bleu, same_text
-from t5vqvae.models.contract import TextAutoencoder
+from t5vqvae.models.contract import Memory, TextAutoencoder
 from t5vqvae.quantizers import Quantizer
 from t5vqvae.quantizers.parts.usage import count_codes, entropy_bits, perplexity, usage
 from t5vqvae.spec.run import RunSpec
@@ -130,23 +130,59 @@ def _soft(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everythi
     return {f"soft/{name}": value for name, value in _quality(sums).items()}
 
 
-def _batches(split: TokenizedSplit, size: int, limit: int | None) -> Iterator[tuple[Array, Batch]]:
+_Encoded = tuple[Array, Batch, Memory]
+"""The indices of a batch, the batch on the model's device, and its memory."""
+
+
+def _encoded(model: TextAutoencoder, split: TokenizedSplit, size: int, limit: int | None) -> Iterator[_Encoded]:
+    """Yields this worker's batches, encoded."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    return evaluation_batches(split, size, limit=limit, rank=rank, num_workers=world)
+    device = next(model.parameters()).device
+    for indices, batch in evaluation_batches(split, size, limit=limit, rank=rank, num_workers=world):
+        batch = batch.to(device)
+        yield indices, batch, model.encode_memory(batch)
 
 
 def _add_up(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everything: bool, name: str) -> Sums:
-    sums, config, device = Sums(), spec.evaluate, next(model.parameters()).device
+    """Returns this worker's sums.
+
+    Args:
+        model: The model, in evaluation mode.
+        split: The sentences.
+        spec: The run.
+        everything: See `evaluate`.
+        name: What is evaluated, in words.
+    """
+    sums, config = Sums(), spec.evaluate
     num_examples = None if everything else config.num_examples
     num_generated = None if everything else config.num_generated
-    with stage(f"measuring {name}", _count(split, num_examples), "sentences") as now:
-        for indices, batch in _batches(split, config.batch_size, num_examples):
-            _add_losses(model, batch.to(device), sums, with_swap=not sums.num_swapped and len(indices) > 1)
-            now.advance(len(indices))
-    if num_generated != 0:
+    together = num_examples == num_generated  # the same sentences: each is encoded once for both
+    what = "testing" if together else "measuring"
+    with stage(f"{what} {name}", _count(split, num_examples), "sentences") as now:
+        batches = _measured(_encoded(model, split, config.batch_size, num_examples), model, sums, now)
+        if together:
+            _add_decoded(batches, model, split, spec, num_generated, sums)
+        for _ in batches:
+            pass
+    if num_generated != 0 and not together:
         with stage(f"decoding {name}", _count(split, num_generated), "sentences") as now:
-            _add_decoded(model, split, spec, num_generated, sums, now)
+            batches = _counted(_encoded(model, split, config.batch_size, num_generated), now)
+            _add_decoded(batches, model, split, spec, num_generated, sums)
     return sums
+
+
+def _measured(batches: Iterable[_Encoded], model: TextAutoencoder, sums: Sums, now: Stage) -> Iterator[_Encoded]:
+    """Yields batches, each after its losses were added to the sums."""
+    for indices, batch, memory in _counted(batches, now):
+        _add_losses(model, batch, memory, sums, with_swap=not sums.num_swapped and len(indices) > 1)
+        yield indices, batch, memory
+
+
+def _counted(batches: Iterable[_Encoded], now: Stage) -> Iterator[_Encoded]:
+    """Yields batches and reports how many sentences are done."""
+    for encoded in batches:
+        yield encoded
+        now.advance(len(encoded[0]))
 
 
 def _count(split: TokenizedSplit, limit: int | None) -> int:
@@ -155,8 +191,8 @@ def _count(split: TokenizedSplit, limit: int | None) -> int:
     return math.ceil(min(len(split), limit or len(split)) / world)
 
 
-def _add_losses(model: TextAutoencoder, batch: Batch, sums: Sums, with_swap: bool) -> None:
-    losses = model.losses(batch)
+def _add_losses(model: TextAutoencoder, batch: Batch, memory: Memory, sums: Sums, with_swap: bool) -> None:
+    losses = model.losses(batch, memory=memory)
     real_BS = batch.labels_BS != IGNORED_LABEL
     sums.nll += float(losses.nll_sum)
     sums.num_tokens += losses.num_tokens
@@ -176,7 +212,7 @@ def _add_losses(model: TextAutoencoder, batch: Batch, sums: Sums, with_swap: boo
         sums.num_prompts += prompts.shape[0] * prompts.shape[1]
     sums.measure(losses.measures)
     if with_swap:
-        sums.nll_swapped += float(model.losses(batch, swap_memory=True).nll_sum) - float(losses.nll_sum)
+        sums.nll_swapped += float(model.losses(batch, swap_memory=True, memory=memory).nll_sum) - float(losses.nll_sum)
         sums.num_swapped += losses.num_tokens
 
 
@@ -186,17 +222,19 @@ def _of_prompts(model: TextAutoencoder) -> Quantizer:
 
 
 def _add_decoded(
-    model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, limit: int | None, sums: Sums, now: Stage
+    batches: Iterable[_Encoded],
+    model: TextAutoencoder,
+    split: TokenizedSplit,
+    spec: RunSpec,
+    limit: int | None,
+    sums: Sums,
 ) -> None:
-    size, device = spec.evaluate.batch_size, next(model.parameters()).device
+    size = spec.evaluate.batch_size
     longest = spec.evaluate.max_new_tokens or spec.data.max_target_length or spec.data.max_length
-    batches = ((indices, batch.to(device)) for indices, batch in _batches(split, size, limit))
-    decoding = Decoding(model, split, longest, size)
-    for found in decoding.run(batches, single=_count(split, limit) <= size):
+    for found in Decoding(model, split, longest, size).run(batches, single=_count(split, limit) <= size):
         indices = [each.index for each in found]
         for each, source, target in zip(found, split.sources(indices), split.texts(indices), strict=True):
             sums.decoded.append((each.index, source, target, each.text, each.codes))
-        now.advance(len(found))
 
 
 def _over_workers(sums: Sums) -> Sums:

@@ -27,7 +27,7 @@ CGROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 @dataclass(frozen=True)
 class Quota:
-    """The CPU time that a control group may use, in cores, and the folder that says so."""
+    """The CPU time that a control group may use, in cores, and the folder of the group."""
 
     cores: float
     folder: Path

@@ -35,7 +35,7 @@ def _passed(gate: Gate, metrics: Mapping[str, float]) -> str:
 
 
 def _quality(key: str, metrics: Mapping[str, float]) -> str:
-    """Returns a metric with its unit and, because a quality means nothing without it, the rate on the same test set."""
+    """Returns a metric with its unit and the rate on the same test set: a quality means nothing without it."""
     metric = find(key)
     units = "" if metric is None or key.endswith(MATCH) else f" {metric.units}"
     rate = f"{key.partition('/')[0]}/{RATE}"

@@ -154,12 +154,11 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
             loss = loss + (bottleneck.aux_loss if memory.aux_loss is None else memory.aux_loss).to(loss.dtype)
         return T5VQVAEOutput(**{**output, "loss": loss}, codes=bottleneck.codes_BTQ, aux_loss=bottleneck.aux_loss)
 
-    def losses(self, batch: Batch, swap_memory: bool = False) -> Losses:
-        memory = self.encode_memory(batch)
+    def losses(self, batch: Batch, swap_memory: bool = False, memory: Memory | None = None) -> Losses:
+        memory = memory or self.encode_memory(batch)
         return teacher_forced(batch, memory, lambda given: self._score(given, batch), swap_memory, self.training)
 
     def encode_memory(self, batch: Batch) -> Memory:
-        """Returns everything that the decoder can read of a batch."""
         return self._remember(batch.input_ids_BT, batch.mask_BT, batch.roles_BT)
 
     def _remember(
@@ -205,8 +204,8 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
         return self.encoder.states_BTE[batch.mask_BT]
 
     @torch.no_grad()
-    def greedy(self, batch: Batch, max_new_tokens: int, enough: float = 1.0) -> Tensor:
-        memory = self.encode_memory(batch)
+    def greedy(self, batch: Batch, max_new_tokens: int, enough: float = 1.0, memory: Memory | None = None) -> Tensor:
+        memory = memory or self.encode_memory(batch)
         states = BaseModelOutput(last_hidden_state=memory.states_BME)
         return self._generate_from(states, memory.mask_BM, max_new_tokens, enough)
 

@@ -33,7 +33,11 @@ class Echo:
         decode = lambda ids, skip_special_tokens: [" ".join(map(str, row[row > 1].tolist())) for row in ids]  # noqa: E731
         return SimpleNamespace(eos_token_id=END, batch_decode=decode)
 
-    def greedy(self, batch: Any, max_new_tokens: int, enough: float = 1.0) -> torch.Tensor:
+    def encode_memory(self, batch: Any) -> Any:
+        codes_BTQ = batch.input_ids_BT.unsqueeze(-1).masked_fill(~batch.mask_BT.unsqueeze(-1), -1)
+        return SimpleNamespace(bottleneck=SimpleNamespace(codes_BTQ=codes_BTQ))
+
+    def greedy(self, batch: Any, max_new_tokens: int, enough: float = 1.0, memory: Any = None) -> torch.Tensor:
         ids = torch.zeros(len(batch), max_new_tokens + 1, dtype=torch.int64)
         lengths = []
         for row, source in enumerate(batch.input_ids_BT.tolist()):
@@ -43,7 +47,6 @@ class Echo:
             lengths.append(max_new_tokens if endless else len(text))
         steps = sorted(lengths)[int(np.ceil(enough * len(lengths))) - 1]
         self.steps, self.batches = self.steps + steps, [*self.batches, len(batch)]
-        self.last_codes = batch.input_ids_BT.unsqueeze(-1).masked_fill(~batch.mask_BT.unsqueeze(-1), -1)
         return ids[:, : steps + 1]
 
 
@@ -53,7 +56,8 @@ def split_of(folder: Path, rows: Sequence[Sequence[int]]) -> TokenizedSplit:
 
 
 def decoded(model: Any, split: TokenizedSplit, size: int, single: bool) -> dict[int, tuple[str, str]]:
-    found = Decoding(model, split, LONGEST, size).run(evaluation_batches(split, size), single=single)
+    batches = ((indices, batch, model.encode_memory(batch)) for indices, batch in evaluation_batches(split, size))
+    found = Decoding(model, split, LONGEST, size).run(batches, single=single)
     each = [one for batch in found for one in batch]
     assert len({one.index for one in each}) == len(each) == len(split)
     return {one.index: (one.text, one.codes) for one in each}
