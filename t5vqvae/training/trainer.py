@@ -126,7 +126,7 @@ class Trainer:
             check_now = self.device.type == "cpu" or state.step % 20 == 0 or state.step == last
             loss = float(self._losses.total) if check_now else None
             rate = (state.num_tokens - tokens) / (time.perf_counter() - started)
-            now.set(state.step, note=None if loss is None else f"loss {loss:.4g}, {rate:,.0f} tokens/s")
+            now.set(state.step, note=None if loss is None else f"loss {loss:.4g}, {rate:,.0f} tokens a second")
             if loss is not None and not math.isfinite(loss):
                 return False
         self._step_seconds = (time.perf_counter() - started) / (last - first)

@@ -106,6 +106,6 @@ def test_a_training_names_its_stages_and_counts_its_steps(tmp_path: Path, monkey
     assert set(expected) | {"starting the codebook", "measuring validation", "decoding validation"} <= set(opened)
     assert "writing the checkpoint" in opened
     assert {step for step, _ in noted} >= {1, 2, 3, 4}
-    assert all("loss " in words and " tokens/s" in words for _, words in noted)
+    assert all("loss " in words and " tokens a second" in words for _, words in noted)
     assert not (tmp_path / "run" / PROGRESS).exists()
     assert [stage.between for stage in STACK.now()] == [True], "every stage was closed"
