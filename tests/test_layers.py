@@ -21,6 +21,7 @@ LAYERS = [
     "t5vqvae.machine_errors",
     "t5vqvae.redaction",
     "t5vqvae.files",
+    "t5vqvae.stages",
     "t5vqvae.seeding",
     "t5vqvae.config",
     "t5vqvae.quantizers",

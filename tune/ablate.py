@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from t5vqvae.errors import SettingError
 from t5vqvae.runs.tracked_run import TRAINER
 from t5vqvae.spec.run import RunSpec
+from t5vqvae.stages import stage
 from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.ablation_tracking import log_report, track_superseded, track_taken
 from tune.ablation.baseline import base_of
@@ -92,7 +93,8 @@ def ablate(spec: AblationSpec, *, state: Path | str | None = None, trainer: str 
     Raises:
         UserError: If the study cannot work or could show nothing; no run has been started then.
     """
-    from tune.execution.session import Session, locked
+    with stage("loading Ray and MLflow"):
+        from tune.execution.session import Session, locked
 
     paths = StudyPaths(state_dir(state), spec.name)
     with locked(paths, spec) as stop:

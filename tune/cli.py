@@ -19,6 +19,7 @@ import typer
 
 from t5vqvae.config import flatten, parse_words, read_yaml
 from t5vqvae.errors import SettingError
+from t5vqvae.stages import shown, stage
 from tune.command_line import Command, DryRun, Group, RunWords, State, Version, words_argument, writable, writable_state
 from tune.known_settings import ABLATION, SEARCH, known_settings
 from tune.process import NOTHING_WORKED
@@ -39,8 +40,9 @@ app.add_typer(data, name="data")
 
 
 @app.callback()
-def _root(version: Version = False) -> None:
+def _root(context: typer.Context, version: Version = False) -> None:
     """Train, search and ablate text autoencoders with discrete bottlenecks."""
+    context.with_resource(shown())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -173,13 +175,14 @@ def promote(
     Exit status 0: it is the champion; 1: it is the challenger.
     """
     paths = StudyPaths.existing(state_dir(state), study)
-    from tune.promote import CHALLENGER, shown
-    from tune.promote import promote as run
     from tune.promotion.gate import Gate
 
-    outcome = run(paths, registered_name=name, gates=[Gate.parse(text) for text in gate or ()], replace=replace)
-    print("\n".join(shown(outcome)))
-    return 0 if outcome.alias != CHALLENGER else 1
+    gates = [Gate.parse(text) for text in gate or ()]
+    from tune import promote as promotion
+
+    outcome = promotion.promote(paths, registered_name=name, gates=gates, replace=replace)
+    print("\n".join(promotion.shown(outcome)))
+    return 0 if outcome.alias != promotion.CHALLENGER else 1
 
 
 @app.command(cls=Command)
@@ -194,7 +197,9 @@ def report(
     paths = StudyPaths.existing(state_dir(state), study, ablations=True)
     from tune.report.build import write_report
 
-    for path in write_report(paths, into or paths.root / "report"):
+    with stage("writing the report"):
+        files = write_report(paths, into or paths.root / "report")
+    for path in files:
         print(path)
 
 
@@ -206,7 +211,8 @@ def trials(
     paths = StudyPaths.existing(state_dir(state), study)
     from rich.console import Console
 
-    from tune.monitor.board import Board, Row
+    from tune.monitor.board import Board
+    from tune.monitor.row import Row
     from tune.records.ranking import best
     from tune.records.record import read_records
     from tune.spec.judging import StudyHeader
@@ -230,7 +236,9 @@ def get(
     """Put a public corpus into the cache and check it."""
     from t5vqvae.data.corpora.public import fetch
 
-    folder = fetch(name, writable_state(state) / "cache", source)
+    with stage(f"fetching {name}", unit="bytes") as now:
+        cache = writable_state(state) / "cache"
+        folder = fetch(name, cache, source, progress=lambda file, done, of: now.set(done, of, note=file))
     typer.echo(f"{name} is in {folder}")
 
 

@@ -16,21 +16,26 @@ if __name__ == "__main__":  # before the imports below, which take seconds: help
 
     sys.exit(main(["promote", *sys.argv[1:]]))
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tune.promotion.candidate import best_trial, test_once
-from tune.promotion.gate import Gate, refusals
+from t5vqvae.stages import stage
+from tune.promotion.candidate import TEST_FILE, best_trial, still_to_come, test_once, test_sets_of
+from tune.promotion.gate import Gate, refusals, refuse_unmeasured
 from tune.promotion.registration import compare, registered, same
+from tune.promotion.verdict import headline
 from tune.records.models import kept_checkpoint
 from tune.records.study_paths import StudyPaths
 from tune.records.study_tracker import tracker_of
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
+    from t5vqvae.tracking.server.model_registry import Registry, Version
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,9 @@ class Promotion:
         reasons: The reasons for that, one sentence each.
         version: Number of the version of the registered model.
         model_uri: The URI for `mlflow.pyfunc.load_model`.
+        headline: The few numbers that the verdict rests on, one line each.
+        warning: What speaks against promoting now, such as trials to come; None: nothing.
+        details: Where the other metrics are.
     """
 
     run_id: str
@@ -57,6 +65,9 @@ class Promotion:
     reasons: tuple[str, ...]
     version: str
     model_uri: str
+    headline: tuple[str, ...] = ()
+    warning: str | None = None
+    details: str = ""
 
 
 def promote(
@@ -79,37 +90,66 @@ def promote(
         replace: Move the alias even if the champion is better or was tested on other data; gates still count.
 
     Raises:
-        UserError: If no trial can be promoted.
+        UserError: If no trial can be promoted, or a gate is on a metric that its test does not measure.
         TrackingError: If the server cannot be reached.
     """
     spec, record = best_trial(paths)
     tracker = tracker or tracker_of(spec, paths)
-    tracker.check()
-    for folder in (paths.root, paths.trials):
-        tracker.replay(folder)
+    tests = test_sets_of(paths, spec, record)
+    refuse_unmeasured(gates, record.metrics, tests)
+    with stage("connecting to MLflow"):
+        tracker.check()
+    warning = still_to_come(paths, spec)
+    if warning is not None:
+        logger.warning(warning)
+    with stage("sending the study's last entries to MLflow"):
+        for folder in (paths.root, paths.trials):
+            tracker.replay(folder)
     weights = kept_checkpoint(paths, record)
     result = test_once(paths, spec, record, weights)
     metrics = {**record.metrics, **result.metrics}
-    version = registered(tracker, registered_name, spec, record, result, weights)
+    with stage("registering the model"):
+        version = registered(tracker, registered_name, spec, record, result, weights)
     registry = tracker.registry(registered_name)
     champion = registry.by_alias(alias)
     failed = refusals([*map(Gate.of_constraint, spec.constraints), *gates], metrics)
     effect, beats, reason = compare(spec, metrics, result, champion, version)
     passed = not failed and (beats or replace)
+    held = _awarded(registry, alias, version, champion, passed)
+    uri = f"models:/{registered_name}@{held}"
+    return Promotion(
+        run_id=result.identity,
+        alias=held,
+        effect=effect,
+        test_metrics=result.metrics,
+        passed=passed,
+        reasons=(*failed, reason),
+        version=version.version,
+        model_uri=uri,
+        headline=tuple(headline(spec, metrics, tests, gates)),
+        warning=warning,
+        details=tracker.url(version.mlflow_id) or str(paths.trial(record.number) / TEST_FILE),
+    )
+
+
+def _awarded(registry: Registry, alias: str, version: Version, champion: Version | None, passed: bool) -> str:
+    """Gives a version its alias, and returns that alias."""
     if passed:
         registry.point(alias, version.version)
         if same(registry.by_alias(CHALLENGER), version):
             registry.point(CHALLENGER, None)
     elif not same(champion, version):
         registry.point(CHALLENGER, version.version)
-    held = alias if passed or same(champion, version) else CHALLENGER
-    uri = f"models:/{registered_name}@{held}"
-    return Promotion(result.identity, held, effect, result.metrics, passed, (*failed, reason), version.version, uri)
+    return alias if passed or same(champion, version) else CHALLENGER
 
 
 def shown(outcome: Promotion) -> list[str]:
     """Returns a promotion as lines for the terminal."""
-    tests = [f"  {name} = {value:.4g}" for name, value in sorted(outcome.test_metrics.items())]
-    reasons = [f"  {reason}" for reason in outcome.reasons]
     head = f"run {outcome.run_id} is version {outcome.version}, alias {outcome.alias}"
-    return [*tests, head, *reasons, f'load it: mlflow.pyfunc.load_model("{outcome.model_uri}")']
+    lines = [*outcome.reasons, *outcome.headline, *([outcome.warning] if outcome.warning else [])]
+    return [
+        head,
+        *(f"  {line}" for line in lines),
+        f'load it: mlflow.pyfunc.load_model("{outcome.model_uri}")',
+        f"all {len(outcome.test_metrics)} metrics: {outcome.details}",
+    ]

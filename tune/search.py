@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 from t5vqvae.errors import TrackingError
 from t5vqvae.runs.tracked_run import TRAINER
+from t5vqvae.stages import stage
 from tune.records.ranking import best, contenders, pareto
 from tune.records.record import TrialRecord, read_records
 from tune.records.study_paths import StudyPaths, state_dir
@@ -74,7 +75,8 @@ def search(
     Raises:
         UserError: If the study cannot work; no trial has been started then.
     """
-    from tune.execution.session import Session, locked
+    with stage("loading Ray and MLflow"):
+        from tune.execution.session import Session, locked
 
     paths = StudyPaths(state_dir(state), spec.name)
     with locked(paths, spec) as stop:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from t5vqvae.data.split import Tokenized, TokenizedSplit, write_split
 from t5vqvae.data.tokenizer import TokenizerConfig, backbone_stamp, build_tokenizer, load_pretrained, resolved_kind
 from t5vqvae.errors import DataError
 from t5vqvae.files import atomic_write, digest, locked
+from t5vqvae.stages import stage
 
 if TYPE_CHECKING:
     from t5vqvae.data.tokenizer import Tokenizer
@@ -132,7 +133,8 @@ def _leads_to_folder(shortcut: Path) -> bool:
 
 
 def _prepare(config: DataConfig, cache_dir: Path, backbone: str | None) -> Path:
-    corpus = config.corpus.load(cache_dir)
+    with stage(f"reading the corpus {config.corpus.name}"):
+        corpus = config.corpus.load(cache_dir)
     tokenizer = build_tokenizer(config.tokenizer, corpus.train, config.corpus.default_tokenizer, backbone, cache_dir)
     max_target_length = config.max_target_length or config.max_length
     fingerprint = digest(
@@ -186,7 +188,7 @@ def _report_too_long(name: str, number: int, of: int, max_lengths: tuple[int, in
 
 
 def _tokenize(examples: Sequence[Example], tokenizer: Tokenizer, role_ids: Mapping[str, int]) -> Iterable[Tokenized]:
-    for start in range(0, len(examples), CHUNK):
+    for start in _counted(range(0, len(examples), CHUNK), len(examples)):
         chunk = examples[start : start + CHUNK]
         encoded = tokenizer([e.source for e in chunk], return_offsets_mapping=True, return_attention_mask=False)
         targets = [e.target for e in chunk if e.target is not None]
@@ -194,6 +196,14 @@ def _tokenize(examples: Sequence[Example], tokenizer: Tokenizer, role_ids: Mappi
         for e, ids, spans in zip(chunk, encoded["input_ids"], encoded["offset_mapping"], strict=True):
             roles = None if e.roles is None else roles_of_tokens(e.source, e.roles, spans, role_ids)
             yield Tokenized(e.source, e.target, ids, ids if e.target is None else next(target_ids), roles)
+
+
+def _counted(starts: range, total: int) -> Iterator[int]:
+    """Yields the starts of chunks and reports the stage."""
+    with stage("tokenizing", total, "sentences") as now:
+        for start in starts:
+            now.set(start)
+            yield start
 
 
 def roles_of_tokens(

@@ -17,23 +17,24 @@ codebook.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
 from t5vqvae.data import IGNORED_LABEL, Batch, TokenizedSplit, evaluation_batches, prepare_test
 from t5vqvae.data.batching import Array
+from t5vqvae.evaluation.decoding import Decoding
 from t5vqvae.evaluation.sums import Sums, add_counts
 from t5vqvae.evaluation.text_scores import bleu1, corpus_bleu, same_text
-from t5vqvae.models.contract import TextAutoencoder
+from t5vqvae.models.contract import Memory, TextAutoencoder
 from t5vqvae.quantizers import Quantizer
 from t5vqvae.quantizers.parts.usage import count_codes, entropy_bits, perplexity, usage
 from t5vqvae.spec.run import RunSpec
+from t5vqvae.stages import Stage, stage
 
 NUM_SAMPLES = 10
 
@@ -82,7 +83,7 @@ def evaluate(
     model.train(False)
     try:
         with torch.no_grad(), autocast or nullcontext():
-            sums = _over_workers(_add_up(model, split, spec, everything))
+            sums = _over_workers(_add_up(model, split, spec, everything, prefix))
             metrics = {f"{prefix}/{name}": value for name, value in _quality(sums).items()}
             if model.quantizer.has_soft_form:
                 metrics |= _soft(model, split, spec, everything)
@@ -99,44 +100,99 @@ def evaluate_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> dic
     Use it for promotion and final tables only: these numbers test nothing that was chosen by them.
     """
     metrics: dict[str, float] = {}
-    for name, split in prepare_test(spec.data, cache_dir, backbone=spec.model.backbone).items():
-        evaluation = evaluate(model, split, spec, prefix=name, everything=True)
-        shared = {f"{name}/{key}": value for key, value in evaluation.metrics.items() if not key.startswith(name)}
-        own = {key: value for key, value in evaluation.metrics.items() if key.startswith(f"{name}/")}
-        metrics |= own | shared
+    splits = prepare_test(spec.data, cache_dir, backbone=spec.model.backbone)
+    with stage("testing", sum(map(len, splits.values())), "sentences") as now:
+        for number, (name, split) in enumerate(splits.items(), start=1):
+            now.set(now.done, note=f"test set {name}, {number} of {len(splits)}")
+            evaluation = evaluate(model, split, spec, prefix=name, everything=True)
+            shared = {f"{name}/{key}": value for key, value in evaluation.metrics.items() if not key.startswith(name)}
+            own = {key: value for key, value in evaluation.metrics.items() if key.startswith(f"{name}/")}
+            metrics |= own | shared
+            now.advance(len(split))
     return metrics
+
+
+def test_sets(spec: RunSpec, cache_dir: Path) -> list[str]:
+    """Returns the names of the test sets that `evaluate_test` evaluates, without reading a sentence."""
+    return list(prepare_test(spec.data, cache_dir, backbone=spec.model.backbone))
+
+
+test_sets.__test__ = False  # type: ignore[attr-defined]  # pytest takes it for a test otherwise
 
 
 def _soft(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everything: bool) -> dict[str, float]:
     """Returns the quality of a quantizer's continuous form, which is no bottleneck."""
     model.quantizer.hard = False
     try:
-        sums = _over_workers(_add_up(model, split, spec, everything))
+        sums = _over_workers(_add_up(model, split, spec, everything, "the soft form"))
     finally:
         model.quantizer.hard = True
     return {f"soft/{name}": value for name, value in _quality(sums).items()}
 
 
-def _batches(split: TokenizedSplit, size: int, limit: int | None) -> Iterator[tuple[Array, Batch]]:
+_Encoded = tuple[Array, Batch, Memory]
+"""The indices of a batch, the batch on the model's device, and its memory."""
+
+
+def _encoded(model: TextAutoencoder, split: TokenizedSplit, size: int, limit: int | None) -> Iterator[_Encoded]:
+    """Yields this worker's batches, encoded."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    return evaluation_batches(split, size, limit=limit, rank=rank, num_workers=world)
+    device = next(model.parameters()).device
+    for indices, batch in evaluation_batches(split, size, limit=limit, rank=rank, num_workers=world):
+        batch = batch.to(device)
+        yield indices, batch, model.encode_memory(batch)
 
 
-def _add_up(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everything: bool) -> Sums:
-    sums, config, device = Sums(), spec.evaluate, next(model.parameters()).device
+def _add_up(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everything: bool, name: str) -> Sums:
+    """Returns this worker's sums.
+
+    Args:
+        model: The model, in evaluation mode.
+        split: The sentences.
+        spec: The run.
+        everything: See `evaluate`.
+        name: What is evaluated, in words.
+    """
+    sums, config = Sums(), spec.evaluate
     num_examples = None if everything else config.num_examples
     num_generated = None if everything else config.num_generated
-    for indices, batch in _batches(split, config.batch_size, num_examples):
-        _add_losses(model, batch.to(device), sums, with_swap=not sums.num_swapped and len(indices) > 1)
-    if num_generated != 0:
-        longest = config.max_new_tokens or spec.data.max_target_length or spec.data.max_length
-        for indices, batch in _batches(split, config.batch_size, num_generated):
-            _add_decoded(model, split, indices, batch.to(device), longest, sums)
+    together = num_examples == num_generated  # the same sentences: each is encoded once for both
+    what = "testing" if together else "measuring"
+    with stage(f"{what} {name}", _count(split, num_examples), "sentences") as now:
+        batches = _measured(_encoded(model, split, config.batch_size, num_examples), model, sums, now)
+        if together:
+            _add_decoded(batches, model, split, spec, num_generated, sums)
+        for _ in batches:
+            pass
+    if num_generated != 0 and not together:
+        with stage(f"decoding {name}", _count(split, num_generated), "sentences") as now:
+            batches = _counted(_encoded(model, split, config.batch_size, num_generated), now)
+            _add_decoded(batches, model, split, spec, num_generated, sums)
     return sums
 
 
-def _add_losses(model: TextAutoencoder, batch: Batch, sums: Sums, with_swap: bool) -> None:
-    losses = model.losses(batch)
+def _measured(batches: Iterable[_Encoded], model: TextAutoencoder, sums: Sums, now: Stage) -> Iterator[_Encoded]:
+    """Yields batches, each after its losses were added to the sums."""
+    for indices, batch, memory in _counted(batches, now):
+        _add_losses(model, batch, memory, sums, with_swap=not sums.num_swapped and len(indices) > 1)
+        yield indices, batch, memory
+
+
+def _counted(batches: Iterable[_Encoded], now: Stage) -> Iterator[_Encoded]:
+    """Yields batches and reports how many sentences are done."""
+    for encoded in batches:
+        yield encoded
+        now.advance(len(encoded[0]))
+
+
+def _count(split: TokenizedSplit, limit: int | None) -> int:
+    """Returns how many sentences this worker evaluates, about."""
+    world = dist.get_world_size() if dist.is_initialized() else 1
+    return math.ceil(min(len(split), limit or len(split)) / world)
+
+
+def _add_losses(model: TextAutoencoder, batch: Batch, memory: Memory, sums: Sums, with_swap: bool) -> None:
+    losses = model.losses(batch, memory=memory)
     real_BS = batch.labels_BS != IGNORED_LABEL
     sums.nll += float(losses.nll_sum)
     sums.num_tokens += losses.num_tokens
@@ -156,7 +212,7 @@ def _add_losses(model: TextAutoencoder, batch: Batch, sums: Sums, with_swap: boo
         sums.num_prompts += prompts.shape[0] * prompts.shape[1]
     sums.measure(losses.measures)
     if with_swap:
-        sums.nll_swapped += float(model.losses(batch, swap_memory=True).nll_sum) - float(losses.nll_sum)
+        sums.nll_swapped += float(model.losses(batch, swap_memory=True, memory=memory).nll_sum) - float(losses.nll_sum)
         sums.num_swapped += losses.num_tokens
 
 
@@ -166,20 +222,19 @@ def _of_prompts(model: TextAutoencoder) -> Quantizer:
 
 
 def _add_decoded(
-    model: TextAutoencoder, split: TokenizedSplit, indices: Array, batch: Batch, max_new_tokens: int, sums: Sums
+    batches: Iterable[_Encoded],
+    model: TextAutoencoder,
+    split: TokenizedSplit,
+    spec: RunSpec,
+    limit: int | None,
+    sums: Sums,
 ) -> None:
-    ids = model.greedy(batch, max_new_tokens)
-    codes_BTQ = model.last_codes
-    texts = model.require_tokenizer().batch_decode(ids, skip_special_tokens=True)
-    rows = zip(indices.tolist(), split.sources(indices), split.texts(indices), texts, strict=True)
-    for place, (index, source, target, text) in enumerate(rows):
-        codes = "" if codes_BTQ is None else _show_codes(codes_BTQ[place])
-        sums.decoded.append((index, source, target, text, codes))
-
-
-def _show_codes(codes_TQ: Tensor) -> str:
-    kept = codes_TQ[(codes_TQ >= 0).all(-1)]
-    return " ".join(":".join(map(str, row)) for row in kept.tolist())
+    size = spec.evaluate.batch_size
+    longest = spec.evaluate.max_new_tokens or spec.data.max_target_length or spec.data.max_length
+    for found in Decoding(model, split, longest, size).run(batches, single=_count(split, limit) <= size):
+        indices = [each.index for each in found]
+        for each, source, target in zip(found, split.sources(indices), split.texts(indices), strict=True):
+            sums.decoded.append((each.index, source, target, each.text, each.codes))
 
 
 def _over_workers(sums: Sums) -> Sums:

@@ -104,18 +104,30 @@ class TextAutoencoder(nn.Module, ABC):
     leaks: bool
 
     @abstractmethod
-    def losses(self, batch: Batch, swap_memory: bool = False) -> Losses:
+    def encode_memory(self, batch: Batch) -> Memory:
+        """Returns everything that the decoder can read of a batch."""
+
+    @abstractmethod
+    def losses(self, batch: Batch, swap_memory: bool = False, memory: Memory | None = None) -> Losses:
         """Returns the teacher-forced losses of a batch, as sums.
 
         Args:
             batch: B sentences.
             swap_memory: Whether every sentence gets another one's memory (see `Memory.shifted`). If the loss does not
                 rise, the decoder ignores the memory.
+            memory: The batch's memory, if it was encoded already; None: it is encoded now.
         """
 
     @abstractmethod
-    def greedy(self, batch: Batch, max_new_tokens: int) -> Tensor:
-        """Returns greedily decoded token ids, shape (B, at most max_new_tokens + 1)."""
+    def greedy(self, batch: Batch, max_new_tokens: int, enough: float = 1.0, memory: Memory | None = None) -> Tensor:
+        """Returns greedily decoded token ids, shape (B, at most max_new_tokens + 1).
+
+        Args:
+            batch: B sentences.
+            max_new_tokens: Tokens after which decoding stops.
+            enough: Share of the sentences that must have ended before decoding stops; the others are cut off there.
+            memory: As for `losses`.
+        """
 
     @abstractmethod
     def states_to_quantize(self, batch: Batch) -> Tensor:

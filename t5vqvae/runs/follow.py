@@ -17,11 +17,15 @@ from t5vqvae.errors import CheckpointError
 from t5vqvae.runs.ownership import FolderOwner
 from t5vqvae.runs.trace import RunTrace
 from t5vqvae.runs.tracked_run import TrackedRun, load_trainer
+from t5vqvae.stages import noted, stage
 from t5vqvae.training import checkpoint
 
 if TYPE_CHECKING:
     from t5vqvae.training.checkpoint import StoredMilestone
     from t5vqvae.training.trainer import TrainingState
+
+PROGRESS = "progress.json"
+"""The file of a run's folder that says, while the run trains, how far it is; see `t5vqvae.stages.noted`."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ def follow(run: TrackedRun, *, writes: bool = True) -> Generator[Report]:
     owner = FolderOwner(run.directory) if writes else None
     with ExitStack() as stack:
         trace = stack.enter_context(RunTrace(run)) if writes else None
+        if writes:
+            stack.enter_context(noted(run.directory / PROGRESS))
         if newest is not None:
             # A resumed run repeats the milestone of its checkpoint, because the driver, the storage or the tracking
             # server may have been killed before it received it. Each of them ignores a step that it has already. A run
@@ -83,7 +89,8 @@ def follow(run: TrackedRun, *, writes: bool = True) -> Generator[Report]:
 def _save(state: TrainingState, run: TrackedRun, stored: StoredMilestone) -> Path | None:
     """Saves a checkpoint and deletes old ones; on a full disk it adds a tag instead, and the run continues."""
     try:
-        path = state.save(run.directory)
+        with stage("writing the checkpoint"):
+            path = state.save(run.directory)
     except CheckpointError as error:
         stored["tags"] = {**stored["tags"], "checkpoint/failed": f"step {stored['step']}: {error}"}
         return None

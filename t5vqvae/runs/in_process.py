@@ -1,4 +1,4 @@
-"""Runs one training in this process, with a progress bar.
+"""Runs one training in this process and prints its milestones; see `t5vqvae.stages` for what is shown between them.
 
 It does without Ray, and uses MLflow only if MLFLOW_TRACKING_URI names a server.
 """
@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from t5vqvae.evaluation.metrics import METRICS, STEP
 from t5vqvae.runs.follow import follow
 from t5vqvae.runs.tracked_run import TrackedRun
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.training.progress_bars import without_progress_bars
+from t5vqvae.training.threads import THREADS, run_threads, use_threads
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
@@ -39,12 +39,14 @@ def run_here(spec: RunSpec, into: Path | None, state: Path, console: Console | N
     """
     console = console or Console(stderr=True)
     into = into or state / "runs" / short_name(spec)
-    run = TrackedRun(spec, into, state / "cache", key=f"runs/{into.name}", tracker=_tracker())
-    with without_progress_bars(), _bar(console) as bar:
-        task = bar.add_task("training", total=spec.train.max_steps)
+    threads = run_threads(into)
+    use_threads(threads)
+    facts = {THREADS: str(threads)}
+    run = TrackedRun(spec, into, state / "cache", key=f"runs/{into.name}", tracker=_tracker(), tags=facts)
+    console.print(f"threads: {threads}", highlight=False)
+    with without_progress_bars():
         for last in follow(run):
-            bar.update(task, completed=int(last.metrics[STEP]))
-            bar.console.print(_line(last.metrics), highlight=False, soft_wrap=True)
+            console.print(_line(last.metrics), highlight=False, soft_wrap=True)
     for signature, evidence in last.tags.items():
         console.print(f"{signature}: {evidence}", highlight=False, soft_wrap=True)
     console.print(f"{last.status}; checkpoint: {last.checkpoint}", highlight=False, soft_wrap=True)
@@ -60,11 +62,6 @@ def _line(metrics: Mapping[str, float]) -> str:
 def short_name(spec: RunSpec) -> str:
     """Returns 12 hex digits of a hash over the settings that decide a run's result."""
     return hashlib.sha256(json.dumps(spec.as_dict(only_results=True), sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _bar(console: Console) -> Progress:
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
-    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
 
 
 def _tracker() -> Tracker | None:

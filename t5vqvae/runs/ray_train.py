@@ -18,6 +18,7 @@ from t5vqvae.errors import UserError
 from t5vqvae.runs.attempt import Attempt, attempted
 from t5vqvae.runs.follow import Report, failure
 from t5vqvae.runs.tracked_run import TrackedRun
+from t5vqvae.training.threads import use_threads
 
 MAX_WORKER_FAILURES = 2
 GRACE_SECONDS = 1.0
@@ -26,7 +27,7 @@ GRACE_SECONDS = 1.0
 _dead_since: dict[bytes, float] = {}  # by id of the placement group
 
 
-def fit(run: TrackedRun, attempt: Attempt, *, workers: int, cpus: float) -> None:
+def fit(run: TrackedRun, attempt: Attempt, *, workers: int, cpus: float, threads: int) -> None:
     """Trains a run on Ray Train and returns when the run has ended.
 
     Args:
@@ -34,6 +35,7 @@ def fit(run: TrackedRun, attempt: Attempt, *, workers: int, cpus: float) -> None
         attempt: How each worker is fitted onto its GPU.
         workers: Number of workers; the global batch does not depend on it.
         cpus: CPUs per worker.
+        threads: Threads with which a worker computes.
 
     Raises:
         ray.train.TrainingFailedError: If the training function raised, or workers died more than twice.
@@ -43,7 +45,7 @@ def fit(run: TrackedRun, attempt: Attempt, *, workers: int, cpus: float) -> None
     resources = {"CPU": cpus} | ({"GPU": gpus} if gpus else {})
     _Trainer(
         _train_function,
-        train_loop_config={"run": run, "attempt": attempt},
+        train_loop_config={"run": run, "attempt": attempt, "threads": threads},
         torch_config=ray.train.torch.TorchConfig(backend="nccl" if gpus else "gloo"),
         scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker=resources),
         run_config=ray.train.RunConfig(
@@ -61,6 +63,7 @@ def _train_function(config: dict[str, Any]) -> None:
 
     run: TrackedRun = config["run"]
     context = ray.train.get_context()
+    use_threads(config["threads"])
     first, alone = context.get_world_rank() == 0, context.get_world_size() == 1
     try:
         for report in attempted(run, config["attempt"], writes=first, alone=alone):

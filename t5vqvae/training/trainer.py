@@ -24,6 +24,7 @@ from t5vqvae.data import BatchPlan, PreparedData, prepare
 from t5vqvae.evaluation.evaluate import Evaluation, Reconstruction, evaluate
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.spec.run import RunSpec
+from t5vqvae.stages import Stage, stage
 from t5vqvae.training import checkpoint, diagnostics
 from t5vqvae.training.codebook_start import start_codebook
 from t5vqvae.training.compile import compile_blocks, eagerly
@@ -71,17 +72,21 @@ def train(spec: RunSpec, *, cache_dir: Path, resume_from: Path | None = None) ->
         SettingError, DataError: If the spec cannot be built.
         CheckpointError: If `resume_from` is damaged or belongs to another spec.
     """
-    prepared = prepare(spec.data, cache_dir, backbone=spec.model.backbone)
-    trainer = Trainer(spec, prepared)
+    with stage("preparing the data"):
+        prepared = prepare(spec.data, cache_dir, backbone=spec.model.backbone)
+    with stage("building the model"):
+        trainer = Trainer(spec, prepared)
     if resume_from is not None:
-        trainer.state.load(resume_from)
-    while trainer.state.step < spec.train.max_steps:
-        finite = trainer.advance()
-        if not finite:
-            yield trainer.milestone("diverged", None)
-            return
-        last = trainer.state.step == spec.train.max_steps
-        yield trainer.milestone("completed" if last else "running", trainer.evaluate())
+        with stage("loading the checkpoint"):
+            trainer.state.load(resume_from)
+    with stage("training", spec.train.max_steps, "steps", trainer.state.step) as now:
+        while trainer.state.step < spec.train.max_steps:
+            finite = trainer.advance(now)
+            if not finite:
+                yield trainer.milestone("diverged", None)
+                return
+            last = trainer.state.step == spec.train.max_steps
+            yield trainer.milestone("completed" if last else "running", trainer.evaluate())
 
 
 class Trainer:
@@ -106,19 +111,23 @@ class Trainer:
         self._step_seconds: float | None = None
         self.model.quantizer.active = False
 
-    def advance(self) -> bool:
-        """Trains up to the next evaluation; returns False when a loss was not finite."""
+    def advance(self, now: Stage) -> bool:
+        """Trains up to the next evaluation and reports every step; returns False when a loss was not finite."""
         config, state, started = self.spec.train, self.state, time.perf_counter()
-        first = state.step
+        first, tokens = state.step, state.num_tokens
         last = min(config.max_steps, (first // config.eval_every + 1) * config.eval_every)
         while state.step < last:
             if not self.model.quantizer.active and state.step >= config.quantize_from:
-                start_codebook(self.model, self.prepared.train, self.spec, state.step, self.device)
+                with stage("starting the codebook"):
+                    start_codebook(self.model, self.prepared.train, self.spec, state.step, self.device)
             self._losses = self.train_step()
             state.step += 1
             # Reading a loss waits for the GPU, so it is read only now and then.
             check_now = self.device.type == "cpu" or state.step % 20 == 0 or state.step == last
-            if check_now and not math.isfinite(float(self._losses.total)):
+            loss = float(self._losses.total) if check_now else None
+            rate = (state.num_tokens - tokens) / (time.perf_counter() - started)
+            now.set(state.step, note=None if loss is None else f"loss {loss:.4g}, {rate:,.0f} tokens a second")
+            if loss is not None and not math.isfinite(loss):
                 return False
         self._step_seconds = (time.perf_counter() - started) / (last - first)
         return True

@@ -276,3 +276,12 @@ def test_search_gets_its_own_words(tmp_path: Path) -> None:
     result = run("search", "quickstart", "--dry-run", "--state", str(tmp_path))
     assert result.exit_code == 0, result.output
     assert "quickstart" in result.output
+
+
+def test_every_command_shows_its_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from t5vqvae.stages import display
+
+    showing: list[int] = []
+    monkeypatch.setattr("t5vqvae.runs.in_process.run_here", lambda *_: showing.append(len(display._displays)) or True)
+    assert main(["train", "--state", str(tmp_path)]) == 0
+    assert showing == [1] and display._displays == []

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tune.monitor.board import Board, Row
+from tune.monitor.board import Board
+from tune.monitor.row import Row
 from tune.records.record import TrialRecord
 
 

@@ -18,7 +18,8 @@ from t5vqvae.runs.attempt import OUT_OF_MEMORY
 from tune.execution.background import BackgroundQueue
 from tune.execution.retention import Retention, clean
 from tune.execution.trial import TrialPlan, TuneResult, release
-from tune.monitor.board import Board, Row
+from tune.monitor.board import Board
+from tune.monitor.row import Row
 from tune.records.record import TrialRecord
 from tune.spec.study_spec import StudySpec
 

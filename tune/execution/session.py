@@ -11,13 +11,15 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ray.tune
 
 from t5vqvae.errors import TrackingError
+from t5vqvae.runs.follow import PROGRESS
+from t5vqvae.stages import read_note, stage
 from tune.execution.asha import RunToCompletion
 from tune.execution.gpu_packing import GPUPackingSearcher
 from tune.execution.ray_cluster import connect, num_concurrent
@@ -75,7 +77,9 @@ class Session:
     @contextmanager
     def on_ray(self) -> Iterator[int]:
         """Connects to Ray and yields how many trials run at once; an error interrupts the study's MLflow run."""
-        with connect():
+        with ExitStack() as stack:
+            with stage("connecting to Ray"):
+                stack.enter_context(connect())
             self.stop.listen()  # again: Ray has installed its handler
             try:
                 yield num_concurrent(self.plan, self.spec.budget.concurrent)
@@ -117,6 +121,8 @@ class Session:
         retention = Retention(self.plan.paths, self.spec.retention.keep_best, rank)
         recorder = TrialRecorder(self.spec, self.plan, self.records, retention, board)
         self.stop.failed = lambda: too_many_failures(recorder.num_failed)
+        board.hours = self.spec.budget.hours
+        board.live = lambda number: read_note(self.plan.paths.trial(number) / PROGRESS)
         scheduler = scheduler or RunToCompletion()
         packs = bool(self.plan.gpus)
         searcher = GPUPackingSearcher(source, scheduler, self.plan) if packs else TrialSearcher(source, scheduler)
@@ -157,7 +163,8 @@ class Session:
             further: What the kind of study tracks besides, each called after the trials are settled.
         """
         try:
-            self._settle_trials()
+            with stage("sending the last results to MLflow"):
+                self._settle_trials()
             for track in further:
                 track()
         except TrackingError as error:

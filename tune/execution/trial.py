@@ -26,6 +26,7 @@ from t5vqvae.runs.attempt import UNFIT, Attempt, attempted, hopeless
 from t5vqvae.runs.follow import Report, failure
 from t5vqvae.runs.tracked_run import TRAINER, TrackedRun, load_trainer
 from t5vqvae.spec.run import RunSpec
+from t5vqvae.training.threads import THREADS, use_threads
 from tune.records.study_paths import StudyPaths, trial_key
 from tune.spec.study_spec import StudySpec
 
@@ -99,7 +100,13 @@ class TrialPlan:
             key=self.key(number),
             tracker=self.tracker,
             parent_id=self.parent_id,
-            tags={"t5vqvae.study": self.study, "t5vqvae.number": str(number), **attempt.tags, **(tags or {})},
+            tags={
+                "t5vqvae.study": self.study,
+                "t5vqvae.number": str(number),
+                THREADS: str(self.threads),
+                **attempt.tags,
+                **(tags or {}),
+            },
             keep_steps=self.keep_steps,
             trainer=self.trainer,
         )
@@ -121,6 +128,11 @@ class TrialPlan:
             tracker=tracker,
             trainer=trainer,
         )
+
+    @property
+    def threads(self) -> int:
+        """Threads with which a worker computes; the same wherever and whenever a trial runs or resumes."""
+        return max(1, math.floor(self.cpus))
 
     def key(self, number: int) -> str:
         """Returns the name of a trial in its experiment."""
@@ -201,7 +213,7 @@ class _ProcessTrial(ray.tune.Trainable):
         self._last = None
         self._run = run_of(config)
         reports = attempted(self._run, _attempt_of(config))
-        self._reports = _with_threads(config[PLAN].cpus, reports)
+        self._reports = _with_threads(config[PLAN].threads, reports)
 
 
 def _import_for_good(trainer: str) -> None:
@@ -221,11 +233,9 @@ def _trim_heap() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _with_threads(cpus: float, reports: Iterator[Report]) -> Generator[Report]:
-    """Yields reports from a process that uses its share of the machine's cores."""
-    import torch
-
-    torch.set_num_threads(max(1, math.floor(cpus)))
+def _with_threads(number: int, reports: Iterator[Report]) -> Generator[Report]:
+    """Yields reports from a process that computes with a number of threads."""
+    use_threads(number)
     yield from reports
 
 
@@ -236,7 +246,7 @@ def _ray_train_trial(config: TrialConfig) -> None:
     plan: TrialPlan = config[PLAN]
     run = run_of(config)
     try:
-        fit(run, _attempt_of(config), workers=plan.workers, cpus=plan.cpus)
+        fit(run, _attempt_of(config), workers=plan.workers, cpus=plan.cpus, threads=plan.threads)
     except Exception as error:
         report = failure(run.directory, hopeless(run.spec, error) if ran_out(error) else error)
         ray.tune.report(report.flat())

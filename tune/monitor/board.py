@@ -1,28 +1,37 @@
 """Shows a running study: a live table on a terminal, a few plain lines in a job's log.
 
 `Board` holds one `Row` per trial and draws them; it does not depend on Ray. A terminal gets a table that is redrawn in
-place. A log gets a line when a trial ends, and a summary at most every `LINE_SECONDS`.
+place and as wide as it. A log gets a line when a trial ends, and every `LINE_SECONDS` a summary with every running
+trial's step and objectives and the time left.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from t5vqvae.config import short_names
 from t5vqvae.evaluation.metrics import METRICS, RATE, STEP
+from t5vqvae.stages import duration, hidden
+from tune.monitor.row import Row
 
-LINE_SECONDS = 30.0
+LINE_SECONDS = 10.0
 """The shortest time between two summaries in a log."""
 DRAW_SECONDS = 0.5
 """The shortest time between two drawings of the table on a terminal."""
+NUM_RUNNING = 8
+"""The most running trials in a line of a log."""
+LEAST_WORK = 0.1
+"""The trials' worth that must be done before the time left is estimated."""
 STYLES = {
     "running": "cyan",
     "completed": "green",
@@ -33,27 +42,6 @@ STYLES = {
 }
 
 
-@dataclass
-class Row:
-    """One trial as the board shows it.
-
-    Attributes:
-        number: Its number in the study.
-        overrides: Its settings.
-        status: As in `TrialRecord`, or `running`, or `interrupted`.
-        metrics: Its last metrics.
-        seconds: Time spent on it so far, the sum over all its starts.
-        url: Its page in MLflow.
-    """
-
-    number: int
-    overrides: Mapping[str, object]
-    status: str = "running"
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    url: str | None = None
-
-
 class Board:
     """Draws the trials of a study.
 
@@ -62,6 +50,12 @@ class Board:
         objectives: Metric keys to show.
         trials: The budget; None when only hours limit the study.
         console: The console to draw on.
+
+    Attributes:
+        rows: The trials by number.
+        best: The number of the best trial so far.
+        hours: The most hours that this start may take.
+        live: From the number of a running trial to what its process has noted; see `t5vqvae.stages.read_note`.
     """
 
     def __init__(self, title: str, objectives: Sequence[str], trials: int | None, console: Console) -> None:
@@ -71,11 +65,18 @@ class Board:
         self.console = console
         self.rows: dict[int, Row] = {}
         self.best: int | None = None
+        self.hours: float | None = None
+        self.live: Callable[[int], Mapping[str, Any]] = lambda number: {}
+        self._stack = ExitStack()
+        self._before = 0.0
         self._started = time.monotonic()
         self._drawn = self._printed = 0.0
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
 
     def __enter__(self) -> Board:
+        self._stack.enter_context(hidden())
+        self._before = self._work(self.rows.values())
+        self._started = time.monotonic()
         if self._live is not None:
             self._live.start()
         return self
@@ -84,6 +85,7 @@ class Board:
         if self._live is not None:
             self._live.update(Text(""), refresh=True)
             self._live.stop()
+        self._stack.close()
 
     def put(self, row: Row) -> None:
         """Adds a trial, or replaces its row, and redraws."""
@@ -101,31 +103,53 @@ class Board:
             self._live.update(Group(self.table(), self.summary()), refresh=True)
         elif self._live is None and now - self._printed >= LINE_SECONDS:
             self._printed = now
-            self.console.print(self.summary(), soft_wrap=True, highlight=False)
+            self.console.print(self.summary(running=True), soft_wrap=True, highlight=False)
 
     def final(self) -> None:
         """Prints the whole table once; call it after `with`."""
         self.console.print(self.table(limit=None))
-        self.console.print(self.summary(), soft_wrap=True, highlight=False)
+        self.console.print(self.summary(left=False), soft_wrap=True, highlight=False)
 
     def table(self, limit: int | None = 20) -> Table:
         """Returns the table of the newest `limit` trials and the best one; with None, of all trials."""
-        varied, rate = self.varied(), METRICS[RATE]
-        table = Table(title=f"study {self.title}", title_justify="left", expand=False)
+        varied, shown = self.varied(), self._shown(limit)
+        table = self._table(shown, varied, linked=any(row.url for row in shown))
+        room, unlimited = self.console.width, self.console.options.update(max_width=10_000)
+        for number in range(len(varied), -1, -1):
+            if not self.console.is_terminal or Measurement.get(self.console, unlimited, table).maximum <= room:
+                break
+            table = self._table(shown, varied[:number], linked=False)
+            left_out = f"{len(varied) - number} settings do not fit; a wider terminal shows them"
+            table.caption = left_out if number < len(varied) else None
+        return table
+
+    def _table(self, shown: Sequence[Row], varied: Sequence[str], *, linked: bool) -> Table:
+        """Returns the table of some trials.
+
+        Args:
+            shown: The trials.
+            varied: The settings to show.
+            linked: Whether a column has the pages in MLflow; otherwise each trial's number leads there.
+        """
+        rate = METRICS[RATE]
+        table = Table(title=f"study {self.title}", title_justify="left", caption_justify="left", expand=False)
         names = ["trial", "status", "step", *(short_names(varied)[path] for path in varied)]
         names += [metric.removeprefix("validation/") for metric in self.objectives]
         for name in [*names, f"{rate.unit}/{rate.per}", "seconds"]:
             table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
-        shown = self._shown(limit)
-        linked = any(row.url for row in shown)
         if linked:
             table.add_column("MLflow", overflow="fold")
         for row in shown:
-            table.add_row(*self._cells(row, varied), *([_link(row.url)] if linked else []))
+            table.add_row(*self._cells(row, varied), *([_link(row.url, row.url)] if linked else []))
         return table
 
-    def summary(self) -> Text:
-        """Returns one line: the number of trials by status, the best so far, and the minutes."""
+    def summary(self, running: bool = False, left: bool = True) -> Text:
+        """Returns one line: the number of trials by status, the best so far, the minutes, and the time left.
+
+        Args:
+            running: Whether to add the step and the objectives of every running trial.
+            left: Whether to add the time left.
+        """
         counts = Counter(row.status for row in self.rows.values())
         parts = [f"{counts[status]} {status}" for status in STYLES if counts[status]]
         done = sum(number for status, number in counts.items() if status not in ("running", "interrupted"))
@@ -135,7 +159,40 @@ class Board:
             metrics = self.rows[self.best].metrics
             shown = [f"{name.split('/')[-1]} {short(metrics[name])}" for name in self.objectives if name in metrics]
             line += f", best: trial {self.best} with {', '.join(shown)}"
-        return Text(f"{line}, {(time.monotonic() - self._started) / 60:.1f} min")
+        line += f", {(time.monotonic() - self._started) / 60:.1f} min"
+        if left and (seconds := self.seconds_left()) is not None:
+            line += f", about {duration(seconds)} left"
+        return Text(line + (self._running() if running else ""))
+
+    def seconds_left(self) -> float | None:
+        """Returns the seconds to the end of the study at the pace of this start; None while unknown or at the end."""
+        seconds = time.monotonic() - self._started
+        hours = [] if self.hours is None else [max(0.0, 3600 * self.hours - seconds)]
+        work = self._work(map(self._now, self.rows.values()))
+        if self.trials is None or work - self._before < LEAST_WORK:
+            return hours[0] if hours else None
+        if work >= self.trials:
+            return None
+        return min([(self.trials - work) * seconds / (work - self._before), *hours])
+
+    def _running(self) -> str:
+        """Returns the end of a line: step and objectives of every running trial."""
+        rows = [self._now(row) for _, row in sorted(self.rows.items()) if row.status == "running"]
+        parts = [self._brief(row) for row in rows[:NUM_RUNNING]]
+        more = [f"and {len(rows) - NUM_RUNNING} more"] if len(rows) > NUM_RUNNING else []
+        return f" | running: {'; '.join([*parts, *more])}" if parts else ""
+
+    def _brief(self, row: Row) -> str:
+        shown = [f"{m.split('/')[-1]} {short(row.metrics[m])}" for m in self.objectives if m in row.metrics]
+        return f"trial {row.number} at step {_steps(row)}{''.join(f', {each}' for each in shown)}"
+
+    def _now(self, row: Row) -> Row:
+        return row.at(self.live(row.number)) if row.status == "running" else row
+
+    @staticmethod
+    def _work(rows: Iterable[Row]) -> float:
+        """Returns how many trials' worth is done."""
+        return sum(row.share for row in rows)
 
     def varied(self) -> list[str]:
         """Returns the settings that differ between the trials, sorted."""
@@ -151,12 +208,13 @@ class Board:
         return best + newest
 
     def _cells(self, row: Row, varied: Sequence[str]) -> list[Text | str]:
+        row = self._now(row)
         metrics = row.metrics
         name = f"{row.number} *" if row.number == self.best else str(row.number)
         return [
-            name,
+            _link(name, row.url),
             Text(row.status, style=STYLES.get(row.status, "")),
-            short(metrics.get(STEP)),
+            _steps(row),
             *(short(row.overrides.get(path, "base")) for path in varied),
             *(short(metrics.get(metric)) for metric in self.objectives),
             short(metrics[RATE]) if RATE in metrics else "-",
@@ -177,8 +235,15 @@ def wide_console() -> Console:
     return console if console.is_terminal else Console(width=200)
 
 
-def _link(url: str | None) -> Text:
-    return Text(url or "", style=f"link {url}" if url else "")
+def _link(words: str | None, url: str | None) -> Text:
+    return Text(words or "", style=f"link {url}" if url else "")
+
+
+def _steps(row: Row) -> str:
+    """Returns the step of a trial, of a running one with those that it will take."""
+    if row.status != "running" or row.steps is None:
+        return short(row.step)
+    return f"{row.step or 0}/{row.steps}"
 
 
 def short(value: object) -> str:

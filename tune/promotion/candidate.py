@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from t5vqvae.files import read_json, write_json
+from t5vqvae.stages import stage
+from t5vqvae.training.threads import free_threads, use_threads
 from tune.records.models import best_record
-from tune.records.record import TrialRecord
+from tune.records.record import TrialRecord, read_records
 from tune.records.study_paths import StudyPaths, trial_key
 from tune.spec.search_spec import SearchSpec
 
@@ -25,6 +27,8 @@ class TestResult:
     identity: str
     data_fingerprint: str
     metrics: Mapping[str, float]
+    threads: int | None = None
+    """Threads with which it was tested; they decide in which order floats are added."""
 
 
 def best_trial(paths: StudyPaths) -> tuple[SearchSpec, TrialRecord]:
@@ -37,19 +41,41 @@ def best_trial(paths: StudyPaths) -> tuple[SearchSpec, TrialRecord]:
     return spec, best_record(paths, spec)
 
 
+def test_sets_of(paths: StudyPaths, spec: SearchSpec, record: TrialRecord) -> list[str]:
+    """Returns the names of the test sets of a trial's corpus."""
+    from t5vqvae.evaluation.evaluate import test_sets
+
+    with stage("preparing the data"):
+        return test_sets(spec.run_spec(record.overrides), paths.cache)
+
+
+def still_to_come(paths: StudyPaths, spec: SearchSpec) -> str | None:
+    """Returns a warning that a study has not ended, so that a better trial may follow; None when it has ended."""
+    ended, planned = len(read_records(paths.trials)), spec.budget.trials
+    if ended >= planned:
+        return None
+    running = paths.is_locked()
+    what = f"{planned - ended} of the {planned} trials of study {paths.study} are still to come"
+    then = "it is running, and a better one may follow: promote again then" if running else "the same search resumes it"
+    return f"{what}; {then}"
+
+
 def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: Path) -> TestResult:
     """Returns a trial's test metrics, from its folder or, for the first promotion, evaluated now."""
     from t5vqvae.data import prepare
 
     run = spec.run_spec(record.overrides)
     identity = record.run_id or trial_key(record.study, record.number)
-    data = prepare(run.data, paths.cache, backbone=run.model.backbone).fingerprint
+    with stage("preparing the data"):
+        data = prepare(run.data, paths.cache, backbone=run.model.backbone).fingerprint
     file = paths.trial(record.number) / TEST_FILE
     if file.exists():
         known = TestResult(**read_json(file))
         if (known.identity, known.data_fingerprint) == (identity, data):
             return known
-    result = TestResult(identity, data, _evaluate(run, folder, paths.cache))
+    threads = free_threads()
+    use_threads(threads)
+    result = TestResult(identity, data, _evaluate(run, folder, paths.cache), threads)
     write_json(file, vars(result), indent=1)
     return result
 
@@ -61,6 +87,8 @@ def _evaluate(run: Any, folder: Path, cache: Path) -> dict[str, float]:
     from t5vqvae.evaluation.evaluate import evaluate_test
     from t5vqvae.models.contract import load_model
     from t5vqvae.training.device import choose_device
+    from t5vqvae.training.progress_bars import without_progress_bars
 
-    model = load_model(folder / "model").to(choose_device(run))
+    with stage("loading the model"), without_progress_bars():
+        model = load_model(folder / "model").to(choose_device(run))
     return evaluate_test(model, run, cache)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from t5vqvae.errors import SettingError
+from t5vqvae.errors import SettingError, did_you_mean
 from t5vqvae.evaluation.metrics import METRICS, RATE, on_test
 from tune.spec.bound import Bound
 from tune.spec.objective import Constraint, Objective
@@ -23,7 +24,7 @@ class Gate(Bound):
         """
         gate = cls.read(text)
         if gate is None:
-            raise SettingError(f"gate {text!r} must read as 'test/exact_match >= 0.5' or with <=")
+            raise SettingError(f"gate {text!r} must read as 'test/exact_match >= 0.5' or with <=, and a finite number")
         return gate
 
     @classmethod
@@ -38,6 +39,37 @@ class Gate(Bound):
             return None
         shown = "it was not measured" if math.isnan(value) else f"it is {value:.4g}"
         return f"gate {self} failed: {shown}"
+
+
+def refuse_unmeasured(gates: Iterable[Gate], record: Mapping[str, float], tests: Sequence[str]) -> None:
+    """Refuses a gate on a metric that the test of a trial will not measure, before anything is tested.
+
+    Args:
+        gates: The gates of a promotion.
+        record: The trial's metrics so far; every test set gets the counterpart of those of the validation split. Where
+            they are not whole, any metric of an evaluation passes.
+        tests: The names of the test sets.
+
+    Raises:
+        SettingError: With the nearest metric that will be there.
+    """
+    evaluated = {key for key, metric in METRICS.items() if metric.is_evaluated}
+    whole = all(key in record for key in evaluated if not METRICS[key].when)
+    counterparts = {on_test(key).removeprefix("test/") for key in (record if whole else evaluated) if key in evaluated}
+    counterparts |= {key for key in record if key.startswith("soft/")}
+    known = {f"{test}/{name}" for test in tests for name in counterparts} | set(record)
+    for gate in gates:
+        if gate.metric not in known:
+            near = did_you_mean(gate.metric, known) if _close(gate.metric, known) else _listed(counterparts, tests)
+            raise SettingError(f"--gate {str(gate)!r}: no test set of this trial has {gate.metric}{near}")
+
+
+def _close(metric: str, known: Iterable[str]) -> bool:
+    return bool(difflib.get_close_matches(metric, list(known), n=1))
+
+
+def _listed(counterparts: Iterable[str], tests: Sequence[str]) -> str:
+    return f"; test sets: {', '.join(tests)}; metrics of each: {', '.join(sorted(counterparts))}"
 
 
 def refusals(gates: Iterable[Gate], metrics: Mapping[str, float]) -> list[str]:

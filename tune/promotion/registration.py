@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t5vqvae.evaluation.metrics import RATE, on_test
+from t5vqvae.training.threads import THREADS
 from tune.promotion.candidate import TestResult
 from tune.promotion.gate import compared
 from tune.records.record import TrialRecord
@@ -40,6 +41,7 @@ def registered(
     tags = {
         "study": spec.name,
         "trial": record.number,
+        **({} if result.threads is None else {THREADS: result.threads}),
         DATA: result.data_fingerprint,
         METRICS: json.dumps({**record.metrics, **result.metrics}),
         **{f"test.{key}": f"{value:.6g}" for key, value in _headline(spec, record, result).items()},

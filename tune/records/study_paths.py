@@ -129,6 +129,17 @@ class StudyPaths:
     def trial(self, number: int) -> Path:
         return self.trials / f"{number:05d}"
 
+    def is_locked(self) -> bool:
+        """Returns whether a driver holds the study."""
+        try:
+            with (self.root / "lock").open("r") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # no driver has ever been here
+            return False
+        return False
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Holds the study for one driver; the lock falls with the process that holds it, however it ends.

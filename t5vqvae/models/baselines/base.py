@@ -112,10 +112,6 @@ class Autoencoder(TextAutoencoder):
         return set(self._tied_names)
 
     @abstractmethod
-    def encode_memory(self, batch: Batch) -> Memory:
-        """Returns everything that the decoder can read of a batch."""
-
-    @abstractmethod
     def logits(self, memory: Memory, ids_BS: Tensor) -> Tensor:
         """Returns the scores of the token after each of `ids_BS`, shape (B, S, V)."""
 
@@ -123,16 +119,16 @@ class Autoencoder(TextAutoencoder):
         """Returns further metrics of a batch for an evaluation; see `t5vqvae.models.contract.Measures`."""
         return {}
 
-    def losses(self, batch: Batch, swap_memory: bool = False) -> Losses:
-        memory, ids_BS = self.encode_memory(batch), shift_right(batch.labels_BS)
+    def losses(self, batch: Batch, swap_memory: bool = False, memory: Memory | None = None) -> Losses:
+        memory, ids_BS = memory or self.encode_memory(batch), shift_right(batch.labels_BS)
         self.last_codes = memory.bottleneck.codes_BTQ
         if not (self.training or swap_memory):
             memory = replace(memory, measures=self.measures(batch, memory))
         return teacher_forced(batch, memory, lambda given: self.logits(given, ids_BS), swap_memory, self.training)
 
     @torch.no_grad()
-    def greedy(self, batch: Batch, max_new_tokens: int) -> Tensor:
-        memory = self.encode_memory(batch)
+    def greedy(self, batch: Batch, max_new_tokens: int, enough: float = 1.0, memory: Memory | None = None) -> Tensor:
+        memory = memory or self.encode_memory(batch)
         self.last_codes = memory.bottleneck.codes_BTQ
         ids_BS = torch.full((len(batch), 1), START, device=batch.input_ids_BT.device)
         ended_B = torch.zeros(len(batch), dtype=torch.bool, device=ids_BS.device)
@@ -140,7 +136,7 @@ class Autoencoder(TextAutoencoder):
             next_B = self.logits(memory, ids_BS)[:, -1].argmax(-1).masked_fill(ended_B, START)
             ids_BS = torch.cat([ids_BS, next_B.unsqueeze(-1)], -1)
             ended_B |= next_B == END
-            if ended_B.all():
+            if int(ended_B.sum()) >= enough * len(batch):
                 break
         return ids_BS
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import T5ForConditionalGeneration
+from transformers import StoppingCriteria, StoppingCriteriaList, T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 from transformers.models.t5.modeling_t5 import T5PreTrainedModel
 
@@ -26,6 +26,9 @@ from t5vqvae.models.t5.first_weights import T5Start, keep_start
 from t5vqvae.quantizers import Quantizer
 from t5vqvae.quantizers.prompts import Prompts
 
+_END = 1
+"""`</s>` in every tokenizer with T5's conventions."""
+
 
 @dataclass
 class T5VQVAEOutput(Seq2SeqLMOutput):
@@ -33,6 +36,18 @@ class T5VQVAEOutput(Seq2SeqLMOutput):
 
     codes: Tensor | None = None
     aux_loss: Tensor | None = None
+
+
+class _EnoughEnded(StoppingCriteria):
+    """Stops decoding a batch when a share of its sentences has ended; by itself Transformers waits for all."""
+
+    def __init__(self, end: int, share: float) -> None:
+        self.end = end
+        self.share = share
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
+        ended_B = (input_ids == self.end).any(-1)
+        return torch.full_like(ended_B, int(ended_B.sum()) >= self.share * len(ended_B))
 
 
 class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
@@ -139,12 +154,11 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
             loss = loss + (bottleneck.aux_loss if memory.aux_loss is None else memory.aux_loss).to(loss.dtype)
         return T5VQVAEOutput(**{**output, "loss": loss}, codes=bottleneck.codes_BTQ, aux_loss=bottleneck.aux_loss)
 
-    def losses(self, batch: Batch, swap_memory: bool = False) -> Losses:
-        memory = self.encode_memory(batch)
+    def losses(self, batch: Batch, swap_memory: bool = False, memory: Memory | None = None) -> Losses:
+        memory = memory or self.encode_memory(batch)
         return teacher_forced(batch, memory, lambda given: self._score(given, batch), swap_memory, self.training)
 
     def encode_memory(self, batch: Batch) -> Memory:
-        """Returns everything that the decoder can read of a batch."""
         return self._remember(batch.input_ids_BT, batch.mask_BT, batch.roles_BT)
 
     def _remember(
@@ -190,10 +204,10 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
         return self.encoder.states_BTE[batch.mask_BT]
 
     @torch.no_grad()
-    def greedy(self, batch: Batch, max_new_tokens: int) -> Tensor:
-        memory = self.encode_memory(batch)
+    def greedy(self, batch: Batch, max_new_tokens: int, enough: float = 1.0, memory: Memory | None = None) -> Tensor:
+        memory = memory or self.encode_memory(batch)
         states = BaseModelOutput(last_hidden_state=memory.states_BME)
-        return self._generate_from(states, memory.mask_BM, max_new_tokens)
+        return self._generate_from(states, memory.mask_BM, max_new_tokens, enough)
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
         """Runs Transformers' `generate`; a model with prompts needs `encoder_outputs` with the prompts.
@@ -205,8 +219,12 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
             raise ValueError("a model with prompts cannot generate from input_ids; use greedy, or reconstruct")
         return super().generate(*args, **kwargs)  # type: ignore[misc]  # Transformers types its self as a protocol
 
-    def _generate_from(self, memory: BaseModelOutput, mask_BT: Tensor, max_new_tokens: int) -> Tensor:
+    def _generate_from(
+        self, memory: BaseModelOutput, mask_BT: Tensor, max_new_tokens: int, enough: float = 1.0
+    ) -> Tensor:
+        criteria = [] if enough == 1 else [_EnoughEnded(_END, enough)]
         return self.generate(
+            stopping_criteria=StoppingCriteriaList(criteria),
             encoder_outputs=memory,
             attention_mask=mask_BT.long(),
             max_new_tokens=max_new_tokens,

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import re
+from types import SimpleNamespace
 
 from rich.console import Console
 
@@ -57,3 +59,86 @@ def test_a_long_study_shows_its_newest_trials_and_the_best():
 def test_short():
     assert [short(v) for v in (None, 3.0, 0.123456, 1e-5, True, "ema")] == ["-", "3", "0.1235", "1e-05", "True", "ema"]
     assert short_names(["a.x", "b.x", "c.y"]) == {"a.x": "a.x", "b.x": "b.x", "c.y": "y"}
+
+
+RUNNING = {"progress/step": 40.0, "progress/fraction": 40 / 240, "validation/exact_match": 0.25}
+
+
+def summary_lines(out: io.StringIO) -> list[str]:
+    return [line for line in out.getvalue().splitlines() if "trials done" in line]
+
+
+def test_a_log_says_of_every_running_trial_its_step_and_objective_and_the_time_left(monkeypatch):
+    shown, out = board(force_terminal=False)
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr("tune.monitor.board.time", SimpleNamespace(monotonic=lambda: clock.now))
+    with shown:
+        shown.put(Row(0, {}))
+        clock.now += 60
+        shown.put(Row(0, {}, "completed", {"validation/exact_match": 0.5, "progress/step": 240.0}, 60))
+        shown.put(Row(1, {}, metrics=RUNNING))
+        shown.put(Row(2, {}))
+        clock.now += 9
+        shown.draw()
+        clock.now += 1
+        shown.draw()
+    lines = summary_lines(out)
+    assert len(lines) == 3, "one at once, one after ten seconds, none in between"
+    assert lines[2].endswith("| running: trial 1 at step 40/240, exact_match 0.25; trial 2 at step -")
+    assert "about 6:50 min left" in lines[2], "one trial and a sixth took 70 s, 6.8 are left"
+
+
+def test_a_running_trial_is_where_its_process_noted_it():
+    shown, out = board(force_terminal=False)
+    notes = {
+        1: {"name": "training", "done": 77, "total": 240},
+        2: {"name": "preparing the data", "done": 9, "total": 9},
+    }
+    shown.live = lambda number: notes.get(number, {})
+    shown.rows = {1: Row(1, {}, metrics=RUNNING), 2: Row(2, {}, metrics=RUNNING), 3: Row(3, {}, "pruned", RUNNING)}
+    with shown:
+        shown.draw()
+    assert "trial 1 at step 77/240, exact_match 0.25; trial 2 at step 40/240, exact_match 0.25" in out.getvalue()
+    notes[1]["done"] = 30  # an older note than the last report
+    assert shown._now(shown.rows[1]).step == 40
+
+
+def test_trials_of_an_earlier_start_say_nothing_of_the_pace(monkeypatch):
+    shown, _ = board(force_terminal=False)
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr("tune.monitor.board.time", SimpleNamespace(monotonic=lambda: clock.now))
+    shown.rows = {n: Row(n, {}, "completed") for n in range(6)}
+    with shown:
+        clock.now += 30
+        assert shown.seconds_left() is None
+        shown.put(Row(6, {}, "completed"))
+        assert shown.seconds_left() == 30
+        shown.hours = 40 / 3600
+        assert shown.seconds_left() == 10, "the hours end the study before its trials do"
+        shown.put(Row(7, {}, "completed"))
+        assert shown.seconds_left() is None
+
+
+def test_many_running_trials_fit_one_line():
+    shown, out = board(force_terminal=False)
+    shown.rows = {n: Row(n, {}, metrics=RUNNING) for n in range(40)}
+    with shown:
+        shown.draw()
+    (line,) = summary_lines(out)
+    assert line.endswith("trial 7 at step 40/240, exact_match 0.25; and 32 more")
+
+
+def test_the_table_fits_a_terminal_of_80_columns():
+    out = io.StringIO()
+    console = Console(file=out, width=80, force_terminal=True)
+    shown = Board("s", ["validation/nll"], 8, console)
+    paths = ["quantizer.codebook_size", "quantizer.decay", "quantizer.commitment_weight", "optim.learning_rate"]
+    shown.rows = {
+        n: Row(n, {path: n + i / 7 for i, path in enumerate(paths)}, metrics={**RUNNING, "validation/nll": 0.123456},
+               url="http://127.0.0.1:5000/#/experiments/1/runs/0123456789abcdef") for n in range(3)
+    }  # fmt: skip
+    shown.final()
+    text = re.sub(r"\x1b\[[0-9;]*m|\x1b\]8;[^\x1b]*\x1b\\", "", out.getvalue())
+    assert "40/240" in text and "0.1235" in text and "…" not in text.split("settings do not fit")[0]
+    assert re.search(r"[1-4] settings do not fit", text)
+    assert max(len(line) for line in text.splitlines() if "trials done" not in line) <= 80

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from t5vqvae.errors import SettingError, UserError
-from t5vqvae.evaluation.metrics import on_test
+from t5vqvae.evaluation.metrics import METRICS, on_test
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.tracking import Tracker
 from t5vqvae.training.trainer import train
 from tune.cli import main
-from tune.promote import Promotion, promote
+from tune.promote import Promotion, promote, shown
 from tune.promotion import candidate as module
 from tune.promotion.gate import Gate, compared
 from tune.records.record import TrialRecord
@@ -244,7 +244,8 @@ def test_a_fresh_process_loads_the_champion_by_its_alias(
     assert main(["promote", "tiny", "--state", str(paths.state)]) == 0
     shown = capsys.readouterr().out
     assert "run run0 is version 1, alias champion" in shown
-    assert "VAR/exact_match = " in shown
+    assert shown.startswith("run run0 is version 1, alias champion\n"), "the verdict is first"
+    assert "VAR/exact_match = " in shown and len(shown.splitlines()) < 15
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{paths.state}/mlflow.db"}
     shutil.rmtree(paths.trial(0))  # the model stands alone
     done = subprocess.run(
@@ -304,3 +305,95 @@ def test_a_promotion_survives_pickling() -> None:
 
     outcome = Promotion("r", "champion", 0.1, {"test/nll": 1.0}, True, ("better",), "1", "models:/t5vqvae@champion")
     assert pickle.loads(pickle.dumps(outcome)) == outcome
+
+
+COMPLETE = {key: 1.0 for key, metric in METRICS.items() if metric.is_evaluated and not metric.when} | {
+    "rate/bits_per_token": 3.0,
+    "validation/exact_match": 0.5,
+}
+"""The metrics of a trial as a real training leaves them."""
+
+
+@pytest.mark.parametrize(
+    ("gate", "line"),
+    [
+        ("test/nosuch >= 1", "no test set of this trial has test/nosuch; "),
+        ("VAR/exact_mach >= 0.1", "no test set of this trial has VAR/exact_mach; did you mean VAR/exact_match?"),
+        ("WAR/nll <= 1", "no test set of this trial has WAR/nll; did you mean VAR/nll?"),
+        ("test/rate/kl_bits_per_token <= 1", "no test set of this trial has test/rate/kl_bits_per_token; did you mean"),
+        ("test/nll >= nan", "must read as 'test/exact_match >= 0.5' or with <=, and a finite number"),
+        ("test/nll >= inf", "must read as"),
+        ("test/nll > 1", "must read as"),
+        ("test/nll", "must read as"),
+        ("", "must read as"),
+        ("test/nll >= 1 and more", "must read as"),
+    ],
+)
+def test_a_gate_on_nothing_is_refused_before_anything_is_tested_or_registered(
+    paths: StudyPaths, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, gate: str, line: str
+) -> None:
+    monkeypatch.setattr(module, "_evaluate", lambda *_: pytest.fail("it was tested"))
+    add_trial(paths, 0, metrics=COMPLETE)
+    assert main(["promote", "tiny", "--state", str(paths.state), "--gate", gate]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert repr(gate) in last and line in last
+    assert not (paths.trial(0) / "test.json").exists()
+    assert Tracker(f"sqlite:///{paths.state}/mlflow.db", "tiny").registry("t5vqvae").aliases() in (None, {})
+
+
+def test_gates_on_any_test_set_and_on_the_trial_itself_are_accepted(
+    paths: StudyPaths, scores: list[dict[str, float]]
+) -> None:
+    scores.append({**SCORES, "LEN/nll": 1.0})
+    add_trial(paths, 0, metrics={**COMPLETE, "cost/parameters": 5.0})
+    gates = ["LEN/nll <= 2", "cost/parameters <= 10", "test/rate/bits_per_token <= 4"]
+    assert promote(paths, gates=[Gate.parse(gate) for gate in gates]).passed
+
+
+def test_promoting_while_trials_are_to_come_says_how_many(
+    paths: StudyPaths, scores: list[dict[str, float]], caplog: pytest.LogCaptureFixture
+) -> None:
+    scores.append(SCORES)
+    add_trial(paths, 0)
+    warning = "19 of the 20 trials of study tiny are still to come; the same search resumes it"
+    outcome = promote(paths)
+    assert outcome.warning == warning and warning in caplog.text
+    assert shown(outcome).index(f"  {warning}") < len(shown(outcome)) - 2
+    with paths.locked():
+        outcome = promote(paths)
+    assert outcome.warning is not None and outcome.warning.endswith(
+        "it is running, and a better one may follow: promote again then"
+    )
+    SearchSpec.parse({**STUDY, "budget": {"trials": 1}}).write(paths.spec)
+    assert promote(paths).warning is None
+
+
+def test_the_verdict_comes_first_with_few_numbers_each_quality_with_its_rate(
+    paths: StudyPaths, scores: list[dict[str, float]]
+) -> None:
+    scores.append({**SCORES, "VAR/rate/bits_per_token": 2.5, **{f"test/codebook/measure{n}": 0.1 for n in range(40)}})
+    add_trial(paths, 0)
+    lines = shown(promote(paths, gates=[Gate.parse("VAR/exact_match >= 0.2")]))
+    assert lines[:7] == [
+        "run run0 is version 1, alias challenger",
+        "  gate VAR/exact_match >= 0.2 failed: it is 0.1",
+        "  no version held the alias",
+        "  test/nll = 2 nats a token at 3 bits a token",
+        "  test/rate/bits_per_token <= 4: kept, it is 3",
+        "  VAR/exact_match >= 0.2: NOT KEPT, it is 0.1",
+        "  test/exact_match = 0.5 at 3 bits a token",
+    ]
+    assert lines[7] == "  VAR/exact_match = 0.1 at 2.5 bits a token"
+    assert lines[-1].startswith("all 45 metrics: ") and len(lines) < 13
+
+
+def test_the_threads_of_a_test_are_kept_with_it_and_with_the_version(
+    paths: StudyPaths, scores: list[dict[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores.append(SCORES)
+    add_trial(paths, 0)
+    monkeypatch.setattr(module, "free_threads", lambda: 1)
+    promote(paths)
+    assert json.loads((paths.trial(0) / "test.json").read_text())["threads"] == 1
+    version = Tracker(f"sqlite:///{paths.state}/mlflow.db", "tiny").registry("t5vqvae").by_alias("champion")
+    assert version.tags["t5vqvae.threads"] == "1"
