@@ -74,6 +74,7 @@ def search(
     Raises:
         UserError: If the study cannot work; no trial has been started then.
     """
+    from tune.execution.ray_address import check_cluster
     from tune.execution.session import Session, locked
 
     paths = StudyPaths(state_dir(state), spec.name)
@@ -85,6 +86,7 @@ def search(
         session.tracker.check()
         other = _folder_of(warm_start, paths)
         if len(records) < spec.budget.trials:
+            check_cluster()
             _prepare_data(session.plan)
             _run(spec, session, other)
         else:

@@ -19,8 +19,10 @@ import ray.tune
 
 from t5vqvae.errors import TrackingError
 from tune.execution.asha import RunToCompletion
+from tune.execution.deaths import DeadWorkers
 from tune.execution.gpu_packing import GPUPackingSearcher
 from tune.execution.ray_cluster import connect, num_concurrent
+from tune.execution.ray_workarounds import every_death_is_known
 from tune.execution.recorder import TrialRecorder
 from tune.execution.retention import Rank, Retention
 from tune.execution.searcher import TrialSearcher
@@ -36,8 +38,6 @@ from tune.spec.study_spec import StudySpec
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
 
-MAX_RESTARTS = 2
-"""How often a trial whose process died is restarted, from its checkpoint."""
 SETTLE_SECONDS = 20
 """How long the end of a session waits for the last trials' processes to release their logs."""
 
@@ -115,12 +115,13 @@ class Session:
             too_many_failures: From the number of trials that failed in this session to the reason to stop, or None.
         """
         retention = Retention(self.plan.paths, self.spec.retention.keep_best, rank)
-        recorder = TrialRecorder(self.spec, self.plan, self.records, retention, board)
-        self.stop.failed = lambda: too_many_failures(recorder.num_failed)
         scheduler = scheduler or RunToCompletion()
+        scheduler.deaths = deaths = DeadWorkers(concurrent, self.plan.paths)
+        recorder = TrialRecorder(self.spec, self.plan, self.records, retention, board, deaths)
+        self.stop.failed = lambda: too_many_failures(recorder.num_failed)
         packs = bool(self.plan.gpus)
         searcher = GPUPackingSearcher(source, scheduler, self.plan) if packs else TrialSearcher(source, scheduler)
-        with _quiet(), board:
+        with _quiet(), every_death_is_known(), board:
             self._run_tune(searcher, scheduler, recorder, concurrent)
         board.final()
 
@@ -140,7 +141,7 @@ class Session:
             scheduler=scheduler,
             max_concurrent_trials=concurrent,
             reuse_actors=self.plan.runner == "process",
-            max_failures=MAX_RESTARTS,
+            max_failures=0,  # `deaths.py` decides which trials are retried
             raise_on_failed_trial=False,
             stop=self.stop,
             callbacks=[recorder],

@@ -142,12 +142,13 @@ def test_what_runs_at_the_end_is_interrupted_and_keeps_its_checkpoint(ledger):
     assert ledger.board.rows[0].status == "interrupted"
 
 
-def test_a_dead_process_is_a_failed_trial_unless_that_never_began(ledger):
+def test_a_dead_process_is_a_failed_trial_unless_it_is_retried(ledger):
     trial = SimpleNamespace(config={"number": 0, "overrides": {}}, get_error=lambda: "x\nActorDiedError: killed")
-    trial.should_recover = lambda: True
+    ledger.deaths.retried.add("a")
+    trial.trial_id = "a"
     ledger.on_trial_error(0, [], trial)
     assert ledger.records == {} and ledger.num_failed == 0
-    trial.should_recover = lambda: False
+    trial.trial_id = "b"
     ledger.on_trial_error(0, [], trial)
     assert ledger.records[0].status == "failed" and ledger.num_failed == 1
     assert ledger.records[0].tags["error"] == "ActorDiedError: killed"
