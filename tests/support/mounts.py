@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,16 +33,12 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
 
 
 @contextmanager
-def switchable(folder: Path) -> Iterator[Callable[[bool], None]]:
-    """Makes a folder a mount of its own, and yields a function that makes it read-only or writable again."""
-    folder.mkdir(parents=True, exist_ok=True)
+def read_only(folder: Path) -> Iterator[None]:
+    """Makes a folder read-only for all that is opened in the block, also by root; open files can be written."""
     _mount("--bind", str(folder), str(folder))
-
-    def switch(read_only: bool) -> None:
-        _mount("-o", f"remount,bind,{'ro' if read_only else 'rw'}", str(folder))
-
     try:
-        yield switch
+        _mount("-o", "remount,bind,ro", str(folder))
+        yield
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 

@@ -36,18 +36,26 @@ MEASURED = ("cost/", "system/")
 
 
 def start(
-    state: Path, *words: str, module: str = "drive", within: Sequence[str] = (), **environment: str
+    state: Path,
+    *words: str,
+    module: str = "drive",
+    within: Sequence[str] = (),
+    log: Path | None = None,
+    **environment: str,
 ) -> subprocess.Popen:
-    """Starts a driver as a process of its own, `within` another command; its output is added to `driver.log`."""
+    """Starts a driver as a process of its own, `within` another command; its output is added to `driver.log`.
+
+    `driver.log` lies in the state folder, or in `log`.
+    """
     known = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_"))}
     command = [*within, sys.executable, str(SUPPORT / f"{module}.py"), str(state), *words]
-    with (state / "driver.log").open("a") as log:
+    with ((log or state) / "driver.log").open("a") as output:
         return subprocess.Popen(
             command,
             cwd=CODE_ROOT,
             env={**known, "PYTHONPATH": str(CODE_ROOT), **ALONE, **environment},
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
         )
 
 

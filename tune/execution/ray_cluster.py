@@ -51,7 +51,10 @@ def connect() -> Iterator[None]:
     with contextlib.chdir(CODE_ROOT):  # Ray lets its workers import from the driver's directory
         options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
         try:
-            _init(**options)
+            try:
+                _init(**options)
+            except SystemExit as end:  # Ray handles SIGTERM while it starts, until `Stop.listen`
+                raise KeyboardInterrupt from end
             yield
         finally:
             ray.shutdown()  # also of a cluster that a signal stopped while it started

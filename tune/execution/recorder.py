@@ -15,6 +15,7 @@ import ray.tune
 
 from t5vqvae.evaluation.metrics import metrics_of
 from t5vqvae.runs.attempt import OUT_OF_MEMORY
+from t5vqvae.runs.follow import NO_DISK
 from tune.execution.background import BackgroundQueue
 from tune.execution.deaths import DeadWorkers
 from tune.execution.retention import Retention, clean
@@ -42,6 +43,10 @@ class TrialRecorder(ray.tune.Callback):
         retention: Decides which checkpoints stay.
         board: Where progress is shown.
         deaths: Knows which trials died, and which of them are retried; None: none dies.
+
+    Attributes:
+        num_failed: Trials that failed in this start.
+        disk_error: What a trial's disk refused, in one line; None: nothing.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class TrialRecorder(ray.tune.Callback):
         self.deaths = deaths or DeadWorkers()
         self.background = BackgroundQueue()
         self.num_failed = 0
+        self.disk_error: str | None = None
         self._released = 0.0
         self._live: dict[int, dict[str, Any]] = {}
         for number in sorted(records):
@@ -81,7 +87,9 @@ class TrialRecorder(ray.tune.Callback):
         live = self._known(trial)
         live["metrics"] = {**live["metrics"], **metrics_of(result)}
         live |= {name: result[name] for name in KNOWN if result.get(name) is not None}
-        if live["status"] == OUT_OF_MEMORY:  # no end: `gpu_packing.py` retries it with its next attempt
+        if live["status"] == NO_DISK:  # no end: the session stops, and the next start resumes it
+            self.disk_error = live["tags"].pop("error")
+        elif live["status"] == OUT_OF_MEMORY:  # no end: `gpu_packing.py` retries it with its next attempt
             self._show(number, "running", live)
         elif live["status"] in FINAL or result.get("done"):
             self._finish(number, live["status"] if live["status"] in FINAL else "pruned")

@@ -11,6 +11,7 @@ from collections import deque
 from ray.tune.search import Searcher
 
 from t5vqvae.evaluation.metrics import metrics_of
+from t5vqvae.runs.follow import NO_DISK
 from tune.execution.asha import RunToCompletion
 from tune.execution.trial import TrialConfig, TuneResult
 from tune.sampling.source import WAIT, NextTrial, Source
@@ -80,7 +81,7 @@ class TrialSearcher(Searcher):
         following = self.next_attempt(trial_id, config, result or {}, error)
         if following is not None:
             self._pending.append(following)
-        elif error or result is not None:  # else it never started: the next start of the study runs it
+        elif error or (result is not None and result.get("status") != NO_DISK):  # else the next start runs it
             self.source.end(config["number"], _last_status(result, error), metrics_of(result or {}))
 
     def save(self, checkpoint_path: str) -> None:
