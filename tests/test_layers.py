@@ -20,6 +20,7 @@ LAYERS = [
     "t5vqvae.errors",
     "t5vqvae.files",
     "t5vqvae.seeding",
+    "t5vqvae.disk",
     "t5vqvae.config",
     "t5vqvae.quantizers",
     "t5vqvae.data",
