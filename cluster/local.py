@@ -19,12 +19,13 @@ import hashlib
 import os
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cluster import service
@@ -33,6 +34,8 @@ from tune.records.study_paths import state_dir
 
 PROJECT = Path(__file__).resolve().parent.parent
 NAMES = ("mlflow", "ray")
+RAY = "r"
+"""The name of Ray's folder in one that only its user can enter; short, as `LONGEST_RAY_FOLDER` asks."""
 LONGEST_RAY_FOLDER = 40  # bytes: a Unix socket's path holds 107, and Ray adds up to 66
 PORT_FLAGS = ("--node-manager-port", "--object-manager-port", "--metrics-export-port", "--ray-client-server-port")
 AGENT_PORT_FLAGS = ("--dashboard-agent-listen-port", "--dashboard-agent-grpc-port", "--runtime-env-agent-port")
@@ -112,13 +115,47 @@ def _ray_service(state: Path, dashboard_port: int, mlflow_url: str) -> Service:
 
 
 def ray_folder(state: Path) -> Path:
-    """Returns the folder of Ray's sessions: under `state`, or a temporary one if that path is too long."""
-    folder = state / "ray"
-    if len(str(folder)) > LONGEST_RAY_FOLDER:
-        name = hashlib.sha256(str(state).encode()).hexdigest()[:8]
-        folder = Path(tempfile.gettempdir()) / f"t5vqvae-{os.getuid()}-{name}"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
+    """Returns the folder of Ray's sessions: under `state`, or a temporary one if that path is too long.
+
+    Ray opens its folder to all users, so it lies in one that is closed to them.
+
+    Raises:
+        ServiceError: If the temporary folder is somebody else's, or others may write into it.
+    """
+    private = state / "ray"
+    if len(str(private / RAY)) <= LONGEST_RAY_FOLDER:
+        private.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private.chmod(0o700)
+    else:
+        private = _temporary_folder(state)
+        _refuse_foreign(private)
+    (private / RAY).mkdir(exist_ok=True)
+    return private / RAY
+
+
+def _temporary_folder(state: Path) -> Path:
+    name = hashlib.sha256(str(state).encode()).hexdigest()[:8]
+    return Path(tempfile.gettempdir()) / f"t5vqvae-{os.getuid()}-{name}"
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Creates a folder for this user alone; refuses one that another user may have put there: its name is known."""
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        wrong = "is no folder"
+    elif found.st_uid != os.getuid():
+        wrong = f"belongs to the user with id {found.st_uid}"
+    elif found.st_mode & 0o022:
+        wrong = "can be written by other users"
+    else:
+        folder.chmod(0o700)
+        return
+    raise ServiceError(
+        f"{folder} {wrong}, and Ray would run what it finds there; delete it, set TMPDIR to a folder of yours, or give"
+        f" --state a path of at most {LONGEST_RAY_FOLDER - len(f'/ray/{RAY}')} bytes"
+    )
 
 
 def search(state: Path, words: Sequence[str]) -> int:
@@ -169,8 +206,11 @@ def stop(state: Path) -> None:
         for name in reversed(NAMES):
             num_processes = service.stop(state, name)
             print_line(f"{name}: {f'ended {num_processes} processes' if num_processes else 'was not running'}")
-        if not (folder := ray_folder(state)).is_relative_to(state):
-            shutil.rmtree(folder, ignore_errors=True)
+        folder = _temporary_folder(state)
+        if folder.exists():
+            with suppress(ServiceError, OSError):
+                _refuse_foreign(folder)
+                shutil.rmtree(folder)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from t5vqvae.errors import SettingError
 from t5vqvae.stages import shown, stage
 from tune.command_line import Command, DryRun, Group, RunWords, State, Version, words_argument, writable, writable_state
 from tune.known_settings import ABLATION, SEARCH, known_settings
-from tune.process import NOTHING_WORKED
+from tune.process import NOTHING_WORKED, STOPPED
 from tune.records.study_paths import StudyPaths, state_dir
 from tune.spec.study_file import ABLATIONS, STUDIES, read_study, studies_in
 
@@ -110,7 +110,7 @@ def search(
 ) -> int:
     """Search a study on Ray, or resume it.
 
-    Without STUDY: quickstart. Exit status 1: no trial worked.
+    Without STUDY: quickstart. Exit status 1: no trial worked; 130: stopped by Ctrl-C or SIGTERM.
     """
     spec = _search_spec(list(words or []), trials, state)
     if dry_run:
@@ -121,7 +121,8 @@ def search(
     from tune.search import search as run
 
     result = run(spec, state=writable_state(state), warm_start=warm_start)
-    _report_stop(result.stopped)
+    if _report_stop(result.stopped):
+        return STOPPED
     worked = [record for record in result.records if record.status in ("completed", "pruned")]
     return 0 if worked or not result.records else NOTHING_WORKED
 
@@ -137,7 +138,7 @@ def ablate(
 ) -> int:
     """Run an ablation on Ray, or resume it.
 
-    Exit status 1: no run worked.
+    Exit status 1: no run worked; 130: stopped by Ctrl-C or SIGTERM.
     """
     spec = _ablation_spec(study, list(words or []))
     if dry_run:
@@ -152,8 +153,10 @@ def ablate(
 
     result = run(spec, state=writable_state(state))
     print(result.report.markdown())
-    _report_stop(result.stopped)
+    by_signal = _report_stop(result.stopped)
     print(f"report: {result.files[0]}")
+    if by_signal:
+        return STOPPED
     return 0 if any(record.status == "completed" for record in result.records) else NOTHING_WORKED
 
 
@@ -348,9 +351,12 @@ def _ablation_spec(study: str, words: list[str]) -> AblationSpec:
         return AblationSpec.load(study, words)
 
 
-def _report_stop(reason: str | None) -> None:
-    if reason is not None:
-        print(f"stopped because {reason}; run the same command again to resume")
+def _report_stop(reason: str | None) -> bool:
+    """Prints why a study stopped early, and returns whether a signal was the reason."""
+    if reason is None:
+        return False
+    print(f"stopped because {reason}; run the same command again to resume")
+    return reason.startswith("it received")
 
 
 if __name__ == "__main__":

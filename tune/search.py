@@ -75,6 +75,8 @@ def search(
     Raises:
         UserError: If the study cannot work; no trial has been started then.
     """
+    from tune.execution.ray_address import check_cluster
+
     with stage("loading Ray and MLflow"):
         from tune.execution.session import Session, locked
 
@@ -87,6 +89,7 @@ def search(
         session.tracker.check()
         other = _folder_of(warm_start, paths)
         if len(records) < spec.budget.trials:
+            check_cluster()
             _prepare_data(session.plan)
             _run(spec, session, other)
         else:

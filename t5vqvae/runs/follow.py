@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from t5vqvae.errors import CheckpointError
+from t5vqvae.disk import disk_error, disk_errors, need_room, size_of
+from t5vqvae.errors import CheckpointError, DiskError
 from t5vqvae.runs.ownership import FolderOwner
 from t5vqvae.runs.trace import RunTrace
 from t5vqvae.runs.tracked_run import TrackedRun, load_trainer
@@ -28,13 +29,17 @@ PROGRESS = "progress.json"
 """The file of a run's folder that says, while the run trains, how far it is; see `t5vqvae.stages.noted`."""
 
 
+NO_DISK = "no_disk"
+"""The status of an attempt that a full or read-only disk has ended; no run ends with it."""
+
+
 @dataclass(frozen=True)
 class Report:
     """The state of a run at one milestone, or at its end.
 
     Attributes:
         status: `running`; at the end of the run `completed`, `diverged` or `failed`; at the end of an attempt that
-            another one follows `out_of_memory`.
+            another one follows `out_of_memory`, or `no_disk` where the same command resumes the run.
         metrics: `split/name` to value.
         tags: Failure signatures with their evidence, and the attempt's history.
         run_id: See `RunSpec.run_id`; None before the first milestone.
@@ -67,6 +72,7 @@ def follow(run: TrackedRun, *, writes: bool = True) -> Generator[Report]:
     newest = checkpoint.latest(run.directory, run.spec)
     owner = FolderOwner(run.directory) if writes else None
     with ExitStack() as stack:
+        stack.enter_context(disk_errors(run.directory))
         trace = stack.enter_context(RunTrace(run)) if writes else None
         if writes:
             stack.enter_context(noted(run.directory / PROGRESS))
@@ -82,16 +88,23 @@ def follow(run: TrackedRun, *, writes: bool = True) -> Generator[Report]:
             stored = milestone.state.milestone.copy()
             if owner is not None:
                 owner.check()
-                newest = _save(milestone.state, run, stored) or newest
+                newest = _save(milestone.state, run, stored, newest) or newest
             yield _report(stored, newest, trace)
 
 
-def _save(state: TrainingState, run: TrackedRun, stored: StoredMilestone) -> Path | None:
-    """Saves a checkpoint and deletes old ones; on a full disk it adds a tag instead, and the run continues."""
+def _save(state: TrainingState, run: TrackedRun, stored: StoredMilestone, newest: Path | None) -> Path | None:
+    """Saves a checkpoint and deletes old ones; where that fails it adds a tag instead, and the run continues.
+
+    Raises:
+        DiskError: If the disk has no room for another checkpoint like the newest, or refuses it.
+    """
+    need_room(run.directory, 0 if newest is None else size_of(newest))
     try:
         with stage("writing the checkpoint"):
             path = state.save(run.directory)
     except CheckpointError as error:
+        if (refused := disk_error(error, run.directory)) is not None:
+            raise refused from error
         stored["tags"] = {**stored["tags"], "checkpoint/failed": f"step {stored['step']}: {error}"}
         return None
     if run.keep_steps is not None:
@@ -112,6 +125,12 @@ def _report(stored: StoredMilestone, newest: Path | None, trace: RunTrace | None
         return report
     trace.note(stored)
     return replace(report, mlflow_id=trace.wait_mlflow_id(), seconds=trace.seconds)
+
+
+def stopped_by_disk(error: DiskError, last: Report | None = None) -> Report:
+    """Returns the last report of a run that its disk has stopped; it has not ended."""
+    last = last or Report("running")
+    return replace(last, status=NO_DISK, tags={**last.tags, "error": str(error)})
 
 
 def failure(directory: Path, error: Exception, last: Report | None = None) -> Report:

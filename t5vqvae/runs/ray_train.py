@@ -14,9 +14,9 @@ from typing import Any
 import ray.train
 import ray.train.torch
 
-from t5vqvae.errors import UserError
+from t5vqvae.errors import DiskError, UserError
 from t5vqvae.runs.attempt import Attempt, attempted
-from t5vqvae.runs.follow import Report, failure
+from t5vqvae.runs.follow import Report, failure, stopped_by_disk
 from t5vqvae.runs.tracked_run import TrackedRun
 from t5vqvae.training.threads import use_threads
 
@@ -68,6 +68,8 @@ def _train_function(config: dict[str, Any]) -> None:
     try:
         for report in attempted(run, config["attempt"], writes=first, alone=alone):
             ray.train.report(report.flat())
+    except DiskError as error:  # of the first, which writes; Tune ends the others
+        ray.train.report(stopped_by_disk(error).flat())
     except UserError as error:  # every worker raises the same one, and a restart would raise it again
         report = failure(run.directory, error) if first else Report("failed")
         ray.train.report(report.flat())

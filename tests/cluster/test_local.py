@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -103,8 +105,50 @@ def test_ray_gets_a_folder_short_enough_for_its_sockets(tmp_path: Path) -> None:
     deep = tmp_path / ("deep" * 20)
     assert len(str(local.ray_folder(deep))) <= local.LONGEST_RAY_FOLDER
     assert local.ray_folder(deep) != local.ray_folder(deep / "er")
-    local.ray_folder(deep).rmdir()
-    local.ray_folder(deep / "er").rmdir()
+    for folder in (local.ray_folder(deep), local.ray_folder(deep / "er")):
+        assert folder.parent.stat().st_mode & 0o777 == 0o700, "Ray opens its own folder to all"
+        shutil.rmtree(folder.parent)
+
+
+def plant_link(folder: Path) -> None:
+    (folder.parent / "elsewhere").mkdir()
+    folder.symlink_to(folder.parent / "elsewhere")
+
+
+def plant_open_folder(folder: Path) -> None:
+    folder.mkdir()
+    folder.chmod(0o777)
+
+
+def plant_foreign_folder(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    if os.getuid():
+        pytest.skip("only root gives folders away")
+    os.chown(folder, 12345, 12345)
+
+
+@pytest.mark.parametrize(
+    ("plant", "wrong"),
+    [
+        (plant_link, "is no folder"),
+        (Path.touch, "is no folder"),
+        (plant_open_folder, "can be written by other users"),
+        (plant_foreign_folder, "belongs to the user with id 12345"),
+    ],
+)
+def test_a_temporary_folder_that_others_may_have_put_there_is_refused_and_left_alone(
+    plant: Callable[[Path], None], wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    deep = tmp_path / ("deep" * 20)
+    folder = local.ray_folder(deep).parent
+    shutil.rmtree(folder)
+    plant(folder)
+    with pytest.raises(service.ServiceError, match=f"{folder} {wrong}") as caught:
+        local.ray_folder(deep)
+    assert "\n" not in str(caught.value) and "TMPDIR" in str(caught.value)
+    local.stop(deep)
+    assert folder.exists(), "nothing of others is deleted"
 
 
 def test_words_after_the_dashes_are_passed_to_the_search() -> None:

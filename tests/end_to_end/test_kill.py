@@ -39,7 +39,7 @@ def test_killed_then_stopped_gently_then_at_once_then_finished(tmp_path, twin):
         if how == "gently":
             assert "it received SIGINT" in log(tmp_path)
             assert {run.info.status for run in mlflow_runs(spec, paths).values()} <= {"FINISHED", "KILLED"}
-    assert statuses == {"killed": -signal.SIGKILL, "gently": 0, "at once": -signal.SIGINT, "finished": 0}
+    assert statuses == {"killed": -signal.SIGKILL, "gently": 0, "at once": 130, "finished": 0}
     _, alive = psutil.wait_procs(killed, timeout=120)  # Ray's agents look a minute for the dead head
     assert not alive, f"left behind: {[process.cmdline()[:2] for process in alive]}"
     assert_survived(spec, tmp_path, twin, repeated=3 * 2)

@@ -12,6 +12,8 @@ from typing import Any
 
 from searches import STUB, stub_study
 
+from t5vqvae.errors import UserError
+from tune.process import exit_status
 from tune.search import SearchResult, search
 from tune.spec.search_spec import SearchSpec
 
@@ -30,6 +32,16 @@ def drive(state: Path, name: str, trials: int, trainer: str = STUB, **settings: 
     return search(killed_study(name, trials, **settings), state=state, trainer=trainer)
 
 
+def main(state: Path, name: str, trials: int, **words: Any) -> int:
+    """Searches; returns the exit status, with errors in one line as the command has them."""
+    try:
+        print("stopped:", drive(state, name, trials, **words).stopped)
+    except UserError as error:
+        print(error)
+        return error.status
+    return 0
+
+
 if __name__ == "__main__":
     words = json.loads(sys.argv[4]) if len(sys.argv) > 4 else {}
-    print("stopped:", drive(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), **words).stopped)
+    sys.exit(exit_status(lambda: main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), **words)))

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +35,27 @@ MEASURED = ("cost/", "system/")
 """Metrics that no two starts have in common."""
 
 
-def start(state: Path, *words: str, module: str = "drive", **environment: str) -> subprocess.Popen:
-    """Starts a driver as a process of its own; its output is added to `driver.log`."""
+def start(
+    state: Path,
+    *words: str,
+    module: str = "drive",
+    within: Sequence[str] = (),
+    log: Path | None = None,
+    **environment: str,
+) -> subprocess.Popen:
+    """Starts a driver as a process of its own, `within` another command; its output is added to `driver.log`.
+
+    `driver.log` lies in the state folder, or in `log`.
+    """
     known = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_"))}
-    command = [sys.executable, str(SUPPORT / f"{module}.py"), str(state), *words]
-    with (state / "driver.log").open("a") as log:
+    command = [*within, sys.executable, str(SUPPORT / f"{module}.py"), str(state), *words]
+    with ((log or state) / "driver.log").open("a") as output:
         return subprocess.Popen(
             command,
             cwd=CODE_ROOT,
             env={**known, "PYTHONPATH": str(CODE_ROOT), **ALONE, **environment},
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
         )
 
 

@@ -15,6 +15,7 @@ from t5vqvae.spec.run import RunSpec
 from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.designs import BASELINE, Arm
 from tune.ablation.nuisance import candidates
+from tune.spec.disk_plan import disk_plan
 
 Phase = Literal["tuning", "comparison"]
 
@@ -147,6 +148,7 @@ def dry_run(spec: AblationSpec, base: RunSpec, step_seconds: float | None = None
     notes = list(spec.notes(base))
     if seconds is None:
         notes.append("hours are unknown: set budget.step_seconds to the cost/step_seconds of a short run")
+    notes.append(disk_plan(spec, base))
     return _PlanTable(tuple(rows), len(runs), len(lengths), hours, wall, tuple(notes))
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from tune.execution.deaths import DeadWorkers
 from tune.spec.search_spec import SearchSpec
 
 if TYPE_CHECKING:
@@ -95,16 +96,15 @@ class RunToCompletion(FIFOScheduler):
     """Runs every trial to its end, in the order of their numbers.
 
     Attributes:
-        never_started: Ids of trials that Ray failed before they started; see `TrialSearcher`.
+        deaths: Notes the trials whose processes died; see `TrialSearcher`.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.never_started: set[str] = set()
+        self.deaths = DeadWorkers()
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        if trial.should_recover():
-            self.never_started.add(trial.trial_id)
+        self.deaths.died(trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Returns the next waiting trial, out of the live ones: Ray's own looks through all trials of the search."""

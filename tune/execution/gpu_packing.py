@@ -27,7 +27,7 @@ class GPUPackingSearcher(TrialSearcher):
 
     Args:
         source: Decides which trials run.
-        scheduler: Knows which trials Ray failed before they started.
+        scheduler: Knows which trials died.
         plan: What the trials share.
         total_gpus: Of the cluster; None: as many as Ray counts.
     """

@@ -18,6 +18,7 @@ from t5vqvae.errors import UserError
 from t5vqvae.runs.attempt import share_of
 from t5vqvae.spec.run import RunSpec
 from tune.execution.gpu_memory import MOST
+from tune.execution.ray_address import VARIABLE, one_line_for_refusals, usable_address
 from tune.execution.trial import TrialPlan
 from tune.process import skip_last_collection
 from tune.records.study_paths import CODE_ROOT
@@ -50,17 +51,28 @@ def connect() -> Iterator[None]:
     with contextlib.chdir(CODE_ROOT):  # Ray lets its workers import from the driver's directory
         options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
         try:
-            ray.init(**options)
+            try:
+                _init(**options)
+            except SystemExit as end:  # Ray handles SIGTERM while it starts, until `Stop.listen`
+                raise KeyboardInterrupt from end
+            yield
+        finally:
+            ray.shutdown()  # also of a cluster that a signal stopped while it started
+
+
+def _init(**options: Any) -> None:
+    """Connects to the cluster, or starts one; says in one line why it cannot.
+
+    Raises:
+        EnvironmentFault: If the cluster answers and refuses.
+    """
+    with one_line_for_refusals():
+        try:
+            ray.init(address=usable_address(), **options)
         except ConnectionError:
-            if os.environ.get("RAY_ADDRESS"):
-                raise UserError(
-                    f"RAY_ADDRESS={os.environ['RAY_ADDRESS']}: no Ray cluster answers there; unset it to start one here"
-                ) from None
+            if os.environ.get(VARIABLE):
+                raise
             ray.init(address="local", **options)
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def num_concurrent(plan: TrialPlan, wanted: int | None) -> int:

@@ -15,7 +15,9 @@ import ray.tune
 
 from t5vqvae.evaluation.metrics import metrics_of
 from t5vqvae.runs.attempt import OUT_OF_MEMORY
+from t5vqvae.runs.follow import NO_DISK
 from tune.execution.background import BackgroundQueue
+from tune.execution.deaths import DeadWorkers
 from tune.execution.retention import Retention, clean
 from tune.execution.trial import TrialPlan, TuneResult, release
 from tune.monitor.board import Board
@@ -41,6 +43,11 @@ class TrialRecorder(ray.tune.Callback):
         records: The trials that ended before this start, by number; those that end now are added.
         retention: Decides which checkpoints stay.
         board: Where progress is shown.
+        deaths: Knows which trials died, and which of them are retried; None: none dies.
+
+    Attributes:
+        num_failed: Trials that failed in this start.
+        disk_error: What a trial's disk refused, in one line; None: nothing.
     """
 
     def __init__(
@@ -50,14 +57,17 @@ class TrialRecorder(ray.tune.Callback):
         records: dict[int, TrialRecord],
         retention: Retention,
         board: Board,
+        deaths: DeadWorkers | None = None,
     ) -> None:
         self.spec = spec
         self.plan = plan
         self.records = records
         self.retention = retention
         self.board = board
+        self.deaths = deaths or DeadWorkers()
         self.background = BackgroundQueue()
         self.num_failed = 0
+        self.disk_error: str | None = None
         self._released = 0.0
         self._live: dict[int, dict[str, Any]] = {}
         for number in sorted(records):
@@ -78,7 +88,9 @@ class TrialRecorder(ray.tune.Callback):
         live = self._known(trial)
         live["metrics"] = {**live["metrics"], **metrics_of(result)}
         live |= {name: result[name] for name in KNOWN if result.get(name) is not None}
-        if live["status"] == OUT_OF_MEMORY:  # no end: `gpu_packing.py` retries it with its next attempt
+        if live["status"] == NO_DISK:  # no end: the session stops, and the next start resumes it
+            self.disk_error = live["tags"].pop("error")
+        elif live["status"] == OUT_OF_MEMORY:  # no end: `gpu_packing.py` retries it with its next attempt
             self._show(number, "running", live)
         elif live["status"] in FINAL or result.get("done"):
             self._finish(number, live["status"] if live["status"] in FINAL else "pruned")
@@ -87,11 +99,10 @@ class TrialRecorder(ray.tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         number = trial.config["number"]
-        # A trial that Ray would recover never started: `TrialSearcher` retries it.
-        if number not in self.records and not trial.should_recover():
+        if number not in self.records and trial.trial_id not in self.deaths.retried:
             live = self._known(trial)
-            lines = str(trial.get_error() or "its process died").strip().splitlines()
-            live["tags"] = {**live["tags"], "error": lines[-1][:300]}
+            reason = self.deaths.reason(trial.trial_id) or str(trial.get_error() or "its process died")
+            live["tags"] = {**live["tags"], "error": reason.strip().splitlines()[-1][:300]}
             self._finish(number, "failed")
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
@@ -128,7 +139,7 @@ class TrialRecorder(ray.tune.Callback):
             steps=int(live["metrics"].get("progress/step", 0)),
             metrics=live["metrics"],
             checkpoint=live.get("checkpoint"),
-            tags=live["tags"],
+            tags={**live["tags"], **self.deaths.tags(number)},
             seconds=live.get("seconds", 0.0),
         )
         dropped = {other.number: replace(other, checkpoint=None) for other in self.retention.add(record)}

@@ -11,23 +11,23 @@ from collections import deque
 from ray.tune.search import Searcher
 
 from t5vqvae.evaluation.metrics import metrics_of
+from t5vqvae.runs.follow import NO_DISK
 from tune.execution.asha import RunToCompletion
 from tune.execution.trial import TrialConfig, TuneResult
 from tune.sampling.source import WAIT, NextTrial, Source
 
 
 class TrialSearcher(Searcher):
-    """Gives Ray Tune the trials of a source, and a trial that never started a second time.
+    """Gives Ray Tune the trials of a source, and a trial whose process died a second time.
 
-    Ray Tune restarts a trial that dies while it runs. It fails a trial at once whose reused process died before the
-    trial started (killed, or lost with its node): the trial is then still PENDING, and only RUNNING trials are
-    recovered (`TuneController._process_trial_failure`, Ray 2.60).
+    Ray Tune itself restarts none: it would not restart a trial whose reused process died before the trial started
+    (`TuneController._process_trial_failure`, Ray 2.60), and could not wait until fewer trials run.
 
     Subclasses decide by `prepared`, `has_room` and `next_attempt` when a trial starts and when it is retried.
 
     Args:
         source: Decides which trials run.
-        scheduler: Knows which trials Ray failed before they started.
+        scheduler: Knows which trials died.
 
     Attributes:
         live: Configs of the trials that Ray has, by Ray's ids.
@@ -50,9 +50,13 @@ class TrialSearcher(Searcher):
 
     def next_attempt(self, trial_id: str, config: TrialConfig, result: TuneResult, error: bool) -> TrialConfig | None:
         """Returns the config to retry a trial with that Ray reports as ended; None: it has ended."""
-        return self.prepared(config) if error and trial_id in self.scheduler.never_started else None
+        running = len(self.live) + 1
+        retried = error and self.scheduler.deaths.retries(trial_id, config["number"], running)
+        return self.prepared(config) if retried else None
 
     def suggest(self, trial_id: str) -> TrialConfig | str | None:  # type: ignore[override]  # FINISHED is a string
+        if len(self.live) >= self.scheduler.deaths.limit:
+            return None
         if not self._pending:
             if not self.has_room(None):
                 return None
@@ -77,7 +81,7 @@ class TrialSearcher(Searcher):
         following = self.next_attempt(trial_id, config, result or {}, error)
         if following is not None:
             self._pending.append(following)
-        elif error or result is not None:  # else it never started: the next start of the study runs it
+        elif error or (result is not None and result.get("status") != NO_DISK):  # else the next start runs it
             self.source.end(config["number"], _last_status(result, error), metrics_of(result or {}))
 
     def save(self, checkpoint_path: str) -> None:

@@ -11,18 +11,21 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ray.tune
 
-from t5vqvae.errors import TrackingError
+from t5vqvae.disk import disk_errors, shown, size_of
+from t5vqvae.errors import DiskError, TrackingError, UserError
 from t5vqvae.runs.follow import PROGRESS
 from t5vqvae.stages import read_note, stage
 from tune.execution.asha import RunToCompletion
+from tune.execution.deaths import DeadWorkers
 from tune.execution.gpu_packing import GPUPackingSearcher
 from tune.execution.ray_cluster import connect, num_concurrent
+from tune.execution.ray_workarounds import every_death_is_known
 from tune.execution.recorder import TrialRecorder
 from tune.execution.retention import Rank, Retention
 from tune.execution.searcher import TrialSearcher
@@ -38,8 +41,10 @@ from tune.spec.study_spec import StudySpec
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
 
-MAX_RESTARTS = 2
-"""How often a trial whose process died is restarted, from its checkpoint."""
+RAY = ("ray.tune", "ray.train", "ray.air")
+"""Ray's loggers: the board shows what happens, `error.txt` why."""
+DATABASES = "mlflow.store.db.utils"
+"""MLflow's logger for databases, which prints a traceback of what it also raises: a full disk, a lost file."""
 SETTLE_SECONDS = 20
 """How long the end of a session waits for the last trials' processes to release their logs."""
 
@@ -50,9 +55,10 @@ def locked(paths: StudyPaths, spec: StudySpec) -> Iterator[Stop]:
 
     Raises:
         UserError: If another driver holds the study.
+        DiskError: If the disk of the state folder is full or refuses to be written.
     """
     stop = Stop(spec.budget.hours)
-    with paths.locked(), stop.on_signals(), collected_seldom():
+    with _quiet(DATABASES), disk_errors(paths.state), paths.locked(), stop.on_signals(), collected_seldom():
         yield stop
 
 
@@ -85,7 +91,8 @@ class Session:
                 yield num_concurrent(self.plan, self.spec.budget.concurrent)
             except BaseException:
                 if self.plan.parent_id is not None:
-                    self._end("interrupted")
+                    with suppress(UserError, OSError):  # what ended the block is said, not what follows from it
+                        self._end("interrupted")
                 raise
 
     def open(self, tags: Mapping[str, str] = {}) -> None:
@@ -119,16 +126,19 @@ class Session:
             too_many_failures: From the number of trials that failed in this session to the reason to stop, or None.
         """
         retention = Retention(self.plan.paths, self.spec.retention.keep_best, rank)
-        recorder = TrialRecorder(self.spec, self.plan, self.records, retention, board)
-        self.stop.failed = lambda: too_many_failures(recorder.num_failed)
         board.hours = self.spec.budget.hours
         board.live = lambda number: read_note(self.plan.paths.trial(number) / PROGRESS)
         scheduler = scheduler or RunToCompletion()
+        scheduler.deaths = deaths = DeadWorkers(concurrent, self.plan.paths)
+        recorder = TrialRecorder(self.spec, self.plan, self.records, retention, board, deaths)
+        self.stop.failed = lambda: recorder.disk_error or too_many_failures(recorder.num_failed)
         packs = bool(self.plan.gpus)
         searcher = GPUPackingSearcher(source, scheduler, self.plan) if packs else TrialSearcher(source, scheduler)
-        with _quiet(), board:
+        with _quiet(*RAY), every_death_is_known(), self.stop.gently(), board:
             self._run_tune(searcher, scheduler, recorder, concurrent)
         board.final()
+        if recorder.disk_error is not None:
+            raise DiskError(recorder.disk_error)
 
     def _run_tune(
         self, searcher: TrialSearcher, scheduler: RunToCompletion, recorder: TrialRecorder, concurrent: int
@@ -146,7 +156,7 @@ class Session:
             scheduler=scheduler,
             max_concurrent_trials=concurrent,
             reuse_actors=self.plan.runner == "process",
-            max_failures=MAX_RESTARTS,
+            max_failures=0,  # `deaths.py` decides which trials are retried
             raise_on_failed_trial=False,
             stop=self.stop,
             callbacks=[recorder],
@@ -171,7 +181,9 @@ class Session:
             print(f"{error}; unsent entries are kept, and the next start of this study sends them")
 
     def close(self, tags: Mapping[str, str] = {}, metrics: Mapping[str, float] = {}) -> None:
-        """Ends the study's MLflow run, with its last tags and metrics."""
+        """Ends the study's MLflow run, with its last tags and metrics, and prints what the study takes of the disk."""
+        root = self.plan.paths.root
+        print(f"study {self.spec.name} takes {shown(size_of(root))} of the disk, in {root}")
         self._end("interrupted" if self.stop.reason else "completed", tags, metrics)
 
     @property
@@ -218,9 +230,9 @@ class Session:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences Ray's loggers: the board shows what happens, `error.txt` why."""
-    levels = {name: logging.getLogger(name).level for name in ("ray.tune", "ray.train", "ray.air")}
+def _quiet(*names: str) -> Iterator[None]:
+    """Silences loggers."""
+    levels = {name: logging.getLogger(name).level for name in names}
     for name in levels:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:

@@ -1,7 +1,7 @@
 """Stops a study before its trials are used up: at a signal, after its hours, or after too many failures.
 
-The first signal stops gently: running trials end where they are and keep their checkpoints, and the next start resumes
-them. The second signal stops at once.
+While trials run, the first signal stops gently: they end where they are and keep their checkpoints, and the next start
+resumes them; a second signal stops at once. Before and after, where nothing could be lost, the first stops at once too.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Stop(ray.tune.Stopper):
         self.failed = failed
         self._deadline = None if hours is None else time.monotonic() + hours * 3600
         self._at_once = False
+        self._gently = False
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
@@ -47,10 +48,10 @@ class Stop(ray.tune.Stopper):
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Turns the first SIGINT or SIGTERM into a gentle stop; restores the old handlers at the end.
+        """Handles SIGINT and SIGTERM alike; restores the old handlers at the end.
 
         Raises:
-            KeyboardInterrupt: At the second signal. Python swallows it where it strikes a finalizer; then at the end.
+            KeyboardInterrupt: At a signal that stops at once. Python swallows it in a finalizer; then at the end.
         """
         before = {number: signal.getsignal(number) for number in SIGNALS}
         self.listen()
@@ -62,6 +63,15 @@ class Stop(ray.tune.Stopper):
                 for number, handler in before.items():
                     signal.signal(number, handler)
 
+    @contextmanager
+    def gently(self) -> Iterator[None]:
+        """Has the first signal end the trials that run in the block; elsewhere it raises `KeyboardInterrupt`."""
+        self._gently = True
+        try:
+            yield
+        finally:
+            self._gently = False
+
     def listen(self) -> None:
         """Installs the handlers, in the main thread only, where Python has signals."""
         if _has_signals():
@@ -69,10 +79,14 @@ class Stop(ray.tune.Stopper):
                 signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: Any) -> None:
-        self._at_once = self.reason is not None
+        self._at_once = self.reason is not None or not self._gently
         self._interrupt()
         self.reason = f"it received {signal.Signals(number).name}"
-        print("stopping gently; running trials keep their checkpoints (a second signal stops at once)", flush=True)
+        print(
+            "stopping gently: running trials keep their checkpoints, and the same command resumes them; a second"
+            " signal stops at once",
+            flush=True,
+        )
 
     def _interrupt(self) -> None:
         if self._at_once:

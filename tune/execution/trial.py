@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import ray.tune
 
+from t5vqvae.disk import disk_errors
+from t5vqvae.errors import DiskError
 from t5vqvae.runs.attempt import UNFIT, Attempt, attempted, hopeless
-from t5vqvae.runs.follow import Report, failure
+from t5vqvae.runs.follow import Report, failure, stopped_by_disk
 from t5vqvae.runs.tracked_run import TRAINER, TrackedRun, load_trainer
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.training.threads import THREADS, use_threads
@@ -196,18 +198,29 @@ class _ProcessTrial(ray.tune.Trainable):
     def step(self) -> TuneResult:
         assert self._reports is not None, "a trial that has ended takes no step"
         try:
-            report = next(self._reports)
-            if report.status != "running":
-                next(self._reports, None)  # closes the run's log, so that all is sent before Tune receives the end
-        except Exception as error:
-            if UNFIT in str(error):  # this process can run no other trial: Tune restarts it in a new process
-                raise
-            report = failure(self._run.directory, error, self._last)
+            with disk_errors(self._run.directory):
+                report = self._next(self._reports)
+        except DiskError as error:
+            report = stopped_by_disk(error, self._last)
         self._last = report
         done = report.status != "running"
         if done:  # now, not at the next trial: other processes may wait for this one's memory
             self.cleanup()
         return {**report.flat(), "done": done}
+
+    def _next(self, reports: Generator[Report]) -> Report:
+        """Trains to the next milestone; the run has failed if that raises."""
+        try:
+            report = next(reports)
+            if report.status != "running":
+                next(reports, None)  # closes the run's log, so that all is sent before Tune receives the end
+            return report
+        except DiskError:
+            raise
+        except Exception as error:
+            if UNFIT in str(error):  # this process can run no other trial: another one resumes this one
+                raise
+            return failure(self._run.directory, error, self._last)
 
     def _begin(self, config: TrialConfig) -> None:
         self._last = None

@@ -69,6 +69,13 @@ def trial_key(study: str, number: int) -> str:
     return f"{study}/{number:05d}"
 
 
+def _this_process() -> str:
+    """Returns what others receive as the holder of a study: process and machine, and the Ray job that it is."""
+    process = f"process {os.getpid()} on {os.uname().nodename}"
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}").get("metadata", {}).get("job_submission_id")
+    return f"{process}, the Ray job {job} (ray job stop {job})" if job else process
+
+
 @dataclass(frozen=True)
 class StudyPaths:
     """The files of one study under the state folder."""
@@ -153,12 +160,12 @@ class StudyPaths:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
-                holder = file.read().strip() or "unknown"
+                holder = file.read().strip() or "a process that has just begun"
                 raise UserError(
-                    f"study {self.study} is being searched by process {holder};"
+                    f"study {self.study} is being searched by {holder};"
                     " wait for it, stop it, or give this study another name (name=...)"
                 ) from None
             file.truncate(0)
-            file.write(str(os.getpid()))
+            file.write(_this_process())
             file.flush()
             yield

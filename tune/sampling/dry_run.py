@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from t5vqvae.config import Overrides
 from tune.sampling.suggestions import Suggestions
+from tune.spec.disk_plan import disk_plan
 from tune.spec.search_spec import SearchSpec
 
 
@@ -79,7 +80,7 @@ class _DryRun:
                 f"{trial.number:>5}  {trial.workers:>7}  {trial.cpus:>5g}  {trial.gpus:>5g}  {hours:>6}"
                 f"  {_settings(trial)}"
             )
-        return [*lines, "", *self._totals()]
+        return [*lines, "", *self._totals(), disk_plan(spec, spec.base_spec)]
 
     def _totals(self) -> list[str]:
         spec, resources = self.spec, self.spec.resources

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
+import shutil
+from pathlib import Path
 
 import pytest
 
-from t5vqvae.errors import CheckpointError, SettingError, UserError
+from t5vqvae.disk import MARGIN
+from t5vqvae.errors import CheckpointError, DiskError, SettingError, UserError
 from t5vqvae.runs.follow import Report, failure, follow
 from t5vqvae.runs.ownership import FolderOwner
 from t5vqvae.runs.tracked_run import TrackedRun, load_trainer
@@ -106,18 +112,49 @@ def test_another_specs_checkpoint_is_refused(tmp_path):
         next(follow(run_in(tmp_path, quantizer__decay=0.5)))
 
 
-def test_a_run_continues_without_checkpoints_on_a_full_disk(tmp_path, monkeypatch):
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_a_disk_that_refuses_a_checkpoint_stops_the_run_which_resumes(code, tmp_path, monkeypatch):
+    rename = Path.rename
+
+    def refuse(path, target):
+        if target.name == "step-00000020":
+            raise OSError(code, os.strerror(code), str(target))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    reports = follow(run_in(tmp_path))
+    assert next(reports).metrics["progress/step"] == 10
+    place = re.escape(str(tmp_path / "run"))
+    with pytest.raises(DiskError, match=f"the (disk|quota on the disk) of {place}.*the same command resumes"):
+        next(reports)
+    assert [path.name for path in (tmp_path / "run").glob("*step-*")] == ["step-00000010"], "nothing else is left"
+    monkeypatch.undo()
+    assert steps(follow(run_in(tmp_path))) == [10, 20, 30, 40]
+
+
+def test_a_checkpoint_is_not_begun_where_it_does_not_fit(tmp_path, monkeypatch):
+    reports = follow(run_in(tmp_path))
+    next(reports)
+    usage, written = shutil.disk_usage(tmp_path), []
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage._replace(free=MARGIN))
+    monkeypatch.setattr(checkpoint, "write", lambda *args: written.append(args))
+    with pytest.raises(DiskError, match=r"is full .*8\.0 MB free, a checkpoint takes 8\.0 MB"):
+        next(reports)
+    assert written == []
+
+
+def test_a_run_continues_where_a_checkpoint_fails_for_another_reason(tmp_path, monkeypatch):
     write = checkpoint.write
 
-    def full(path, spec, stored, fill):
+    def broken(path, spec, stored, fill):
         if stored["step"] == 20:
-            raise CheckpointError("no space left on device")
+            raise CheckpointError("it could not be serialized")
         return write(path, spec, stored, fill)
 
-    monkeypatch.setattr(checkpoint, "write", full)
+    monkeypatch.setattr(checkpoint, "write", broken)
     reports = list(follow(run_in(tmp_path)))
     assert steps(reports) == [10, 20, 30, 40]
-    assert "no space left" in reports[1].tags["checkpoint/failed"]
+    assert "could not be serialized" in reports[1].tags["checkpoint/failed"]
     assert reports[1].checkpoint.endswith("step-00000010")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dead_workers import dead
 from numbers_source import Numbers
 from places import SUPPORT
 from ray.tune.search import Searcher
@@ -190,7 +191,7 @@ def test_the_search_is_not_over_while_a_trial_may_come_again(tmp_path: Path) -> 
 def test_one_that_never_began_waits_for_room_like_any_other(tmp_path: Path) -> None:
     trials = packed(tmp_path, gpus=0.5, measures=False)
     assert given(trials, "a", "b", "c") == [(0, 0.5), (1, 0.5), None]
-    trials.scheduler.never_started.add("a")
+    trials.scheduler.on_trial_error(None, dead("a", status="PENDING"))
     trials.on_trial_complete("a", error=True)
     assert given(trials, "c", "d") == [(0, 0.5), None]
     source: Any = trials.source

@@ -142,12 +142,13 @@ def test_what_runs_at_the_end_is_interrupted_and_keeps_its_checkpoint(ledger):
     assert ledger.board.rows[0].status == "interrupted"
 
 
-def test_a_dead_process_is_a_failed_trial_unless_that_never_began(ledger):
+def test_a_dead_process_is_a_failed_trial_unless_it_is_retried(ledger):
     trial = SimpleNamespace(config={"number": 0, "overrides": {}}, get_error=lambda: "x\nActorDiedError: killed")
-    trial.should_recover = lambda: True
+    ledger.deaths.retried.add("a")
+    trial.trial_id = "a"
     ledger.on_trial_error(0, [], trial)
     assert ledger.records == {} and ledger.num_failed == 0
-    trial.should_recover = lambda: False
+    trial.trial_id = "b"
     ledger.on_trial_error(0, [], trial)
     assert ledger.records[0].status == "failed" and ledger.num_failed == 1
     assert ledger.records[0].tags["error"] == "ActorDiedError: killed"
@@ -183,12 +184,25 @@ def test_a_search_stops_after_its_hours_or_too_many_failures():
 def test_the_first_signal_stops_gently_and_the_second_at_once():
     stop = Stop(None)
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), stop.on_signals():
+    with pytest.raises(KeyboardInterrupt), stop.on_signals(), stop.gently():
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.stop_all() and "SIGINT" in stop.reason
         os.kill(os.getpid(), signal.SIGTERM)
         pytest.fail("the second signal is at once")
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_before_and_after_the_trials_the_first_signal_stops_at_once(number):
+    for trials in (False, True):
+        stop = Stop(None)
+        with pytest.raises(KeyboardInterrupt), stop.on_signals():
+            if trials:
+                with stop.gently():
+                    pass
+            os.kill(os.getpid(), number)
+            pytest.fail("nothing runs that could end gently")
+        assert stop.reason is None
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -199,7 +213,7 @@ def test_a_second_signal_that_strikes_a_finalizer_is_heard_all_the_same():
 
     for look in (True, False):
         stop, handle, reached = Stop(None), Handle(), False
-        with pytest.raises(KeyboardInterrupt), stop.on_signals():
+        with pytest.raises(KeyboardInterrupt), stop.on_signals(), stop.gently():
             os.kill(os.getpid(), signal.SIGINT)
             del handle
             reached = True
@@ -211,7 +225,7 @@ def test_a_second_signal_that_strikes_a_finalizer_is_heard_all_the_same():
 
 def test_a_handler_that_ray_put_in_between_is_replaced():
     stop = Stop(None)
-    with stop.on_signals():
+    with stop.on_signals(), stop.gently():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         stop.listen()
         os.kill(os.getpid(), signal.SIGTERM)

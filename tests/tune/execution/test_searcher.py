@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
+from dead_workers import dead
 from numbers_source import Numbers
 from ray.tune.search import Searcher
 from suggested import BASELINE, metrics, study
@@ -14,8 +13,8 @@ from tune.sampling.suggestions import Suggestions
 
 
 def fail(given: TrialSearcher, trial_id: str, *, began: bool) -> None:
-    """Ray's order of calls when it fails a trial; one that began has used up its restarts."""
-    given.scheduler.on_trial_error(None, SimpleNamespace(trial_id=trial_id, should_recover=lambda: not began))
+    """Ray's order of calls when it fails a trial."""
+    given.scheduler.on_trial_error(None, dead(trial_id, status="RUNNING" if began else "PENDING"))
     given.on_trial_complete(trial_id, error=True)
 
 
@@ -45,9 +44,10 @@ def test_a_search_is_not_finished_while_a_trial_may_need_a_retry():
 def test_a_trial_that_died_too_often_has_failed():
     numbers = Numbers(0)
     given = TrialSearcher(numbers, RunToCompletion())
-    given.suggest("a")
-    fail(given, "a", began=True)
-    assert numbers.heard == [(0, "failed")] and given.suggest("b") == Searcher.FINISHED
+    for trial_id in "abc":
+        assert given.suggest(trial_id)["number"] == 0 and numbers.heard == []
+        fail(given, trial_id, began=True)
+    assert numbers.heard == [(0, "failed")] and given.suggest("d") == Searcher.FINISHED
 
 
 def test_ray_gets_configs_and_optuna_the_ends_of_trials(tmp_path):

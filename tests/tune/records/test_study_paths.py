@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,10 +48,19 @@ def test_a_study_has_one_driver_and_the_lock_falls_with_it(tmp_path):
     code += f"with StudyPaths(Path({str(tmp_path)!r}), 's').locked(): print('held')"
     with paths.locked():
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert "is being searched by process" in other.stderr
+        assert f"is being searched by process {os.getpid()} on {os.uname().nodename};" in other.stderr
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "held\n"
     with paths.locked(), pytest.raises(UserError, match="being searched"), paths.locked():
         pass
+
+
+def test_the_holder_of_a_study_is_named_with_its_job(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", '{"metadata": {"job_submission_id": "search-1"}}')
+    paths = StudyPaths(tmp_path, "s")
+    with paths.locked(), pytest.raises(UserError) as caught, paths.locked():
+        pass
+    line = str(caught.value)
+    assert "the Ray job search-1 (ray job stop search-1)" in line and "name=..." in line and "--name" not in line
 
 
 def test_a_missing_study_is_named_in_one_wording_with_the_nearest(tmp_path):

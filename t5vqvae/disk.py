@@ -1,0 +1,130 @@
+"""Disks: how much room there is, and in one line what a full, read-only or refusing one did to a command.
+
+All such errors end a command with the status 1 and a way to resume; nothing that was written before is lost.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from t5vqvae.errors import DiskError, UserError
+
+MARGIN = 8_000_000
+"""Bytes that stay free next to a checkpoint: for records, logs and databases."""
+FULL, READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+SQLITE = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
+    sqlite3.SQLITE_PERM: errno.EACCES,
+}
+"""The codes of SQLite, without their details, as those of the system."""
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turns what the disk of a folder refuses in the block into one line.
+
+    Raises:
+        DiskError: With that line. Errors that are one line already, and those of other folders, stay as they are.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        fault = disk_error(error, folder)
+        if fault is None:
+            raise
+        raise fault from error
+
+
+def disk_error(error: BaseException, folder: Path) -> DiskError | None:
+    """Returns the refusal of a disk that is, or led to, an error; None if it was no matter of the folder's disk."""
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        code = _code(found, folder)
+        if code is not None:
+            return DiskError(_line(code, folder))
+        found = found.__cause__ or getattr(found, "cause", None) or found.__context__
+    return None
+
+
+def need_room(folder: Path, size: int) -> None:
+    """Refuses to begin a file that does not fit onto the disk.
+
+    Args:
+        folder: Where it is to be written.
+        size: Its bytes, as far as they are known.
+
+    Raises:
+        DiskError: If less is free than its size, a tenth of it, and `MARGIN`.
+    """
+    free = shutil.disk_usage(folder).free
+    needed = size + size // 10 + MARGIN
+    if free < needed:
+        wanted = f"{shown(free)} free, a checkpoint takes {shown(needed)}"
+        raise DiskError(f"the disk of {folder} is full ({wanted}); make room, and the same command resumes")
+
+
+def size_of(path: Path) -> int:
+    """Returns the bytes of a file, or of all files of a folder; files that vanish meanwhile do not count."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(folder, name)).st_size
+            except OSError:
+                continue
+    return total if path.is_dir() else path.stat().st_size
+
+
+def shown(size: int) -> str:
+    """Returns a number of bytes in MB or GB."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def _code(error: BaseException, folder: Path) -> int | None:
+    """Returns the system's code for the refusal of the folder's disk; None if the error is something else."""
+    if isinstance(error, sqlite3.Error):
+        return SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    if not isinstance(error, OSError):
+        # torch's writer reports a full disk as a RuntimeError without a code.
+        return errno.ENOSPC if "file write failed" in str(error) and _free(folder) < MARGIN else None
+    if error.errno in FULL:
+        return error.errno
+    if error.errno in READ_ONLY and _is_within(error.filename, folder):
+        return error.errno
+    return None
+
+
+def _is_within(name: object, folder: Path) -> bool:
+    return name is None or str(name).startswith(str(folder))
+
+
+def _free(folder: Path) -> int:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return 0
+
+
+def _line(code: int, folder: Path) -> str:
+    if code == errno.EIO and _free(folder) < MARGIN:  # SQLite cannot say it better
+        code = errno.ENOSPC
+    if code == errno.EDQUOT:
+        return f"the quota on the disk of {folder} is used up; make room, and the same command resumes"
+    if code in FULL:
+        return f"the disk of {folder} is full ({shown(_free(folder))} free); make room, and the same command resumes"
+    if code == errno.EROFS:
+        return f"the disk of {folder} is read-only; make it writable, and the same command resumes"
+    return f"the disk of {folder} refuses to be written ({os.strerror(code)}); mend it, and the same command resumes"

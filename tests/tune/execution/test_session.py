@@ -1,0 +1,74 @@
+"""A start of a study, without Ray: what ends it early, and how it is said."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from searches import stub_study
+
+from t5vqvae.errors import DiskError, UserError
+from tune.cli import main
+from tune.execution.session import Session, locked
+from tune.execution.trial import TrialPlan
+from tune.records.study_paths import StudyPaths
+from tune.search import SearchResult
+
+
+def test_a_signal_ends_the_wait_for_a_tracking_server_that_is_away(tmp_path: Path) -> None:
+    spec, paths = stub_study("s", 1), StudyPaths(tmp_path, "s")
+    tracker: Any = SimpleNamespace(replay=lambda folder: 1, check=lambda: None)  # something always waits to be sent
+    with pytest.raises(KeyboardInterrupt), locked(paths, spec) as stop:
+        session = Session(spec, TrialPlan("s", spec.base_spec, paths, tracker=tracker), {}, stop)
+        began = time.monotonic()
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        session.settle()
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), sqlite3.OperationalError("database or disk is full")],
+)
+def test_a_disk_that_fills_up_anywhere_in_a_start_is_one_line(error: Exception, tmp_path: Path) -> None:
+    if isinstance(error, sqlite3.Error):
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    with pytest.raises(DiskError, match=f"the disk of {tmp_path} is full"), locked(StudyPaths(tmp_path, "s"), SPEC):
+        try:
+            raise error
+        except Exception as cause:
+            raise RuntimeError("as Ray Tune wraps it") from cause
+
+
+SPEC = stub_study("s", 1)
+
+
+def test_what_follows_from_a_full_disk_does_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tune.execution.session.connect", lambda: __import__("contextlib").nullcontext())
+    monkeypatch.setattr("tune.execution.session.num_concurrent", lambda plan, wanted: 1)
+
+    def close(*_: object, **__: object) -> None:
+        raise UserError("the tracking server is away")
+
+    tracker: Any = SimpleNamespace(close=close)
+    plan = TrialPlan("s", SPEC.base_spec, StudyPaths(tmp_path, "s"), tracker=tracker, parent_id="p")
+    stop: Any = SimpleNamespace(listen=lambda: None, reason=None)
+    with pytest.raises(DiskError, match="first"), Session(SPEC, plan, {}, stop).on_ray():
+        raise DiskError("first")
+
+
+@pytest.mark.parametrize(("reason", "status"), [("it received SIGINT", 130), ("it received SIGTERM", 130), (None, 0)])
+def test_a_search_that_a_signal_stopped_ends_with_130(
+    reason: str | None, status: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    result = SearchResult("quickstart", [], None, [], None, reason)
+    monkeypatch.setattr("tune.search.search", lambda *_, **__: result)
+    assert main(["search", "--state", str(tmp_path)]) == status
