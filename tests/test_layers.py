@@ -20,6 +20,7 @@ LAYERS = [
     "t5vqvae.errors",
     "t5vqvae.machine_errors",
     "t5vqvae.redaction",
+    "t5vqvae.loopback",
     "t5vqvae.files",
     "t5vqvae.seeding",
     "t5vqvae.config",
