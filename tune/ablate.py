@@ -28,11 +28,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t5vqvae.errors import SettingError
+from t5vqvae.redaction import redacted_values
 from t5vqvae.runs.tracked_run import TRAINER
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.stages import stage
 from tune.ablation.ablation_spec import AblationSpec
-from tune.ablation.ablation_tracking import log_report, track_superseded, track_taken
+from tune.ablation.ablation_tracking import log_report, run_tags, track_superseded, track_taken
 from tune.ablation.baseline import base_of
 from tune.ablation.findings import TAKEN, AblationHistory, Findings, write_parquet
 from tune.ablation.plan import expand
@@ -120,13 +121,14 @@ def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str) -> tuple[TrialPl
     base = base_of(spec, paths, tracker) if before is None or _asks_another_base(before, spec) else before.base
     spec.check(base)
     earlier = () if before is None else before.specs
-    specs = earlier if earlier and earlier[-1] == spec else (*earlier, spec)
+    same = bool(earlier) and redacted_values(earlier[-1].as_dict()) == redacted_values(spec.as_dict())
+    specs = earlier if same else (*earlier, spec)
     return TrialPlan.of(spec, base, paths, tracker, trainer), AblationHistory(base, specs)
 
 
 def _asks_another_base(before: AblationHistory, spec: AblationSpec) -> bool:
-    last = before.specs[-1]
-    return (last.base, last.baseline, last.resources) != (spec.base, spec.baseline, spec.resources)
+    last, base = before.specs[-1], redacted_values(spec.base)  # the study's file has no secrets
+    return (redacted_values(last.base), last.baseline, last.resources) != (base, spec.baseline, spec.resources)
 
 
 def _run(session: Session, findings: Findings, numbering: RunNumbers) -> None:
@@ -137,7 +139,7 @@ def _run(session: Session, findings: Findings, numbering: RunNumbers) -> None:
         identify = identifier(plan, fingerprint)
         for arm in findings.arms:  # a fault in the data ends the study here, before any run
             identify(plan.base.with_overrides(arm.overrides))
-        session.open({"ablation": "true"})
+        session.open({"ablation": "true"}, run_tags(findings, numbering))
         _run_jobs(session, findings, numbering, identify, concurrent)
 
 

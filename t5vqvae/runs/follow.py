@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from t5vqvae.disk import disk_error, disk_errors, need_room, size_of
 from t5vqvae.errors import CheckpointError, DiskError
+from t5vqvae.redaction import redacted
 from t5vqvae.runs.ownership import FolderOwner
 from t5vqvae.runs.trace import RunTrace
 from t5vqvae.runs.tracked_run import TrackedRun, load_trainer
@@ -142,8 +143,10 @@ def failure(directory: Path, error: Exception, last: Report | None = None) -> Re
         last: The run's last report, whose metrics are kept.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "error.txt").write_text("".join(traceback.format_exception(error)))
-    line = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    text = directory / "error.txt"
+    text.touch(0o600)
+    text.write_text(redacted("".join(traceback.format_exception(error))))
+    line = redacted(f"{type(error).__name__}: {error}".splitlines()[0])[:300]
     last = last or Report("running")
     tags = {**last.tags, "error": line}
     if "OutOfMemoryError" in (type(error).__name__, type(error.__cause__).__name__):

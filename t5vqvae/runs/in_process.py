@@ -7,25 +7,35 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from t5vqvae.errors import UserError
 from t5vqvae.evaluation.metrics import METRICS, STEP
-from t5vqvae.runs.follow import follow
-from t5vqvae.runs.tracked_run import TrackedRun
+from t5vqvae.redaction import redacted
+from t5vqvae.runs.follow import Report, follow
+from t5vqvae.runs.ownership import OWNER
+from t5vqvae.runs.tracked_run import TRAINER, TrackedRun
 from t5vqvae.spec.run import RunSpec
+from t5vqvae.tracking.logger import AWAY
 from t5vqvae.training.progress_bars import without_progress_bars
 from t5vqvae.training.threads import THREADS, run_threads, use_threads
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
 
+log = logging.getLogger("t5vqvae.tracking")
 
-def run_here(spec: RunSpec, into: Path | None, state: Path, console: Console | None = None) -> bool:
+
+def run_here(
+    spec: RunSpec, into: Path | None, state: Path, console: Console | None = None, trainer: str = TRAINER
+) -> bool:
     """Trains a run, or resumes it after an interruption, and prints one line per milestone.
 
     Args:
@@ -33,6 +43,7 @@ def run_here(spec: RunSpec, into: Path | None, state: Path, console: Console | N
         into: Folder of its checkpoints; None: one under `state` that depends on the spec alone.
         state: State folder; see `tune.records.study_paths`.
         console: The console to draw on; None: stderr.
+        trainer: See `t5vqvae.runs.tracked_run.TRAINER`.
 
     Returns:
         False if the run diverged.
@@ -41,16 +52,91 @@ def run_here(spec: RunSpec, into: Path | None, state: Path, console: Console | N
     into = into or state / "runs" / short_name(spec)
     threads = run_threads(into)
     use_threads(threads)
-    facts = {THREADS: str(threads)}
-    run = TrackedRun(spec, into, state / "cache", key=f"runs/{into.name}", tracker=_tracker(), tags=facts)
+    run = TrackedRun(
+        spec,
+        into,
+        state / "cache",
+        key=f"runs/{into.name}",
+        tracker=_tracker(into),
+        trainer=trainer,
+        tags={THREADS: str(threads)},
+    )
     console.print(f"threads: {threads}", highlight=False)
-    with without_progress_bars():
-        for last in follow(run):
+    with without_progress_bars(), _said_once(console):
+        for last in _closed_in_mlflow(run):
             console.print(_line(last.metrics), highlight=False, soft_wrap=True)
     for signature, evidence in last.tags.items():
         console.print(f"{signature}: {evidence}", highlight=False, soft_wrap=True)
     console.print(f"{last.status}; checkpoint: {last.checkpoint}", highlight=False, soft_wrap=True)
     return last.status == "completed"
+
+
+def _closed_in_mlflow(run: TrackedRun) -> Generator[Report]:
+    """Follows a run, and ends its MLflow run: completed, failed or interrupted."""
+    last = Report("running")
+    try:
+        for last in follow(run):
+            yield last
+    except Exception as error:
+        if not _is_anothers(run.directory):
+            _close(run, last, "failed", {"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]})
+        raise
+    except BaseException:  # Ctrl-C, or a signal that ends the process
+        _close(run, last, "interrupted", {})
+        raise
+    _close(run, last, last.status, {})
+
+
+def _close(run: TrackedRun, last: Report, status: str, tags: Mapping[str, str]) -> None:
+    """Ends the MLflow run; where the server is away, the next command that trains into the folder does."""
+    if run.tracker is None:
+        return
+    spool = run.directory / "spool"
+    try:
+        sent = run.tracker.close(last.mlflow_id, status, tags, key=run.key, spool=spool)
+        if sent:
+            _open_tracker(run.tracker.uri).replay(run.directory.parent)  # what earlier runs could not send
+    except UserError as error:
+        log.warning("%s", error)
+        return
+    if not sent:
+        log.warning(AWAY, redacted(run.tracker.uri), "no answer", spool)
+
+
+def _is_anothers(directory: Path) -> bool:
+    """Returns whether another process has taken over the run, whose MLflow run is then not ours to end."""
+    try:
+        owner = (directory / OWNER).read_text()
+    except OSError:
+        return False
+    return bool(owner) and owner.split()[:2] != [os.uname().nodename, str(os.getpid())]
+
+
+class _Once(logging.Handler):
+    """Prints each kind of message of the tracking logger once."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.msg not in self._said:
+            self._said.add(record.msg)
+            self._console.print(redacted(record.getMessage()), highlight=False, soft_wrap=True, markup=False)
+
+
+@contextmanager
+def _said_once(console: Console) -> Iterator[None]:
+    """Prints on the console, once, that the tracking server is away."""
+    handler, before = _Once(console), log.propagate
+    log.addHandler(handler)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate = before
 
 
 def _line(metrics: Mapping[str, float]) -> str:
@@ -64,11 +150,13 @@ def short_name(spec: RunSpec) -> str:
     return hashlib.sha256(json.dumps(spec.as_dict(only_results=True), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _tracker() -> Tracker | None:
-    """Returns a tracker if MLFLOW_TRACKING_URI is set, else None."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if not uri:
-        return None
+def _tracker(into: Path) -> Tracker | None:
+    """Returns a tracker of the run in a folder if MLFLOW_TRACKING_URI is set, else None."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
+    return _open_tracker(uri, into) if uri else None
+
+
+def _open_tracker(uri: str, home: Path | None = None) -> Tracker:
     from t5vqvae.tracking import Tracker
 
-    return Tracker(uri, "runs")
+    return Tracker(uri, "runs", home=home)

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from t5vqvae.files import read_json, write_json
+from t5vqvae.redaction import redacted_values
 from t5vqvae.runs.tracked_run import TrackedRun
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class RunTrace:
     def _finish(self, logger: RunLogger, stored: StoredMilestone) -> None:
         """Logs what only a finished run has: its spec, its data, its reconstructions and its codebook usage."""
         resolved = self.run.directory / "spec.json"
-        write_json(resolved, self.run.spec.as_dict(), indent=2)
+        write_json(resolved, redacted_values(self.run.spec.as_dict()), indent=2)
         logger.artifact(resolved)
         if fingerprint := stored.get("data_fingerprint"):
             data = self.run.spec.data

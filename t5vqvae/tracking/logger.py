@@ -16,18 +16,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from t5vqvae.redaction import redacted, redacted_values
 from t5vqvae.tracking.outbox.delivery import Delivery, NotYetError
 from t5vqvae.tracking.outbox.journal import Entry, Journal, leftovers
-from t5vqvae.tracking.outbox.replay import send_journal
+from t5vqvae.tracking.outbox.replay import confirm_sent, send_journal
 from t5vqvae.tracking.plots import usage_svg
-from t5vqvae.tracking.server.connection import one_line, without_password
+from t5vqvae.tracking.server.connection import one_line
 from t5vqvae.tracking.server.limits import split_finite
 from t5vqvae.tracking.server.runs import Destination, now
 from t5vqvae.tracking.system import SystemMetrics
 
 log = logging.getLogger("t5vqvae.tracking")
 
+AWAY = "tracking server %s is unreachable (%s); points are kept in %s, and the same command sends them later"
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds between two tries while the server is unreachable
+_TEXTS = ("tags", "params", "data", "close")
+"""Kinds of entries whose texts may hold secrets; an artifact's path is none."""
 SMALL = 1_000_000
 """Largest size in bytes of an artifact that is copied into the spool, so that the original may change or disappear."""
 
@@ -136,6 +140,8 @@ class RunLogger:
 
     def write(self, kind: str, **entry: object) -> None:
         """Appends an entry to the journal; see `t5vqvae.tracking.outbox.delivery` for the kinds."""
+        if kind in _TEXTS:
+            entry = redacted_values(entry)
         self._journal.append({"kind": kind, **entry})
         self._wake.set()
 
@@ -163,6 +169,7 @@ class RunLogger:
         try:
             place.mkdir(parents=True)
             (place / name).write_bytes(content)
+            (place / name).chmod(0o600)
         except OSError as error:
             log.warning("artifact %s is not logged: %s", name, error)
             return
@@ -176,6 +183,8 @@ class RunLogger:
             self._wake.clear()
             try:
                 self._send_all()
+                if closing:
+                    confirm_sent(self._journal, self._delivery)
                 delay, reason = FIRST_DELAY, None
             except Exception as error:
                 delay, reason = min(2 * delay, LONGEST_DELAY), error
@@ -188,19 +197,20 @@ class RunLogger:
 
     def _warn(self, before: Exception | None, reason: Exception | None) -> None:
         """Logs a warning when the server becomes unreachable, and another when it answers again."""
-        server = without_password(self._destination.uri)
+        server = redacted(self._destination.uri)
         # `NotYetError` is no failure of the server: another journal will create the run.
         was_down, is_down = (not isinstance(error, NotYetError | None) for error in (before, reason))
         if reason and is_down and not was_down:
-            text = "tracking server %s is unreachable (%s); training continues, and unsent entries are kept in %s"
-            log.warning(text, server, one_line(reason), self.spool)
+            log.warning(AWAY, server, one_line(reason), self.spool)
         elif was_down and not is_down:
             log.warning("tracking server %s answers again", server)
 
     def _send_all(self) -> None:
         while self._left:
             try:
-                send_journal(self._left[0], Delivery(self._destination), self._abandoned)
+                delivery = Delivery(self._destination)
+                send_journal(self._left[0], delivery, self._abandoned)
+                confirm_sent(self._left[0], delivery)
                 self._left.pop(0).close(delete=not self._abandoned.is_set())
             except NotYetError:
                 self._left.pop(0).close(delete=False)
@@ -210,6 +220,6 @@ class RunLogger:
         for journal in self._left:
             journal.close(delete=False)
         self._journal.close(delete=all_sent)
-        if all_sent and not list(self.spool.glob("*.jsonl")):
+        if all_sent and not [*self.spool.glob("*.jsonl"), *self.spool.glob("*.later")]:
             shutil.rmtree(self.spool / "files", ignore_errors=True)
         self._sent = all_sent and not self._left

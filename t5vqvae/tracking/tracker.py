@@ -12,12 +12,15 @@ from typing import Any
 from urllib.parse import quote
 
 from t5vqvae.errors import TrackingError
+from t5vqvae.redaction import redacted, redacted_values
 from t5vqvae.tracking import provenance
+from t5vqvae.tracking.identity import Identity, identity_of, stored_identity
 from t5vqvae.tracking.logger import RunLogger
 from t5vqvae.tracking.outbox.delivery import JOINED, Delivery
 from t5vqvae.tracking.outbox.journal import Entry
 from t5vqvae.tracking.outbox.replay import replay
-from t5vqvae.tracking.server.connection import probe, resolve, translated, without_password
+from t5vqvae.tracking.server.addresses import resolve, sqlite_file
+from t5vqvae.tracking.server.connection import probe, translated
 from t5vqvae.tracking.server.limits import split_finite
 from t5vqvae.tracking.server.model_registry import Registry
 from t5vqvae.tracking.server.results import StoredResult, find_result, stored_spec
@@ -32,13 +35,17 @@ class Tracker:
         experiment: The study; its experiment is created when missing.
         artifacts: Where a new experiment's artifacts go; None: next to the database file with SQLite, else the
             server's default.
+        home: The folder of the study or run, which holds its identity; None: runs are found by their names alone.
 
     Raises:
-        TrackingError: If the URI is a folder.
+        TrackingError: If no server can have this URI.
     """
 
-    def __init__(self, uri: str, experiment: str, artifacts: str | None = None) -> None:
+    def __init__(self, uri: str, experiment: str, artifacts: str | None = None, home: Path | None = None) -> None:
         self.destination = Destination(resolve(uri), experiment, artifacts)
+        self.home = home
+        if home is not None:
+            self.destination.identity = stored_identity(home, sqlite_file(self.uri))
         # Read here, because the trials of a Ray job run in an unpacked copy of the code, which is no repository.
         self._provenance = provenance.tags()
 
@@ -112,7 +119,7 @@ class Tracker:
 
     def logger(self, mlflow_id: str, spool: Path) -> RunLogger:
         """Returns a logger for a run that is open already."""
-        return RunLogger(self.destination, spool, {"kind": "run", "mlflow_id": mlflow_id})
+        return RunLogger(self.destination, spool, self._header(mlflow_id))
 
     def close(
         self,
@@ -144,9 +151,12 @@ class Tracker:
             raise TrackingError(f"status={status!r} must be one of {', '.join(MLFLOW_STATUS)}")
         if mlflow_id is None and key is None:
             raise TrackingError("both mlflow_id and key are None; pass one of them to close a run")
-        header: Entry = {"kind": "run", "mlflow_id": mlflow_id, "key": key}
+        header = self._header(mlflow_id, key)
         finite, others = split_finite(metrics or {})
-        all_tags = {**(tags or {}), **{f"not_finite/{name}": value for name, value in others.items()}}
+        all_tags = {
+            **redacted_values(dict(tags or {})),
+            **{f"not_finite/{name}": value for name, value in others.items()},
+        }
         last: Entry = {"kind": "close", "status": status, "tags": all_tags, "metrics": finite, "time": now()}
         if spool is None:
             self._send([header, last])
@@ -162,8 +172,26 @@ class Tracker:
             TrackingError: If the server cannot be reached.
         """
         with translated(self.uri):
-            run = find(self.destination, "trial", key)
+            run = find(self.destination, "trial", key, self.destination.identity)
         return None if run is None else run.info.run_id
+
+    def known(self, mlflow_id: str | None) -> str | None:
+        """Returns a run's id if MLflow has the run; None if it was deleted there or its database was lost.
+
+        Raises:
+            TrackingError: If the server cannot be reached.
+        """
+        with translated(self.uri):
+            self.destination.find_or_create()  # restores a deleted experiment with its runs
+            return mlflow_id if mlflow_id is not None and self.destination.has(mlflow_id) else None
+
+    def attach(self, mlflow_id: str, parent_id: str) -> None:
+        """Makes a run a child of the study's run.
+
+        Raises:
+            TrackingError: If the server cannot be reached.
+        """
+        self._send([self._header(mlflow_id), {"kind": "tags", "tags": {"mlflow.parentRunId": parent_id}}])
 
     def trials(self, parent_id: str) -> dict[str, str]:
         """Returns `{key: MLflow id}` of the study's trials.
@@ -218,7 +246,7 @@ class Tracker:
         """
         finite, _ = split_finite(metrics)
         model_id = model_uri.rpartition("/")[2] if model_uri else None
-        header: Entry = {"kind": "run", "mlflow_id": mlflow_id}
+        header = self._header(mlflow_id)
         self._send([header, {"kind": "final", "metrics": finite, "time": now(), "model_id": model_id}])
 
     def find_result(self, run_id: str) -> StoredResult | None:
@@ -248,7 +276,7 @@ class Tracker:
         experiment_id = self.destination.experiment_id
         if not self.uri.startswith("http") or experiment_id is None:
             return None
-        return f"{without_password(self.uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{quote(mlflow_id)}"
+        return f"{redacted(self.uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{quote(mlflow_id)}"
 
     def _opening(
         self,
@@ -259,8 +287,22 @@ class Tracker:
         params: Mapping[str, object],
         tags: Mapping[str, object],
     ) -> Opening:
+        if self.home is not None:
+            self.destination.identity = self._identity or identity_of(self.home, sqlite_file(self.uri))
         merged = {name: str(value) for name, value in {**self._provenance, **tags}.items() if value is not None}
-        return Opening(kind, key, name, parent_id, {name: str(value) for name, value in params.items()}, merged)
+        texts = {name: str(value) for name, value in params.items()}
+        identity = self.destination.identity
+        return Opening(kind, key, name, parent_id, redacted_values(texts), redacted_values(merged), identity=identity)
+
+    @property
+    def _identity(self) -> Identity | None:
+        """Whose the runs are; None before the study's first start."""
+        return self.destination.identity
+
+    def _header(self, mlflow_id: str | None, key: str | None = None) -> Entry:
+        """Returns the entry that names a run by its id, by the key of a trial, or by both."""
+        identity = self._identity
+        return {"kind": "run", "mlflow_id": mlflow_id, "key": key, "identity": asdict(identity) if identity else None}
 
     def _open(self, opening: Opening) -> str:
         delivery = self._send(
@@ -275,6 +317,7 @@ class Tracker:
         with translated(self.uri):
             for group in [*others[:1], *([joined] if joined else []), *others[1:]]:
                 delivery.send(group)
+            delivery.confirm()
         return delivery
 
 

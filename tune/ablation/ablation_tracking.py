@@ -12,6 +12,12 @@ from tune.ablation.run_queue import tags_of
 from tune.execution.session import Session
 
 
+def run_tags(findings: Findings, numbering: RunNumbers) -> dict[int, dict[str, str]]:
+    """Returns the tags of the ablation's runs by number: arm, seed and phase."""
+    latest = numbering.latest
+    return {latest[run.key]: dict(tags_of(run)) for run in findings.runs if run.key in latest}
+
+
 def track_taken(session: Session, findings: Findings) -> None:
     """Opens an MLflow run for each taken result, so that MLflow alone has the whole study."""
     for run in findings.runs:

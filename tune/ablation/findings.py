@@ -14,6 +14,7 @@ from typing import Any
 
 from t5vqvae.errors import SettingError
 from t5vqvae.files import atomic_write, read_json, write_json
+from t5vqvae.redaction import redacted_values
 from t5vqvae.spec.run import RunSpec
 from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.designs import BASELINE, Arm
@@ -216,7 +217,8 @@ class AblationHistory:
     def write(self, paths: StudyPaths) -> None:
         """Writes the history, whole or not at all."""
         values = {"base": self.base.as_dict(), "specs": [spec.as_dict() for spec in self.specs]}
-        write_json(self.path(paths), values, indent=1)
+        write_json(self.path(paths), redacted_values(values), indent=1)
+        self.path(paths).chmod(0o600)
 
     def notes(self) -> list[str]:
         """Returns the rules that were changed after the first start, which the p-values do not take into account."""

@@ -20,6 +20,7 @@ import ray.tune
 from t5vqvae.disk import disk_errors, shown, size_of
 from t5vqvae.errors import DiskError, TrackingError, UserError
 from t5vqvae.runs.follow import PROGRESS
+from t5vqvae.spec.run import RunSpec
 from t5vqvae.stages import read_note, stage
 from tune.execution.asha import RunToCompletion
 from tune.execution.deaths import DeadWorkers
@@ -35,6 +36,7 @@ from tune.monitor.board import Board
 from tune.process import collected_seldom
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
+from tune.records.study_tracker import track_lost
 from tune.sampling.source import Source
 from tune.spec.study_spec import StudySpec
 
@@ -95,15 +97,23 @@ class Session:
                         self._end("interrupted")
                 raise
 
-    def open(self, tags: Mapping[str, str] = {}) -> None:
-        """Opens the study's MLflow run and sends what an earlier start could not.
+    def open(self, tags: Mapping[str, str] = {}, trial_tags: Mapping[int, Mapping[str, str]] = {}) -> None:
+        """Opens the study's MLflow run, sends what an earlier start could not, and replaces what MLflow has lost.
 
         Args:
             tags: Of that run, with those that every study has.
+            trial_tags: Of the runs of ended trials, by number.
         """
         known = {"t5vqvae.study": self.spec.name, "question": self.spec.question, **tags}
         self.plan = replace(self.plan, parent_id=self.tracker.open_study(self.spec.as_flat_dict(), known))
-        self.tracker.replay(self.plan.paths.trials)
+        for folder in (self.plan.paths.root, self.plan.paths.trials):
+            self.tracker.replay(folder)
+
+        def run_of(record: TrialRecord) -> tuple[RunSpec, Mapping[str, str]]:
+            return self.plan.run(record.number, record.overrides).spec, trial_tags.get(record.number, {})
+
+        for record in track_lost(self.tracker, self.parent_id, self.ended, run_of):
+            self.keep(record)
 
     def run(
         self,

@@ -13,6 +13,7 @@ from tune.promotion.candidate import TestResult
 from tune.promotion.gate import compared
 from tune.records.record import TrialRecord
 from tune.records.study_paths import trial_key
+from tune.records.study_tracker import tracked_anew
 from tune.spec.search_spec import SearchSpec
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def registered(
     if known is not None and known.tags.get(DATA) == result.data_fingerprint:
         return known
     mlflow_id = (
-        record.mlflow_id
+        tracker.known(record.mlflow_id)
         or tracker.find_trial(trial_key(record.study, record.number))
         or _tracked(tracker, spec, record)
     )
@@ -59,14 +60,10 @@ def _headline(spec: SearchSpec, record: TrialRecord, result: TestResult) -> dict
 
 
 def _tracked(tracker: Tracker, spec: SearchSpec, record: TrialRecord) -> str:
-    """Opens an MLflow run for a trial that has none, because the server was away; returns its id."""
+    """Makes an MLflow run for a trial that has none, because the server was away or has lost it; returns its id."""
     parent = tracker.open_study(spec.as_flat_dict(), {"t5vqvae.study": spec.name})
     tracker.close(parent, "completed")
-    key = trial_key(record.study, record.number)
-    params = spec.run_spec(record.overrides).as_flat_dict()
-    mlflow_id = tracker.open_trial(parent, key, key, params, {"t5vqvae.study": spec.name, "run_id": record.run_id})
-    tracker.close(mlflow_id, record.status, record.tags)
-    return mlflow_id
+    return tracked_anew(tracker, parent, record, spec.run_spec(record.overrides), {})
 
 
 def compare(

@@ -174,8 +174,9 @@ def _registered_model(name: str, state: Path) -> FoundModel:
     match = REGISTERED.fullmatch(name)
     if match is None:
         raise SettingError(f"{name} is no registered model; write models:/NAME@ALIAS or models:/NAME/VERSION")
+    from t5vqvae.redaction import redacted
     from t5vqvae.tracking import Tracker
-    from t5vqvae.tracking.server.connection import sqlite_file, without_password
+    from t5vqvae.tracking.server.addresses import sqlite_file
 
     tracker = Tracker(tracking_uri(state), "t5vqvae")
     file = sqlite_file(tracker.uri)
@@ -183,7 +184,7 @@ def _registered_model(name: str, state: Path) -> FoundModel:
         raise SettingError(f"{name}: there is no MLflow database {file}; set MLFLOW_TRACKING_URI, or promote a study")
     tracker.check()
     registry = tracker.registry(match["name"])
-    version = _version(registry, match["alias"], match["version"], without_password(tracker.uri))
+    version = _version(registry, match["alias"], match["version"], redacted(tracker.uri))
     folder = state / "cache" / "models" / f"{registry.name}-{version.version}-{version.mlflow_id}"
     if not folder.is_dir():
         with atomic_write(folder, folder=True) as scratch:

@@ -1,25 +1,92 @@
-"""The tracker of a study."""
+"""The tracker of a study, and its ended trials that MLflow does not have."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tune.records.study_paths import StudyPaths
+from t5vqvae.errors import SettingError
+from t5vqvae.redaction import redacted
+from tune.records.record import TrialRecord
+from tune.records.study_paths import StudyPaths, trial_key
 
 if TYPE_CHECKING:
+    from t5vqvae.spec.run import RunSpec
     from t5vqvae.tracking import Tracker
     from tune.spec.study_spec import StudySpec
+
+VARIABLE = "MLFLOW_TRACKING_URI"
 
 
 def tracker_of(spec: StudySpec, paths: StudyPaths) -> Tracker:
     """Returns the tracker of a study: by its spec, by MLFLOW_TRACKING_URI, or on a database in the state folder."""
     from t5vqvae.tracking import Tracker
 
-    return Tracker(tracking_uri(paths.state, spec.tracking.uri), spec.tracking.experiment or spec.name)
+    uri = tracking_uri(paths.state, spec.tracking.uri)
+    return Tracker(uri, spec.tracking.experiment or spec.name, home=paths.root)
 
 
 def tracking_uri(state: Path, configured: str | None = None) -> str:
-    """Returns the configured tracking URI, MLFLOW_TRACKING_URI, or a database under the state folder."""
-    return configured or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state}/mlflow.db"
+    """Returns the configured tracking URI, MLFLOW_TRACKING_URI, or a database under the state folder.
+
+    A study's file holds its URI without user and password; the same URI in MLFLOW_TRACKING_URI has them.
+
+    Raises:
+        SettingError: If the configured URI is empty.
+    """
+    from t5vqvae.tracking.server.addresses import sqlite_uri
+
+    given = os.environ.get(VARIABLE, "").strip()
+    if configured is None:
+        return given or sqlite_uri(state / "mlflow.db")
+    if not configured.strip():
+        raise SettingError(
+            f"tracking.uri='' is empty; leave it out, or give one such as http://127.0.0.1:5000; {VARIABLE}"
+        )
+    return given if given and redacted(given) == configured else configured
+
+
+def track_lost(
+    tracker: Tracker,
+    parent_id: str,
+    records: Iterable[TrialRecord],
+    run_of: Callable[[TrialRecord], tuple[RunSpec, Mapping[str, str]]],
+) -> list[TrialRecord]:
+    """Makes the runs of ended trials anew that MLflow has lost; returns the records with their new MLflow ids.
+
+    A run is lost when it was deleted in MLflow, when the database was lost, when it was never received, and when the
+    study's folder is a copy of another's, whose runs they are.
+
+    Args:
+        tracker: The study's tracker.
+        parent_id: The MLflow run of the study.
+        records: The ended trials.
+        run_of: Returns the resolved spec of a record, and the tags of its run.
+
+    Raises:
+        TrackingError: If the server cannot be reached.
+    """
+    ended = list(records)
+    there = tracker.trials(parent_id) if ended else {}
+    lost = [record for record in ended if trial_key(record.study, record.number) not in there]
+    return [replace(record, mlflow_id=tracked_anew(tracker, parent_id, record, *run_of(record))) for record in lost]
+
+
+def tracked_anew(tracker: Tracker, parent_id: str, record: TrialRecord, spec: RunSpec, tags: Mapping[str, str]) -> str:
+    """Finds or makes the run of an ended trial, as a child of the study's run; returns its MLflow id.
+
+    Raises:
+        TrackingError: If the server cannot be reached.
+    """
+    key = trial_key(record.study, record.number)
+    mlflow_id = tracker.find_trial(key)
+    if mlflow_id is not None:
+        tracker.attach(mlflow_id, parent_id)
+        return mlflow_id
+    known = {"t5vqvae.study": record.study, "t5vqvae.number": record.number, "run_id": record.run_id}
+    mlflow_id = tracker.open_trial(parent_id, key, key, spec.as_flat_dict(), {**known, **tags, **record.tags})
+    tracker.close(mlflow_id, record.status, record.tags, record.metrics)
+    return mlflow_id

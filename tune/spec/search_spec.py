@@ -23,6 +23,7 @@ from pydantic import Field, field_validator, model_validator
 
 from t5vqvae.config import flatten, setting
 from t5vqvae.errors import SettingError
+from t5vqvae.redaction import redacted_values
 from t5vqvae.spec.run import RunSpec
 from tune.spec.judging import Judging
 from tune.spec.objective import DIRECTIONS, Objective, refuse_incomparable, refuse_metric
@@ -157,10 +158,10 @@ class SearchSpec(StudySpec, Judging):
 
 
 def _deciding(spec: SearchSpec, field: str) -> Any:
-    """Returns the part of a field that results depend on, flat."""
+    """Returns the part of a field that results depend on, flat; without secrets, which the study's file lacks."""
     if field == "base":
-        return flatten(spec.base_spec.as_dict(only_results=True))
-    return spec.as_dict()[field]
+        return redacted_values(flatten(spec.base_spec.as_dict(only_results=True)))
+    return redacted_values(spec.as_dict()[field])
 
 
 def _difference(field: str, old: Any, new: Any) -> str:

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, fi
 from t5vqvae.config import Config, flatten, setting
 from t5vqvae.errors import SettingError
 from t5vqvae.files import read_json, write_json
+from t5vqvae.redaction import redacted_values
 from t5vqvae.spec.run import RunSpec
 from tune.space.space import SearchSpace
 from tune.spec.objective import GENERATED
@@ -109,8 +110,9 @@ class StudySpec(Config):
         return list(studies_in(cls.folder))
 
     def write(self, path: Path) -> None:
-        """Writes the resolved study as JSON, whole or not at all."""
-        write_json(path, self.as_dict(), indent=1)
+        """Writes the resolved study as JSON, whole or not at all; without the passwords in its URLs."""
+        write_json(path, redacted_values(self.as_dict()), indent=1)
+        path.chmod(0o600)
 
     @classmethod
     def read(cls, path: Path) -> Self:

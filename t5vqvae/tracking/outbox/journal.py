@@ -2,7 +2,8 @@
 
 A folder (the *spool*) holds one file per logger. The file is named by time and locked by the process that writes it; a
 file that can be locked was left by a dead process. The folder `files/` in the spool keeps small artifacts until they
-are sent.
+are sent. A file `*.later` is a journal of artifacts that the server's store did not take; it is sent with the next one.
+Only the user may read them, because settings may hold secrets.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ class Journal:
         path = spool / f"{time.time_ns():020d}-{os.getpid()}.jsonl"
         try:
             spool.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             descriptor = -1
@@ -107,6 +109,10 @@ class Journal:
         else:
             self._offset = mark
 
+    def rewind(self) -> None:
+        """Makes all entries of the file pending again."""
+        self._offset = 0
+
     def close(self, delete: bool) -> None:
         """Releases the lock; with `delete` it removes the file, else the file stays for a replay."""
         if self._descriptor >= 0:
@@ -116,8 +122,21 @@ class Journal:
             self._descriptor = -1
 
 
+def put_off(journal: Path, header: Entry, entry: Entry) -> None:
+    """Appends an entry to the file that is sent by the next command, below the header that names its run."""
+    later = journal.with_suffix(".later")
+    lines = [header, entry] if not later.exists() else [entry]
+    descriptor = os.open(later, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "a") as file:
+        file.write("".join(json.dumps(line) + "\n" for line in lines))
+
+
 def leftovers(spool: Path) -> Iterator[Journal]:
     """Yields the journals that dead processes left in a folder, locked, oldest first."""
+    for late in spool.glob("*.later"):
+        if not late.with_suffix(".jsonl").exists():  # else its writer may still add to it
+            with suppress(OSError):
+                late.rename(late.with_suffix(".jsonl"))
     for path in sorted(spool.glob("*.jsonl")):
         journal = Journal.adopt(path)
         if journal is not None:

@@ -6,7 +6,9 @@ Only this file decides which failures are temporary (an unreachable server, a lo
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
@@ -14,9 +16,12 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 from t5vqvae.errors import TrackingError
+from t5vqvae.files import locked
+from t5vqvae.loopback import spare_loopback
+from t5vqvae.redaction import redacted
+from t5vqvae.tracking.server.addresses import WAY_OUT, has_schema, refuse_unusable, sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,47 +48,88 @@ PERMANENT = {
 }
 """MLflow's error codes for requests that fail however often they are sent."""
 
-WAY_OUT = "start the server, or set MLFLOW_TRACKING_URI to one that runs or to sqlite:////absolute/path/mlflow.db"
+VERSIONS = "the server's MLflow is another version ({server}) than the one here ({here}); install the same"
 
 
-def resolve(uri: str) -> str:
-    """Returns the URI in a form that is valid from every working directory.
+ANOTHER_PROGRAM = "it answers, but not as MLflow does: a proxy or another program is there"
+
+
+class NotMLflowError(Exception):
+    """Something answers at the address, but not as MLflow does, such as a proxy whose server is away."""
+
+
+def connect(uri: str) -> MlflowClient:
+    """Returns the client for a URI, the same one for all callers of this process.
+
+    It sends no request to a server, and creates the schema of a local database.
 
     Raises:
-        TrackingError: If the URI is a folder, which MLflow no longer writes to.
+        TrackingError: If a local file is no database of MLflow, or a driver is missing.
     """
-    scheme, colon, rest = uri.partition(":")
-    if not colon or scheme == "file" or "/" in scheme:
-        raise TrackingError(f"tracking uri {uri} is a folder, which MLflow no longer writes to; {WAY_OUT}")
-    if scheme == "sqlite" and rest.startswith("///") and not rest.startswith("////") and rest != "///:memory:":
-        return f"sqlite:///{Path(rest.removeprefix('///')).expanduser().resolve()}"
-    return uri
+    file = sqlite_file(uri)
+    if file is None:
+        return _client(uri)
+    with _LOCK:
+        client = _client(live_uri(uri))
+        _INODES[file] = _inode(file)
+    return client
 
 
-def sqlite_file(uri: str) -> Path | None:
-    """Returns the database file of a SQLite URI; None for any other URI."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+_LOCK = threading.RLock()
+_INODES: dict[Path, int | None] = {}
+_REPLACED: dict[Path, int] = {}
+"""How often this process found a database's file replaced by another."""
 
 
-def without_password(uri: str) -> str:
-    """Returns a URI without user and password, for messages, links and reports."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
+def live_uri(uri: str) -> str:
+    """Returns the URI under which MLflow opens a database's present file.
+
+    MLflow keeps its connections by URI, also those to a file that was deleted since: what is written there is lost.
+    """
+    file = sqlite_file(uri)
+    if file is None:
         return uri
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    with _LOCK:
+        present = _inode(file)
+        if _INODES.setdefault(file, present) != present:
+            _REPLACED[file] = _REPLACED.get(file, 0) + 1
+            _INODES[file] = present
+            _release(uri)
+        folder, _, name = uri.rpartition("/")
+        return "/".join([folder, *["."] * _REPLACED.get(file, 0), name])
+
+
+def _release(uri: str) -> None:
+    """Closes the connections that MLflow keeps for other users of the URI in this process, such as a notebook's."""
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
+
+    for store in (TrackingStore, RegistryStore):
+        engine = getattr(store, "_engine_map", {}).get(uri)
+        if engine is not None:
+            engine.dispose()
+
+
+def _inode(file: Path) -> int | None:
+    return file.stat().st_ino if file.exists() else None
 
 
 @lru_cache(maxsize=8)
-def connect(uri: str) -> MlflowClient:
-    """Returns the client for a URI, the same one for all callers of this process; sends no request."""
+def _client(uri: str) -> MlflowClient:
+    spare_loopback()
+    refuse_unusable(uri)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)  # it prints each of its ten tries
     file = sqlite_file(uri)
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    if file is None or has_schema(file):
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    with locked(file):  # two processes that create one schema disturb each other
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.search_experiments(max_results=1)
+    return client
 
 
 def probe(uri: str, timeout: float) -> None:
@@ -101,7 +147,26 @@ def probe(uri: str, timeout: float) -> None:
         if sqlite_file(uri) is not None:
             client.search_experiments(max_results=1)
         else:
-            _within(timeout, lambda: client.search_experiments(max_results=1))
+            _within(timeout, lambda: _refuse_another_program(client))
+
+
+def _refuse_another_program(client: MlflowClient) -> None:
+    """Refuses an address at which `200 {}` answers everything: MLflow lists an experiment, or lacks the default one."""
+    if not client.search_experiments(max_results=1):
+        default = client.get_experiment_by_name("Default")
+        if default is not None:
+            known_id(default.experiment_id)
+
+
+def known_id(value: str | None) -> str:
+    """Returns an id that a server gave.
+
+    Raises:
+        NotMLflowError: If it is empty, as in the answer `200 {}` of a proxy.
+    """
+    if not value:
+        raise NotMLflowError(ANOTHER_PROGRAM)
+    return value
 
 
 def _within(timeout: float, call: Callable[[], Result]) -> Result:
@@ -129,7 +194,8 @@ def translated(uri: str) -> Iterator[None]:
     except TrackingError:
         raise
     except Exception as error:
-        raise TrackingError(f"tracking server {without_password(uri)}: {one_line(error)}; {WAY_OUT}") from error
+        where = "tracking server" if uri.startswith("http") else "tracking database"
+        raise TrackingError(f"{where} {redacted(uri)}: {one_line(error)}; {_way_out(uri, error)}") from error
 
 
 def one_line(error: BaseException) -> str:
@@ -138,12 +204,57 @@ def one_line(error: BaseException) -> str:
     for known in ("Connection refused", "timed out", "Name or service not known", "Read timed out", "No route to host"):
         if known in text:
             return known
+    if "in a valid JSON format" in text or "body: '<" in text:
+        return ANOTHER_PROGRAM
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200]
+    return redacted(lines[0] if lines else type(error).__name__)[:200]
+
+
+def _way_out(uri: str, error: Exception) -> str:
+    """Returns what the user can do about an error."""
+    text, code = str(error), getattr(error, "error_code", None)
+    if "out-of-date database schema" in text:
+        return _schema_way_out(uri, text)
+    if code in ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED") or "error code 401" in text:
+        return "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or give both in MLFLOW_TRACKING_URI"
+    if code in ("ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED") and (server := _server_version(uri)):
+        from mlflow import __version__
+
+        return VERSIONS.format(server=server, here=__version__)
+    if code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_STATE"):
+        return "it was deleted in MLflow: restore it there, or run the same command again"
+    return WAY_OUT
+
+
+def _schema_way_out(uri: str, text: str) -> str:
+    """Returns the way out of a database that another version of MLflow made; no version goes back."""
+    import mlflow
+
+    versions = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
+    found = text.partition("found version ")[2].partition(",")[0]
+    if found in ("", "None") or any(versions.glob(f"{found}_*.py")):
+        return f"copy it, then run: mlflow db upgrade {shlex.quote(redacted(uri))}"
+    return f"a newer MLflow than {mlflow.__version__} made it: install that one, or set MLFLOW_TRACKING_URI to another"
+
+
+def _server_version(uri: str) -> str | None:
+    """Returns the version that a server states, or None."""
+    import requests
+
+    try:
+        answer = requests.get(f"{uri.rstrip('/')}/version", timeout=3)
+    except (requests.RequestException, ValueError):
+        return None
+    text = answer.text.strip()
+    return text if answer.ok and text[:1].isdigit() and len(text) < 30 else None
 
 
 def is_permanent(error: BaseException) -> bool:
     """Returns whether the same request would fail again."""
     if isinstance(error, FileNotFoundError | IsADirectoryError | KeyError | TypeError):
         return True
-    return getattr(error, "error_code", None) in PERMANENT
+    if getattr(error, "error_code", None) not in PERMANENT:
+        return False
+    # A proxy's page has a status, too, from which MLflow makes an error code; MLflow's own answer holds the code.
+    answer = getattr(error, "json", None)
+    return "API request to" not in str(error) if answer is None else "error_code" in answer

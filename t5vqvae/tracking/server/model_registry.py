@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t5vqvae.tracking.server.connection import translated
+from t5vqvae.tracking.server.connection import live_uri, translated
 from t5vqvae.tracking.server.limits import as_tags
 from t5vqvae.tracking.server.runs import Destination
 
@@ -79,7 +79,7 @@ class Registry:
         """Copies the MLflow model of a version into a folder; returns the copy."""
         from mlflow.artifacts import download_artifacts
 
-        uri = self.destination.uri
+        uri = live_uri(self.destination.uri)
         with translated(uri):
             source = self.destination.client.get_model_version_download_uri(self.name, version.version)
             return Path(download_artifacts(artifact_uri=source, dst_path=str(into), tracking_uri=uri))

@@ -1,7 +1,9 @@
 """Runs of an experiment: found by a key in their tags, or created, so that a second request returns the same run.
 
 MLflow chooses its own run ids. Without a key, a process that died after creating a run and before storing its id would
-create a second one at its next start. Tags: `t5vqvae.kind` is `study` or `trial`, `t5vqvae.<kind>` is the key.
+create a second one at its next start. Tags: `t5vqvae.key`, by which a run is found, holds the study's identity and the
+run's name; `t5vqvae.study_id` is the identity, `t5vqvae.kind` is `study` or `trial`, `t5vqvae.<kind>` the name. Runs of
+before identities, and those of a tracker without one, have a name alone.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from t5vqvae.errors import TrackingError
-from t5vqvae.tracking.server.connection import connect, sqlite_file
+from t5vqvae.tracking.identity import Identity
+from t5vqvae.tracking.server.addresses import sqlite_file
+from t5vqvae.tracking.server.connection import NotMLflowError, connect, is_permanent, known_id
 from t5vqvae.tracking.server.limits import as_tags
 
 if TYPE_CHECKING:
@@ -47,16 +51,38 @@ class Destination:
         artifacts: Where a new experiment's artifacts go; None: next to the database file with SQLite, else the
             server's default.
         experiment_id: MLflow's id of the experiment; None before the first use.
+        identity: Whose runs these are; None: they are found by their names alone.
     """
 
     uri: str
     experiment: str
     artifacts: str | None = None
     experiment_id: str | None = None
+    identity: Identity | None = None
 
     @property
     def client(self) -> MlflowClient:
         return connect(self.uri)
+
+    @property
+    def remote(self) -> bool:
+        """Whether a proxy may answer in the server's place."""
+        return self.uri.startswith("http")
+
+    def run(self, mlflow_id: str) -> Run:
+        """Returns a run of the server, also a deleted one."""
+        run = self.client.get_run(mlflow_id)
+        known_id(run.info.run_id)
+        return run
+
+    def has(self, mlflow_id: str) -> bool:
+        """Returns whether the server has a run that is not deleted."""
+        try:
+            return self.run(mlflow_id).info.lifecycle_stage == "active"
+        except Exception as error:
+            if is_permanent(error):
+                return False
+            raise
 
     def find_or_create(self) -> str:
         """Returns the experiment's id; the first call creates the database schema if it is missing."""
@@ -64,19 +90,25 @@ class Destination:
             self.experiment_id = self._find() or self._create()
         return self.experiment_id
 
+    def forget(self) -> None:
+        """Forgets the experiment's id, after it or a run of it was deleted."""
+        self.experiment_id = None
+
     def _find(self) -> str | None:
         found = self.client.get_experiment_by_name(self.experiment)
         if found is None:
             return None
+        experiment_id = known_id(found.experiment_id)
         if found.lifecycle_stage == "deleted":
-            self.client.restore_experiment(found.experiment_id)
-        return found.experiment_id
+            self.client.restore_experiment(experiment_id)
+        return experiment_id
 
     def _create(self) -> str:
         from mlflow.exceptions import MlflowException
 
         try:
-            return self.client.create_experiment(self.experiment, artifact_location=self._artifact_location())
+            created = self.client.create_experiment(self.experiment, artifact_location=self._artifact_location())
+            return known_id(created)
         except MlflowException as error:
             found = self._find() if error.error_code == "RESOURCE_ALREADY_EXISTS" else None
             if found is None:
@@ -102,6 +134,7 @@ class Opening:
         params: Flat settings.
         tags: Further tags.
         time: Time of the request (ms); a run that was closed later is not set to running again.
+        identity: Whose run it is; None: it is found by its key alone.
     """
 
     kind: Kind
@@ -111,12 +144,20 @@ class Opening:
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     time: int = field(default_factory=now)
+    identity: Identity | None = None
 
     def all_tags(self) -> dict[str, str]:
         """Returns the tags with which the run is created."""
         own = {"t5vqvae.kind": self.kind, f"t5vqvae.{self.kind}": self.key, "mlflow.source.name": "t5vqvae"}
         parent = {"mlflow.parentRunId": self.parent_id}
-        return as_tags({**self.tags, **parent, **own, "status": "running"})
+        return as_tags({**self.tags, **parent, **own, **self.identity_tags(), "status": "running"})
+
+    def identity_tags(self) -> dict[str, str]:
+        """Returns the tags that make a run this study's own."""
+        if self.identity is None:
+            return {}
+        tags = {"t5vqvae.key": self.identity.key(self.kind, self.key), "t5vqvae.study_id": self.identity.id}
+        return tags | ({"t5vqvae.copied_from": self.identity.copied_from} if self.identity.copied_from else {})
 
 
 @dataclass(frozen=True)
@@ -128,40 +169,85 @@ class _Opened:
     params: Mapping[str, str]
 
 
-def find(destination: Destination, kind: Kind, key: str) -> Run | None:
+def find(destination: Destination, kind: Kind, key: str, identity: Identity | None) -> Run | None:
     """Returns the oldest run with a key, or None.
 
-    Raises:
-        TrackingError: If the key contains a quote.
+    Args:
+        destination: The server and the experiment.
+        kind: A study or a trial.
+        key: The run's permanent name.
+        identity: Whose run it is; None: anyone's, by its name alone.
     """
+    if identity is None:
+        return next(iter(_named(destination, kind, key)), None)
+    # One condition, because each makes MLflow read a tag of all runs.
+    found = _search(destination, f"tags.`t5vqvae.key` = '{identity.key(kind, key)}'", 1)
+    if not found and identity.adopts and "'" not in key:
+        found = [run for run in _named(destination, kind, key) if "t5vqvae.key" not in run.data.tags]
+    return found[0] if found else None
+
+
+def _named(destination: Destination, kind: Kind, key: str) -> list[Run]:
     if "'" in key:
         raise TrackingError(
             f"the name {key!r} contains a quote, which MLflow cannot search for; use a name without quotes"
         )
-    condition = f"tags.`t5vqvae.{kind}` = '{key}'"  # one condition, because each makes MLflow read a tag of all runs
+    condition = f"tags.`t5vqvae.{kind}` = '{key}'"
     if kind == "study":  # trials have the study's tag, too
         condition += " AND tags.`t5vqvae.kind` = 'study'"
+    return _search(destination, condition, 100)
+
+
+def _search(destination: Destination, condition: str, limit: int) -> list[Run]:
     found = destination.client.search_runs(
-        [destination.find_or_create()],
-        condition,
-        max_results=1,
-        order_by=["attributes.start_time ASC"],
+        [destination.find_or_create()], condition, max_results=limit, order_by=["attributes.start_time ASC"]
     )
-    return found[0] if found else None
+    for run in found:
+        known_id(run.info.run_id)
+    return list(found)
 
 
 def open_run(destination: Destination, opening: Opening) -> _Opened:
     """Finds or creates a run and sets it to running, unless it was closed after the time of the request."""
-    run = find(destination, opening.kind, opening.key)
+    try:
+        return _open_run(destination, opening)
+    except Exception as error:
+        if not is_permanent(error) or isinstance(error, TrackingError):
+            raise
+        destination.forget()  # the experiment was deleted since this process used it
+        return _open_run(destination, opening)
+
+
+def _open_run(destination: Destination, opening: Opening) -> _Opened:
+    client, run = destination.client, find(destination, opening.kind, opening.key, opening.identity)
     if run is None:
-        run = destination.client.create_run(
-            destination.find_or_create(), start_time=opening.time, tags=opening.all_tags(), run_name=opening.name
-        )
-        return _Opened(run.info.run_id, True, {})
+        return _create_run(destination, opening)
+    mlflow_id = run.info.run_id
+    if "t5vqvae.key" not in run.data.tags:
+        for name, value in opening.identity_tags().items():
+            client.set_tag(mlflow_id, name, value)
+    if opening.parent_id and run.data.tags.get("mlflow.parentRunId") != opening.parent_id:
+        client.set_tag(mlflow_id, "mlflow.parentRunId", opening.parent_id)  # the study's run was made anew
     if run.info.status != "RUNNING" and (run.info.end_time or 0) <= opening.time:
-        destination.client.update_run(run.info.run_id, "RUNNING")
-        destination.client.set_tag(run.info.run_id, "status", "running")
-    return _Opened(run.info.run_id, False, run.data.params)
+        client.update_run(mlflow_id, "RUNNING")
+        client.set_tag(mlflow_id, "status", "running")
+    return _Opened(mlflow_id, False, run.data.params)
+
+
+def _create_run(destination: Destination, opening: Opening) -> _Opened:
+    client = destination.client
+    created = client.create_run(
+        destination.find_or_create(), start_time=opening.time, tags=opening.all_tags(), run_name=opening.name
+    )
+    mlflow_id = known_id(created.info.run_id)
+    if destination.remote:  # a proxy may have answered the search for the run with nothing
+        oldest = find(destination, opening.kind, opening.key, opening.identity)
+        if oldest is None:
+            raise NotMLflowError(f"MLflow does not find the run {mlflow_id}, which it has just made")
+        if oldest.info.run_id != mlflow_id:
+            client.delete_run(mlflow_id)
+            return _Opened(oldest.info.run_id, False, oldest.data.params)
+    return _Opened(mlflow_id, True, {})
 
 
 def children(destination: Destination, parent_id: str, status: str | None = None) -> dict[str, str]:

@@ -10,14 +10,6 @@ import pytest
 from t5vqvae.tracking import Tracker
 
 
-@pytest.fixture(scope="session")
-def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database; a copy takes no time, its creation seconds."""
-    folder = tmp_path_factory.mktemp("schema")
-    Tracker(f"sqlite:///{folder}/mlflow.db", "unused").check()
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
 def tracker(schema: Path, tmp_path: Path) -> Tracker:
     shutil.copy(schema, tmp_path / "mlflow.db")

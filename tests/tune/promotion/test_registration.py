@@ -160,6 +160,29 @@ def test_the_test_split_is_looked_at_once_and_a_trial_registered_once(
     assert len(tracker.destination.client.get_metric_history(trial.info.run_id, "test/exact_match")) == 1
 
 
+@pytest.mark.parametrize("gone", ["run", "experiment", "database"])
+def test_a_trial_whose_run_mlflow_has_lost_is_tracked_anew(
+    paths: StudyPaths, scores: list[dict[str, float]], gone: str
+) -> None:
+    scores.append(SCORES)
+    record = add_trial(paths, 0)
+    tracker = Tracker(f"sqlite:///{paths.state}/mlflow.db", "tiny", home=paths.root)
+    parent = tracker.open_study({}, {"t5vqvae.study": "tiny"})
+    mlflow_id = tracker.open_trial(parent, "tiny/00000", "tiny/00000", {}, {})
+    replace(record, mlflow_id=mlflow_id if gone != "database" else "0" * 32).write(paths.trial(0))
+    if gone == "run":
+        tracker.destination.client.delete_run(mlflow_id)
+    else:
+        tracker.destination.client.delete_experiment(tracker.destination.find_or_create())
+    outcome = promote(paths)
+    assert (outcome.alias, outcome.version) == ("champion", "1")
+    version = Tracker(tracker.uri, "tiny").registry("t5vqvae").by_alias("champion")
+    assert version is not None
+    run = tracker.destination.client.get_run(version.mlflow_id)
+    assert (run.info.lifecycle_stage, run.data.metrics["test/exact_match"]) == ("active", 0.5)
+    assert (run.info.run_id == mlflow_id) == (gone != "run"), "a deleted experiment is restored with its runs"
+
+
 def test_a_failed_gate_keeps_a_better_trial_from_the_alias(paths: StudyPaths, scores: list[dict[str, float]]) -> None:
     scores.append({**SCORES, "test/rate/bits_per_token": 5.0})
     add_trial(paths, 0)

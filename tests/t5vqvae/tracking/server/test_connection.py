@@ -19,8 +19,8 @@ from tracking_runs import METRICS, history, run_of
 
 from t5vqvae.errors import TrackingError
 from t5vqvae.evaluation.metrics import STEP
+from t5vqvae.redaction import redacted as without_password
 from t5vqvae.tracking import Tracker
-from t5vqvae.tracking.server.connection import without_password
 
 
 @pytest.mark.parametrize("uri", ["mlruns", "/tmp/mlruns", "file:///tmp/mlruns", "./x:y/z"])
@@ -50,6 +50,23 @@ def test_a_relative_database_is_resolved_at_once(tmp_path: Path, monkeypatch: py
     assert Tracker("sqlite:///mlflow.db", "study").uri == f"sqlite:///{tmp_path}/mlflow.db"
     assert without_password("https://a:b@host:1/x") == "https://host:1/x"
     assert without_password("sqlite:////tmp/mlflow.db") == "sqlite:////tmp/mlflow.db"
+
+
+def test_a_database_that_was_lost_or_replaced_is_opened_anew(schema: Path, tmp_path: Path) -> None:
+    """MLflow would go on to write into the deleted file, which its connections hold."""
+    database = tmp_path / "mlflow.db"
+    shutil.copy(schema, database)
+    tracker = Tracker(f"sqlite:///{database}", "study")
+    first = tracker.open_study({}, {})
+    assert tracker.known(first) == first
+    database.rename(tmp_path / "lost.db")
+    shutil.copy(schema, database)
+    assert Tracker(tracker.uri, "study").known(first) is None
+    second = Tracker(tracker.uri, "study").open_study({}, {})
+    assert second != first
+    assert tracker.open_study({}, {}) == second, "a tracker that read the lost one opens the new one, too"
+    database.unlink()
+    assert Tracker(tracker.uri, "study").open_study({}, {}) not in (first, second)
 
 
 def test_importing_tracking_loads_neither_mlflow_nor_torch() -> None:
