@@ -6,6 +6,7 @@ place. A log gets a line when a trial ends, and a summary at most every `LINE_SE
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from rich.text import Text
 
 from t5vqvae.config import short_names
 from t5vqvae.evaluation.metrics import METRICS, RATE, STEP
+from tune.monitor.formats import plain_text, shortened
 
 LINE_SECONDS = 30.0
 """The shortest time between two summaries in a log."""
@@ -111,11 +113,12 @@ class Board:
     def table(self, limit: int | None = 20) -> Table:
         """Returns the table of the newest `limit` trials and the best one; with None, of all trials."""
         varied, rate = self.varied(), METRICS[RATE]
-        table = Table(title=f"study {self.title}", title_justify="left", expand=False)
+        title = Text(f"study {plain_text(self.title)}", style="table.title")
+        table = Table(title=title, title_justify="left", expand=False)
         names = ["trial", "status", "step", *(short_names(varied)[path] for path in varied)]
         names += [metric.removeprefix("validation/") for metric in self.objectives]
         for name in [*names, f"{rate.unit}/{rate.per}", "seconds"]:
-            table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
+            table.add_column(Text(plain_text(name)), justify="left" if name == "status" else "right", no_wrap=True)
         shown = self._shown(limit)
         linked = any(row.url for row in shown)
         if linked:
@@ -135,7 +138,7 @@ class Board:
             metrics = self.rows[self.best].metrics
             shown = [f"{name.split('/')[-1]} {short(metrics[name])}" for name in self.objectives if name in metrics]
             line += f", best: trial {self.best} with {', '.join(shown)}"
-        return Text(f"{line}, {(time.monotonic() - self._started) / 60:.1f} min")
+        return Text(f"{plain_text(line)}, {(time.monotonic() - self._started) / 60:.1f} min")
 
     def varied(self) -> list[str]:
         """Returns the settings that differ between the trials, sorted."""
@@ -150,25 +153,20 @@ class Board:
         best = [] if self.best is None else [row for row in rows[:-limit] if row.number == self.best]
         return best + newest
 
-    def _cells(self, row: Row, varied: Sequence[str]) -> list[Text | str]:
+    def _cells(self, row: Row, varied: Sequence[str]) -> list[Text]:
         metrics = row.metrics
         name = f"{row.number} *" if row.number == self.best else str(row.number)
-        return [
-            name,
-            Text(row.status, style=STYLES.get(row.status, "")),
-            short(metrics.get(STEP)),
-            *(short(row.overrides.get(path, "base")) for path in varied),
-            *(short(metrics.get(metric)) for metric in self.objectives),
-            short(metrics[RATE]) if RATE in metrics else "-",
-            f"{row.seconds:.0f}",
-        ]
+        values = [row.overrides.get(path, "base") for path in varied] + [metrics.get(m) for m in self.objectives]
+        cells = [short(metrics.get(STEP)), *map(short, values), short(metrics.get(RATE)), f"{row.seconds:.0f}"]
+        # As Text: of a plain string Rich would take `[red]` for a style.
+        return [Text(name), Text(row.status, style=STYLES.get(row.status, "")), *map(Text, cells)]
 
     def _line(self, row: Row) -> str:
         settings = ", ".join(f"{path}={short(value)}" for path, value in sorted(row.overrides.items()))
         shown = [m for m in [*self.objectives, RATE, STEP] if m in row.metrics]
         metrics = ", ".join(f"{metric} {short(row.metrics[metric])}" for metric in shown)
         parts = [f"trial {row.number} {row.status}: {metrics}", settings, f"{row.seconds:.0f} s", row.url or ""]
-        return " | ".join(part for part in parts if part)
+        return plain_text(" | ".join(part for part in parts if part))
 
 
 def wide_console() -> Console:
@@ -182,9 +180,9 @@ def _link(url: str | None) -> Text:
 
 
 def short(value: object) -> str:
-    """Returns a value as a table shows it: four significant digits, whole numbers without decimals."""
+    """Returns a value as a table shows it: four significant digits, whole numbers without decimals, no long text."""
     if value is None:
         return "-"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > sys.float_info.max:
+        return shortened(value)
     return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{value:.4g}"
