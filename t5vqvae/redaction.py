@@ -28,6 +28,8 @@ _BARE = re.compile(
     rf"[^\s:/\\@'\"=(,;]*:[^\s/@]+@{_PLACE}",
     re.MULTILINE,
 )
+# A URL that became a path: `/work/http:/user:password@host`.
+_PATH = re.compile(rf"(?<=[A-Za-z0-9]:/)[^\s/@:]*:[^\s/@]*@{_PLACE}")
 _QUERY = re.compile(
     rf"(?P<name>[?&;](?:{_SECRET_NAME}|sig|code)=)[^&\s#]*?(?=['\"`)>\],.;:]*(?:[&\s#]|$))",
     re.IGNORECASE | re.MULTILINE,
@@ -45,7 +47,7 @@ def redacted(text: str) -> str:
     It is idempotent: what it returns stays the same when it is given again.
     """
     if "@" in text:
-        for pattern in (_USER, _ODD_PASSWORD):
+        for pattern in (_USER, _ODD_PASSWORD, _PATH):
             text = pattern.sub("", text)
         text = _BARE.sub(r"\g<scheme>", text)
     if "=" in text:

@@ -20,7 +20,6 @@ LAYERS = [
     "t5vqvae.errors",
     "t5vqvae.machine_errors",
     "t5vqvae.redaction",
-    "t5vqvae.loopback",
     "t5vqvae.files",
     "t5vqvae.stages",
     "t5vqvae.seeding",

@@ -59,6 +59,15 @@ def proxied_server(database: Path) -> Iterator[Proxy]:
         for name in ("_tracking_store", "_artifact_repo", "_model_registry_store"):
             if hasattr(handlers, name):
                 patch.setattr(handlers, name, None)
+        from mlflow.tracking._model_registry import utils as registry
+        from mlflow.tracking._tracking_service import utils as tracking
+
+        # The server makes its own store the default of this process: undone at the end.
+        patch.setattr(tracking, "_tracking_uri", None)
+        patch.setattr(registry, "_registry_uri", None)
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            patch.setenv(name, "")
+            patch.delenv(name)
         proxy = Proxy(app)
         server = make_server("127.0.0.1", 0, proxy, threaded=True, request_handler=_Quiet)
         proxy.uri = f"http://127.0.0.1:{server.server_port}"

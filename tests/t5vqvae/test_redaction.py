@@ -35,6 +35,7 @@ SECRETS = {
     "tracking.uri=user:hunter2@host": "tracking.uri=host",
     "http:/u:hunter2@host": "http:/host",
     "//u:hunter2@host": "//host",
+    "/work/http:/u:hunter2@host/x": "/work/http:/host/x",
     "two: http://a:hunter2@x, 'ftp://b:hunter2@y'; more": "two: http://x, 'ftp://y'; more",
     "MLFLOW_TRACKING_PASSWORD=hunter2 t5vqvae": "MLFLOW_TRACKING_PASSWORD=*** t5vqvae",
     "host=h user=u password=hunter2": "host=h user=u password=***",

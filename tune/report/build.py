@@ -91,8 +91,8 @@ def _urls(spec: SearchSpec | AblationSpec, records: Sequence[TrialRecord]) -> di
     uri = spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
     if not uri.startswith("http"):
         return {}
-    tracker = Tracker(uri, spec.tracking.experiment or spec.name)
     try:
+        tracker = Tracker(uri, spec.tracking.experiment or spec.name)
         tracker.check()
         tracker.destination.find_or_create()
         found = {record.number: tracker.url(record.mlflow_id) for record in records if record.mlflow_id}

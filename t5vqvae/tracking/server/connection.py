@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from t5vqvae.errors import TrackingError
 from t5vqvae.files import locked
-from t5vqvae.loopback import spare_loopback
 from t5vqvae.redaction import redacted
 from t5vqvae.tracking.server.addresses import WAY_OUT, has_schema, refuse_unusable, sqlite_file
+from t5vqvae.tracking.server.loopback import spare_loopback
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

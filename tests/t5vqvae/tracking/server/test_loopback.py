@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import requests.utils
 
-from t5vqvae.loopback import spare_loopback
+from t5vqvae.tracking.server.loopback import spare_loopback
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:5000", "http://localhost:5000", "http://[::1]:5000"])
