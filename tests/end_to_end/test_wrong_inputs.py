@@ -37,7 +37,7 @@ def test_a_wrong_input_is_refused_in_one_line(
     words, said = case
     monkeypatch.setenv("XDG_CACHE_HOME", str(places["state"].parent / "cache"))
     status = main([word.format(**places) for word in words.split("  ")])
-    progress = re.compile(r"threads: \d+|.*\d:\d\d\b.*|")
+    progress = re.compile(r"threads: \d+|.* so far|.*: \d.*/s\b.*|")
     shown = [line for line in capsys.readouterr().err.splitlines() if not progress.fullmatch(line)]
     assert (status, len(shown)) == (2, 1), shown
     missing = [part for part in said if part.format(**places) not in shown[0]]
