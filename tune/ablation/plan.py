@@ -15,6 +15,7 @@ from t5vqvae.spec.run import RunSpec
 from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.designs import BASELINE, Arm
 from tune.ablation.nuisance import candidates
+from tune.monitor.formats import markdown_table, markdown_text
 from tune.spec.disk_plan import disk_plan
 
 Phase = Literal["tuning", "comparison"]
@@ -114,13 +115,12 @@ class _PlanTable:
 
     def markdown(self) -> str:
         """Returns the table as Markdown."""
-        lines = ["| arm | phase | runs | steps a run | hours | overrides |", "| --- | --- | ---: | ---: | ---: | --- |"]
-        for row in self.rows:
-            cells = [row.arm, row.phase, str(row.runs), str(row.steps), _hours(row.hours), row.overrides]
-            lines.append(f"| {' | '.join(cells)} |")
+        head = ["arm", "phase", "runs", "steps a run", "hours", "overrides"]
+        rows = [[r.arm, r.phase, r.runs, r.steps, _hours(r.hours), r.overrides] for r in self.rows]
         total = f"{self.num_runs} runs, {self.num_distinct} of them different; {_hours(self.hours)} machine hours"
         wall = "" if self.wall_hours is None else f", {_hours(self.wall_hours)} hours with the runs at once"
-        return "\n".join([*lines, "", f"{total}{wall}.", *(f"- {note}" for note in self.notes)])
+        notes = [f"- {markdown_text(note)}" for note in self.notes]
+        return "\n".join([markdown_table(head, rows), "", f"{total}{wall}.", *notes])
 
 
 def dry_run(spec: AblationSpec, base: RunSpec, step_seconds: float | None = None) -> _PlanTable:

@@ -26,6 +26,10 @@ MIN_TRIALS = 8
 """Fewest completed trials that importance is computed from."""
 MIN_TARGETS = 5
 """Fewest best trials for PED-ANOVA, as Optuna recommends."""
+MAX_LEVEL = 1e300
+"""The largest number on a scale: its square and its ratios would overflow."""
+MAX_CHOICES = 6
+"""The most choices of a setting in fANOVA: Optuna's takes a column for each, and its time doubles with every column."""
 _ABSENT = object()
 
 
@@ -46,6 +50,20 @@ class Importance:
     dropped: tuple[str, ...]
     num_trials: int
     caveats: tuple[str, ...]
+
+
+def comparable(trials: Sequence[Trial]) -> list[Trial]:
+    """Returns trials whose settings are texts, truth values, None, or numbers that a float can hold.
+
+    A list, a mapping, NaN and an infinity become their text: a level like any other, which has no place on a scale.
+    """
+    return [{**t, "overrides": {path: _level(value) for path, value in t["overrides"].items()}} for t in trials]
+
+
+def _level(value: object) -> object:
+    if value is None or isinstance(value, str | bool):
+        return value
+    return value if isinstance(value, int | float) and abs(value) <= MAX_LEVEL else str(value)
 
 
 def completed(trials: Sequence[Trial], metric: str) -> list[Trial]:
@@ -106,6 +124,10 @@ def fanova(
     dropped = _conditional(completed(trials, metric))
     if dropped:
         caveats.append(f"fANOVA drops conditional settings: {', '.join(dropped)}")
+    crowded = tuple(name for name in _crowded(completed(trials, metric), space or {}) if name not in dropped)
+    if crowded:
+        caveats.append(f"fANOVA drops settings of more than {MAX_CHOICES} choices: {', '.join(crowded)}")
+    dropped += crowded
     evaluator = FanovaImportanceEvaluator(seed=seed)
     return _importance("fANOVA", evaluator, trials, metric, direction, space, caveats, dropped)
 
@@ -151,6 +173,13 @@ def _biases(trials: Sequence[Trial], done: Sequence[Trial]) -> list[str]:
 def _conditional(done: Sequence[Trial]) -> tuple[str, ...]:
     names = sorted({name for trial in done for name in trial["overrides"]})
     return tuple(name for name in names if any(name not in trial["overrides"] for trial in done))
+
+
+def _crowded(done: Sequence[Trial], space: Mapping[str, BaseDistribution]) -> list[str]:
+    """Returns the settings with more choices than fANOVA can take."""
+    names = searched(done)
+    scales = {name: space.get(name) or _infer(done, name) for name in names}
+    return [name for name in names if len(getattr(scales[name], "choices", ())) > MAX_CHOICES]
 
 
 def _study(

@@ -7,6 +7,7 @@ trial's step and objectives and the time left.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ from rich.text import Text
 from t5vqvae.config import short_names
 from t5vqvae.evaluation.metrics import METRICS, RATE, STEP
 from t5vqvae.stages import duration, hidden
+from tune.monitor.formats import plain_text, shortened
 from tune.monitor.row import Row
 
 LINE_SECONDS = 10.0
@@ -132,11 +134,12 @@ class Board:
             linked: Whether a column has the pages in MLflow; otherwise each trial's number leads there.
         """
         rate = METRICS[RATE]
-        table = Table(title=f"study {self.title}", title_justify="left", caption_justify="left", expand=False)
+        title = Text(f"study {plain_text(self.title)}", style="table.title")
+        table = Table(title=title, title_justify="left", caption_justify="left", expand=False)
         names = ["trial", "status", "step", *(short_names(varied)[path] for path in varied)]
         names += [metric.removeprefix("validation/") for metric in self.objectives]
         for name in [*names, f"{rate.unit}/{rate.per}", "seconds"]:
-            table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
+            table.add_column(Text(plain_text(name)), justify="left" if name == "status" else "right", no_wrap=True)
         if linked:
             table.add_column("MLflow", overflow="fold")
         for row in shown:
@@ -162,7 +165,7 @@ class Board:
         line += f", {(time.monotonic() - self._started) / 60:.1f} min"
         if left and (seconds := self.seconds_left()) is not None:
             line += f", about {duration(seconds)} left"
-        return Text(line + (self._running() if running else ""))
+        return Text(plain_text(line + (self._running() if running else "")))
 
     def seconds_left(self) -> float | None:
         """Returns the seconds to the end of the study at the pace of this start; None while unknown or at the end."""
@@ -207,26 +210,21 @@ class Board:
         best = [] if self.best is None else [row for row in rows[:-limit] if row.number == self.best]
         return best + newest
 
-    def _cells(self, row: Row, varied: Sequence[str]) -> list[Text | str]:
+    def _cells(self, row: Row, varied: Sequence[str]) -> list[Text]:
         row = self._now(row)
         metrics = row.metrics
         name = f"{row.number} *" if row.number == self.best else str(row.number)
-        return [
-            _link(name, row.url),
-            Text(row.status, style=STYLES.get(row.status, "")),
-            _steps(row),
-            *(short(row.overrides.get(path, "base")) for path in varied),
-            *(short(metrics.get(metric)) for metric in self.objectives),
-            short(metrics[RATE]) if RATE in metrics else "-",
-            f"{row.seconds:.0f}",
-        ]
+        values = [row.overrides.get(path, "base") for path in varied] + [metrics.get(m) for m in self.objectives]
+        cells = [_steps(row), *map(short, values), short(metrics.get(RATE)), f"{row.seconds:.0f}"]
+        # As Text: of a plain string Rich would take `[red]` for a style.
+        return [_link(name, row.url), Text(row.status, style=STYLES.get(row.status, "")), *map(Text, cells)]
 
     def _line(self, row: Row) -> str:
         settings = ", ".join(f"{path}={short(value)}" for path, value in sorted(row.overrides.items()))
         shown = [m for m in [*self.objectives, RATE, STEP] if m in row.metrics]
         metrics = ", ".join(f"{metric} {short(row.metrics[metric])}" for metric in shown)
         parts = [f"trial {row.number} {row.status}: {metrics}", settings, f"{row.seconds:.0f} s", row.url or ""]
-        return " | ".join(part for part in parts if part)
+        return plain_text(" | ".join(part for part in parts if part))
 
 
 def wide_console() -> Console:
@@ -247,9 +245,9 @@ def _steps(row: Row) -> str:
 
 
 def short(value: object) -> str:
-    """Returns a value as a table shows it: four significant digits, whole numbers without decimals."""
+    """Returns a value as a table shows it: four significant digits, whole numbers without decimals, no long text."""
     if value is None:
         return "-"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > sys.float_info.max:
+        return shortened(value)
     return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{value:.4g}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from t5vqvae.evaluation.metrics import label
 from t5vqvae.files import atomic_write
 from tune.analysis import Comparison, Cost, FactorialEffect, RunRow
+from tune.monitor.formats import html_text, markdown_text, shortened
 from tune.report import figures, tables
 from tune.report.factors import Factors
 from tune.report.forest import Line, forest
@@ -72,27 +72,27 @@ class AblationReport:
 
     def markdown(self) -> str:
         """Returns the report as Markdown."""
-        lines = [f"# {self.question}", "", f"**{self._answer()}**", ""]
+        lines = [f"# {markdown_text(self.question)}", "", f"**{markdown_text(self._answer())}**", ""]
         if self.effects:
             lines += ["## Factors", "", self._factors().markdown(), "", "## Cells against the baseline", ""]
-        lines += [tables.markdown(self.comparison), "", self._rules(), ""]
-        lines += [f"- {note}" for note in [*caveats(self.comparison), *self.notes]]
+        lines += [tables.markdown(self.comparison), "", markdown_text(self._rules()), ""]
+        lines += [f"- {markdown_text(note)}" for note in [*caveats(self.comparison), *self.notes]]
         return "\n".join(lines) + "\n"
 
     def _first(self) -> Section:
         study = f'<p class="study">Ablation {link(self.name, self.url)}</p>'
-        body = f"{study}<h1>{html.escape(self.question)}</h1>"
-        body += f'<p class="answer">{html.escape(self._answer())}</p>{self._forest()}'
+        body = f"{study}<h1>{html_text(self.question)}</h1>"
+        body += f'<p class="answer">{html_text(self._answer())}</p>{self._forest()}'
         return Section("", f"{body}{listing(caveats(self.comparison))}")
 
     def _effects(self) -> Section:
         beside = tables.beside_metrics(self.comparison)
         rows = []
         for arm in self.comparison.arms:
-            name, *numbers, verdict = map(html.escape, tables.effect_cells(arm, beside))
+            name, *numbers, verdict = map(html_text, tables.effect_cells(arm, beside))
             linked = [f'<a href="#runs-{anchor(arm.arm)}">{number}</a>' for number in numbers]
             rows.append([name, *linked, f'<span class="badge {arm.verdict}">{verdict}</span>'])
-        body = table(tables.effect_head(self.comparison), rows) + f'<p class="note">{html.escape(self._rules())}</p>'
+        body = table(tables.effect_head(self.comparison), rows) + f'<p class="note">{html_text(self._rules())}</p>'
         drawn = [metric for metric in beside if self._varies(metric)][:2]
         caption = "{}, arm minus baseline, with intervals"
         shown = tuple((caption.format(label(metric)), figures.price(self.comparison, metric)) for metric in drawn)
@@ -141,7 +141,7 @@ class AblationReport:
                 _settings(self.overrides.get(name)),
                 _settings(self.tuned.get(name)),
             ]
-            rows.append([html.escape(text) for text in texts])
+            rows.append([html_text(text) for text in texts])
         body = table(["arm", "question", "changes", "retuned settings"], rows, numeric_from=9) + listing(self.notes)
         return Section("Arms", body + _cost_text(self.cost))
 
@@ -150,17 +150,17 @@ class AblationReport:
         rows = []
         for name, runs in [baseline, *((arm.arm, arm.rows) for arm in self.comparison.arms)]:
             by_seed = {row.seed: self._cell(row) for row in runs}
-            title = f'<span id="runs-{anchor(name)}">{html.escape(name)}</span>'
+            title = f'<span id="runs-{anchor(name)}">{html_text(shortened(name))}</span>'
             rows.append([title, *(by_seed.get(seed, "-") for seed in self.comparison.seeds)])
         objective = self.comparison.question.objective
         text = f"{objective} of every run, linked to its record; run ids and all metrics are in runs.csv."
         head = ["arm", *(f"seed {seed}" for seed in self.comparison.seeds)]
-        return Section("Runs", table(head, rows) + f'<p class="note">{html.escape(text)}</p>')
+        return Section("Runs", table(head, rows) + f'<p class="note">{html_text(text)}</p>')
 
     def _cell(self, row: RunRow) -> str:
         value = row.value(self.comparison.question.objective)
         text = link(row.status if value is None else f"{value:.5g}", row.url)
-        return f'<span title="run {html.escape(row.run_id or "unknown")}, {html.escape(row.status)}">{text}</span>'
+        return f'<span title="run {html_text(row.run_id or "unknown")}, {html_text(row.status)}">{text}</span>'
 
 
 def write_all(folder: Path, texts: Mapping[str, str]) -> list[Path]:
@@ -174,7 +174,7 @@ def write_all(folder: Path, texts: Mapping[str, str]) -> list[Path]:
 
 def _settings(overrides: Mapping[str, object] | None) -> str:
     short = {path: f"{value:.4g}" if isinstance(value, float) else value for path, value in (overrides or {}).items()}
-    return ", ".join(f"{path}={value}" for path, value in short.items()) or "-"
+    return ", ".join(f"{path}={shortened(value)}" for path, value in short.items()) or "-"
 
 
 def _cost_text(cost: Cost | None) -> str:
@@ -182,4 +182,4 @@ def _cost_text(cost: Cost | None) -> str:
         return ""
     kinds = ", ".join(f"{num} {status}" for status, num in cost.by_status.items())
     hours = f"{cost.hours:.2g} hours of runs: {cost.cpu_hours:.2g} CPU hours, {cost.gpu_hours:.2g} GPU hours"
-    return f'<p class="note">{kinds}; {hours}.</p>'
+    return f'<p class="note">{html_text(kinds)}; {hours}.</p>'

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from t5vqvae.config import short_names
 from t5vqvae.evaluation.metrics import label
 from tune.analysis import FactorialEffect, Question
+from tune.monitor.formats import html_text, markdown_table, shortened
 from tune.report.forest import Line
 from tune.report.page import Section, anchor, table
 from tune.report.sentences import claim, counted, interval, p_text
-from tune.report.tables import as_markdown
 
 FEW = 4
 """The largest number of main effects that the answer names one by one."""
@@ -55,7 +54,7 @@ class Factors:
         """Returns the table of effects."""
         rows = []
         for found in self.effects:
-            name, *numbers, verdict = map(html.escape, self._cells(found))
+            name, *numbers, verdict = map(html_text, self._cells(found))
             titled = f'<span id="factor-{anchor(self.name(found))}">{name}</span>'
             rows.append([titled, *numbers, f'<span class="badge {found.verdict}">{verdict}</span>'])
         text = (
@@ -66,7 +65,7 @@ class Factors:
 
     def markdown(self) -> str:
         """Returns the table of effects as Markdown."""
-        return as_markdown(self._head(), [self._cells(found) for found in self.effects])
+        return markdown_table(self._head(), [self._cells(found) for found in self.effects])
 
     def name(self, found: FactorialEffect) -> str:
         """Returns the name of an effect, such as `estimator=rotation x name=vq`."""
@@ -75,7 +74,7 @@ class Factors:
     def _levels(self, found: FactorialEffect, at: Sequence[int]) -> list[str]:
         labels = short_names(list(self.levels))
         pairs = zip(found.factors, at, strict=True)
-        return [f"{labels[factor]}={self.levels[factor][level]}" for factor, level in pairs]
+        return [f"{labels[factor]}={shortened(self.levels[factor][level])}" for factor, level in pairs]
 
     def _claim(self, found: FactorialEffect) -> str:
         assert found.effect is not None

@@ -10,6 +10,7 @@ from t5vqvae.config import short_names
 from t5vqvae.evaluation.metrics import label
 from tune.analysis import Comparison, Importance, LevelMean, Surface
 from tune.analysis.importance import Trial
+from tune.monitor.formats import plotly_text, shortened
 from tune.report.page import Figure, anchor
 
 COLOURS = {
@@ -21,6 +22,8 @@ COLOURS = {
 }
 STATUS = {"completed": "#0b6e99", "pruned": "#b8c4cd", "failed": "#c23b4f", "diverged": "#b7791f"}
 GRID = {"gridcolor": "#e6ebef", "zerolinecolor": "#9aa7b2", "automargin": True}
+NAMES = GRID | {"autorange": "reversed", "type": "category"}
+"""An axis of names from top to bottom; by itself Plotly would take names such as 1 or 2024-01-01 for a scale."""
 LEGEND = {"showlegend": True, "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}}
 LEGEND |= {"margin": {"l": 50, "r": 20, "t": 40, "b": 45}}
 LONG_SCALE = 20
@@ -38,17 +41,17 @@ def pairs(comparison: Comparison) -> Figure:
             {
                 "type": "scatter",
                 "mode": "markers",
-                "name": arm.arm,
+                "name": plotly_text(arm.arm),
                 "x": [difference for _, difference in found],
-                "y": [arm.arm] * len(found),
+                "y": [plotly_text(arm.arm)] * len(found),
                 "text": [f"seed {row.seed}" for row, _ in found],
                 "customdata": [row.url or f"#runs-{anchor(row.arm)}" for row, _ in found],
                 "marker": {"size": 9, "color": COLOURS[arm.verdict], "opacity": 0.65},
                 "hovertemplate": "%{text}: %{x:.4g}<extra></extra>",
             }
         )
-    axis = GRID | {"title": {"text": label(metric)}, "zeroline": True}
-    return {"data": traces, "layout": _layout(axis, GRID | {"autorange": "reversed"}, 90 + 34 * len(traces))}
+    axis = GRID | _titled(label(metric)) | {"zeroline": True}
+    return {"data": traces, "layout": _layout(axis, NAMES, 90 + 34 * len(traces))}
 
 
 def price(comparison: Comparison, beside: str) -> Figure:
@@ -60,14 +63,14 @@ def price(comparison: Comparison, beside: str) -> Figure:
         "type": "scatter",
         "mode": "markers",
         "x": means,
-        "y": [arm.arm for arm in arms],
+        "y": [plotly_text(arm.arm) for arm in arms],
         "error_x": _errors(means, [effect.low for effect in effects], [effect.high for effect in effects]),
         "customdata": [f"#runs-{anchor(arm.arm)}" for arm in arms],
         "marker": {"size": 10, "color": [COLOURS[arm.verdict] for arm in arms]},
         "hovertemplate": "%{y}: %{x:.4g}<extra></extra>",
     }
-    axis = GRID | {"title": {"text": label(beside)}, "zeroline": True}
-    return {"data": [trace], "layout": _layout(axis, GRID | {"autorange": "reversed"}, 90 + 30 * len(arms))}
+    axis = GRID | _titled(label(beside)) | {"zeroline": True}
+    return {"data": [trace], "layout": _layout(axis, NAMES, 90 + 30 * len(arms))}
 
 
 def importances(found: Sequence[Importance]) -> Figure:
@@ -79,14 +82,14 @@ def importances(found: Sequence[Importance]) -> Figure:
             "type": "bar",
             "orientation": "h",
             "name": one.method,
-            "y": [labels[name] for name in names],
+            "y": [plotly_text(labels[name]) for name in names],
             "x": [one.values.get(name, math.nan) for name in names],
             "hovertemplate": "%{y}: %{x:.0%}<extra></extra>",
         }
         for one in found
     ]
     axis = GRID | {"tickformat": ".0%", "rangemode": "tozero"}
-    layout = _layout(axis, GRID | {"autorange": "reversed"}, 110 + 40 * len(names))
+    layout = _layout(axis, NAMES, 110 + 40 * len(names))
     return {"data": traces, "layout": layout | LEGEND}
 
 
@@ -97,7 +100,7 @@ def history(trials: Sequence[Trial], metric: str, urls: Mapping[int, str]) -> Fi
         chosen = [t for t in trials if t["status"] == status and math.isfinite(t["metrics"].get(metric, math.nan))]
         if chosen:
             traces.append(_points(chosen, [t["number"] for t in chosen], metric, urls, status, colour))
-    layout = _layout(GRID | {"title": {"text": "trial"}}, GRID | {"title": {"text": label(metric)}}, 340)
+    layout = _layout(GRID | _titled("trial"), GRID | _titled(label(metric)), 340)
     return {"data": traces, "layout": layout | LEGEND}
 
 
@@ -108,16 +111,16 @@ def front(trials: Sequence[Trial], best: Sequence[Trial], metric: str, against: 
     best = sorted(best, key=lambda t: t["metrics"][against])
     edge = _points(best, [t["metrics"][against] for t in best], metric, urls, "Pareto front", "#0b6e99")
     edge |= {"mode": "lines+markers", "line": {"shape": "hv", "width": 1.5}}
-    layout = _layout(GRID | {"title": {"text": label(against)}}, GRID | {"title": {"text": label(metric)}}, 340)
+    layout = _layout(GRID | _titled(label(against)), GRID | _titled(label(metric)), 340)
     return {"data": [cloud, edge], "layout": layout | LEGEND}
 
 
 def coordinates(trials: Sequence[Trial], names: Sequence[str], metric: str) -> Figure:
     """Draws parallel coordinates of completed trials; drag along an axis to select some."""
     labels = short_names(list(names))
-    dimensions = [_dimension(labels[name], [t["overrides"].get(name) for t in trials]) for name in names]
+    dimensions = [_dimension(plotly_text(labels[name]), [t["overrides"].get(name) for t in trials]) for name in names]
     values = [t["metrics"][metric] for t in trials]
-    dimensions.append({"label": label(metric), "values": values})
+    dimensions.append({"label": plotly_text(label(metric)), "values": values})
     line = {"color": values, "colorscale": "Viridis", "showscale": False}
     trace = {"type": "parcoords", "line": line, "dimensions": dimensions, "labelangle": -18, "labelside": "top"}
     return {"data": [trace], "layout": {"height": 380, "margin": {"l": 60, "r": 60, "t": 90, "b": 30}}}
@@ -134,7 +137,7 @@ def responses(effects: Mapping[str, Sequence[LevelMean]], metric: str) -> Figure
             {
                 "type": "scatter",
                 "mode": "markers",
-                "x": [level.level for level in levels],
+                "x": [plotly_text(level.level) for level in levels],
                 "y": means,
                 "xaxis": f"x{suffix}",
                 "yaxis": f"y{suffix}",
@@ -144,7 +147,7 @@ def responses(effects: Mapping[str, Sequence[LevelMean]], metric: str) -> Figure
                 "hovertemplate": "%{x}: %{y:.4g} (%{text})<extra></extra>",
             }
         )
-        layout[f"xaxis{suffix}"] = GRID | {"title": {"text": labels[name]}, "type": "category"}
+        layout[f"xaxis{suffix}"] = GRID | _titled(labels[name]) | {"type": "category"}
         layout[f"yaxis{suffix}"] = dict(GRID)
     rows = -(-len(effects) // 2)
     return {"data": traces, "layout": _layout({}, {}, 60 + 250 * rows) | layout}
@@ -161,7 +164,7 @@ def landscape(found: Surface, metric: str) -> Figure:
         "colorscale": "Viridis",
         "contours": {"coloring": "heatmap"},
         "line": {"width": 0.4},
-        "colorbar": {"title": {"text": label(metric)}, "thickness": 12},
+        "colorbar": _titled(label(metric)) | {"thickness": 12},
     }
     dots = {
         "type": "scatter",
@@ -172,7 +175,7 @@ def landscape(found: Surface, metric: str) -> Figure:
         "marker": {"size": 7, "color": "#fff", "line": {"color": "#1c2733", "width": 1}},
         "hovertemplate": "%{x:.3g}, %{y:.3g}: %{text}<extra></extra>",
     }
-    axes = [{"title": {"text": labels[name]}, "automargin": True} for name in (found.x_name, found.y_name)]
+    axes = [_titled(labels[name]) | {"automargin": True} for name in (found.x_name, found.y_name)]
     axes = [axis | ({"type": "log"} if log else {}) for axis, log in zip(axes, found.log, strict=True)]
     return {"data": [contour, dots], "layout": _layout(axes[0], axes[1], 400)}
 
@@ -180,6 +183,10 @@ def landscape(found: Surface, metric: str) -> Figure:
 def _layout(x_axis: Mapping[str, Any], y_axis: Mapping[str, Any], height: int) -> dict[str, Any]:
     margin = {"l": 50, "r": 20, "t": 10, "b": 45}
     return {"xaxis": x_axis, "yaxis": y_axis, "height": height, "margin": margin, "showlegend": False}
+
+
+def _titled(text: str) -> dict[str, Any]:
+    return {"title": {"text": plotly_text(text)}}
 
 
 def _errors(means: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> dict[str, Any]:
@@ -208,10 +215,15 @@ def _points(
 def _dimension(name: str, values: Sequence[object]) -> dict[str, Any]:
     """Returns one axis of parallel coordinates: a scale for numbers, equal steps for words; absent values lie below."""
     known = [float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-    if len(known) < sum(value is not None for value in values):
+    if not known or len(known) < sum(value is not None for value in values):
         words = sorted({_word(value) for value in values})
         places = [words.index(_word(value)) for value in values]
-        return {"label": name, "values": places, "tickvals": list(range(len(words))), "ticktext": words}
+        return {
+            "label": name,
+            "values": places,
+            "tickvals": list(range(len(words))),
+            "ticktext": [shortened(word, 20) for word in words],
+        }
     log = min(known) > 0 and max(known) / min(known) > LONG_SCALE
     scaled = [math.log10(value) if log else value for value in known]
     low, high = min(scaled), max(scaled)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tune.analysis import Effect, Question
+from tune.monitor.formats import html_text, shortened
 from tune.report.sentences import interval, signed
 
 
@@ -59,9 +59,9 @@ def _row(line: Line, limit: float, margin: float | None) -> str:
         low, high = at(line.effect.low), at(line.effect.high)
         marks += f'<i class="bar" style="left:{low:.2f}%;width:{high - low:.2f}%"></i>'
         marks += f'<i class="dot" style="left:{at(line.effect.mean):.2f}%"></i>'
-        numbers = f'<a href="#{line.target}">{html.escape(interval(line.effect))}</a>'
+        numbers = f'<a href="#{line.target}">{html_text(interval(line.effect))}</a>'
     return (
-        f'<div class="row"><span class="arm">{html.escape(line.name)}'
+        f'<div class="row"><span class="arm">{html_text(shortened(line.name))}'
         f' <span class="badge {line.verdict}">{line.verdict}</span></span>'
         f'<span class="numbers">{numbers}</span><div class="track {line.verdict}">{marks}</div></div>'
     )

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import base64
 import gzip
-import html
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
+
+from t5vqvae.files import digest
+from tune.monitor.formats import html_text, script_json
 
 Figure = Mapping[str, Any]
 
@@ -46,39 +46,27 @@ def page(title: str, sections: Sequence[Section]) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>\n{_asset('report.css')}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n"
+        f"<title>{html_text(title)}</title>\n<style>\n{_asset('report.css')}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n"
         f"{scripts}</body>\n</html>\n"
     )
 
 
 def _section(section: Section, numbered: Iterator[int]) -> str:
-    title = f"<h2>{html.escape(section.title)}</h2>\n" if section.title else ""
+    title = f"<h2>{html_text(section.title)}</h2>\n" if section.title else ""
     figures = "".join(
         f'<figure><div class="plot" id="figure-{next(numbered)}"></div>'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>\n"
+        f"<figcaption>{html_text(caption)}</figcaption></figure>\n"
         for caption, _ in section.figures
     )
     return f"<section>\n{title}{section.body}\n{figures}</section>"
 
 
 def _scripts(figures: Sequence[Figure]) -> str:
-    data = json.dumps([_finite(figure) for figure in figures], separators=(",", ":")).replace("</", "<\\/")
     return (
-        f'<script type="application/json" id="figures">{data}</script>\n'
+        f'<script type="application/json" id="figures">{script_json(figures)}</script>\n'
         f'<script type="application/gzip" id="plotly">{_packed_plotly()}</script>\n'
         f"<script>\n{_asset('report.js')}</script>\n"
     )
-
-
-def _finite(value: object) -> object:
-    """Returns plain values; NaN and infinities, which JSON lacks, become None."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _finite(value.tolist())
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _asset(name: str) -> str:
@@ -94,15 +82,16 @@ def _packed_plotly() -> str:
 
 
 def anchor(text: str) -> str:
-    """Returns a text as the id of an element."""
-    return "".join(letter if letter.isalnum() else "-" for letter in text)
+    """Returns a text as the id of an element; different texts have different ids."""
+    plain = "".join(letter if letter.isalnum() else "-" for letter in text[:40])
+    return plain if plain == text else f"{plain}-{digest(text)[:6]}"
 
 
 def link(text: str, url: str | None) -> str:
     """Returns escaped text; it is a link if the URL is a web address or an anchor of the page."""
-    inside = html.escape(text)
+    inside = html_text(text)
     safe = url is not None and url.startswith(("http://", "https://", "#"))
-    return f'<a href="{html.escape(url or "", quote=True)}">{inside}</a>' if safe else inside
+    return f'<a href="{html_text(url)}">{inside}</a>' if safe else inside
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], numeric_from: int = 1) -> str:
@@ -119,11 +108,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], numeric_from: int 
         return "".join(f"<{tag}{kind}>{value}</{tag}>" for kind, value in zip(kinds, values, strict=True))
 
     body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    titles = cells("th", [html.escape(title) for title in head])
+    titles = cells("th", [html_text(title) for title in head])
     return f'<div class="wide"><table><thead><tr>{titles}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
 
 
 def listing(sentences: Sequence[str]) -> str:
     """Returns sentences as an HTML list; without sentences, nothing."""
-    items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
+    items = "".join(f"<li>{html_text(sentence)}</li>" for sentence in sentences)
     return f"<ul>{items}</ul>" if items else ""

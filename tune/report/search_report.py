@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,8 @@ from typing import Any
 from t5vqvae.config import short_names
 from t5vqvae.evaluation.metrics import METRICS, RATE, STEP_SECONDS, Direction, label
 from tune.analysis import Cost, Importance, fanova, main_effect, pareto_front, ped_anova, surface
-from tune.analysis.importance import Trial, completed, searched
+from tune.analysis.importance import Trial, comparable, completed, searched
+from tune.monitor.formats import html_text, markdown_table, markdown_text, shortened
 from tune.report import figures
 from tune.report.ablation_report import write_all
 from tune.report.page import Figure, Section, link, listing, page, table
@@ -77,8 +77,8 @@ class SearchReport:
 
     def html(self) -> str:
         """Returns the page."""
-        found = [ped_anova(self.trials, self.metric, self.direction, self.space)]
-        found.append(fanova(self.trials, self.metric, self.direction, self.space))
+        trials, space = comparable(self.trials), self._scales()
+        found = [rank(trials, self.metric, self.direction, space) for rank in (ped_anova, fanova)]
         sections = [self._first(), self._importance(found), self._fronts(), self._response(found[0]), self._all()]
         return page(f"{self.name}: {self.question or 'search'}", [s for s in sections if s.body or s.figures])
 
@@ -86,12 +86,12 @@ class SearchReport:
         """Returns the answer and the best trials as Markdown."""
         names = searched(self.trials)
         head = ["trial", "status", label(self.metric), METRICS[RATE].units, *short_names(names).values()]
-        lines = [f"# {self.question or self.name}", "", f"**{self.answer()}**", "", f"{self._cost_sentence()}", ""]
-        lines += [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-        for trial in self._ordered()[:10]:
-            cells = [f"{trial['number']}", trial["status"], *self._numbers(trial), *self._settings(trial, names)]
-            lines.append(f"| {' | '.join(cells)} |")
-        return "\n".join([*lines, "", *(f"- {note}" for note in self._notes())]) + "\n"
+        lines = [f"# {markdown_text(self.question or self.name)}", "", f"**{markdown_text(self.answer())}**", ""]
+        lines += [markdown_text(self._cost_sentence()), ""]
+        best = self._ordered()[:10]
+        rows = [[t["number"], t["status"], *self._numbers(t), *self._settings(t, names)] for t in best]
+        lines += [markdown_table(head, rows), "", *(f"- {markdown_text(note)}" for note in self._notes())]
+        return "\n".join(lines) + "\n"
 
     def csv(self) -> str:
         """Returns one line per trial, with all its settings and metrics."""
@@ -100,17 +100,22 @@ class SearchReport:
         return as_csv(rows)
 
     def _first(self) -> Section:
-        title = html.escape(self.question or f"Search {self.name}")
+        title = html_text(self.question or f"Search {self.name}")
         study = f'<p class="study">Search {link(self.name, self.url)}</p>'
-        body = f'{study}<h1>{title}</h1><p class="answer">{html.escape(self.answer())}</p>'
+        body = f'{study}<h1>{title}</h1><p class="answer">{html_text(self.answer())}</p>'
         names = searched(self.trials)
         for trial in [trial for trial in self.trials if trial["number"] == self.best]:
             values = zip(short_names(names).values(), self._settings(trial, names), strict=True)
             settings = ", ".join(f"{name} {value}" for name, value in values if value != "-")
-            body += f"<p>{html.escape(settings)}</p>"
-        body += f'<p class="note">{html.escape(self._cost_sentence())}</p>{listing(self._notes())}'
+            body += f"<p>{html_text(settings)}</p>"
+        body += f'<p class="note">{html_text(self._cost_sentence())}</p>{listing(self._notes())}'
         figure = figures.history(self.trials, self.metric, self.urls)
         return Section("", body, (("Every trial in order; click one for its run.", figure),))
+
+    def _scales(self) -> dict[str, Any]:
+        """Returns the distributions of the settings whose values are all comparable."""
+        pairs = [(t["overrides"], c["overrides"]) for t, c in zip(self.trials, comparable(self.trials), strict=True)]
+        return {name: found for name, found in self.space.items() if all(t.get(name) is c.get(name) for t, c in pairs)}
 
     def _notes(self) -> list[str]:
         return [
@@ -143,7 +148,7 @@ class SearchReport:
         return Section("What quality costs", "", tuple(shown))
 
     def _response(self, importance: Importance) -> Section:
-        done = completed(self.trials, self.metric)
+        done = completed(comparable(self.trials), self.metric)
         names = list(importance.values) or searched(done)
         shown: list[tuple[str, Figure]] = []
         if len(done) > 2 and names:
@@ -167,7 +172,7 @@ class SearchReport:
             number = link(str(trial["number"]), self.urls.get(trial["number"]))
             rest = [trial["status"], *self._numbers(trial), *self._settings(trial, names)]
             cells = [*rest, trial.get("mlflow_id") or "-"]
-            rows.append([f'<span id="trial-{trial["number"]}">{number}</span>', *map(html.escape, cells)])
+            rows.append([f'<span id="trial-{html_text(trial["number"])}">{number}</span>', *map(html_text, cells)])
         head = ["trial", "status", label(self.metric), METRICS[RATE].units, *short_names(names).values(), "run"]
         return Section("All trials", table(head, rows, numeric_from=2))
 
@@ -188,4 +193,4 @@ class SearchReport:
 
     def _settings(self, trial: Trial, names: Sequence[str]) -> list[str]:
         values = [trial["overrides"].get(name) for name in names]
-        return ["-" if v is None else f"{v:.3g}" if isinstance(v, float) else str(v) for v in values]
+        return ["-" if v is None else f"{v:.3g}" if isinstance(v, float) else shortened(v) for v in values]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from t5vqvae.evaluation.metrics import RATE, label
 from tune.analysis import ArmResult, Comparison, Effect, PowerTarget, Question, advice
+from tune.monitor.formats import shortened
 
 VERDICTS = ("better", "worse", "equivalent", "undecided", "unstable")
 
@@ -88,7 +89,8 @@ def claim(
         against: Name of the baseline or of the baseline's level.
     """
     seeds = f"{effect.num_seeds} paired seed{'s' if effect.num_seeds > 1 else ''}"
-    numbers = f"{name}, {label(question.objective)} {interval(effect)} ({effect.confidence:.0%} interval, {seeds}, "
+    found = f"{label(question.objective)} {interval(effect)} ({effect.confidence:.0%} interval, {seeds}, "
+    numbers = f"{shortened(name)}, {found}"
     if verdict == "equivalent":
         return f"{numbers}{p_text(p_values[1])}): equivalent within \N{PLUS-MINUS SIGN}{question.margin:g}"
     words = {
@@ -115,20 +117,20 @@ def caveats(comparison: Comparison) -> list[str]:
     question, num_arms = comparison.question, len(comparison.arms)
     target = PowerTarget(alpha=question.alpha, num_tests=num_arms, test=question.test)
     for arm in comparison.arms:
+        name = shortened(arm.arm)
         if _divergence(arm):
             found.append(
-                f"{arm.arm}: {_divergence(arm)}; the effect is over the other pairs, which favours"
-                " the side that diverged"
+                f"{name}: {_divergence(arm)}; the effect is over the other pairs, which favours the side that diverged"
             )
         if arm.missing:
-            found.append(f"{arm.arm}: no completed pair on seeds {', '.join(map(str, arm.missing))}")
+            found.append(f"{name}: no completed pair on seeds {', '.join(map(str, arm.missing))}")
         if arm.stopped_at is not None:
-            found.append(f"{arm.arm}: stopped after {arm.stopped_at} pairs; an early mean is biased away from zero")
+            found.append(f"{name}: stopped after {arm.stopped_at} pairs; an early mean is biased away from zero")
         if leaks(arm):
-            found.append(f"{arm.arm}: no rate, so no bottleneck: its latent leaks, and it is a control")
+            found.append(f"{name}: no rate, so no bottleneck: its latent leaks, and it is a control")
         if arm.verdict == "undecided" and arm.effect is not None and arm.effect.sd > 0 and question.margin:
             sentence = advice(question.margin, arm.effect.sd, arm.effect.num_seeds, label(question.objective), target)
-            found.append(f"{arm.arm}: {sentence}")
+            found.append(f"{name}: {sentence}")
     return found
 
 

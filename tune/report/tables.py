@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from t5vqvae.evaluation.metrics import label
 from tune.analysis import ArmResult, Comparison, Effect, FactorialEffect
+from tune.monitor.formats import csv_cell, latex_text, markdown_table, shortened
 from tune.report.sentences import interval, p_text
 
-ESCAPES = {letter: f"\\{letter}" for letter in "&%$#_{}"}
-ESCAPES |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-ESCAPES |= {"\N{MINUS SIGN}": "$-$", "\N{PLUS-MINUS SIGN}": r"$\pm$"}
 Row = Mapping[str, object]
 
 
@@ -20,7 +18,12 @@ def effect_cells(arm: ArmResult, beside: Sequence[str]) -> list[str]:
     """Returns the cells of an arm: name, effect, p-value, standardized size, further metrics, pairs, verdict."""
     effect = arm.effect
     size = "-" if effect is None or effect.g_z is None else f"{effect.g_z:.2f}"
-    cells = [arm.arm, "-" if effect is None else interval(effect), p_text(arm.p_adjusted).removeprefix("p = "), size]
+    cells = [
+        shortened(arm.arm),
+        "-" if effect is None else interval(effect),
+        p_text(arm.p_adjusted).removeprefix("p = "),
+        size,
+    ]
     cells += [interval(arm.secondary[metric]) if metric in arm.secondary else "-" for metric in beside]
     return [*cells, "0" if effect is None else str(effect.num_seeds), arm.verdict]
 
@@ -40,14 +43,7 @@ def beside_metrics(comparison: Comparison) -> list[str]:
 def markdown(comparison: Comparison) -> str:
     """Returns the table of effects as Markdown."""
     beside = beside_metrics(comparison)
-    return as_markdown(effect_head(comparison), [effect_cells(arm, beside) for arm in comparison.arms])
-
-
-def as_markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns a Markdown table; its first and last columns are aligned to the left, the others to the right."""
-    escaped = [[cell.replace("|", r"\|") for cell in row] for row in rows]
-    marks = ["---", *["---:"] * (len(head) - 2), "---"]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, marks, *escaped])
+    return markdown_table(effect_head(comparison), [effect_cells(arm, beside) for arm in comparison.arms])
 
 
 def latex(comparison: Comparison, caption: str, name: str) -> str:
@@ -55,17 +51,12 @@ def latex(comparison: Comparison, caption: str, name: str) -> str:
     beside = beside_metrics(comparison)
     head = [cell.replace("\N{GREEK CAPITAL LETTER DELTA} ", "") for cell in effect_head(comparison)]
     rows = [
-        " & ".join(map(escaped, cells)) + r" \\"
+        " & ".join(map(latex_text, cells)) + r" \\"
         for cells in [head, *(effect_cells(a, beside) for a in comparison.arms)]
     ]
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escaped(caption)}}}", rf"\label{{tab:{name}}}"]
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{latex_text(caption)}}}", rf"\label{{tab:{name}}}"]
     lines += [rf"\begin{{tabular}}{{l{'r' * (len(head) - 2)}l}}", r"\toprule", rows[0], r"\midrule", *rows[1:]]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
-
-
-def escaped(text: str) -> str:
-    """Returns a text with the characters escaped that LaTeX treats as commands."""
-    return "".join(ESCAPES.get(letter, letter) for letter in text)
 
 
 def effects_csv(comparison: Comparison, effects: Sequence[FactorialEffect] = ()) -> str:
@@ -108,12 +99,15 @@ def runs_csv(comparison: Comparison) -> str:
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """Returns rows as CSV; its columns are those of all rows, in the order of their first appearance."""
+    """Returns rows as CSV; its columns are those of all rows, in the order of their first appearance.
+
+    Every text is in quotes: a spreadsheet that splits at semicolons would find formulas in an unquoted one.
+    """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     file = io.StringIO()
-    writer = csv.DictWriter(file, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow(map(csv_cell, columns))
+    writer.writerows([csv_cell(row.get(name)) for name in columns] for row in rows)
     return file.getvalue()
 
 

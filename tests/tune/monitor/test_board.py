@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from types import SimpleNamespace
 
+import pytest
 from rich.console import Console
 
 from t5vqvae.config import short_names
@@ -142,3 +144,25 @@ def test_the_table_fits_a_terminal_of_80_columns():
     assert "40/240" in text and "0.1235" in text and "…" not in text.split("settings do not fit")[0]
     assert re.search(r"[1-4] settings do not fit", text)
     assert max(len(line) for line in text.splitlines() if "trials done" not in line) <= 80
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_settings_on_a_terminal_are_text_not_markup_or_escape_sequences(terminal: bool) -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=200, force_terminal=terminal, color_system=None, legacy_windows=False)
+    board = Board("x", ["validation/nll"], 2, console)
+    values = ["[red]x[/red]", "\x1b]0;title\x07", "two\nlines", "x" * 500]
+    for number, value in enumerate(values):
+        board.rows[number] = Row(number, {"quantizer.a": value}, "completed", {"validation/nll": 1.0})
+        console.print(board._line(board.rows[number]), soft_wrap=True, highlight=False, markup=False)
+    board.final()
+    text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())  # Rich's own bold and italic
+    assert text.count("[red]x[/red]") == 2
+    assert text.count(r"\x1b]0;title\x07") == 2
+    assert text.count("two lines") == 2
+    assert "\x1b" not in text and "x" * 81 not in text
+
+
+def test_a_number_of_no_finite_value_is_shown() -> None:
+    assert [short(value) for value in (math.nan, math.inf, [1, 2], None, True)] == ["nan", "inf", "[1, 2]", "-", "True"]
+    assert len(short(10**400)) == 80

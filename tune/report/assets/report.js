@@ -14,7 +14,7 @@
       Plotly.newPlot(plot, figures[i].data, layout, {responsive: true, displayModeBar: false});
       plot.on('plotly_click', event => {
         const url = event.points && event.points[0] && event.points[0].customdata;
-        if (typeof url === 'string' && /^(https?:|#)/.test(url)) window.open(url, url[0] === '#' ? '_self' : '_blank');
+        if (typeof url === 'string' && /^(https?:|#)/.test(url)) window.open(url, url[0] === '#' ? '_self' : '_blank', 'noopener');
       });
     });
   } catch (error) {
