@@ -35,6 +35,7 @@ from tune.cli import main
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
 from tune.report import AblationReport, SearchReport
+from tune.report.build import _refuse_unwritable
 from tune.report.factors import Factors
 from tune.report.page import anchor, link
 from tune.report.sentences import answer, interval, p_text
@@ -340,3 +341,31 @@ def test_the_command_reports_a_study_from_its_own_records(tmp_path, capsys):
     text = (paths.root / "report" / "report.md").read_text(encoding="utf-8")
     assert "Trial 0 of 3 is best: nll_per_char 1 at 8 bits a token." in text
     assert "0.03 hours of trials" in text
+
+
+def _bad_folder(kind: str, folder: Path) -> str:
+    file = folder / "file"
+    file.write_text("kept")
+    (folder / "nowhere").symlink_to(folder / "missing" / "deep")
+    bad = {"file": file, "below a file": file / "x", "dangling link": folder / "nowhere", "long": folder / ("x" * 300)}
+    return str({"proc": "/proc/x", **bad}[kind])
+
+
+@pytest.mark.parametrize("kind", ["proc", "file", "below a file", "dangling link", "long"])
+def test_a_folder_that_cannot_be_written_is_refused_before_the_report_is_computed(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = StudyPaths(tmp_path, "tiny")
+    SearchSpec.parse({"name": "tiny", "space": {}, "objectives": [{"metric": METRIC}]}).write(paths.spec)
+    monkeypatch.setattr("tune.report.build._write_search", lambda *_: pytest.fail("the report was computed"))
+    folder = _bad_folder(kind, tmp_path)
+    assert main(["report", "tiny", "--state", str(tmp_path), "--into", folder]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"--into {folder}: ") and line.endswith("; name a folder that can be written")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_report_goes_into_a_folder_that_is_made(tmp_path: Path) -> None:
+    folder = tmp_path / "two words" / "#1"
+    _refuse_unwritable(folder)
+    assert list(folder.iterdir()) == []
