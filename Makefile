@@ -3,17 +3,40 @@
 # .venv is made when it is missing and filled again when pyproject.toml or constraints.txt change; otherwise both
 # commands start at once. INSTALLED= (empty) skips the installation; VENV and PYTHON choose where and with what.
 
+# Values are taken as written: neither make nor a shell runs anything in them (`$(...)`, `;`, backquotes).
+
 PYTHON ?= python3
 VENV ?= .venv
-INSTALLED ?= $(VENV)/.installed
-BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
-PYTEST := $(BIN)/python -m pytest
+override PYTHON := $(value PYTHON)
+override VENV := $(value VENV)
+ifeq ($(origin INSTALLED),undefined)
+INSTALLED := $(VENV)/.installed
+endif
+override INSTALLED := $(value INSTALLED)
+# What make would read as its own language in the name of a file:
+ODD := $(foreach letter,; : % | = $$ \ * ?,$(findstring $(letter),$(VENV)$(INSTALLED)))
+ifneq ($(strip $(ODD))$(word 2,$(VENV))$(word 2,$(INSTALLED)),)
+$(error VENV and INSTALLED take a path without spaces and without ; : % | = $$ \ * ?)
+endif
 
 # make search STUDY=my.yaml SET="train.max_steps=100 quantizer.name=vq" FLAGS="--trials 4"
+# SET and FLAGS hold words, which are split at spaces as a shell does; STUDY is one.
 STUDY ?=
 SET ?=
 FLAGS ?=
+
+override STUDY := $(value STUDY)
+override SET := $(value SET)
+override FLAGS := $(value FLAGS)
+
+define newline
+
+
+endef
+quoted = '$(subst ','\'',$(subst $(newline), ,$1))'
+BIN := $(call quoted,$(VENV))/bin
+PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
+PYTEST := $(BIN)/python -c 'import shlex, sys, pytest; sys.exit(pytest.main([*sys.argv[2:], *shlex.split(sys.argv[1])]))' $(call quoted,$(FLAGS))
 
 .DEFAULT_GOAL := help
 .PHONY: help install search start status env stop test test-slow test-all lint format
@@ -24,17 +47,17 @@ help:  ## list these targets
 install: $(INSTALLED)  ## make .venv and install everything under the constraints
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else "Python 3.11 to 3.13 is needed, this is %d.%d; say make PYTHON=python3.12" % v)'
-	@test -x $(BIN)/python || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@$(call quoted,$(PYTHON)) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else "Python 3.11 to 3.13 is needed, this is %d.%d; say make PYTHON=python3.12" % v)'
+	@test -x $(BIN)/python || { echo making $(call quoted,$(VENV)); $(call quoted,$(PYTHON)) -m venv $(call quoted,$(VENV)); }
 	@echo "installing torch (the large one)"
 	@$(PIP) torch
 	@echo "installing the rest"
 	@$(PIP) --editable '.[test,dev]'
 	@$(BIN)/python -m tune.known_settings  # so that the first command refuses a misspelt setting at once
-	@touch $@
+	@touch $(call quoted,$@)
 
 search: $(INSTALLED)  ## start Ray and MLflow here, submit a study (default: quickstart), follow it
-	@$(BIN)/python -m cluster.local search -- $(STUDY) $(SET) $(FLAGS)
+	@$(BIN)/python -m cluster.local search --study=$(call quoted,$(STUDY)) --words=$(call quoted,$(SET)) --words=$(call quoted,$(FLAGS))
 
 start: $(INSTALLED)  ## start Ray and MLflow here
 	@$(BIN)/python -m cluster.local start
@@ -49,10 +72,10 @@ stop:  ## end what `make search` or `make start` started, by process id
 	@$(BIN)/python -m cluster.local stop
 
 test: $(INSTALLED)  ## the tests, one real search included
-	@$(PYTEST) -m "not slow" $(FLAGS)
+	@$(PYTEST) -m "not slow"
 
 test-slow: $(INSTALLED)  ## only the tests that take minutes
-	@$(PYTEST) -m slow $(FLAGS) || test $$? -eq 5  # 5: there are none
+	@$(PYTEST) -m slow || test $$? -eq 5  # 5: there are none
 
 test-all: test test-slow  ## both
 

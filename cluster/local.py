@@ -1,7 +1,7 @@
 """Starts, stops and uses an embedded Ray head and an embedded MLflow server on this machine.
 
     python -m cluster.local start                     start both, unless they run already, and print their addresses
-    python -m cluster.local search [-- WORDS ...]     start, submit `python tune/search.py WORDS`, follow the job
+    python -m cluster.local search [-- WORDS ...]     check WORDS, start, submit `python tune/search.py WORDS`
     python -m cluster.local status                    print the addresses of both
     python -m cluster.local env                       print exports for a shell, with which it reaches both
     python -m cluster.local stop                      end what `start` started, by process id
@@ -17,6 +17,7 @@ import argparse
 import fcntl
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import stat
@@ -27,9 +28,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from cluster import service
-from cluster.service import Service, ServiceError, print_line
+from cluster.service import Service, ServiceError, print_line, reaching_loopback
+from t5vqvae.errors import SettingError
+from tune.process import exit_status
 from tune.records.study_paths import state_dir
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -37,6 +41,7 @@ NAMES = ("mlflow", "ray")
 RAY = "r"
 """The name of Ray's folder in one that only its user can enter; short, as `LONGEST_RAY_FOLDER` asks."""
 LONGEST_RAY_FOLDER = 40  # bytes: a Unix socket's path holds 107, and Ray adds up to 66
+PORT_WAY_OUT = "give another port, or none to get a free one"
 PORT_FLAGS = ("--node-manager-port", "--object-manager-port", "--metrics-export-port", "--ray-client-server-port")
 AGENT_PORT_FLAGS = ("--dashboard-agent-listen-port", "--dashboard-agent-grpc-port", "--runtime-env-agent-port")
 
@@ -53,18 +58,34 @@ def start(state: Path, dashboard_port: int | None, mlflow_port: int | None, time
     Raises:
         ServiceError: If a port is taken, or a service ends or is not ready in time.
     """
-    state.mkdir(parents=True, exist_ok=True)
-    with _alone(state):
+    if mlflow_port is not None and mlflow_port == dashboard_port:
+        raise SettingError(f"--mlflow-port and --dashboard-port are both {mlflow_port}; give two ports")
+    with _alone(state), _undone(state) as begun:
         if service.running(state, "mlflow") is None:
+            begun.append("mlflow")
             known_port = _known_mlflow_port(state)
             service.stop(state, "mlflow")
-            port = service.pick_port(mlflow_port or known_port or 5000, required=bool(mlflow_port or known_port))
-            _mlflow_service(state, port).start()
+            way_out = "end that program, or say `make stop`, then `make start`" if known_port else PORT_WAY_OUT
+            wanted = known_port or mlflow_port
+            _mlflow_service(state, service.pick_port(wanted or 5000, wanted is not None, way_out)).start()
         if service.running(state, "ray") is None:
+            begun.append("ray")
             service.stop(state, "ray")
-            port = service.pick_port(dashboard_port or 8265, dashboard_port is not None)
+            port = service.pick_port(dashboard_port or 8265, dashboard_port is not None, PORT_WAY_OUT)
             _ray_service(state, port, _url(state, "mlflow")).start()
         service.wait(state, NAMES, timeout, print_line)
+
+
+@contextmanager
+def _undone(state: Path) -> Iterator[list[str]]:
+    """Yields a list for the services that the block starts; ends them when it does not end well."""
+    begun: list[str] = []
+    try:
+        yield begun
+    except BaseException:
+        for name in begun:
+            service.stop(state, name)
+        raise
 
 
 def _known_mlflow_port(state: Path) -> int | None:
@@ -85,8 +106,9 @@ def _mlflow_service(state: Path, port: int) -> Service:
     """Returns an MLflow server with an SQLite store, one worker process, and artifacts served by it."""
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{state / 'mlflow.db'}"]
-    command += ["--artifacts-destination", str(state / "artifacts"), "--serve-artifacts"]
+    # Relative to its working directory: as parts of a URL, `#`, `?` and `%` of the folder's path would be misread.
+    command += ["--backend-store-uri", "sqlite:///mlflow.db"]
+    command += ["--artifacts-destination", "./artifacts", "--serve-artifacts"]
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     return Service("mlflow", state, command, f"{url}/health", {"url": url, "port": port}, quiet, cwd=state)
 
@@ -115,7 +137,7 @@ def _ray_service(state: Path, dashboard_port: int, mlflow_url: str) -> Service:
 
 
 def ray_folder(state: Path) -> Path:
-    """Returns the folder of Ray's sessions: under `state`, or a temporary one if that path is too long.
+    """Returns the folder of Ray's sessions: under `state`, or a temporary one if that path is long or odd.
 
     Ray opens its folder to all users, so it lies in one that is closed to them.
 
@@ -123,7 +145,7 @@ def ray_folder(state: Path) -> Path:
         ServiceError: If the temporary folder is somebody else's, or others may write into it.
     """
     private = state / "ray"
-    if len(str(private / RAY)) <= LONGEST_RAY_FOLDER:
+    if _fits_ray(private):
         private.mkdir(mode=0o700, parents=True, exist_ok=True)
         private.chmod(0o700)
     else:
@@ -133,9 +155,16 @@ def ray_folder(state: Path) -> Path:
     return private / RAY
 
 
+def _fits_ray(private: Path) -> bool:
+    """Returns whether Ray works below a folder: its sockets' paths have a limit, and its commands split at spaces."""
+    folder = str(private / RAY)
+    return len(folder) <= LONGEST_RAY_FOLDER and re.fullmatch(r"[\w./-]+", folder, re.ASCII) is not None
+
+
 def _temporary_folder(state: Path) -> Path:
-    name = hashlib.sha256(str(state).encode()).hexdigest()[:8]
-    return Path(tempfile.gettempdir()) / f"t5vqvae-{os.getuid()}-{name}"
+    name = f"t5vqvae-{os.getuid()}-{hashlib.sha256(str(state).encode()).hexdigest()[:8]}"
+    chosen = Path(tempfile.gettempdir()) / name
+    return chosen if _fits_ray(chosen) else Path("/tmp") / name
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -166,13 +195,23 @@ def search(state: Path, words: Sequence[str]) -> int:
     command = [ray, "job", "submit", "--submission-id", job, "--", "python", "tune/search.py", *words]
     print_line(f"RAY_API_SERVER_ADDRESS={url} {shlex.join([Path(ray).name, *command[1:]])}")
     try:
-        return subprocess.run(command, env={**os.environ, "RAY_API_SERVER_ADDRESS": url}, cwd=PROJECT).returncode
+        environment = {**reaching_loopback(os.environ), "RAY_API_SERVER_ADDRESS": url}
+        return subprocess.run(command, env=environment, cwd=PROJECT).returncode
     except KeyboardInterrupt:
         print_line(
             f"\nStopped following the job; it still runs.\n  follow it: {ray} job logs --address {url} --follow {job}"
         )
         print_line(f"  stop it:   {ray} job stop --address {url} {job}   (submit the same search again to resume it)")
         return 130
+
+
+def checked(state: Path, words: Sequence[str]) -> int:
+    """Refuses what the search would refuse, before anything is started; returns its exit status."""
+    command = [sys.executable, "-m", "tune.cli", "search", *words]
+    environment = {**os.environ, "T5VQVAE_STATE": str(state)}
+    if {"--help", "--dry-run"} & set(words):
+        return subprocess.run(command, env=environment, cwd=PROJECT).returncode
+    return subprocess.run([*command, "--dry-run"], env=environment, cwd=PROJECT, stdout=subprocess.DEVNULL).returncode
 
 
 def print_status(state: Path) -> int:
@@ -197,11 +236,16 @@ def _print_exports(state: Path) -> int:
         return 1
     print_line(f"export MLFLOW_TRACKING_URI={mlflow['url']} RAY_API_SERVER_ADDRESS={ray['url']}")
     print_line(f"export T5VQVAE_STATE={shlex.quote(str(state))}")
+    hosts = shlex.quote(reaching_loopback(os.environ)["no_proxy"])
+    print_line(f"export no_proxy={hosts} NO_PROXY={hosts}")
     return 0
 
 
 def stop(state: Path) -> None:
     """Ends both services and all that they started, and deletes Ray's folder if it lies outside `state`."""
+    if not os.path.isdir(state):  # of a path that is too long, Path.is_dir() raises
+        print_line(f"{state} is no folder: nothing was started there")
+        return
     with _alone(state):
         for name in reversed(NAMES):
             num_processes = service.stop(state, name)
@@ -215,45 +259,97 @@ def stop(state: Path) -> None:
 
 @contextmanager
 def _alone(state: Path) -> Iterator[None]:
-    """Holds the lock for starting and ending services."""
-    (state / "run").mkdir(parents=True, exist_ok=True)
-    with (state / "run" / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Holds the lock for starting and ending services.
+
+    Raises:
+        SettingError: If the state folder cannot be written.
+    """
+    try:
+        (state / "run").mkdir(parents=True, exist_ok=True)
+        lock = (state / "run" / "lock").open("w")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SettingError(f"state folder {state}: {reason.lower()}; name another one by --state") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print_line(f"waiting for another start or stop in {state}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong command line as every command does: in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingError(f"{self.prog}: {message}")
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(prog="python -m cluster.local", description=(__doc__ or "").partition("\n")[0])
+    """Reads the command line: its own words, then those of tune/search.py after `--`."""
+    parser = _Parser(prog="python -m cluster.local", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("command", choices=["start", "search", "status", "env", "stop"])
-    parser.add_argument("words", nargs="*", help="arguments of tune/search.py, after --")
     parser.add_argument("--state", type=Path, default=None, help="state folder; default: $T5VQVAE_STATE, or var/")
-    parser.add_argument("--dashboard-port", type=int, default=None, help="default: 8265, or any free port")
-    parser.add_argument("--mlflow-port", type=int, default=None, help="default: 5000, or any free port")
-    parser.add_argument("--timeout", type=float, default=180.0, help="seconds to wait for both services")
-    return parser.parse_args(arguments)
+    parser.add_argument("--study", default="", help="first word of the search")
+    parser.add_argument("--words", action="append", default=[], dest="texts", help="more words, split as a shell does")
+    parser.add_argument("--dashboard-port", type=_port, default=None, help="default: 8265, or any free port")
+    parser.add_argument("--mlflow-port", type=_port, default=None, help="default: 5000, or any free port")
+    parser.add_argument("--timeout", type=_seconds, default=180.0, help="seconds to wait for both services")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    own = given.index("--") if "--" in given else len(given)  # argparse by itself finds words only next to the command
+    return parser.parse_args(given[:own], argparse.Namespace(words=given[own + 1 :]))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status."""
-    args = parse(arguments)
+    return exit_status(lambda: _run(parse(arguments)), "what this command started was ended; run it again")
+
+
+def _run(args: argparse.Namespace) -> int:
     state = state_dir(args.state)
-    try:
-        if args.command == "stop":
-            stop(state)
-            return 0
-        if args.command == "status":
-            return print_status(state)
-        if args.command == "env":
-            return _print_exports(state)
-        start(state, args.dashboard_port, args.mlflow_port, args.timeout)
-        status = search(state, args.words) if args.command == "search" else 0
-        print_status(state)
-        print_line('Next: eval "$(make env)", then .venv/bin/t5vqvae --help; make stop ends both servers')
+    if args.command == "stop":
+        stop(state)
+        return 0
+    if args.command == "status":
+        return print_status(state)
+    if args.command == "env":
+        return _print_exports(state)
+    words = _words(args)
+    if args.command == "search" and ((status := checked(state, words)) or {"--help", "--dry-run"} & set(words)):
         return status
-    except ServiceError as error:
-        print_line(str(error))
-        return 1
+    start(state, args.dashboard_port, args.mlflow_port, args.timeout)
+    status = search(state, words) if args.command == "search" else 0
+    print_status(state)
+    print_line('Next: eval "$(make env)", then .venv/bin/t5vqvae --help; make stop ends both servers')
+    return status
+
+
+def _words(args: argparse.Namespace) -> list[str]:
+    """Returns the words of the search, in order: the study, those after the dashes, those of texts.
+
+    Raises:
+        SettingError: If a text has an open quote.
+    """
+    words = [*([args.study] if args.study else []), *args.words]
+    for text in args.texts:
+        try:
+            words += shlex.split(text)
+        except ValueError:
+            raise SettingError(f"{text} has a quote that is not closed") from None
+    return words
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port; ports are 1 to 65535")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"\d+(\.\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+    return float(text)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,18 @@
 """Background services on this machine: started once, found by their records, and ended by process id alone.
 
 The record of a service, `<state>/run/<name>.json`, holds its process id, the start time of the process (so that a
-reused id is never mistaken for it), a random mark, and facts for its users (URL, ports). The mark is in the environment
-of the service, and every process that the service starts inherits it. So `stop` also finds processes that survived a
-killed parent, and never any others.
+reused id is never mistaken for it), a mark, and facts for its users (URL, ports). The mark names the service and its
+state folder; it is in the environment of the service, and every process that the service starts inherits it. So `stop`
+also finds processes that survived a killed parent or a lost record, and never any others: a copied state folder has
+another mark.
 
 To add a service, build a `Service` in `cluster/local.py`.
 """
 
 from __future__ import annotations
 
-import json
+import errno
+import http.client
 import os
 import signal
 import socket
@@ -19,18 +21,23 @@ import sys
 import time
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
 import psutil
 
+from t5vqvae.errors import EnvironmentFault
 from t5vqvae.files import read_json, write_json
+from tune.monitor.formats import shortened
 
 MARK = "T5VQVAE_SERVICE"
 """The environment variable that holds the mark of a service."""
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""The names of this machine, as `no_proxy` lists them."""
 
 Facts = Mapping[str, str | int]
 
@@ -45,7 +52,10 @@ class _Record(TypedDict):
     facts: Facts
 
 
-class ServiceError(RuntimeError):
+_KINDS = {"pid": int, "started": float, "mark": str, "health_url": str, "facts": dict}
+
+
+class ServiceError(EnvironmentFault):
     """A service did not start, or its port is taken; the message gives the reason."""
 
 
@@ -73,7 +83,7 @@ class Service:
 
     def start(self) -> None:
         """Starts the service in a new session and writes its record; does not wait until it is ready (see `wait`)."""
-        mark = uuid.uuid4().hex
+        mark = _mark(self.state, self.name)
         log = log_path(self.state, self.name)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
@@ -82,7 +92,7 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self.environment, MARK: mark},
+                env={**reaching_loopback(os.environ), **self.environment, MARK: mark},
                 cwd=self.cwd,
                 start_new_session=True,
             )
@@ -107,11 +117,31 @@ def log_path(state: Path, name: str) -> Path:
 
 
 def read_record(state: Path, name: str) -> _Record | None:
-    """Returns the record of a service; None if it is missing or damaged."""
+    """Returns the record of a service; None if it is missing, damaged, or came with a copy of another state folder."""
     try:
-        return read_json(record_path(state, name))
-    except (FileNotFoundError, json.JSONDecodeError):
+        values = read_json(record_path(state, name))
+        whole = all(isinstance(values[key], kind) for key, kind in _KINDS.items())
+        record: _Record = values
+        return record if whole and _belongs(record["mark"], _mark(state, name)) else None
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
         return None
+
+
+def reaching_loopback(environment: Mapping[str, str]) -> dict[str, str]:
+    """Returns an environment in which no proxy stands between this machine and itself."""
+    known = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    hosts = dict.fromkeys([*(host.strip() for host in known.split(",") if host.strip()), *LOOPBACK])
+    return {**environment, **dict.fromkeys(("no_proxy", "NO_PROXY"), ",".join(hosts))}
+
+
+def _mark(state: Path, name: str) -> str:
+    return f"{name}:{state.absolute()}"
+
+
+def _belongs(mark: str, own: str) -> bool:
+    """Returns whether a record is this folder's own, or that of one which was moved here."""
+    _, _, folder = mark.partition(":")
+    return mark == own or not folder or not Path(folder).exists()
 
 
 def running(state: Path, name: str) -> Facts | None:
@@ -121,13 +151,17 @@ def running(state: Path, name: str) -> Facts | None:
 
 
 def healthy(url: str, timeout: float = 2.0) -> bool:
-    """Returns whether `url` answers within `timeout` seconds, with success or with a request to log in."""
+    """Returns whether `url` answers within `timeout` seconds, with success or with a request to log in.
+
+    No proxy is asked: the services listen on the loopback interface, which no other machine reaches.
+    """
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(url, timeout=timeout) as answer:
+        with direct.open(url, timeout=timeout) as answer:
             return 200 <= answer.status < 300
     except urllib.error.HTTPError as error:
         return error.code in (401, 403)
-    except (urllib.error.URLError, OSError):
+    except (OSError, ValueError, http.client.HTTPException):  # what listens there may speak another protocol
         return False
 
 
@@ -141,7 +175,7 @@ def wait(state: Path, names: Sequence[str], timeout: float, show: Callable[[str]
         show: Receives one line every few seconds.
 
     Raises:
-        ServiceError: If a service ends or is not ready in time; the message has its last lines of output.
+        ServiceError: If a service ends or is not ready in time; the message has its last line of output.
     """
     begin = shown = time.monotonic()
     waiting = list(names)
@@ -151,9 +185,9 @@ def wait(state: Path, names: Sequence[str], timeout: float, show: Callable[[str]
                 waiting.remove(name)
                 show(f"{name} is ready after {time.monotonic() - begin:.0f} s")
             elif running(state, name) is None:
-                raise ServiceError(f"{name} ended during its start{_last_lines(state, name)}")
+                raise ServiceError(f"{name} ended during its start{_last_line(state, name)}")
         if waiting and time.monotonic() - begin > timeout:
-            raise ServiceError(f"{waiting[0]} is not ready after {timeout:.0f} s{_last_lines(state, waiting[0])}")
+            raise ServiceError(f"{waiting[0]} is not ready after {timeout:.0f} s{_last_line(state, waiting[0])}")
         if waiting and time.monotonic() - shown > 5:
             shown = time.monotonic()
             show(f"waiting for {' and '.join(waiting)} ({shown - begin:.0f} s)")
@@ -169,14 +203,13 @@ def stop(state: Path, name: str, patience: float = 15.0) -> int:
         patience: Seconds from SIGTERM to SIGKILL.
     """
     record = read_record(state, name)
-    if record is None:
-        return 0
-    family = _family(record)
-    root = _process(record)
+    mark = record["mark"] if record else _mark(state, name)
+    root = _process(record) if record else None
+    family = _family(root, mark)
     if root is not None:
         _signal([root], signal.SIGTERM)
         psutil.wait_procs([root], timeout=patience)
-    left = {process.pid: process for process in [*family, *_family(record)] if process.is_running()}
+    left = {process.pid: process for process in [*family, *_family(None, mark)] if process.is_running()}
     _signal(list(left.values()), signal.SIGTERM)
     _, stubborn = psutil.wait_procs(list(left.values()), timeout=patience)
     _signal(stubborn, signal.SIGKILL)
@@ -185,12 +218,15 @@ def stop(state: Path, name: str, patience: float = 15.0) -> int:
     return len({process.pid for process in [*family, *left.values()]})
 
 
-def pick_port(preferred: int | None, required: bool = False) -> int:
+def pick_port(
+    preferred: int | None, required: bool = False, way_out: str = "use another port, or omit it to get a free one"
+) -> int:
     """Returns `preferred` if nothing listens there, else any free port of the loopback interface.
 
     Args:
         preferred: The port to try first; None: any.
         required: Whether only the preferred port will do.
+        way_out: The end of the error.
 
     Raises:
         ServiceError: If the preferred port is required, but taken.
@@ -199,33 +235,42 @@ def pick_port(preferred: int | None, required: bool = False) -> int:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", preferred or 0))
-        except OSError:
+        except OSError as error:
             if required:
-                raise ServiceError(
-                    f"port {preferred} is taken; use another port, or omit it to get a free one"
-                ) from None
+                raise ServiceError(f"port {preferred} is {_taken_by(preferred or 0, error)}; {way_out}") from None
             return pick_port(None)
         return probe.getsockname()[1]
+
+
+def _taken_by(port: int, error: OSError) -> str:
+    """Returns why a port cannot be had, with the program that listens there, if it may be seen."""
+    if error.errno == errno.EACCES:
+        return "reserved for the system's administrator"
+    with suppress(psutil.Error, OSError):
+        for one in psutil.net_connections("tcp"):
+            if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid:
+                return f"taken by {shortened(psutil.Process(one.pid).name())} (process {one.pid})"
+    return "taken by another program"
 
 
 def _process(record: _Record) -> psutil.Process | None:
     """Returns the process of a record; None if it has ended, even when another process has its id now."""
     try:
         process = psutil.Process(record["pid"])
-        same = abs(process.create_time() - record["started"]) < 1.0
+        # The clock may have been set since; then the mark says whether it is the same process.
+        same = abs(process.create_time() - record["started"]) < 1.0 or _marked(process, record["mark"])
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.NoSuchProcess:
         return None
 
 
-def _family(record: _Record) -> list[psutil.Process]:
+def _family(root: psutil.Process | None, mark: str) -> list[psutil.Process]:
     """Returns the service's process, its descendants, and orphans with its mark."""
     # Not by the mark alone: a process that renames itself, as Ray's workers do, may overwrite its visible environment.
-    root = _process(record)
     family = [root, *root.children(recursive=True)] if root else []
     known = {process.pid for process in family}
     for process in psutil.process_iter():
-        if process.pid not in known and _marked(process, record["mark"]):
+        if process.pid not in known and _marked(process, mark):
             family.append(process)
     return family
 
@@ -252,10 +297,12 @@ def _known(state: Path, name: str) -> _Record:
     return record
 
 
-def _last_lines(state: Path, name: str, num_lines: int = 12) -> str:
+def _last_line(state: Path, name: str) -> str:
+    """Returns the end of an error: the last line of a service's log, and where the rest is."""
     log = log_path(state, name)
-    lines = log.read_text(errors="replace").splitlines()[-num_lines:] if log.exists() else []
-    return f"; see {log}:\n" + "\n".join(f"  {line}" for line in lines)
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()] if log.exists() else []
+    last = next((line for line in reversed(lines) if any(map(str.isalnum, line))), None)
+    return f"{f': {shortened(last, 200)}' if last else ''}; see {log}"
 
 
 def print_line(line: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from t5vqvae.config.describe import Setting
 from t5vqvae.config.paths import unknown_setting
-from t5vqvae.files import read_json, write_json
+from t5vqvae.files import digest, read_json, write_json
 
 KEPT = 10
 """Index files that stay in the cache folder, the newest; every checkout of the source has its own."""
@@ -36,7 +36,10 @@ def index_file(packages: Iterable[Path]) -> Path | None:
     digest = hashlib.sha256()
     for package in packages:
         for file in sorted(package.rglob("*.py")):
-            found = file.stat()
+            try:
+                found = file.stat()
+            except OSError:  # an editor's lock file is a link to nowhere; any file may go away meanwhile
+                continue
             digest.update(f"{file.relative_to(package)} {found.st_size} {found.st_mtime_ns}\n".encode())
     try:
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -46,18 +49,24 @@ def index_file(packages: Iterable[Path]) -> Path | None:
 
 
 def read_index(file: Path) -> Index:
-    """Returns the settings of every spec that the file lists; none if it is missing or damaged."""
+    """Returns the settings of every spec that the file lists; none if it is missing or damaged.
+
+    A damaged file that still reads as an index would refuse a right setting: a checksum finds it.
+    """
     try:
         values = read_json(file)
-        return {spec: [Setting(*row) for row in rows] for spec, rows in values.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        if values["checksum"] != digest(values["specs"]):
+            return {}
+        return {spec: [Setting(*row) for row in rows] for spec, rows in values["specs"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
 
 def write_index(file: Path, index: Index) -> None:
     """Writes the settings of every spec, and deletes the oldest files of other sources; skips what it may not write."""
     with suppress(OSError):
-        write_json(file, {spec: [astuple(setting) for setting in settings] for spec, settings in index.items()})
+        specs = {spec: [astuple(setting) for setting in settings] for spec, settings in index.items()}
+        write_json(file, {"checksum": digest(specs), "specs": specs})
         others = sorted(file.parent.glob("settings-*.json"), key=lambda path: path.stat().st_mtime_ns)
         for old in others[:-KEPT]:
             old.unlink()

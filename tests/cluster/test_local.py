@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from places import ROOT
 
 from cluster import local, service
+from cluster.service import Service, ServiceError
 from tune.records.study_paths import state_dir
 
 CLIENT = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_"))}
@@ -32,6 +34,12 @@ def state(tmp_path_factory: pytest.TempPathFactory):
         yield folder
     finally:
         local.stop(folder)
+
+
+def family(state: Path) -> list[psutil.Process]:
+    """Returns the processes of both services."""
+    records = [service.read_record(state, name) for name in local.NAMES]
+    return [process for one in records for process in service._family(service._process(one), one["mark"])]
 
 
 def submit(state: Path, *command: str, cwd: Path) -> str:
@@ -57,8 +65,8 @@ def test_both_answer_and_a_second_start_finds_them(state: Path) -> None:
 
 @pytest.mark.ray
 def test_nothing_listens_beyond_the_loopback_interface(state: Path) -> None:
-    family = [p for name in local.NAMES for p in service._family(service.read_record(state, name))]
-    listening = [c.laddr for p in family for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    processes = family(state)
+    listening = [c.laddr for p in processes for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
     assert len(listening) > 5
     hosts = {address.ip.removeprefix("::ffff:") for address in listening}
     assert {host for host in hosts if not host.startswith("127.") and host != "::1"} == set()
@@ -88,14 +96,14 @@ def test_a_killed_mlflow_server_comes_back_where_jobs_look_for_it(state: Path) -
 
 @pytest.mark.ray
 def test_stop_leaves_no_process_and_no_port(state: Path) -> None:
-    family = [p for name in local.NAMES for p in service._family(service.read_record(state, name))]
+    processes = family(state)
     port = int(service.running(state, "ray")["address"].split(":")[1])
     folder = Path(service.running(state, "ray")["folder"])
-    assert len(family) > 5
+    assert len(processes) > 5
     assert folder.is_dir()
     local.stop(state)
     assert not folder.exists()
-    assert [process for process in family if process.is_running()] == []
+    assert [process for process in processes if process.is_running()] == []
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
     assert local.print_status(state) == 1
@@ -140,7 +148,8 @@ def test_a_temporary_folder_that_others_may_have_put_there_is_refused_and_left_a
     plant: Callable[[Path], None], wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    deep = tmp_path / ("deep" * 20)
+    monkeypatch.setattr(local, "LONGEST_RAY_FOLDER", 200)
+    deep = tmp_path / ("deep" * 50)
     folder = local.ray_folder(deep).parent
     shutil.rmtree(folder)
     plant(folder)
@@ -155,3 +164,117 @@ def test_words_after_the_dashes_are_passed_to_the_search() -> None:
     assert local.parse(["search", "--", "quickstart", "a.b=1", "--trials", "4"]).words == [
         "quickstart", "a.b=1", "--trials", "4",
     ]  # fmt: skip
+
+
+def test_a_study_after_other_options_and_texts_of_words_are_read_in_order() -> None:
+    args = local.parse(["search", "--state", "x", "--", "quick", "--trials", "4"])
+    assert local._words(args) == ["quick", "--trials", "4"]
+    args = local.parse(["search", "--study=a b", "--words=x.y=1 question='is it?'", "--words=--trials 4"])
+    assert local._words(args) == ["a b", "x.y=1", "question=is it?", "--trials", "4"]
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Returns the only line of a command that refuses what it was given."""
+    assert local.main(list(words)) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--dashboard-port", "abc"], "python -m cluster.local: argument --dashboard-port: abc is no port"),
+        (["--mlflow-port", "70000"], "python -m cluster.local: argument --mlflow-port: 70000 is no port"),
+        (["--timeout", "nan"], "python -m cluster.local: argument --timeout: nan is no number of seconds"),
+        (["--mlflow-port=4000", "--dashboard-port=4000"], "--mlflow-port and --dashboard-port are both 4000"),
+        (["--what"], "python -m cluster.local: unrecognized arguments: --what"),
+    ],
+)
+def test_a_wrong_option_is_refused_in_one_line(
+    words: list[str], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refusal(capsys, "start", "--state", str(tmp_path), *words).startswith(line)
+
+
+@pytest.mark.parametrize("kind", ["proc", "file", "below a file", "long"])
+def test_a_state_folder_that_cannot_be_written_is_refused_in_one_line(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    bad = {"proc": Path("/proc/x"), "file": file, "below a file": file / "x", "long": tmp_path / ("x" * 300)}[kind]
+    line = refusal(capsys, "start", "--state", str(bad))
+    assert line.startswith(f"state folder {bad}: ") and line.endswith("; name another one by --state")
+    assert local.main(["stop", "--state", str(bad)]) == 0
+    assert capsys.readouterr().out == f"{bad} is no folder: nothing was started there\n"
+
+
+def test_a_stop_where_nothing_runs_makes_nothing(tmp_path: Path) -> None:
+    assert local.main(["stop", "--state", str(tmp_path / "none")]) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("quickstrt", "there is no study file quickstrt; did you mean quickstart?"),
+        ("optim.learning_rat=1", "optim.learning_rat is unknown; did you mean optim.learning_rate?"),
+        ("--trails", "t5vqvae search has no option --trails; did you mean --trials?"),
+    ],
+)
+def test_a_misspelt_search_is_refused_before_anything_starts(
+    word: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(local, "start", lambda *_: pytest.fail("it started"))
+    assert local.main(["search", "--state", str(tmp_path / "state"), "--", word]) == 2
+    assert capfd.readouterr().err == f"{line}\n"
+    assert not (tmp_path / "state").exists()
+
+
+def test_help_and_a_dry_run_start_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(local, "start", lambda *_: pytest.fail("it started"))
+    assert local.main(["search", "--state", str(tmp_path / "state"), "--", "--help"]) == 0
+    assert "Usage: t5vqvae search" in capfd.readouterr().out
+
+
+def test_only_this_user_enters_the_folder_above_ray_s(tmp_path: Path) -> None:
+    folder = local.ray_folder(tmp_path / "a deep folder with spaces")
+    try:
+        assert folder.parent.stat().st_mode & 0o777 == 0o700
+        assert folder.parent.parent == Path(tempfile.gettempdir())
+    finally:
+        shutil.rmtree(folder.parent)
+
+
+@pytest.mark.parametrize("odd", ["a b", "it's", 'say "x"', "#1", "100%25", "what?", "a&b;c", "größe"])
+def test_a_path_with_odd_letters_reaches_no_url_and_not_ray(odd: str, tmp_path: Path) -> None:
+    state = tmp_path / odd
+    command = local._mlflow_service(state, 5000).command
+    assert not [word for word in command if odd in word]
+    assert local._mlflow_service(state, 5000).cwd == state
+    folder = local.ray_folder(state)
+    assert odd not in str(folder)
+    shutil.rmtree(folder.parent)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ServiceError("not ready")])
+def test_a_start_that_is_interrupted_or_fails_leaves_nothing_behind(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+    made = {name: Service(name, tmp_path, sleep, "http://127.0.0.1:9/", {"url": "", "port": 1}) for name in local.NAMES}
+    monkeypatch.setattr(local, "_mlflow_service", lambda *_: made["mlflow"])
+    monkeypatch.setattr(local, "_ray_service", lambda *_: made["ray"])
+    processes: list[psutil.Process] = []
+
+    def ends(*_: object) -> None:
+        processes.extend(family(tmp_path))
+        raise error
+
+    monkeypatch.setattr(service, "wait", ends)
+    assert local.main(["start", "--state", str(tmp_path)]) == (130 if error is KeyboardInterrupt else 1)
+    assert len(processes) == 2
+    assert not any(process.is_running() for process in processes)
+    assert not any(service.record_path(tmp_path, name).exists() for name in local.NAMES)

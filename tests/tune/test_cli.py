@@ -125,7 +125,7 @@ def test_help_lists_and_refusals_come_without_the_heavy_libraries(
         assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"RunSpec": [1]}', '{"RunSpec": 1}', "unreadable"])
+@pytest.mark.parametrize("damage", ["", "{", "[]", "{}", '{"specs": 1, "checksum": 1}', "another letter", "unreadable"])
 def test_a_damaged_index_is_ignored_and_the_specs_refuse_in_the_same_words(
     state: Path, tmp_path: Path, damage: str
 ) -> None:
@@ -135,6 +135,8 @@ def test_a_damaged_index_is_ignored_and_the_specs_refuse_in_the_same_words(
     copy.parent.mkdir(parents=True)
     if damage == "unreadable":
         copy.mkdir()
+    elif damage == "another letter":
+        copy.write_text(index.read_text().replace("train.max_steps", "train.max_step"))
     else:
         copy.write_text(damage)
     slow = watched(tmp_path, "train train.max_step=3")

@@ -116,3 +116,18 @@ def test_a_user_without_a_home_has_no_index(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", homeless)
     assert index_file([tmp_path]) is None
+
+
+def test_a_flipped_letter_of_the_index_refuses_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "settings-1.json"
+    write_index(file, {"RunSpec": KNOWN})
+    assert read_index(file)["RunSpec"] == KNOWN
+    file.write_text(file.read_text().replace("train.max_steps", "train.max_stepz"))
+    assert read_index(file) == {}
+
+
+def test_a_link_to_nowhere_among_the_sources_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.py").touch()
+    before = index_file([tmp_path])
+    (tmp_path / ".#a.py").symlink_to(tmp_path / "user@host.1234")
+    assert index_file([tmp_path]) == before

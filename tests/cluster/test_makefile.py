@@ -1,0 +1,76 @@
+"""The Makefile takes every value as written: neither make nor a shell runs anything in it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from places import ROOT
+
+SHOW = "#!/bin/sh\nexec python3 -c 'import json, sys; print(json.dumps(sys.argv[1:]))' \"$@\"\n"
+MARK = "made"
+HOSTILE = [
+    f"x; touch {MARK}",
+    f"$(touch {MARK})",
+    f"$(shell touch {MARK})",
+    f"$$(touch {MARK})",
+    f"`touch {MARK}`",
+    f"x' ; touch {MARK} #",
+    f'x" ; touch {MARK} #',
+    f"x\ntouch {MARK}",
+    f"x' \ntouch {MARK} #",
+    f"x && touch {MARK}",
+    f"x | touch {MARK}",
+    f"> {MARK}",
+    "a b, c (d) \\ #e %f",
+]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with the Makefile, whose Python shows its arguments."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(SHOW)
+    python.chmod(0o755)
+    return tmp_path
+
+
+def make(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    installed = [] if any(word.startswith("INSTALLED=") for word in words) else ["INSTALLED="]
+    return subprocess.run(["make", *words, *installed], cwd=project, capture_output=True, text=True, timeout=20)
+
+
+@pytest.mark.parametrize("name", ["STUDY", "SET", "FLAGS"])
+@pytest.mark.parametrize("value", HOSTILE)
+def test_a_value_reaches_the_search_as_written(project: Path, name: str, value: str) -> None:
+    done = make(project, "search", "VENV=venv", f"{name}={value}")
+    assert done.returncode == 0, done.stderr
+    given = {"STUDY": "", "SET": "", "FLAGS": "", name: value.replace("\n", " ")}
+    assert json.loads(done.stdout) == [
+        "-m", "cluster.local", "search",
+        f"--study={given['STUDY']}", f"--words={given['SET']}", f"--words={given['FLAGS']}",
+    ]  # fmt: skip
+    assert not (project / MARK).exists()
+
+
+@pytest.mark.parametrize("name", ["FLAGS", "PYTHON", "VENV", "INSTALLED"])
+@pytest.mark.parametrize("value", HOSTILE)
+def test_no_target_runs_a_value(project: Path, name: str, value: str) -> None:
+    make(project, "test", *([] if name == "VENV" else ["VENV=venv"]), f"{name}={value}")
+    assert not (project / MARK).exists()
+
+
+def test_words_of_flags_are_split_as_a_shell_does(project: Path) -> None:
+    [code, text, *marks] = json.loads(make(project, "test", "VENV=venv", 'FLAGS=-k "a or b" -x').stdout)[1:]
+    assert "shlex.split(sys.argv[1])" in code
+    assert (text, marks) == ('-k "a or b" -x', ["-m", "not slow"])
+
+
+def test_a_path_that_make_would_misread_is_refused(project: Path) -> None:
+    done = make(project, "start", "VENV=my venv")
+    assert "VENV and INSTALLED take a path without spaces" in done.stderr
