@@ -83,10 +83,11 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def stamp(path: Path) -> list[tuple[str, int, int]]:
-    """Returns the path, size (bytes) and modification time (ns) of a file or of every file in a folder.
+def stamp(path: Path) -> list[tuple[str, int, int, int]]:
+    """Returns path, size (bytes) and times of content and of change (ns) of every file in a path.
 
-    No file is opened. The list is empty when `path` does not exist.
+    No file is opened. The second time changes with every write, also with one that keeps size and first time. The list
+    is empty when `path` does not exist.
     """
     paths = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
+    return [(str(p), found.st_size, found.st_mtime_ns, found.st_ctime_ns) for p in paths for found in [p.stat()]]

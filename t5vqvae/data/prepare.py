@@ -2,14 +2,17 @@
 
 A shortcut file holds the name of the splits' folder. The shortcut's own name is a hash of everything that decides the
 result (config, versions, sizes and times of local files), so a second call reads neither corpus nor tokenizer. The
-folder's name is a hash of the content, so a touched corpus file is read again but not tokenized again. The test splits
-are in the folder too, but only `prepare_test` opens them.
+folder's name is a hash of the content, so a touched corpus file is read again but not tokenized again. A folder whose
+files are not what its manifest says, or that has no manifest (as an earlier version left it), is made anew. The test
+splits are in the folder too, but only `prepare_test` opens them.
+
+Left out of a split and counted are rows without a text, texts that are too long, and texts that the tokenizer cannot
+spell. Two splits never share a text, also not one that only the tokenizer reads as the same.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,12 +20,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t5vqvae.config import Config, setting
+from t5vqvae.data.checked import is_intact, read_line, write_line, write_manifest
 from t5vqvae.data.corpora import registry as variants
 from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example
+from t5vqvae.data.sift import Sifted, refuse_same_ids, report_rows, sift
+from t5vqvae.data.special_tokens import special_tokens, unguarded_json
 from t5vqvae.data.split import Tokenized, TokenizedSplit, write_split
-from t5vqvae.data.tokenizer import TokenizerConfig, backbone_stamp, build_tokenizer, load_pretrained, resolved_kind
-from t5vqvae.errors import DataError
-from t5vqvae.files import atomic_write, digest, locked
+from t5vqvae.data.tokenizer import (
+    TokenizerConfig,
+    backbone_stamp,
+    build_tokenizer,
+    load_pretrained,
+    refuse_few_rows,
+    resolved_kind,
+)
+from t5vqvae.files import atomic_write, digest, locked, read_json
 from t5vqvae.stages import stage
 
 if TYPE_CHECKING:
@@ -37,7 +49,6 @@ PREPARED_VERSION = 1
 NO_ROLE = "none"
 CHUNK = 1_000
 """Examples tokenized at once."""
-logger = logging.getLogger(__name__)
 
 
 class DataConfig(Config):
@@ -64,6 +75,10 @@ class PreparedData:
     """sha256 over corpus, tokenizer and lengths: the same fingerprint means the same examples."""
     num_too_long: dict[str, int]
     """Number of examples dropped for their length, by split."""
+    left_out: dict[str, dict[str, int]]
+    """Number of rows and examples dropped for another reason ("missing", "empty", "unspellable"), by split."""
+    num_repeated: dict[str, int]
+    """Number of examples that are in their split already; they are kept, so that frequent texts count as such."""
     role_names: tuple[str, ...]
     """Names of the role numbers in `Batch.roles_BT`; the first is "none"."""
 
@@ -91,14 +106,15 @@ def prepare(config: DataConfig, cache_dir: Path, backbone: str | None = None) ->
     Raises:
         DataError: If the corpus or tokenizer cannot be loaded, or a split has no sentence short enough.
     """
-    folder = _prepared_folder(config, Path(cache_dir), backbone)
-    facts = json.loads((folder / "facts.json").read_text())
+    folder, facts = _prepared(config, Path(cache_dir), backbone)
     return PreparedData(
         folder=folder,
         train=TokenizedSplit(folder / "train"),
         validation=TokenizedSplit(folder / "validation"),
         fingerprint=facts["fingerprint"],
         num_too_long=facts["num_too_long"],
+        left_out=facts["left_out"],
+        num_repeated=facts["num_repeated"],
         role_names=tuple(facts["role_names"]),
     )
 
@@ -108,9 +124,16 @@ def prepare_test(config: DataConfig, cache_dir: Path, backbone: str | None = Non
 
     For evaluation on the test split and for promotion only: anything else would tune on the test split.
     """
-    folder = _prepared_folder(config, Path(cache_dir), backbone)
-    facts = json.loads((folder / "facts.json").read_text())
+    folder, facts = _prepared(config, Path(cache_dir), backbone)
     return {name: TokenizedSplit(folder / name) for name in facts["tests"]}
+
+
+def _prepared(config: DataConfig, cache_dir: Path, backbone: str | None) -> tuple[Path, dict[str, Any]]:
+    """Returns the folder of the prepared splits, and the facts about them."""
+    folder = _prepared_folder(config, cache_dir, backbone)
+    facts = read_json(folder / "facts.json")
+    refuse_few_rows(backbone, facts["num_tokens"])
+    return folder, facts
 
 
 def _prepared_folder(config: DataConfig, cache_dir: Path, backbone: str | None) -> Path:
@@ -119,17 +142,21 @@ def _prepared_folder(config: DataConfig, cache_dir: Path, backbone: str | None) 
     backbone = backbone if kind == "pretrained" else None
     key = digest(PREPARED_VERSION, config.as_dict(), config.corpus.stamp(cache_dir), backbone_stamp(backbone))
     shortcut = cache_dir / "prepared" / "asked" / key[:24]
-    if not _leads_to_folder(shortcut):
+    known = _intact_folder(shortcut)
+    if known is None:
         with locked(shortcut):
-            if not _leads_to_folder(shortcut):
-                folder = _prepare(config, cache_dir, backbone)
-                with atomic_write(shortcut) as scratch:
-                    scratch.write_text(folder.name)
-    return cache_dir / "prepared" / shortcut.read_text()
+            known = _intact_folder(shortcut)
+            if known is None:
+                known = _prepare(config, cache_dir, backbone)
+                write_line(shortcut, known.name)
+    return known
 
 
-def _leads_to_folder(shortcut: Path) -> bool:
-    return shortcut.exists() and (shortcut.parent.parent / shortcut.read_text()).exists()
+def _intact_folder(shortcut: Path) -> Path | None:
+    """Returns the folder that a shortcut leads to; None if either is missing or damaged."""
+    name = read_line(shortcut)
+    folder = None if name is None else shortcut.parent.parent / name
+    return folder if folder is not None and is_intact(folder) else None
 
 
 def _prepare(config: DataConfig, cache_dir: Path, backbone: str | None) -> Path:
@@ -137,65 +164,67 @@ def _prepare(config: DataConfig, cache_dir: Path, backbone: str | None) -> Path:
         corpus = config.corpus.load(cache_dir)
     tokenizer = build_tokenizer(config.tokenizer, corpus.train, config.corpus.default_tokenizer, backbone, cache_dir)
     max_target_length = config.max_target_length or config.max_length
-    fingerprint = digest(
-        PREPARED_VERSION, corpus.fingerprint, tokenizer.backend_tokenizer.to_str(), config.max_length, max_target_length
-    )
+    identity = [PREPARED_VERSION, corpus.fingerprint, unguarded_json(tokenizer), config.max_length, max_target_length]
+    # Earlier versions read such texts otherwise, under a fingerprint without this word.
+    identity += ["spelt"] if _spells_special_tokens(corpus, tokenizer) else []
+    fingerprint = digest(*identity)
     folder = cache_dir / "prepared" / fingerprint[:24]
     with locked(folder):
-        if not folder.exists():
+        if not is_intact(folder):
             with atomic_write(folder, folder=True) as scratch:
                 tokenizer.save_pretrained(scratch / "tokenizer")
                 facts = _write_splits(corpus, tokenizer, (config.max_length, max_target_length), scratch)
-                (scratch / "facts.json").write_text(json.dumps({"fingerprint": fingerprint, **facts}))
+                facts |= {"fingerprint": fingerprint, "num_tokens": len(tokenizer)}
+                (scratch / "facts.json").write_text(json.dumps(facts))
+                write_manifest(scratch)
     return folder
+
+
+def _spells_special_tokens(corpus: Corpus, tokenizer: Tokenizer) -> bool:
+    """Returns whether a text has what looks like a special token ("</s>"), all of which begin with "<"."""
+    special = special_tokens(tokenizer)
+    texts = (text for examples in corpus.splits.values() for e in examples for text in (e.source, e.second, e.text))
+    return any(token in text for text in texts if text and "<" in text for token in special)
 
 
 def _write_splits(corpus: Corpus, tokenizer: Tokenizer, max_lengths: tuple[int, int], folder: Path) -> dict[str, Any]:
     """Writes every split and returns the facts for `facts.json`.
 
     Raises:
-        DataError: If the training or validation split has no example short enough.
+        DataError: If nothing is left of the training or validation split, or two splits share a text.
     """
     splits = {name: examples for name, examples in corpus.splits.items() if examples}
     roles = sorted({role for examples in splits.values() for e in examples for role in e.roles or ()} - {NO_ROLE})
     role_ids = {role: number for number, role in enumerate([NO_ROLE, *roles])}
-    num_too_long: dict[str, int] = {}
+    left_out = {name: dict(corpus.left_out.get(name, {})) for name in splits}
+    num_repeated: dict[str, int] = {}
+    sifted: dict[str, Sifted] = {}
     for name, examples in splits.items():
-        kept = [
-            found
-            for found in _tokenize(examples, tokenizer, role_ids)
-            if len(found.source_ids) <= max_lengths[0] and len(found.target_ids) <= max_lengths[1]
-        ]
-        num_too_long[name] = len(examples) - len(kept)
-        _report_too_long(name, num_too_long[name], len(examples), max_lengths)
-        write_split(folder / name, kept)
-    tests = [name for name in splits if name not in ("train", "validation") and num_too_long[name] < len(splits[name])]
-    return {"num_too_long": num_too_long, "role_names": list(role_ids), "tests": tests}
-
-
-def _report_too_long(name: str, number: int, of: int, max_lengths: tuple[int, int]) -> None:
-    """Logs how many of a split's examples were dropped; refuses an empty training or validation split."""
-    if number == of and name in ("train", "validation"):
-        raise DataError(
-            f"data.max_length={max_lengths[0]} (and max_target_length, {max_lengths[1]}) leaves none of the "
-            f"{of} sentences of the {name} split: all are longer; raise it"
-        )
-    if number:
-        logger.warning(
-            "%d of %d sentences of the %s split are dropped: longer than %d source or %d target tokens; to keep them, "
-            "raise data.max_length or data.max_target_length", number, of, name, *max_lengths
-        )  # fmt: skip
+        found = sifted[name] = sift(name, _tokenize(examples, tokenizer, role_ids), tokenizer, max_lengths)
+        num_repeated[name] = len(examples) - len({(e.shown, e.target) for e in examples})
+        report_rows(name, left_out[name], num_repeated[name], len(examples))
+        left_out[name] |= {"unspellable": found.num_unspellable} if found.num_unspellable else {}
+        write_split(folder / name, found.kept)
+    refuse_same_ids({name: found.kept for name, found in sifted.items()})
+    return {
+        "num_too_long": {name: found.num_too_long for name, found in sifted.items()},
+        "left_out": left_out,
+        "num_repeated": num_repeated,
+        "role_names": list(role_ids),
+        "tests": [name for name, found in sifted.items() if name not in ("train", "validation") and found.kept],
+    }
 
 
 def _tokenize(examples: Sequence[Example], tokenizer: Tokenizer, role_ids: Mapping[str, int]) -> Iterable[Tokenized]:
     for start in _counted(range(0, len(examples), CHUNK), len(examples)):
         chunk = examples[start : start + CHUNK]
-        encoded = tokenizer([e.source for e in chunk], return_offsets_mapping=True, return_attention_mask=False)
+        sources = [e.source if e.second is None else (e.source, e.second) for e in chunk]
+        encoded = tokenizer(sources, return_offsets_mapping=True, return_attention_mask=False)
         targets = [e.target for e in chunk if e.target is not None]
         target_ids = iter(tokenizer(targets, return_attention_mask=False)["input_ids"] if targets else ())
         for e, ids, spans in zip(chunk, encoded["input_ids"], encoded["offset_mapping"], strict=True):
             roles = None if e.roles is None else roles_of_tokens(e.source, e.roles, spans, role_ids)
-            yield Tokenized(e.source, e.target, ids, ids if e.target is None else next(target_ids), roles)
+            yield Tokenized(e.shown, e.target, ids, ids if e.target is None else next(target_ids), roles)
 
 
 def _counted(starts: range, total: int) -> Iterator[int]:

@@ -4,7 +4,12 @@ A run uses a pretrained backbone's tokenizer, or trains one of two kinds:
 
 - `latex`: tokens are single characters and the commands of the training split (`\cos`); it spells other commands in
   characters. It restores exactly every text of printable ASCII and of the training split's other characters.
-- `unigram`: tokens are pieces of words, with bytes as the fallback. It restores every text up to white space.
+- `unigram`: tokens are pieces of words, with bytes as the fallback. It restores every text up to white space, U+2581
+  included: one space stands for any of it, and none is at the ends.
+
+A backbone's own tokenizer restores what its vocabulary can spell, up to its own normalizer and white space (T5's is
+NFKC). No kind reads a special token from a text: `special_tokens.py`. `prepare` leaves out what a tokenizer cannot
+spell.
 
 To add a kind, write a function that trains a tokenizer.
 """
@@ -18,10 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from t5vqvae.config import Config, setting
+from t5vqvae.data.checked import kept_file
 from t5vqvae.data.corpora.base import Example
+from t5vqvae.data.special_tokens import cut_apart, guard
 from t5vqvae.data.unigram import learn_pieces
 from t5vqvae.errors import DataError, SettingError
-from t5vqvae.files import atomic_write, digest, locked, stamp
+from t5vqvae.files import digest, read_json, stamp
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as RawTokenizer
@@ -92,14 +99,13 @@ def build_tokenizer(
         assert backbone is not None
         return load_pretrained(backbone)
     size = config.vocab_size if resolved == "unigram" else None
-    texts = [text for e in train_examples for text in dict.fromkeys((e.source, e.text))]
+    texts = [text for e in train_examples for text in dict.fromkeys((e.source, e.second, e.text)) if text is not None]
     path = cache_dir / "tokenizers" / f"{resolved}-{digest(TOKENIZER_VERSION, size, texts)[:16]}.json"
-    with locked(path):
-        if not path.exists():
-            trained = _train_latex(texts) if size is None else _train_unigram(texts, size)
-            with atomic_write(path) as scratch:
-                trained.save(str(scratch))
-    return _wrap(path)
+
+    def train(scratch: Path) -> None:
+        (_train_latex(texts) if size is None else _train_unigram(texts, size)).save(str(scratch))
+
+    return guard(_wrap(kept_file(path, train)))
 
 
 def load_pretrained(backbone: str | Path) -> Tokenizer:
@@ -119,7 +125,7 @@ def load_pretrained(backbone: str | Path) -> Tokenizer:
         raise DataError(
             f"{str(backbone)!r} has no T5 tokenizer (fast, padding 0, ending in </s>); name a T5 checkpoint"
         )
-    return cast("Tokenizer", tokenizer)
+    return guard(cast("Tokenizer", tokenizer))
 
 
 def backbone_stamp(backbone: str | None) -> object:
@@ -127,6 +133,26 @@ def backbone_stamp(backbone: str | None) -> object:
     if backbone is None or not Path(backbone).is_dir():
         return backbone
     return [file for file in stamp(Path(backbone)) if re.search(r"token|spiece|vocab", Path(file[0]).name)]
+
+
+def refuse_few_rows(backbone: str | None, num_tokens: int) -> None:
+    """Refuses a local backbone with fewer embedding rows than the tokenizer has tokens.
+
+    Raises:
+        DataError: With both sizes.
+    """
+    file = Path(backbone or "") / "config.json"
+    if backbone is None or not file.is_file():
+        return
+    try:
+        num_rows = read_json(file).get("vocab_size")
+    except (ValueError, AttributeError):
+        return  # the model's own loader says what is wrong
+    if isinstance(num_rows, int) and num_rows < num_tokens:
+        raise DataError(
+            f"model.backbone={backbone!r} has embeddings for {num_rows} tokens, but the tokenizer has {num_tokens}; "
+            "give the backbone the rows (resize_token_embeddings) or its own tokenizer"
+        )
 
 
 def _train_latex(texts: Iterable[str]) -> RawTokenizer:
@@ -148,7 +174,8 @@ def _train_unigram(texts: Iterable[str], vocab_size: int) -> RawTokenizer:
     """Learns pieces of words and adds bytes, which are so unlikely that they spell only what no piece can."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-    words = Counter(f"\u2581{word}" for text in texts for word in re.sub(WHITE_SPACE, " ", text).split(" ") if word)
+    plain = (re.sub(WHITE_SPACE, " ", cut_apart(text, (*SPECIAL, *BYTES))) for text in texts)
+    words = Counter(f"\u2581{word}" for text in plain for word in text.split(" ") if word)
     # These characters are always pieces, so that the text "<0x41>" is spelt with them and not read as the byte 41.
     learnt = learn_pieces(words, vocab_size - len(SPECIAL) - len(BYTES), required="\u2581<0x>123456789ABCDEF")
     pieces = [*((token, 0.0) for token in SPECIAL), *learnt, *((byte, BYTE_SCORE) for byte in BYTES)]

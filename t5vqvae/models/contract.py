@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from t5vqvae.data.batch import IGNORED_LABEL, Batch
+from t5vqvae.data.texts import Text, tokenized
 from t5vqvae.errors import CheckpointError
 from t5vqvae.quantizers import Quantizer, QuantizerOutput
 from t5vqvae.spec.architectures import ModelConfig
@@ -224,17 +225,22 @@ def load_model(directory: str | Path) -> TextAutoencoder:
 
 @torch.no_grad()
 def reconstruct(
-    model: TextAutoencoder, texts: Sequence[str], max_new_tokens: int = 64
+    model: TextAutoencoder, texts: str | Sequence[Text], max_new_tokens: int = 64
 ) -> tuple[list[str], list[list[list[int]]] | None]:
     """Encodes texts and decodes them greedily; returns the decoded texts and the codes (None without codes).
 
     The codes are a list by text, of lists by position, of one code a codebook.
+
+    Raises:
+        DataError: If one of the texts is no text.
     """
     tokenizer = model.require_tokenizer()
-    tokens = tokenizer(list(texts), padding=True, return_tensors="pt")
-    labels_BS = tokens["input_ids"].masked_fill(tokens["attention_mask"] == 0, IGNORED_LABEL)
-    chars_B = torch.tensor([len(text) for text in texts])
-    batch = Batch(tokens["input_ids"], tokens["attention_mask"].bool(), labels_BS, None, chars_B)
+    ids_BT, mask_BT = tokenized(tokenizer, texts)
+    if not len(ids_BT):
+        return [], [] if model.quantizer.discrete else None
+    # The labels are not read: only their shape is, by models that make their decoder's inputs from them.
+    labels_BS = ids_BT.masked_fill(~mask_BT, IGNORED_LABEL)
+    batch = Batch(ids_BT, mask_BT, labels_BS, None, mask_BT.sum(-1))
     ids = model.greedy(batch.to(next(model.parameters()).device), max_new_tokens)
     decoded = tokenizer.batch_decode(ids, skip_special_tokens=True)
     if model.last_codes is None:

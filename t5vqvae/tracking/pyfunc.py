@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
@@ -35,23 +36,61 @@ class _PyfuncModel(PythonModel):
     ) -> pd.DataFrame:
         """Returns a frame with the columns `reconstruction` and `codes`, one row per text.
 
-        `codes` is a list of positions, each with one code per codebook; None for a model without codes.
+        `codes` is a list of positions, each with one code per codebook; None for a model without codes. A missing text
+        (None, NaN) gives None in both columns; any other value is read as in a table: 0 is "0", false is "false".
 
         Args:
             context: Unused.
             model_input: A frame with a column `text`.
             params: `max_new_tokens` of a reconstruction (default 64), and `batch_size` (default 64).
+
+        Raises:
+            DataError: If the frame has no column `text`, a value is no text, or a parameter is no positive number.
         """
         from t5vqvae.models.contract import reconstruct
 
-        params = params or {}
-        texts, size = [str(text) for text in model_input["text"]], params.get("batch_size", 64)
-        rows: list[tuple[str, list[list[int]] | None]] = []
-        for start in range(0, len(texts), size):
-            part = texts[start : start + size]
-            decoded, codes = reconstruct(self.model, part, params.get("max_new_tokens", 64))
-            rows += zip(decoded, [None] * len(part) if codes is None else codes, strict=True)
-        return pd.DataFrame(rows, columns=["reconstruction", "codes"], index=model_input.index)
+        texts = _texts(model_input)
+        given = [place for place, text in enumerate(texts) if text is not None]
+        size, max_new_tokens = (_positive(params or {}, name) for name in ("batch_size", "max_new_tokens"))
+        rows: list[tuple[str | None, list[list[int]] | None]] = [(None, None)] * len(texts)
+        for start in range(0, len(given), size):
+            part = given[start : start + size]
+            decoded, codes = reconstruct(self.model, [texts[place] or "" for place in part], max_new_tokens)
+            found = zip(part, decoded, [None] * len(part) if codes is None else codes, strict=True)
+            for place, text, own in found:
+                rows[place] = text, own
+        columns = {
+            name: pd.Series([row[number] for row in rows], index=model_input.index, dtype=object)
+            for number, name in enumerate(("reconstruction", "codes"))
+        }
+        return pd.DataFrame(columns, index=model_input.index)
+
+
+def _texts(frame: pd.DataFrame) -> list[str | None]:
+    """Returns the texts of a frame's column `text`; None where a text is missing."""
+    from t5vqvae.data.corpora.columns import text_of
+    from t5vqvae.errors import DataError
+
+    if not isinstance(frame, pd.DataFrame) or list(frame.columns).count("text") != 1:
+        found = ", ".join(map(str, frame.columns)) if isinstance(frame, pd.DataFrame) else type(frame).__name__
+        raise DataError(f"the input must be a frame with one column 'text'; it has {found or 'no column'}")
+    texts = []
+    for place, value in enumerate(frame["text"]):
+        try:
+            texts.append(text_of(value))
+        except DataError as error:
+            raise DataError(f"row {place} of the column 'text': {error}") from None
+    return texts
+
+
+def _positive(params: dict[str, int], name: str) -> int:
+    """Returns a parameter, 64 if it is not given."""
+    from t5vqvae.errors import SettingError
+
+    value = params.get(name, 64)
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise SettingError(f"{name}={value!r} must be a whole number of at least 1")
+    return int(value)
 
 
 set_model(_PyfuncModel())

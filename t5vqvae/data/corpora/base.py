@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from t5vqvae.config import Variant
+from t5vqvae.data.checked import kept_file
 from t5vqvae.errors import DataError
-from t5vqvae.files import atomic_write, locked
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Example:
     """The text to decode; None: the source itself."""
     roles: tuple[str, ...] | None = None
     """The role (semantic role, part of speech) of every white-space word of the source; None: unknown."""
+    second: str | None = None
+    """A second text to encode, behind the source and an end-of-text token (a second premise)."""
 
     def __post_init__(self) -> None:
         if self.roles is not None and len(self.roles) != len(self.source.split()):
@@ -39,6 +41,11 @@ class Example:
     def text(self) -> str:
         """The text to decode: the target, or the source where there is no target."""
         return self.source if self.target is None else self.target
+
+    @property
+    def shown(self) -> str:
+        """What is encoded, for readers: the source, or both texts with `</s>` between them."""
+        return self.source if self.second is None else f"{self.source} </s> {self.second}"
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,8 @@ class Corpus:
     source: str = ""
     """Where the corpus comes from, for human readers."""
     licence: str | None = None
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict, compare=False)
+    """Number of rows that were read and not used, by split and reason ("missing", "empty")."""
     fingerprint: str = field(init=False)
     """sha256 over the content and order of all splits."""
 
@@ -97,8 +106,16 @@ class CorpusConfig(Variant):
         return None
 
 
+def spaced(text: str) -> str:
+    """Returns a text with single spaces for white space, as it is compared between splits.
+
+    U+2581 counts as white space, because tokenizers write a space as that character.
+    """
+    return " ".join(text.replace("\u2581", " ").split())
+
+
 def split_by_source(examples: Iterable[Example], fractions: tuple[float, float], seed: int) -> list[list[Example]]:
-    """Cuts examples into train, validation and test; examples with the same source stay together.
+    """Cuts examples into train, validation and test; examples with the same source, but for white space, stay together.
 
     Args:
         examples: In any order; every split keeps that order.
@@ -106,13 +123,13 @@ def split_by_source(examples: Iterable[Example], fractions: tuple[float, float],
         seed: Seed of the shuffle that picks the sources.
     """
     examples = list(examples)
-    sources = list(dict.fromkeys(example.source for example in examples))
+    sources = list(dict.fromkeys(spaced(example.shown) for example in examples))
     random.Random(seed).shuffle(sources)
     num_validation, num_test = (round(fraction * len(sources)) for fraction in fractions)
     where = dict.fromkeys(sources, 0)
     where |= dict.fromkeys(sources[:num_validation], 1)
     where |= dict.fromkeys(sources[num_validation : num_validation + num_test], 2)
-    return [[example for example in examples if where[example.source] == split] for split in range(3)]
+    return [[example for example in examples if where[spaced(example.shown)] == split] for split in range(3)]
 
 
 def drop_shared(
@@ -120,46 +137,40 @@ def drop_shared(
 ) -> tuple[list[Example], list[Example], list[Example]]:
     """Drops from every split the sources that a later split also has; the test split never changes."""
     test = list(test)
-    tested = {example.source for example in test}
-    validation = [example for example in validation if example.source not in tested]
-    seen = tested | {example.source for example in validation}
-    return [example for example in train if example.source not in seen], validation, test
+    tested = {spaced(example.shown) for example in test}
+    validation = [example for example in validation if spaced(example.shown) not in tested]
+    seen = tested | {spaced(example.shown) for example in validation}
+    return [example for example in train if spaced(example.shown) not in seen], validation, test
 
 
 def load_kept(path: Path, build: Callable[[], Corpus]) -> Corpus:
-    """Returns the corpus cached in the file `path`; builds it and writes the file first when it is missing.
+    """Returns the corpus cached in the file `path`; builds and writes it first when it is missing or damaged.
 
     For corpora that take longer to generate than to read. The file's name must depend on everything that decides the
     content.
     """
-    with locked(path):
-        if path.exists():
-            return _read(path)
-        corpus = build()
-        with atomic_write(path) as scratch:
-            _write(corpus, scratch)
-        return corpus
+    return _read(kept_file(path, lambda scratch: _write(build(), scratch)))
 
 
 def _write(corpus: Corpus, path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.write(json.dumps([corpus.source, corpus.licence, list(corpus.extra_tests)]) + "\n")
         for name, examples in corpus.splits.items():
-            file.writelines(json.dumps([name, e.source, e.target, e.roles]) + "\n" for e in examples)
+            file.writelines(json.dumps([name, e.source, e.target, e.roles, e.second]) + "\n" for e in examples)
 
 
 def _read(path: Path) -> Corpus:
     with path.open(encoding="utf-8") as file:
         source, licence, extra = json.loads(next(file))
         splits: dict[str, list[Example]] = {name: [] for name in ("train", "validation", "test", *extra)}
-        for name, text, target, roles in map(json.loads, file):
-            splits[name].append(Example(text, target, None if roles is None else tuple(roles)))
+        for name, text, target, roles, second in map(json.loads, file):
+            splits[name].append(Example(text, target, None if roles is None else tuple(roles), second))
     main = {name: splits.pop(name) for name in ("train", "validation", "test")}
-    return Corpus(**main, extra_tests=splits, source=source, licence=licence)
+    return Corpus(main["train"], main["validation"], main["test"], splits, source, licence)
 
 
 def _refuse_shared_strings(splits: Mapping[str, Sequence[Example]]) -> None:
-    sources = {name: {example.source for example in examples} for name, examples in splits.items()}
+    sources = {name: {spaced(example.shown) for example in examples} for name, examples in splits.items()}
     for (one, first), (other, second) in itertools.combinations(sources.items(), 2):
         if shared := first & second:
             raise DataError(
@@ -173,5 +184,5 @@ def _fingerprint(splits: Mapping[str, Sequence[Example]]) -> str:
     for name, examples in splits.items():
         sha.update(f"{name} {len(examples)}\n".encode())
         for e in examples:
-            sha.update(json.dumps([e.source, e.target, e.roles]).encode())
+            sha.update(json.dumps([e.shown, e.target, e.roles]).encode())
     return sha.hexdigest()

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Literal
 
 from t5vqvae.config import setting
+from t5vqvae.data.checked import MANIFEST, is_intact, write_manifest
 from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example
+from t5vqvae.data.corpora.rows import Row, read_rows
 from t5vqvae.data.corpora.sources import SOURCES, Source
-from t5vqvae.data.corpora.text import Row, assemble, read_rows, split_files
+from t5vqvae.data.corpora.text import Part, assemble, split_files
 from t5vqvae.errors import DataError
 from t5vqvae.files import atomic_write, file_sha256, locked, stamp
 
@@ -41,7 +43,7 @@ class PublicCorpus(CorpusConfig):
 
     def load(self, cache_dir: Path) -> Corpus:
         files = split_files(self._folder(cache_dir))
-        splits = {split: _examples(self.dataset, path) for split, path in files.items()}
+        splits = {split: Part(_examples(self.dataset, path), name=str(path)) for split, path in files.items()}
         source = SOURCES[self.dataset]
         fractions = (self.validation_fraction, 0.0)
         return assemble(splits, fractions, self.seed, drop=True, source=source.origin, licence=source.licence)
@@ -56,6 +58,11 @@ class PublicCorpus(CorpusConfig):
             raise DataError(
                 f"data.corpus.dataset={self.dataset!r} is not in the cache ({folder / missing[0]} is missing); "
                 f"get it: t5vqvae data get {self.dataset}"
+            )
+        if (folder / MANIFEST).is_file() and not is_intact(folder):
+            raise DataError(
+                f"data.corpus.dataset={self.dataset!r}: a file of {folder} was changed after it was fetched; "
+                f"get it anew: t5vqvae data get {self.dataset}"
             )
         return folder
 
@@ -97,6 +104,7 @@ def fetch(
                 else:
                     _download(name, file, source, scratch / file, progress)
                 _check(name, file, source, scratch / file)
+            write_manifest(scratch)
     return folder
 
 
@@ -146,22 +154,38 @@ def _download(name: str, file: str, source: Source, into: Path, progress: Progre
 
 
 def _examples(dataset: str, path: Path) -> list[Example]:
-    return [_EXAMPLES[dataset](row) for row in read_rows(path) if "DUMMY" not in row.values()]
+    """Reads the examples of one of the files, letter by letter: its checksum is known."""
+    rows = (row for row in read_rows(path) if "DUMMY" not in row.cells.values())
+    return [_EXAMPLES[dataset](_texts(row, COLUMNS[dataset])) for row in rows]
 
 
-def _from_premises(row: Row) -> Example:
-    """Returns both premises as one input, each ended by T5's `</s>` (the tokenizer adds the last one)."""
-    return Example(f"{row['premise1']} </s> {row['premise2']}", row["conclusion"])
+def _texts(row: Row, columns: tuple[str, ...]) -> dict[str, str]:
+    missing = [column for column in columns if column not in row.cells]
+    if missing:
+        raise DataError(f"{row.place} has no column {missing[0]!r}; fetch the corpus anew: t5vqvae data get")
+    return {column: row.cells[column] for column in columns}
 
 
-def _from_parse(row: Row) -> Example:
+def _from_premises(row: Mapping[str, str]) -> Example:
+    """Returns both premises as one input, each ended by T5's `</s>`."""
+    return Example(row["premise1"], row["conclusion"], second=row["premise2"])
+
+
+def _from_parse(row: Mapping[str, str]) -> Example:
     """Returns a part of speech for every word; no roles if the parse splits the sentence's words."""
     leaves = re.findall(r"\(([^\s()]+) ([^\s()]+)\)", row["parse"])
     fits = [word for _, word in leaves] == row["sentence"].split()
     return Example(row["sentence"], roles=tuple(tag for tag, _ in leaves) if fits else None)
 
 
-_EXAMPLES: dict[str, Callable[[Row], Example]] = {
+COLUMNS = {
+    "explanations": ("text",),
+    "entailment": ("premise1", "premise2", "conclusion"),
+    "explanations_parsed": ("sentence", "parse"),
+    "summarization": ("document", "summary"),
+    "dialogue": ("utterance", "response"),
+}
+_EXAMPLES: dict[str, Callable[[Mapping[str, str]], Example]] = {
     "explanations": lambda row: Example(row["text"]),
     "entailment": _from_premises,
     "explanations_parsed": _from_parse,

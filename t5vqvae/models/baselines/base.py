@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from t5vqvae.data.batch import Batch
+from t5vqvae.data.special_tokens import guard
 from t5vqvae.models.contract import Losses, Measures, Memory, TextAutoencoder, teacher_forced
 from t5vqvae.quantizers import Quantizer, QuantizerConfig
 from t5vqvae.spec.architectures import ModelConfig
@@ -163,7 +164,7 @@ class Autoencoder(TextAutoencoder):
         missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
         assert not unexpected and set(missing) <= model.tied_names(), [*unexpected, *missing]
         if (folder / "tokenizer_config.json").is_file():
-            model.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+            model.tokenizer = guard(transformers.AutoTokenizer.from_pretrained(folder))
         return model
 
 

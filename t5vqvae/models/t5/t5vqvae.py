@@ -14,6 +14,9 @@ import transformers
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
+from t5vqvae.data.special_tokens import guard
+from t5vqvae.data.texts import Text, tokenized
+from t5vqvae.models.codes import check_codes, refuse_no_codes
 from t5vqvae.models.t5.config import T5VQVAEConfig
 from t5vqvae.models.t5.quantized_t5 import QuantizedT5
 from t5vqvae.quantizers import QuantizerOutput
@@ -26,28 +29,39 @@ class T5VQVAE(QuantizedT5):
         tokenizer: Loaded by `from_pretrained` if it was saved with the weights. Every method with texts needs it.
     """
 
-    def _tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        tokens = self.require_tokenizer()(list(texts), padding=True, return_tensors="pt")
-        return {name: tokens[name].to(self.device) for name in ("input_ids", "attention_mask")}
+    def _tokenize(self, texts: str | Sequence[Text]) -> tuple[Tensor, Tensor]:
+        ids_BT, mask_BT = tokenized(self.require_tokenizer(), texts)
+        return ids_BT.to(self.device), mask_BT.to(self.device)
 
     @torch.no_grad()
-    def encode_states(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def encode_states(self, texts: str | Sequence[Text]) -> tuple[Tensor, Tensor]:
         """Returns the states before the quantizer, shape (B, T, E), and the mask, shape (B, T)."""
-        tokens = self._tokenize(texts)
-        self.encoder(**tokens)
+        ids_BT, mask_BT = self._tokenize(texts)
+        if not len(ids_BT):
+            return torch.zeros(0, 0, self.config.d_model, device=self.device), mask_BT
+        self.encoder(ids_BT, mask_BT)
         assert self.encoder.states_BTE is not None
-        return self.encoder.states_BTE, tokens["attention_mask"].bool()
+        return self.encoder.states_BTE, mask_BT
 
     @torch.no_grad()
-    def encode(self, texts: Sequence[str]) -> Tensor:
+    def encode(self, texts: str | Sequence[Text]) -> Tensor:
         """Returns the codes of texts, int64, shape (B, T, Q), -1 at padding.
+
+        Args:
+            texts: Texts, or pairs of texts that follow each other. One string is one text; no text gives no codes.
 
         Raises:
             ValueError: If the model has no bottleneck, so no codes.
+            DataError: If one of the texts is no text.
         """
-        self.encoder(**self._tokenize(texts))
-        if self.last_codes is None:
+        ids_BT, mask_BT = self._tokenize(texts)
+        if not self.quantizer.discrete:
             raise ValueError(f"quantizer {self.config.quantizer_config().name} has no codes")
+        if not len(ids_BT):
+            return torch.zeros(0, 0, self.quantizer.num_codebooks, dtype=torch.int64, device=self.device)
+        self.encoder(ids_BT, mask_BT)
+        if self.last_codes is None:  # the bottleneck is bypassed
+            raise ValueError(f"quantizer {self.config.quantizer_config().name} has no codes yet")
         return self.last_codes
 
     @torch.no_grad()
@@ -56,18 +70,25 @@ class T5VQVAE(QuantizedT5):
         return self.quantizer(states_BTE, mask_BT)
 
     def embed_codes(self, codes_BTQ: Tensor) -> Tensor:
-        """Returns the quantized states of codes, shape (B, T, E); zero at padding."""
+        """Returns the quantized states of codes, shape (B, T, E); zero at padding.
+
+        Raises:
+            DataError: If they are no codes of this model: another shape, type or range.
+        """
+        check_codes(codes_BTQ, self.quantizer.code_sizes, "codes")
         return self.quantizer.lookup(codes_BTQ)
 
     @torch.no_grad()
-    def encode_prompts(self, texts: Sequence[str]) -> Tensor:
+    def encode_prompts(self, texts: str | Sequence[Text]) -> Tensor:
         """Returns the codes of the texts' prompts, int64, shape (B, P, 1).
 
         Raises:
             ValueError: If the model has no quantized prompts.
         """
-        tokens = self._tokenize(texts)
-        codes_BPQ = self._remember(tokens["input_ids"], tokens["attention_mask"].bool()).prompt_codes_BPQ
+        ids_BT, mask_BT = self._tokenize(texts)
+        if self.prompts is not None and not len(ids_BT):
+            return torch.zeros(0, self.prompts.config.num_prompts, 1, dtype=torch.int64, device=self.device)
+        codes_BPQ = self._remember(ids_BT, mask_BT).prompt_codes_BPQ
         if codes_BPQ is None:
             raise ValueError("the model has no quantized prompts, so its prompts have no codes")
         return codes_BPQ
@@ -76,9 +97,14 @@ class T5VQVAE(QuantizedT5):
     def decode(
         self, codes_BTQ: Tensor, max_new_tokens: int = 64, *, prompt_codes_BPQ: Tensor | None = None
     ) -> list[str]:
-        """Decodes codes to texts, greedily; a model with prompts needs their codes too."""
-        mask_BT = (codes_BTQ >= 0).all(-1)
+        """Decodes codes to texts, greedily; a model with prompts needs their codes too.
+
+        Raises:
+            DataError: If they are no codes of this model, or a sentence has none.
+        """
         states_BTE = self.embed_codes(codes_BTQ)
+        mask_BT = (codes_BTQ >= 0).all(-1)
+        refuse_no_codes(mask_BT)
         return self.decode_states(states_BTE, mask_BT, max_new_tokens, prompt_codes_BPQ=prompt_codes_BPQ)
 
     @torch.no_grad()
@@ -95,11 +121,14 @@ class T5VQVAE(QuantizedT5):
         Raises:
             ValueError: If the model has prompts and their codes are missing.
         """
+        if not len(quantized_BTE):
+            return []
         blank_BTE = torch.zeros_like(quantized_BTE)
         memory = self.encoder(inputs_embeds=blank_BTE, attention_mask=mask_BT, quantized=quantized_BTE)
         if self.prompts is not None:
             if prompt_codes_BPQ is None:
                 raise ValueError("the model has prompts: decoding needs prompt_codes_BPQ, see encode_prompts")
+            check_codes(prompt_codes_BPQ, self.prompts.quantizer.code_sizes, "prompt codes", len(mask_BT))
             prompts_BPE = self.prompts.embed(prompt_codes_BPQ)
             memory = BaseModelOutput(last_hidden_state=torch.cat([prompts_BPE, memory.last_hidden_state], 1))
             mask_BT = torch.cat([mask_BT.new_ones(prompts_BPE.shape[:2]), mask_BT], 1)
@@ -111,7 +140,7 @@ class T5VQVAE(QuantizedT5):
         """Loads a model that `save_pretrained` wrote, with the tokenizer if it was saved too."""
         model = super().from_pretrained(path, **kwargs)
         if Path(path, "tokenizer_config.json").is_file():
-            model.tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+            model.tokenizer = guard(transformers.AutoTokenizer.from_pretrained(path))
         return model
 
     def save_pretrained(self, directory: str | Path, **kwargs: Any) -> None:  # type: ignore[override]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import pickle
 import subprocess
 import sys
@@ -210,3 +211,168 @@ def test_runs_of_a_process_share_a_tokenizer_and_read_it_once(tmp_path: Path, mo
     assert first is second and len(read) == 1
     other = prepare(config.with_overrides({"corpus.size": 50}), tmp_path).tokenizer
     assert other is not first and len(read) == 2
+
+
+HTML = [f"was <s>{number} euro</s> now <unk> euro" for number in range(15)]
+
+
+def _of(folder: Path, lines: list[str], **settings: Any) -> DataConfig:
+    (folder / "all.txt").write_text("\n".join(lines))
+    return DataConfig(corpus=TextCorpus(path=str(folder / "all.txt")), max_length=200).with_overrides(settings)
+
+
+@pytest.mark.parametrize("kind", ["unigram", "latex"])
+def test_special_tokens_never_come_from_text(kind: str, tmp_path: Path) -> None:
+    data = prepare(_of(tmp_path, HTML, **{"tokenizer.kind": kind}), tmp_path / "cache")
+    ids = data.train.batch(range(len(data.train))).input_ids_BT
+    assert data.tokenizer.batch_decode(ids, skip_special_tokens=True) == data.train.sources(range(len(data.train)))
+    assert ((ids == 1).sum(-1) == 1).all() and not (ids == 2).any()
+
+
+def test_premises_are_two_texts(tmp_path: Path) -> None:
+    from t5vqvae.data import PublicCorpus, corpus_folder
+
+    folder = corpus_folder("entailment", tmp_path)
+    folder.mkdir(parents=True)
+    for split, word in (("train", "a"), ("validation", "b"), ("test", "c")):
+        (folder / f"{split}.tsv").write_text(f"premise1\tpremise2\tconclusion\n{word} </s> x\ty\tz\n")
+    data = prepare(DataConfig(corpus=PublicCorpus(dataset="entailment")), tmp_path)
+    (ids,) = data.train.batch([0]).input_ids_BT.tolist()
+    assert ids == [*data.tokenizer("a </s> x").input_ids, *data.tokenizer("y").input_ids] and ids.count(1) == 2
+    assert data.train.sources([0]) == ["a </s> x </s> y"]
+
+
+def test_texts_that_the_tokenizer_cannot_spell_are_left_out_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    corpus = _text(tmp_path, "a", "b")
+    (tmp_path / "validation.txt").write_text("short\nsn☃w")
+    config = DataConfig(corpus=corpus, tokenizer=TokenizerConfig(kind="latex"))
+    with caplog.at_level(logging.WARNING):
+        data = prepare(config, tmp_path / "cache")
+    assert data.validation.sources([0]) == ["short"] and len(data.validation) == 1
+    assert data.left_out["validation"] == {"unspellable": 1}
+    assert "1 of 2 sentences of the validation split are left out" in caplog.text and "'☃'" in caplog.text
+    (tmp_path / "validation.txt").write_text("我喜歡 1\n我喜歡 2")
+    with pytest.raises(DataError, match=r"cannot spell any of the 2 sentences of the validation split.*'我'.*unigram"):
+        prepare(config, tmp_path / "cache")
+
+
+def test_rows_left_out_and_repeated_are_counted_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"text": None}, {"text": " "}, *({"text": f"row {number}"} for number in range(20)), {"text": "row 3"}]
+    (tmp_path / "all.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    config = DataConfig(corpus=TextCorpus(path=str(tmp_path / "all.jsonl")))
+    with caplog.at_level(logging.WARNING):
+        data = prepare(config, tmp_path / "cache")
+    assert data.left_out["train"] == {"missing": 1, "empty": 1}
+    assert sum(data.num_repeated.values()) == 1 and len(data.train) + len(data.validation) == 19
+    assert "2 rows read for the train split are left out: 1 missing, 1 empty" in caplog.text
+    assert "repeat another one; all are kept" in caplog.text
+
+
+def test_what_the_tokenizer_reads_as_one_text_is_in_one_split(tmp_path: Path) -> None:
+    from tokenizers import normalizers
+
+    own = build_tokenizer(TokenizerConfig(), [Example("abc") for _ in range(9)], "unigram", None, tmp_path)
+    own.backend_tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), own.backend_tokenizer.normalizer])
+    own.save_pretrained(tmp_path / "backbone")
+    corpus = _text(tmp_path, "a ﬁne day", "another")
+    (tmp_path / "validation.txt").write_text("a fine day")
+    with pytest.raises(DataError, match=r"reads 1 sentences of the train split as it reads others of the validation"):
+        prepare(DataConfig(corpus=corpus, max_length=90), tmp_path / "cache", backbone=str(tmp_path / "backbone"))
+
+
+def test_a_backbone_with_fewer_rows_than_tokens_is_refused(tmp_path: Path) -> None:
+    own = build_tokenizer(TokenizerConfig(), [Example("zebra zebra")], "unigram", None, tmp_path)
+    own.save_pretrained(tmp_path / "backbone")
+    config = DataConfig(corpus=GRAMMAR, max_length=200)
+    (tmp_path / "backbone" / "config.json").write_text(json.dumps({"model_type": "t5", "vocab_size": len(own) + 5}))
+    prepare(config, tmp_path, backbone=str(tmp_path / "backbone"))
+    (tmp_path / "backbone" / "config.json").write_text(json.dumps({"model_type": "t5", "vocab_size": 150}))
+    sizes = rf"model.backbone='.*' has embeddings for 150 tokens, but the tokenizer has {len(own)};"
+    for overrides in ({}, {"tokenizer.kind": "unigram"}):
+        with pytest.raises(DataError, match=sizes if not overrides else r"embeddings for 150 tokens"):
+            prepare(config.with_overrides(overrides), tmp_path, backbone=str(tmp_path / "backbone"))
+
+
+def test_a_change_that_keeps_size_and_time_is_noticed(tmp_path: Path) -> None:
+    config = _of(tmp_path, [f"row {number}" for number in range(20)])
+    first, times = prepare(config, tmp_path / "cache"), (tmp_path / "all.txt").stat()
+    (tmp_path / "all.txt").write_text((tmp_path / "all.txt").read_text().replace("row 3", "raw 3"))
+    os.utime(tmp_path / "all.txt", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert prepare(config, tmp_path / "cache").fingerprint != first.fingerprint
+
+
+def _damage(path: Path, kind: str) -> None:
+    content = bytearray(path.read_bytes())
+    if kind == "delete":
+        path.unlink()
+    elif kind == "replace":
+        path.write_bytes(b"\xffnothing of the kind")
+    elif kind == "truncate":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        content[-1] ^= 1
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["flip", "truncate", "delete", "replace"])
+def test_a_damaged_cache_is_made_anew(kind: str, tmp_path: Path) -> None:
+    config = DataConfig(corpus=GRAMMAR)
+    data = prepare(config, tmp_path)
+    before = data.train.batch(range(60))
+    files = sorted(file.relative_to(data.folder) for file in data.folder.rglob("*") if file.is_file())
+    assert {"manifest.json", "facts.json"} <= set(map(str, files)) and len(files) > 15
+    shortcuts = [file for file in (tmp_path / "prepared" / "asked").iterdir() if file.suffix != ".lock"]
+    for file in (*(data.folder / name for name in files), *shortcuts):
+        _damage(file, kind)
+        again = prepare(config, tmp_path)
+        assert again.fingerprint == data.fingerprint and again.train.sources([7]) == data.train.sources([7]), file
+        assert (again.train.batch(range(60)).input_ids_BT == before.input_ids_BT).all(), file
+        assert json.loads((again.folder / "manifest.json").read_text()), file
+
+
+def test_a_cache_without_checksums_or_with_a_further_file_is_made_anew(tmp_path: Path) -> None:
+    config = DataConfig(corpus=GRAMMAR)
+    folder = prepare(config, tmp_path).folder
+    (folder / "validation" / "target_ids.npy").write_bytes(b"")
+    assert not (prepare(config, tmp_path).folder / "validation" / "target_ids.npy").exists()
+    (folder / "manifest.json").unlink()
+    (folder / "train" / "num_chars.npy").unlink()
+    assert prepare(config, tmp_path).train.num_chars_N[0] > 0
+
+
+def test_a_shortcut_to_other_data_is_not_followed(tmp_path: Path) -> None:
+    one, other = DataConfig(corpus=GRAMMAR), DataConfig(corpus=GRAMMAR, max_length=44)
+    first, second = prepare(one, tmp_path), prepare(other, tmp_path)
+    a, b = (file for file in (tmp_path / "prepared" / "asked").iterdir() if file.suffix != ".lock")
+    a.write_text(b.read_text())
+    assert (prepare(one, tmp_path).fingerprint, prepare(other, tmp_path).fingerprint) == (
+        first.fingerprint,
+        second.fingerprint,
+    )
+
+
+def test_checksums_are_computed_once_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from t5vqvae.data import checked
+
+    config = DataConfig(corpus=GRAMMAR)
+    prepare(config, tmp_path)
+    prepare(config, tmp_path)
+    monkeypatch.setattr(checked, "file_sha256", lambda path: pytest.fail("computed again"))
+    prepare(config, tmp_path)
+
+
+def test_a_damaged_generated_corpus_is_generated_anew(tmp_path: Path) -> None:
+    config = DataConfig(corpus=MathCorpus(size=50, validation_size=5, test_size=5))
+    first = prepare(config, tmp_path)
+    (kept,) = (tmp_path / "corpora").glob("math-*.jsonl")
+    kept.write_text(kept.read_text().replace("cos", "sin"))
+    assert prepare(config.with_overrides({"max_length": 44}), tmp_path).train.sources([0]) == first.train.sources([0])
+    assert "cos" in kept.read_text()
+
+
+def test_a_very_long_field_is_read_and_left_out_by_its_length(tmp_path: Path) -> None:
+    (tmp_path / "all.csv").write_text(f"text\n{'a ' * 100_000}\n" + "".join(f"row {n}\n" for n in range(20)))
+    data = prepare(DataConfig(corpus=TextCorpus(path=str(tmp_path / "all.csv"))), tmp_path / "cache")
+    assert sum(data.num_too_long.values()) == 1 and len(data.train) + len(data.validation) == 18

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t5vqvae.data import Example, GrammarCorpus, TokenizerConfig, build_tokenizer
-from t5vqvae.data.tokenizer import SPECIAL, WHITE_SPACE
+from t5vqvae.data.corpora.base import spaced
+from t5vqvae.data.special_tokens import guard, unguarded_json
+from t5vqvae.data.tokenizer import SPECIAL, WHITE_SPACE, load_pretrained
 from t5vqvae.data.unigram import learn_pieces
 from t5vqvae.errors import DataError, SettingError
 
@@ -20,8 +22,8 @@ LATEX = [Example(text) for text in (r"\cos{(x )}", r"\frac{a}{b}", r"- \log{(é 
 PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=126))
 
 
-def _is_plain(text: str) -> bool:
-    return not any(token in text for token in SPECIAL)
+SPELT = [*SPECIAL, "</s", "s>", "<", "<0x41>", "<0x0A>", " ", "a", "\u2581", r"\cos"]
+"""Pieces that spell special tokens, whole and in part."""
 
 
 @pytest.fixture(scope="module")
@@ -56,21 +58,67 @@ def test_commands_are_tokens_and_unseen_ones_are_spelt(latex: Any) -> None:
     assert tokens("é☃") == ["é", "<unk>"]
 
 
-@given(st.one_of(PRINTABLE, st.lists(st.sampled_from([*r"\{}()^_ a+é", r"\cos", r"\frac", r"\pi"])).map("".join)))
+LATEX_PARTS = st.sampled_from([*r"\{}()^_ a+é", r"\cos", r"\frac", r"\pi", *SPECIAL, "</", "s>", "<0x41>"])
+PARTS = st.sampled_from(["whale", "\n", "é", *SPELT])
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.one_of(PRINTABLE, st.lists(LATEX_PARTS).map("".join)))
 def test_latex_gives_back_every_text(latex: Any, text: str) -> None:
-    if _is_plain(text):
-        assert latex.decode(latex(text).input_ids, skip_special_tokens=True) == text
+    ids = latex(text).input_ids
+    assert latex.decode(ids, skip_special_tokens=True) == text
+    assert not set(ids[:-1]) & set(latex.all_special_ids)
 
 
-@given(
-    st.one_of(
-        st.text(), PRINTABLE, st.lists(st.sampled_from(["<0x41>", "whale", " ", "\u2581", "\n", "é"])).map("".join)
-    )
-)
+@settings(deadline=None, derandomize=True)
+@given(st.one_of(st.text(), PRINTABLE, st.lists(PARTS).map("".join)))
 def test_unigram_gives_back_every_text_up_to_white_space(unigram: Any, text: str) -> None:
-    if _is_plain(text):
-        expected = re.sub(WHITE_SPACE, " ", text).strip(" ")
-        assert unigram.decode(unigram(text).input_ids, skip_special_tokens=True) == expected
+    ids = unigram(text).input_ids
+    assert unigram.decode(ids, skip_special_tokens=True) == re.sub(WHITE_SPACE, " ", text).strip(" ")
+    assert not set(ids[:-1]) & set(unigram.all_special_ids)
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A T5 tokenizer as a backbone brings it: special tokens among the pieces, sentinels, no bytes."""
+    from transformers import T5Tokenizer
+
+    folder = tmp_path_factory.mktemp("pretrained")
+    pieces = [*SPECIAL, "\u2581", "</", "\u2581a", "</s", *map(chr, range(33, 127))]
+    T5Tokenizer(vocab=[(piece, -float(number > 2)) for number, piece in enumerate(pieces)]).save_pretrained(folder)
+    return build_tokenizer(TokenizerConfig(), LATEX, "latex", str(folder), folder)
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.one_of(PRINTABLE, st.lists(st.sampled_from([*SPELT, "<extra_id_0>", "<extra_id_", "é", "\n"])).map("".join)))
+def test_a_backbones_tokenizer_gives_back_what_it_can_spell(pretrained: Any, text: str) -> None:
+    ids = pretrained(text).input_ids
+    assert (pretrained.unk_token_id in ids) == ("é" in text)
+    if "é" not in text:
+        assert not set(ids[:-1]) & set(pretrained.all_special_ids)
+        assert spaced(pretrained.decode(ids, skip_special_tokens=True)) == spaced(text)
+
+
+@pytest.mark.parametrize("kind", ["latex", "unigram"])
+def test_a_tokenizer_trained_on_special_tokens_keeps_its_own(kind: str, tmp_path: Path) -> None:
+    texts = [f"was <s>{number} euro</s> now <unk> euro <0x41>" for number in range(15)]
+    own = build_tokenizer(TokenizerConfig(kind=kind), [Example(text) for text in texts], kind, None, tmp_path)
+    assert len(own) == len(own.get_vocab())
+    assert [own.get_vocab()[token] for token in SPECIAL] == [0, 1, 2]
+    assert own.batch_decode(own(texts).input_ids, skip_special_tokens=True) == texts
+
+
+@pytest.mark.parametrize("kind", ["latex", "unigram", "pretrained"])
+def test_the_guard_survives_saving_and_changes_no_identity(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    tokenizer = request.getfixturevalue(kind)
+    tokenizer.save_pretrained(tmp_path)
+    again = load_pretrained(tmp_path)
+    assert again("a </s>a").input_ids == tokenizer("a </s>a").input_ids
+    once = unguarded_json(again)
+    assert once == unguarded_json(guard(guard(again))) == unguarded_json(tokenizer)
+    assert "special tokens)" not in once and "special tokens)" in again.backend_tokenizer.to_str()
 
 
 def test_unigram_learns_words(unigram: Any) -> None:
@@ -87,8 +135,21 @@ def test_saved_tokenizer_is_the_same(latex: Any, unigram: Any, tmp_path: Path) -
         assert again.decode(again(text).input_ids) == tokenizer.decode(tokenizer(text).input_ids)
 
 
-def test_separator_inside_a_text_is_one_token(unigram: Any) -> None:
-    assert unigram("a bat </s> a cat").input_ids.count(1) == 2
+def test_a_second_text_follows_an_end_of_text_token(unigram: Any) -> None:
+    assert unigram("a bat", "a cat").input_ids == [*unigram("a bat").input_ids, *unigram("a cat").input_ids]
+    assert unigram("a bat </s> a cat").input_ids.count(1) == 1
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "no checksum"])
+def test_a_damaged_tokenizer_in_the_cache_is_trained_anew(damage: str, tmp_path: Path) -> None:
+    config, examples = TokenizerConfig(kind="latex"), [Example("a b")]
+    before = unguarded_json(build_tokenizer(config, examples, "latex", None, tmp_path))
+    (path,) = (tmp_path / "tokenizers").glob("*.json")
+    text = path.read_text()
+    if damage == "no checksum":
+        path.with_name(f"{path.name}.sha256").unlink()
+    path.write_text(text.replace('"a"', '"é"') if damage != "truncate" else text[:50])
+    assert unguarded_json(build_tokenizer(config, examples, "latex", None, tmp_path)) == before
 
 
 def test_same_examples_same_tokenizer_in_every_process() -> None:

@@ -1,0 +1,101 @@
+"""From rows to examples: which columns count, what a value's text is, and what is left out and counted.
+
+One rule for all readers: null and NaN are missing, and a text of white space is empty; such rows are left out and
+counted. Every other value is its text: a string as it stands, also "null", "NA" and "007"; 0 is "0" and false is
+"false". White space and byte order marks around a text are no part of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from t5vqvae.data.corpora.base import Example
+from t5vqvae.data.corpora.rows import Row
+from t5vqvae.errors import DataError
+
+MISSING, EMPTY = "missing", "empty"
+_BEFORE = re.compile(r"[\s\ufeff]+")
+
+
+def to_examples(rows: Iterable[Row], source: str | None, target: str | None) -> tuple[list[Example], Counter[str]]:
+    """Returns the examples in rows, and the number of rows that were left out, by reason.
+
+    Args:
+        rows: The rows of one table.
+        source: The column of the source; None: the first row's first column.
+        target: The column of the target; None: no target.
+
+    Raises:
+        DataError: If a row lacks a column, or a value is no text.
+    """
+    examples: list[Example] = []
+    left_out: Counter[str] = Counter()
+    default: str | None = None
+    for row in rows:
+        default = default or source or row.first_column
+        text = _cell(row, default, "source_column" if source else None)
+        answer = text if target is None else _cell(row, target, "target_column")
+        if text is None or answer is None:
+            left_out[MISSING] += 1
+        elif not text or not answer:
+            left_out[EMPTY] += 1
+        else:
+            examples.append(Example(text, None if target is None else answer))
+    return examples, left_out
+
+
+def _cell(row: Row, column: str, setting: str | None) -> str | None:
+    """Returns the text in a column of a row; `setting` is the setting that names the column, None for the default."""
+    if column not in row.cells:
+        named = f"data.corpus.{setting}={column!r}" if setting else f"{column!r}, the first row's first column,"
+        has = ", ".join(map(str, row.cells)) or "none"
+        way_out = "name another, or give the row one (null leaves it out)"
+        raise DataError(f"{named} is no column of {row.place}; it has {has}; {way_out}")
+    try:
+        text = text_of(row.cells[column])
+    except DataError as error:
+        raise DataError(f"{row.place}, column {column!r}: {error}") from None
+    return text if text is None else _trimmed(text)
+
+
+def _trimmed(text: str) -> str:
+    """Returns a text without the white space around it and without byte order marks in front."""
+    found = _BEFORE.match(text)
+    return text[found.end() if found else 0 :].rstrip()
+
+
+def text_of(value: object) -> str | None:
+    """Returns the text of a value; None if it is missing.
+
+    Raises:
+        DataError: If it is a list or bytes or the like, or a string with half a character.
+    """
+    if isinstance(value, str):
+        return refuse_half_characters(value)
+    if hasattr(value, "item"):  # a number of NumPy
+        value = value.item()
+    if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
+        return None
+    if isinstance(value, bool | float):
+        return json.dumps(value)
+    if isinstance(value, bytes | bytearray | dict | list | tuple | set):
+        kind = type(value).__name__.lstrip("_").lower()
+        raise DataError(f"a value of type {kind} is no text; name a column of texts")
+    return str(value)
+
+
+def refuse_half_characters(text: str) -> str:
+    """Returns a text unchanged.
+
+    Raises:
+        DataError: If it has half of a surrogate pair, which no encoding can write.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise DataError(f"{text[:40]!a} has half a character ({half}); repair or delete it") from None
+    return text

@@ -1,0 +1,115 @@
+"""Decides which tokenized examples a split keeps, says what is left out, and refuses texts in two splits."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from t5vqvae.data.split import Tokenized
+from t5vqvae.errors import DataError
+
+if TYPE_CHECKING:
+    from t5vqvae.data.tokenizer import Tokenizer
+
+SHOWN_CHARACTERS = 5
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sifted:
+    """The examples that a split keeps, and how many were dropped for what."""
+
+    kept: list[Tokenized]
+    num_too_long: int
+    num_unspellable: int
+
+
+def sift(name: str, found: Iterable[Tokenized], tokenizer: Tokenizer, max_lengths: tuple[int, int]) -> Sifted:
+    """Returns the examples of a split that the tokenizer can spell and that are short enough; logs the others.
+
+    Raises:
+        DataError: If none is left of the training or validation split.
+    """
+    examples = list(found)
+    unknown = tokenizer.unk_token_id
+    spelt = [e for e in examples if unknown not in e.source_ids and unknown not in e.target_ids]
+    if len(spelt) < len(examples):
+        _report_unspellable(name, examples, len(spelt), tokenizer)
+    kept = [e for e in spelt if len(e.source_ids) <= max_lengths[0] and len(e.target_ids) <= max_lengths[1]]
+    _report_too_long(name, len(spelt) - len(kept), len(spelt), max_lengths)
+    return Sifted(kept, len(spelt) - len(kept), len(examples) - len(spelt))
+
+
+def _report_unspellable(name: str, examples: Sequence[Tokenized], num_spelt: int, tokenizer: Tokenizer) -> None:
+    """Logs how many examples have a character that no token spells; refuses if that is all."""
+    number = len(examples) - num_spelt
+    bad = next(e for e in examples if tokenizer.unk_token_id in (*e.source_ids, *e.target_ids))
+    characters = ", ".join(map(repr, _unspelt(f"{bad.source}{bad.target or ''}", tokenizer)))
+    way_out = "data.tokenizer.kind=unigram spells every character"
+    if not num_spelt and name in ("train", "validation"):
+        raise DataError(
+            f"the tokenizer cannot spell any of the {number} sentences of the {name} split, such as {bad.source[:60]!r}"
+            f" (it has no token for {characters}); {way_out}"
+        )
+    logger.warning(
+        "%d of %d sentences of the %s split are left out: the tokenizer has no token for a character (%s); %s",
+        number, len(examples), name, characters, way_out
+    )  # fmt: skip
+
+
+def _unspelt(text: str, tokenizer: Tokenizer) -> list[str]:
+    """Returns the first characters of a text that the tokenizer has no token for."""
+    unknown = tokenizer.unk_token_id
+    characters = (c for c in dict.fromkeys(text) if unknown in tokenizer(c, add_special_tokens=False).input_ids)
+    return list(itertools.islice(characters, SHOWN_CHARACTERS))
+
+
+def _report_too_long(name: str, number: int, of: int, max_lengths: tuple[int, int]) -> None:
+    """Logs how many of a split's examples were dropped; refuses an empty training or validation split."""
+    if number == of and name in ("train", "validation"):
+        raise DataError(
+            f"data.max_length={max_lengths[0]} (and max_target_length, {max_lengths[1]}) leaves none of the "
+            f"{of} sentences of the {name} split: all are longer; raise it"
+        )
+    if number:
+        logger.warning(
+            "%d of %d sentences of the %s split are dropped: longer than %d source or %d target tokens; to keep them, "
+            "raise data.max_length or data.max_target_length", number, of, name, *max_lengths
+        )  # fmt: skip
+
+
+def report_rows(name: str, left_out: Mapping[str, int], num_repeated: int, number: int) -> None:
+    """Logs how many rows of a split had no text, and how many examples are in it more than once."""
+    if left_out:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        total = sum(left_out.values())
+        logger.warning("%d rows read for the %s split are left out: %s", total, name, reasons)
+    if num_repeated:
+        logger.warning(
+            "%d of %d sentences of the %s split repeat another one; all are kept", num_repeated, number, name
+        )
+
+
+def refuse_same_ids(splits: Mapping[str, Sequence[Tokenized]]) -> None:
+    """Refuses sources that the tokenizer reads as the same in two splits, though they are written differently.
+
+    Raises:
+        DataError: With two such sources.
+    """
+    sources = {name: {_key(e): e.source for e in examples} for name, examples in splits.items()}
+    for (one, first), (other, second) in itertools.combinations(sources.items(), 2):
+        shared = sorted(first.keys() & second.keys())
+        if shared:
+            raise DataError(
+                f"the tokenizer reads {len(shared)} sentences of the {one} split as it reads others of the {other} "
+                f"split, such as {first[shared[0]]!r} and {second[shared[0]]!r}; remove them from one"
+            )
+
+
+def _key(example: Tokenized) -> bytes:
+    return np.asarray(example.source_ids, np.int32).tobytes()

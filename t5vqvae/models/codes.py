@@ -1,0 +1,54 @@
+"""Checks of codes that a user gives to a model.
+
+Letters: B batch, T positions, Q codes a position.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from t5vqvae.errors import DataError
+
+
+def check_codes(codes_BTQ: object, code_sizes: tuple[int, ...], name: str, batch: int | None = None) -> None:
+    """Refuses what is no tensor of codes for codebooks of these sizes; -1 in all of a position is padding.
+
+    Args:
+        codes_BTQ: What was given.
+        code_sizes: Entries of each of the Q codebooks; none: the model has no codes, which its quantizer says.
+        name: The name of the codes in errors.
+        batch: The number of sentences that they must be for; None: any.
+
+    Raises:
+        DataError: With what was given and what is expected.
+    """
+    if not code_sizes:
+        return
+    if not isinstance(codes_BTQ, Tensor) or codes_BTQ.is_floating_point() or codes_BTQ.is_complex():
+        kind = str(codes_BTQ.dtype) if isinstance(codes_BTQ, Tensor) else type(codes_BTQ).__name__
+        raise DataError(f"{name} must be a tensor of whole numbers (int64), not {kind}; use what encode returns")
+    shape, num_codebooks = tuple(codes_BTQ.shape), len(code_sizes)
+    if len(shape) != 3 or shape[-1] != num_codebooks or batch not in (None, shape[0]):
+        expected = f"({'sentences' if batch is None else batch}, positions, {num_codebooks})"
+        raise DataError(f"{name} of shape {shape} must have the shape {expected}, a code for each codebook")
+    for place, size in enumerate(code_sizes):
+        _check_range(codes_BTQ[..., place], size, f"{name}[..., {place}]")
+    if bool(((codes_BTQ < 0).any(-1) & (codes_BTQ >= 0).any(-1)).any()):
+        raise DataError(f"{name} are -1 in a part of a position; padding is -1 in all {num_codebooks} of its codes")
+
+
+def _check_range(codes_BT: Tensor, size: int, name: str) -> None:
+    wrong = codes_BT[(codes_BT < -1) | (codes_BT >= size)]
+    if wrong.numel():
+        raise DataError(f"{name} has the code {int(wrong[0])}; codes are 0 to {size - 1}, and -1 at padding")
+
+
+def refuse_no_codes(mask_BT: Tensor) -> None:
+    """Refuses a batch in which a sentence is nothing but padding.
+
+    Raises:
+        DataError: With the first such sentence.
+    """
+    empty = (~mask_BT.any(-1)).nonzero()
+    if len(empty):
+        raise DataError(f"sentence {int(empty[0])} has no codes, only padding; leave it out")

@@ -1,0 +1,94 @@
+"""The MLflow model's answers to frames that are not all texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from baseline_runs import build, tiny
+
+from t5vqvae.errors import DataError, SettingError
+from t5vqvae.models.contract import reconstruct
+
+SHORT = {"max_new_tokens": 4}
+
+
+@pytest.fixture(scope="module", params=["ema", "none"])
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The model as MLflow runs it, with codes and without."""
+    from t5vqvae.tracking.pyfunc import _PyfuncModel
+
+    served = _PyfuncModel()
+    spec = tiny("t5vqvae", **{"quantizer.name": request.param})
+    served.model = build(spec, tmp_path_factory.mktemp("cache")).eval()
+    return served
+
+
+def ask(served: Any, values: Any, **params: Any) -> pd.DataFrame:
+    return served.predict(None, pd.DataFrame({"text": values}), {**SHORT, **params})
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT, np.float64("nan")])
+def test_a_missing_text_gives_nulls(missing: Any, served: Any) -> None:
+    found = ask(served, pd.Series(["a cat", missing, "a dog"], dtype=object, index=[5, 7, 9]))
+    alone = reconstruct(served.model, ["a cat", "a dog"], 4)
+    assert found.index.tolist() == [5, 7, 9]
+    assert found["reconstruction"].tolist() == [alone[0][0], None, alone[0][1]]
+    codes = alone[1] or [None, None]
+    assert found["codes"].tolist() == [codes[0], None, codes[1]]
+
+
+def test_missing_texts_of_pandas_own_type_give_nulls_too(served: Any) -> None:
+    found = ask(served, pd.Series([None, "a cat", None], dtype="string"), batch_size=1)
+    assert [text is None for text in found["reconstruction"]] == [True, False, True]
+    assert ask(served, pd.Series([None, None], dtype=object))["codes"].tolist() == [None, None]
+
+
+def test_words_and_numbers_are_texts(served: Any) -> None:
+    expected = reconstruct(served.model, ["nan", "None", "", "0", "false", "1.5"], 4)[0]
+    found = ask(served, pd.Series(["nan", "None", "", 0, False, np.float32(1.5)], dtype=object))
+    assert found["reconstruction"].tolist() == expected
+
+
+def test_an_empty_frame_gives_an_empty_frame(served: Any) -> None:
+    found = ask(served, pd.Series([], dtype=object))
+    assert list(found.columns) == ["reconstruction", "codes"] and len(found) == 0
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (pd.DataFrame({"texts": ["a"]}), r"one column 'text'; it has texts"),
+        (pd.DataFrame([["a", "b"]], columns=["text", "text"]), r"one column 'text'; it has text, text"),
+        (pd.DataFrame(), r"one column 'text'; it has no column"),
+        (["a"], r"must be a frame with one column 'text'; it has list"),
+        (pd.DataFrame({"text": ["a", ["b"]]}), r"row 1 of the column 'text': a value of type list is no text"),
+        (
+            pd.DataFrame({"text": pd.Series(["a \ud83d"], dtype=object)}),
+            r"row 0 of the column 'text': .*half a character",
+        ),
+    ],
+)
+def test_what_is_no_frame_of_texts_is_refused(frame: Any, message: str, served: Any) -> None:
+    with pytest.raises(DataError, match=message) as refused:
+        served.predict(None, frame, SHORT)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("params", [{"batch_size": 0}, {"max_new_tokens": -1}, {"batch_size": 1.5}])
+def test_a_parameter_that_is_no_positive_number_is_refused(params: dict[str, Any], served: Any) -> None:
+    name, value = next(iter(params.items()))
+    with pytest.raises(SettingError, match=rf"{name}={value} must be a whole number of at least 1"):
+        ask(served, ["a"], **params)
+
+
+def test_the_signature_lets_missing_texts_through(served: Any) -> None:
+    from mlflow.models.utils import _enforce_schema
+
+    from t5vqvae.tracking.mlflow_model import _signature
+
+    frame = pd.DataFrame({"text": pd.Series(["a cat", None, float("nan")], dtype=object)})
+    checked = _enforce_schema(frame, _signature(8).inputs)
+    assert [text is None for text in ask(served, checked["text"])["reconstruction"]] == [False, True, True]
