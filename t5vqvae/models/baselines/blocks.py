@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedConfig, PreTrainedModel
+from transformers import DynamicCache, PreTrainedConfig, PreTrainedModel, T5ForConditionalGeneration
 from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 from transformers.models.t5.modeling_t5 import T5Block, T5Stack
 
@@ -99,14 +99,14 @@ class T5Blocks(Blocks):
                 getattr(attention, part).register_forward_hook(_entering(injection, part, layer))
 
     def take(self, name: str, backbone: PreTrainedModel) -> None:
-        assert isinstance(backbone, transformers.T5ForConditionalGeneration)
-        self.embedding.load_state_dict(backbone.shared.state_dict())
+        t5 = cast(T5ForConditionalGeneration, backbone)  # mT5's class has the same parts
+        self.embedding.load_state_dict(t5.shared.state_dict())
         if self.head is not None:
-            self.head.load_state_dict(backbone.lm_head.state_dict())
-        _copy(self.encoder, backbone.encoder)
-        for block in _t5_blocks(backbone.decoder):
-            del block.layer[1]
-        _copy(self.decoder, backbone.decoder)
+            self.head.load_state_dict(t5.lm_head.state_dict())
+        _copy(self.encoder, t5.encoder)
+        for block in t5.decoder.block:
+            del cast(T5Block, block).layer[1]
+        _copy(self.decoder, t5.decoder)
 
 
 class BertGPT2Blocks(Blocks):

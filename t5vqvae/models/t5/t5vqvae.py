@@ -14,6 +14,8 @@ import transformers
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
+from t5vqvae.errors import CheckpointError
+from t5vqvae.models.backbones import UNREADABLE, first_fault, first_line, quietly
 from t5vqvae.models.t5.config import T5VQVAEConfig
 from t5vqvae.models.t5.quantized_t5 import QuantizedT5
 from t5vqvae.quantizers import QuantizerOutput
@@ -57,7 +59,7 @@ class T5VQVAE(QuantizedT5):
 
     def embed_codes(self, codes_BTQ: Tensor) -> Tensor:
         """Returns the quantized states of codes, shape (B, T, E); zero at padding."""
-        return self.quantizer.lookup(codes_BTQ)
+        return self.quantizer.lookup(codes_BTQ).to(self.shared.weight.dtype)
 
     @torch.no_grad()
     def encode_prompts(self, texts: Sequence[str]) -> Tensor:
@@ -95,24 +97,42 @@ class T5VQVAE(QuantizedT5):
         Raises:
             ValueError: If the model has prompts and their codes are missing.
         """
+        quantized_BTE = quantized_BTE.to(self.shared.weight.dtype)
         blank_BTE = torch.zeros_like(quantized_BTE)
         memory = self.encoder(inputs_embeds=blank_BTE, attention_mask=mask_BT, quantized=quantized_BTE)
         if self.prompts is not None:
             if prompt_codes_BPQ is None:
                 raise ValueError("the model has prompts: decoding needs prompt_codes_BPQ, see encode_prompts")
             prompts_BPE = self.prompts.embed(prompt_codes_BPQ)
-            memory = BaseModelOutput(last_hidden_state=torch.cat([prompts_BPE, memory.last_hidden_state], 1))
+            memory = BaseModelOutput(
+                last_hidden_state=torch.cat([prompts_BPE.to(quantized_BTE), memory.last_hidden_state], 1)
+            )
             mask_BT = torch.cat([mask_BT.new_ones(prompts_BPE.shape[:2]), mask_BT], 1)
         ids = self._generate_from(memory, mask_BT, max_new_tokens)
         return self.require_tokenizer().batch_decode(ids, skip_special_tokens=True)
 
     @classmethod
     def from_pretrained(cls, path: str | Path, **kwargs: Any) -> Self:  # type: ignore[override]
-        """Loads a model that `save_pretrained` wrote, with the tokenizer if it was saved too."""
-        model = super().from_pretrained(path, **kwargs)
+        """Loads a model that `save_pretrained` wrote, with the tokenizer if it was saved too.
+
+        Raises:
+            CheckpointError: If a file is damaged or missing, or a tensor is: nothing is drawn anew.
+        """
+        wants_report = kwargs.pop("output_loading_info", False)
+        kwargs.setdefault("ignore_mismatched_sizes", True)  # a shape that does not fit is refused below, by its name
+        try:
+            with quietly():
+                loaded: Any = super().from_pretrained(path, output_loading_info=True, **kwargs)
+        except UNREADABLE as error:
+            raise CheckpointError(
+                f"the model in {path} cannot be loaded: {first_line(error)}; use another copy"
+            ) from error
+        model: Any = loaded[0]
+        if fault := first_fault(model, loaded[1]):
+            raise CheckpointError(f"the model in {path} is not whole: {fault}; use another copy")
         if Path(path, "tokenizer_config.json").is_file():
             model.tokenizer = transformers.AutoTokenizer.from_pretrained(path)
-        return model
+        return loaded if wants_report else model  # as Transformers does
 
     def save_pretrained(self, directory: str | Path, **kwargs: Any) -> None:  # type: ignore[override]
         """Writes config and weights (safetensors), and the tokenizer if the model has one."""
