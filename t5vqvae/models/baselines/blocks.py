@@ -9,7 +9,8 @@ Letters: B batch, T encoder positions, S decoder positions, E model width, I inn
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TypeVar, cast
 
 import torch
@@ -96,7 +97,7 @@ class T5Blocks(Blocks):
         for layer, block in enumerate(_t5_blocks(self.decoder)):
             attention = block.layer[0].SelfAttention
             for part in ("q", "k", "v"):
-                getattr(attention, part).register_forward_hook(_entering(injection, part, layer))
+                getattr(attention, part).register_forward_hook(partial(_enter, injection, part, layer))
 
     def take(self, name: str, backbone: PreTrainedModel) -> None:
         t5 = cast(T5ForConditionalGeneration, backbone)  # mT5's class has the same parts
@@ -136,28 +137,24 @@ class BertGPT2Blocks(Blocks):
     def inject(self, injection: Injection) -> None:
         for layer, block in enumerate(self.decoder.h):
             assert isinstance(block, GPT2Block)
-            block.attn.c_attn.register_forward_hook(_entering_all(injection, layer))
+            block.attn.c_attn.register_forward_hook(partial(_enter_all, injection, layer))
 
     def take(self, name: str, backbone: PreTrainedModel) -> None:
         _copy(self.encoder if name == "bert" else self.decoder, backbone)
 
 
-_Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]
+# Hooks are partials and no closures: a copy or a pickle of the model then has hooks with the copy's own injection.
+def _enter(
+    injection: Injection, part: str, layer: int, module: nn.Module, args: tuple[Tensor, ...], x_BSI: Tensor
+) -> Tensor:
+    """Hook of a layer that computes one part: queries, keys or values."""
+    return injection.into(part, layer, x_BSI)
 
 
-def _entering(injection: Injection, part: str, layer: int) -> _Hook:
-    """Returns a hook for a layer that computes one part: queries, keys or values."""
-    return lambda module, args, x_BSI: injection.into(part, layer, x_BSI)
-
-
-def _entering_all(injection: Injection, layer: int) -> _Hook:
-    """Returns a hook for GPT-2's layer that computes queries, keys and values at once."""
-
-    def enter(module: nn.Module, args: tuple[Tensor, ...], x_BS3I: Tensor) -> Tensor:
-        parts = zip("qkv", x_BS3I.chunk(3, -1), strict=True)
-        return torch.cat([injection.into(part, layer, x_BSI) for part, x_BSI in parts], -1)
-
-    return enter
+def _enter_all(injection: Injection, layer: int, module: nn.Module, args: tuple[Tensor, ...], x_BS3I: Tensor) -> Tensor:
+    """Hook of GPT-2's layer, which computes queries, keys and values at once."""
+    parts = zip("qkv", x_BS3I.chunk(3, -1), strict=True)
+    return torch.cat([injection.into(part, layer, x_BSI) for part, x_BSI in parts], -1)
 
 
 def _copy(module: nn.Module, backbone: nn.Module) -> None:
