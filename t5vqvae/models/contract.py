@@ -144,7 +144,7 @@ class TextAutoencoder(nn.Module, ABC):
 
     @property
     def quantizers(self) -> Sequence[Quantizer]:
-        """The bottleneck, then that of the prompts if there are any; `update` is called on all after a step."""
+        """The bottleneck, then that of the prompts if there are any."""
         return [self.quantizer]
 
     def require_tokenizer(self) -> PreTrainedTokenizerBase:
@@ -216,7 +216,10 @@ def load_model(directory: str | Path) -> TextAutoencoder:
     file = Path(directory) / "config.json"
     if not file.is_file():
         raise CheckpointError(f"{directory} holds no model: it has no config.json; name the folder of a model")
-    name = json.loads(file.read_text()).get("model_type")
+    try:
+        name = json.loads(file.read_text(encoding="utf-8"))["model_type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{file} holds no model's settings: {error!r}; use another copy") from error
     if name not in ModelConfig.variants:
         known = ", ".join(sorted(ModelConfig.variants))
         raise CheckpointError(f"{directory} holds a model of type {name!r}, which is none of {known}; name another")

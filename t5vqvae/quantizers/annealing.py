@@ -49,5 +49,5 @@ class AnnealedQuantizer(Quantizer):
         config = self.config
         return annealed(config.temperature, config.last_temperature, config.anneal_steps, int(self._num_updates))
 
-    def update(self) -> None:
+    def _update(self) -> None:
         self._num_updates += 1

@@ -4,8 +4,10 @@ To add a variant, write one file with a registered config (`name: Literal["mine"
 `Quantizer`, and import it in `quantizers/__init__.py`. The contract tests find it in the registry.
 
 The base class removes padding before a variant receives the states, and restores it afterwards. So no variant can
-count padding in its codebook, its losses or its statistics. Learning takes two calls: `forward` in training mode
-records its inputs, and `update` (after the optimizer's step) learns from them, summed over micro-batches and workers.
+count padding in its codebook, its losses or its statistics. It also keeps weights and computation in float32, whatever
+the type of the rest of the model. Learning takes two moments: `forward` in training mode records its inputs, and the
+optimizer's step makes the quantizer learn from them, summed over micro-batches and workers. A loop without an optimizer
+of torch calls `update` instead; where both happen, the quantizer learns once.
 
 Letters: B batch, T encoder positions, E model width, C code width (all codebooks together), N unpadded positions of
 the batch, P all positions of the batch (B T), Q codebooks a position, K entries of a codebook, D width of one
@@ -24,6 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from t5vqvae.config import Variant
+from t5vqvae.quantizers.parts.float32 import Float32Module
+from t5vqvae.quantizers.parts.optimizer_steps import StepLearner
 from t5vqvae.seeding import seed_from
 
 Gradient = Literal["straight_through", "exact", "surrogate"]
@@ -102,10 +106,10 @@ class Packed:
     terms: dict[str, Tensor] = field(default_factory=dict)
 
 
-class Quantizer(nn.Module, ABC):
+class Quantizer(StepLearner, Float32Module, ABC):
     """A discrete bottleneck between encoder states and the decoder's cross-attention.
 
-    A variant implements `quantize_packed` and `lookup_packed`, and, where it needs them, `start`, `update` and
+    A variant implements `quantize_packed` and `lookup_packed`, and, where it needs them, `start`, `_update` and
     `num_start_vectors`. If the code width differs from the model's, a linear map on each side converts the states.
 
     Attributes:
@@ -135,7 +139,7 @@ class Quantizer(nn.Module, ABC):
         self.code_sizes = code_sizes
         self.seed = seed
         self.hard = True
-        self.register_buffer("_active", torch.tensor(True))
+        self.register_buffer("_active", torch.tensor(1))  # a number: `AveragedModel` subtracts buffers
         self.register_buffer("_num_updates", torch.tensor(0))
         narrow = self.code_width != model_width
         self.project_in = nn.Linear(model_width, self.code_width) if narrow else nn.Identity()
@@ -172,6 +176,8 @@ class Quantizer(nn.Module, ABC):
             mask_BT: True (or 1) at real positions.
             roles_BT: Semantic role of each position, 0 for none; only `role` reads it.
         """
+        self._keep_float32()
+        self._note_batch()
         # Row numbers, not the mask: the backward pass of a masked scatter alone takes half as long as finding the
         # nearest of 2,000 entries.
         places_N = mask_BT.bool().flatten().nonzero().squeeze(-1)
@@ -227,6 +233,7 @@ class Quantizer(nn.Module, ABC):
             raise ValueError(f"quantizer {type(self).__name__} has no codes to look up")
         keep_BT = (codes_BTQ >= 0).all(-1)
         places_N = keep_BT.flatten().nonzero().squeeze(-1)
+        self._keep_float32()
         quantized_NC = self.lookup_packed(codes_BTQ.flatten(0, 1).index_select(0, places_N))
         return self._unpacked(quantized_NC, places_N, keep_BT.numel()).view(*keep_BT.shape, self.model_width)
 
@@ -236,12 +243,6 @@ class Quantizer(nn.Module, ABC):
         Args:
             vectors_NC: Encoder states in code space (after `project_in`), about `num_start_vectors` of them.
             embeddings_VE: The backbone's token embeddings (model width), for `start=embeddings`.
-        """
-
-    def update(self) -> None:
-        """Learns from the inputs recorded since the last call, summed over all workers.
-
-        Every worker must call it after each optimizer step, also a worker without a position.
         """
 
     def generator(self, purpose: str) -> torch.Generator:

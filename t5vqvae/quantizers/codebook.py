@@ -164,7 +164,7 @@ class CodebookQuantizer(Quantizer):
         return self.always_records or self.config.revive_below is not None or self.config.affine == "moments"
 
     @torch.no_grad()
-    def update(self) -> None:
+    def _update(self) -> None:
         if self._records:
             recorded = self._take_recorded()
             for table, (inputs_MD, codes_M) in enumerate(recorded):

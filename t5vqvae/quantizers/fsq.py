@@ -73,43 +73,53 @@ class _FSQQuantizer(Quantizer):
 
     gradient: Gradient = "surrogate"
 
-    levels_C: Tensor
-    place_C: Tensor
-    middle_C: Tensor
-    half_C: Tensor
-    offset_C: Tensor
-    shift_C: Tensor
-
     def __init__(self, config: FSQConfig, model_width: int, seed: int) -> None:
         levels = config.resolved_levels
         super().__init__(model_width, len(levels), (math.prod(levels),), seed)
         self.config = config
-        levels_C = torch.tensor(levels)
-        self.register_buffer("levels_C", levels_C, persistent=False)
-        self.register_buffer("place_C", levels_C.cumprod(0) // levels_C, persistent=False)
-        self.register_buffer("middle_C", levels_C // 2, persistent=False)
-        half_C = (levels_C - 1) * (1 + 1e-3) / 2
-        offset_C = (levels_C % 2 == 0) * 0.5
-        self.register_buffer("half_C", half_C, persistent=False)
-        self.register_buffer("offset_C", offset_C, persistent=False)
-        self.register_buffer("shift_C", torch.atanh(offset_C / half_C), persistent=False)
+
+    # Constants are computed, not stored: Transformers leaves buffers that are in no file with whatever is in memory.
+    @property
+    def levels_C(self) -> Tensor:
+        """L of each dimension."""
+        return torch.tensor(self.config.resolved_levels, device=self._num_updates.device)
+
+    @property
+    def middle_C(self) -> Tensor:
+        """floor(L / 2), the number of levels below 0."""
+        return self.levels_C // 2
+
+    def bounds(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns h, o and atanh(o / h) of each dimension; see the formula above."""
+        levels_C = self.levels_C
+        half_C = (levels_C.float() - 1) * (1 + 1e-3) / 2
+        offset_C = (levels_C % 2 == 0).float() * 0.5
+        return half_C, offset_C, torch.atanh(offset_C / half_C)
 
     def bounded(self, inputs_NC: Tensor) -> Tensor:
         """Returns the inputs bounded so that rounding gives one of L integers, of which floor(L / 2) are below 0."""
+        half_C, offset_C, shift_C = self.bounds()
         if self.config.bound == "sigmoid":
-            shift_C = self.shift_C * 2 / IFSQ_SLOPE
-            return (2 * torch.sigmoid(IFSQ_SLOPE * (inputs_NC + shift_C)) - 1) * self.half_C - self.offset_C
-        return torch.tanh(inputs_NC + self.shift_C) * self.half_C - self.offset_C
+            shifted_NC = inputs_NC + shift_C * 2 / IFSQ_SLOPE
+            return (2 * torch.sigmoid(IFSQ_SLOPE * shifted_NC) - 1) * half_C - offset_C
+        return torch.tanh(inputs_NC + shift_C) * half_C - offset_C
 
     def quantize_packed(self, inputs_NC: Tensor, roles_N: Tensor | None = None) -> Packed:
+        levels_C, middle_C = self.levels_C, self.middle_C
         bounded_NC = self.bounded(inputs_NC)
         rounded_NC = bounded_NC.detach().round()
-        codes_N1 = ((rounded_NC.long() + self.middle_C) * self.place_C).sum(-1, keepdim=True)
-        return Packed(straight_through(bounded_NC / self.middle_C, rounded_NC / self.middle_C), codes_N1)
+        codes_N1 = ((rounded_NC.long() + middle_C) * _places(levels_C)).sum(-1, keepdim=True)
+        return Packed(straight_through(bounded_NC / middle_C, rounded_NC / middle_C), codes_N1)
 
     def lookup_packed(self, codes_NQ: Tensor) -> Tensor:
-        digits_NC = codes_NQ // self.place_C % self.levels_C
-        return (digits_NC - self.middle_C) / self.middle_C
+        levels_C, middle_C = self.levels_C, self.middle_C
+        digits_NC = codes_NQ // _places(levels_C) % levels_C
+        return (digits_NC - middle_C) / middle_C
+
+
+def _places(levels_C: Tensor) -> Tensor:
+    """Returns the place value of each dimension in the code, a number in mixed radix."""
+    return levels_C.cumprod(0) // levels_C
 
 
 class GridQuantizer(Quantizer):

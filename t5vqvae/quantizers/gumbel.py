@@ -176,5 +176,5 @@ class GumbelQuantizer(Quantizer):
             first_KD = sample_rows(pool_MD, self.config.codebook_size, generator)
             self.entries_QKD[part].copy_(kmeans(pool_MD, first_KD, 10, generator))
 
-    def update(self) -> None:
+    def _update(self) -> None:
         self._num_updates += 1

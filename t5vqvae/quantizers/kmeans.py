@@ -59,8 +59,8 @@ class KMeansQuantizer(CodebookQuantizer):
         return self.entries_QKD
 
     @torch.no_grad()
-    def update(self) -> None:
-        super().update()
+    def _update(self) -> None:
+        super()._update()
         if int(self._num_updates) % self.config.recluster_every == 0 and bool(self._num_kept_Q.any()):
             self._recluster()
 

@@ -63,13 +63,16 @@ class LFQConfig(QuantizerConfig):
 class _LFQQuantizer(Quantizer):
     """Takes signs; its only parameters are the maps to and from the few dimensions."""
 
-    place_C: Tensor
-
     def __init__(self, config: LFQConfig, model_width: int, seed: int) -> None:
         num_bits = int(math.log2(config.codebook_size))
         super().__init__(model_width, num_bits, (config.codebook_size,), seed)
         self.config = config
-        self.register_buffer("place_C", 2 ** torch.arange(num_bits - 1, -1, -1), persistent=False)
+
+    # Computed, not stored: Transformers leaves buffers that are in no file with whatever is in memory.
+    @property
+    def place_C(self) -> Tensor:
+        """The place value of each dimension in the code, a binary number."""
+        return 2 ** torch.arange(self.code_width - 1, -1, -1, device=self._num_updates.device)
 
     def quantize_packed(self, inputs_NC: Tensor, roles_N: Tensor | None = None) -> Packed:
         codes_N1 = ((inputs_NC.detach() > 0) * self.place_C).sum(-1, keepdim=True)

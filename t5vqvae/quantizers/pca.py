@@ -126,7 +126,7 @@ class PCAQuantizer(Quantizer):
         return (scores_NB * kept_B) @ self.components_BC + self.mean_C
 
     @torch.no_grad()
-    def update(self) -> None:
+    def _update(self) -> None:
         """Updates the moving averages from the states of all workers; every `refit_every` steps fits to them."""
         recorded_MC = gather_rows(torch.cat(self._recorded or [self.mean_C.new_empty(0, self.code_width)]))
         self._recorded = []

@@ -206,7 +206,7 @@ class RVQQuantizer(Quantizer):
             codes_N1 = _codes(layer.quantize_packed(residual_NC))
             residual_NC = residual_NC - layer.lookup_packed(codes_N1)
 
-    def update(self) -> None:
+    def _update(self) -> None:
         for layer in self.layers:
             layer.update()
         self._num_updates += 1

@@ -37,6 +37,7 @@ from t5vqvae.errors import SettingError
 from t5vqvae.quantizers.base import Gradient, Packed, Quantizer, QuantizerConfig, SuggestedSpace
 from t5vqvae.quantizers.parts.assignment import nearest
 from t5vqvae.quantizers.parts.estimators import directions, straight_through
+from t5vqvae.quantizers.parts.initialization import sample_rows
 from t5vqvae.quantizers.parts.losses import mean_squared
 
 START_VECTORS = 10_000
@@ -151,12 +152,14 @@ class SFVQQuantizer(Quantizer):
     @torch.no_grad()
     def start(self, vectors_NC: Tensor, embeddings_VE: Tensor | None = None) -> None:
         """Sorts the vectors by length, cuts them into equal parts, and puts a first corner on the mean of each."""
-        order_N = vectors_NC.float().norm(dim=-1).argsort()
-        parts = vectors_NC.float()[order_N].tensor_split(self.num_corners)
+        pool_NC = vectors_NC.float()
+        if len(pool_NC) < self.num_corners:  # an empty part has no mean
+            pool_NC = sample_rows(pool_NC, self.num_corners, self.generator("first corners"))
+        parts = pool_NC[pool_NC.norm(dim=-1).argsort()].tensor_split(self.num_corners)
         self.corners_KC[: self.num_corners] = torch.stack([part_nC.mean(0) for part_nC in parts])
 
     @torch.no_grad()
-    def update(self) -> None:
+    def _update(self) -> None:
         self._num_updates += 1
         if int(self._num_updates) % self.config.double_every == 0 and self.num_corners < self.config.codebook_size:
             doubled_kC = doubled(self.curve_kC)

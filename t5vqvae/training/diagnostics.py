@@ -32,7 +32,7 @@ def find(history: History, status: str, step: int) -> dict[str, str]:
 
 
 def _diverged(status: str, step: int) -> str | None:
-    return f"the loss of step {step} or shortly before was not finite" if status == "diverged" else None
+    return f"the loss or a weight of step {step} or shortly before was not finite" if status == "diverged" else None
 
 
 def _collapse(metrics: dict[str, float]) -> str | None:

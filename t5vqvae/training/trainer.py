@@ -22,6 +22,7 @@ from torch import nn
 
 from t5vqvae.data import BatchPlan, PreparedData, prepare
 from t5vqvae.evaluation.evaluate import Evaluation, Reconstruction, evaluate
+from t5vqvae.models.backbones import is_finite
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.stages import Stage, stage
@@ -81,12 +82,12 @@ def train(spec: RunSpec, *, cache_dir: Path, resume_from: Path | None = None) ->
             trainer.state.load(resume_from)
     with stage("training", spec.train.max_steps, "steps", trainer.state.step) as now:
         while trainer.state.step < spec.train.max_steps:
-            finite = trainer.advance(now)
-            if not finite:
+            evaluation = trainer.evaluate() if trainer.advance(now) and trainer.is_finite() else None
+            if evaluation is None or not math.isfinite(evaluation.metrics.get("validation/nll", 0.0)):
                 yield trainer.milestone("diverged", None)
                 return
             last = trainer.state.step == spec.train.max_steps
-            yield trainer.milestone("completed" if last else "running", trainer.evaluate())
+            yield trainer.milestone("completed" if last else "running", evaluation)
 
 
 class Trainer:
@@ -110,6 +111,8 @@ class Trainer:
         self._losses: StepLosses | None = None
         self._step_seconds: float | None = None
         self.model.quantizer.active = False
+        for quantizer in self.model.quantizers:
+            quantizer.most_waiting = max(quantizer.most_waiting, spec.train.microbatches)
 
     def advance(self, now: Stage) -> bool:
         """Trains up to the next evaluation and reports every step; returns False when a loss was not finite."""
@@ -151,9 +154,7 @@ class Trainer:
         sum_gradients(self.model)
         sum_over_workers(totals)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.optim.grad_clip or math.inf)
-        optimizer.step()
-        for quantizer in self.model.quantizers:
-            quantizer.update()
+        optimizer.step()  # and with it the codebooks: see `Quantizer.update`
         self.state.num_tokens += num_tokens
         return StepLosses(totals[0], totals[1], norm)
 
@@ -161,6 +162,10 @@ class Trainer:
         rate = learning_rate_at(self.state.step, self.spec.optim, self.spec.train.max_steps)
         for group in self.state.optimizer.param_groups:
             group["lr"] = rate
+
+    def is_finite(self) -> bool:
+        """Returns whether every weight and every codebook is finite: the loss shows only what the last batch used."""
+        return all(is_finite(tensor) for tensor in self.model.state_dict().values())
 
     def evaluate(self) -> Evaluation:
         """Evaluates on the validation split, in the precision of training."""

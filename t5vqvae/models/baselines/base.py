@@ -23,6 +23,9 @@ from transformers import PreTrainedTokenizerBase
 
 from t5vqvae.data.batch import Batch
 from t5vqvae.data.special_tokens import guard
+from t5vqvae.errors import CheckpointError
+from t5vqvae.files import read_json
+from t5vqvae.models.backbones import UNREADABLE, first_line, load_whole, refuse_few_rows
 from t5vqvae.models.contract import Losses, Measures, Memory, TextAutoencoder, teacher_forced
 from t5vqvae.quantizers import Quantizer, QuantizerConfig
 from t5vqvae.spec.architectures import ModelConfig
@@ -92,6 +95,7 @@ class Autoencoder(TextAutoencoder):
             "seed": spec.seed,
         }
         model = cls.from_spec(spec, config)
+        refuse_few_rows(spec.model.backbone, model.get_input_embeddings().num_embeddings, tokenizer)
         model.tokenizer = tokenizer
         return model
 
@@ -158,11 +162,21 @@ class Autoencoder(TextAutoencoder):
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
-        """Returns the model that `save_pretrained` wrote, with the tokenizer if it was saved too."""
+        """Returns the model that `save_pretrained` wrote, with the tokenizer if it was saved too.
+
+        Raises:
+            CheckpointError: If a file is damaged or missing, or a tensor is.
+        """
         folder = Path(directory)
-        model = cls(json.loads((folder / "config.json").read_text()))
-        missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
-        assert not unexpected and set(missing) <= model.tied_names(), [*unexpected, *missing]
+        try:
+            model = cls(read_json(folder / "config.json"))
+            fault = load_whole(model, load_file(folder / "model.safetensors"), model.tied_names())
+        except UNREADABLE as error:
+            raise CheckpointError(
+                f"the model in {folder} cannot be loaded: {first_line(error)}; use another copy"
+            ) from error
+        if fault:
+            raise CheckpointError(f"the model in {folder} is not whole: {fault}; use another copy")
         if (folder / "tokenizer_config.json").is_file():
             model.tokenizer = guard(transformers.AutoTokenizer.from_pretrained(folder))
         return model

@@ -9,14 +9,15 @@ Letters: B batch, T encoder positions, S decoder positions, E model width, I inn
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedConfig, PreTrainedModel
+from transformers import DynamicCache, PreTrainedConfig, PreTrainedModel, T5ForConditionalGeneration
 from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 from transformers.models.t5.modeling_t5 import T5Block, T5Stack
 
@@ -96,17 +97,17 @@ class T5Blocks(Blocks):
         for layer, block in enumerate(_t5_blocks(self.decoder)):
             attention = block.layer[0].SelfAttention
             for part in ("q", "k", "v"):
-                getattr(attention, part).register_forward_hook(_entering(injection, part, layer))
+                getattr(attention, part).register_forward_hook(partial(_enter, injection, part, layer))
 
     def take(self, name: str, backbone: PreTrainedModel) -> None:
-        assert isinstance(backbone, transformers.T5ForConditionalGeneration)
-        self.embedding.load_state_dict(backbone.shared.state_dict())
+        t5 = cast(T5ForConditionalGeneration, backbone)  # mT5's class has the same parts
+        self.embedding.load_state_dict(t5.shared.state_dict())
         if self.head is not None:
-            self.head.load_state_dict(backbone.lm_head.state_dict())
-        _copy(self.encoder, backbone.encoder)
-        for block in _t5_blocks(backbone.decoder):
-            del block.layer[1]
-        _copy(self.decoder, backbone.decoder)
+            self.head.load_state_dict(t5.lm_head.state_dict())
+        _copy(self.encoder, t5.encoder)
+        for block in t5.decoder.block:
+            del cast(T5Block, block).layer[1]
+        _copy(self.decoder, t5.decoder)
 
 
 class BertGPT2Blocks(Blocks):
@@ -136,28 +137,24 @@ class BertGPT2Blocks(Blocks):
     def inject(self, injection: Injection) -> None:
         for layer, block in enumerate(self.decoder.h):
             assert isinstance(block, GPT2Block)
-            block.attn.c_attn.register_forward_hook(_entering_all(injection, layer))
+            block.attn.c_attn.register_forward_hook(partial(_enter_all, injection, layer))
 
     def take(self, name: str, backbone: PreTrainedModel) -> None:
         _copy(self.encoder if name == "bert" else self.decoder, backbone)
 
 
-_Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]
+# Hooks are partials and no closures: a copy or a pickle of the model then has hooks with the copy's own injection.
+def _enter(
+    injection: Injection, part: str, layer: int, module: nn.Module, args: tuple[Tensor, ...], x_BSI: Tensor
+) -> Tensor:
+    """Hook of a layer that computes one part: queries, keys or values."""
+    return injection.into(part, layer, x_BSI)
 
 
-def _entering(injection: Injection, part: str, layer: int) -> _Hook:
-    """Returns a hook for a layer that computes one part: queries, keys or values."""
-    return lambda module, args, x_BSI: injection.into(part, layer, x_BSI)
-
-
-def _entering_all(injection: Injection, layer: int) -> _Hook:
-    """Returns a hook for GPT-2's layer that computes queries, keys and values at once."""
-
-    def enter(module: nn.Module, args: tuple[Tensor, ...], x_BS3I: Tensor) -> Tensor:
-        parts = zip("qkv", x_BS3I.chunk(3, -1), strict=True)
-        return torch.cat([injection.into(part, layer, x_BSI) for part, x_BSI in parts], -1)
-
-    return enter
+def _enter_all(injection: Injection, layer: int, module: nn.Module, args: tuple[Tensor, ...], x_BS3I: Tensor) -> Tensor:
+    """Hook of GPT-2's layer, which computes queries, keys and values at once."""
+    parts = zip("qkv", x_BS3I.chunk(3, -1), strict=True)
+    return torch.cat([injection.into(part, layer, x_BSI) for part, x_BSI in parts], -1)
 
 
 def _copy(module: nn.Module, backbone: nn.Module) -> None:

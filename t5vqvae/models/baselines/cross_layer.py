@@ -175,7 +175,7 @@ class CrossLayer(Autoencoder):
         tokens = float(batch.num_target_tokens)
         salient_B = self.salience(batch, lower_BTE).masked_fill(~batch.mask_BT, -torch.inf).argmax(-1)
         rows_B = torch.arange(len(batch), device=salient_B.device)
-        code_BE = self.quantizer.lookup(codes_BTQ)[rows_B, salient_B]
+        code_BE = self.quantizer.lookup(codes_BTQ)[rows_B, salient_B].to(lower_BTE.dtype)
         # Random directions depend only on the seed: evaluations repeat, and do not advance training's generator.
         generator = torch.Generator().manual_seed(self.config["seed"])
         random_BE = torch.randn(code_BE.shape, generator=generator).to(code_BE)

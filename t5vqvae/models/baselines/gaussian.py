@@ -55,14 +55,8 @@ class GaussianT5(T5VQVAE):
         assert isinstance(latent, GaussianLatent)
         return latent
 
-    def _remember(
-        self,
-        ids_BT: Tensor | None,
-        mask_BT: Tensor | None,
-        roles_BT: Tensor | None = None,
-        embeds_BTE: Tensor | None = None,
-    ) -> Memory:
-        memory = super()._remember(ids_BT, mask_BT, roles_BT, embeds_BTE)
+    def _memory(self, states_BTE: Tensor) -> Memory:
+        memory = super()._memory(states_BTE)
         measures = {} if self.training else self.quantizer.measures(memory.mask_BM)
         memory = replace(memory, states_BTE=None, measures=measures)
         if self.config.level == "token":

@@ -87,7 +87,7 @@ class GaussianLatent(Quantizer):
     def lookup_packed(self, codes_NQ: Tensor) -> Tensor:
         raise ValueError("a Gaussian latent has no codes to look up")
 
-    def update(self) -> None:
+    def _update(self) -> None:
         self._num_updates += 1
 
     def measures(self, mask_BT: Tensor) -> Measures:
@@ -103,6 +103,7 @@ class SentenceLatent(GaussianLatent):
     """A Gaussian latent for every sentence, from the mean of its states; at the first position, the rest is 0."""
 
     def forward(self, states_BTE: Tensor, mask_BT: Tensor, roles_BT: Tensor | None = None) -> QuantizerOutput:
+        self._keep_float32()
         latent_BE, aux_loss = self.of_sentences(pooled(states_BTE, mask_BT), int(mask_BT.sum()))
         quantized_BTE = torch.zeros_like(states_BTE)
         quantized_BTE = torch.cat([latent_BE.unsqueeze(1).to(states_BTE.dtype), quantized_BTE[:, 1:]], 1)
@@ -111,5 +112,6 @@ class SentenceLatent(GaussianLatent):
     def of_sentences(self, sentences_BE: Tensor, num_tokens: int) -> tuple[Tensor, Tensor]:
         """Returns the latents of sentence vectors, after `project_out`, and their loss a source token."""
         with torch.autocast(sentences_BE.device.type, enabled=False):
+            self._note_batch()
             z_BZ, kl = self.draw(sentences_BE.float())
             return self.project_out(z_BZ), self.weight * kl / max(1, num_tokens)

@@ -18,14 +18,13 @@ Letters: B batch, T encoder positions, S decoder positions, E model width, Z lat
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Self, cast
 
-import transformers
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel, T5ForConditionalGeneration
 
 from t5vqvae.data.batch import Batch
-from t5vqvae.errors import SettingError
+from t5vqvae.models.backbones import BERT, GPT2, T5_FAMILY, read_backbone, t5_settings
 from t5vqvae.models.baselines.base import Autoencoder, BaselineConfig
 from t5vqvae.models.baselines.blocks import BertGPT2Blocks, Blocks, T5Blocks
 from t5vqvae.models.baselines.gaussian_latent import SentenceLatent
@@ -69,9 +68,7 @@ class Optimus(Autoencoder):
         read = {name: _read(name, place) for name, place in named.items() if place is not None}
         config["backbones"] = {name: backbone.config.to_dict() for name, backbone in read.items()}
         if "backbone" in read:
-            t5 = read["backbone"]
-            assert isinstance(t5, T5ForConditionalGeneration)
-            config["backbones"]["backbone"]["separate_head"] = t5.lm_head.weight is not t5.shared.weight
+            config["backbones"]["backbone"] = t5_settings(cast(T5ForConditionalGeneration, read["backbone"]))
         model = cls(config)
         for name, backbone in read.items():
             model.blocks.take(name, backbone)
@@ -80,6 +77,7 @@ class Optimus(Autoencoder):
     def encode_memory(self, batch: Batch) -> Memory:
         sentences_BE = self.blocks.encode(batch.input_ids_BT, batch.mask_BT)
         z_BZ, aux_loss = self.quantizer.of_sentences(sentences_BE, batch.num_source_tokens)
+        z_BZ = z_BZ.to(sentences_BE.dtype)
         z_B1Z, mask_B1 = z_BZ.unsqueeze(1), batch.mask_BT.new_ones(len(z_BZ), 1)
         output = QuantizerOutput(z_B1Z, None, aux_loss, {"kl": aux_loss.detach()}, batch.num_source_tokens)
         return Memory(z_B1Z, mask_B1, output)
@@ -120,13 +118,5 @@ def _read(name: str, place: str) -> PreTrainedModel:
     Raises:
         SettingError: If it cannot be loaded, or is no T5, BERT or GPT-2.
     """
-    kinds: dict[str, type[PreTrainedModel]] = {
-        "backbone": transformers.T5ForConditionalGeneration,
-        "bert": transformers.BertModel,
-        "gpt2": transformers.GPT2Model,
-    }
-    try:
-        return kinds[name].from_pretrained(place)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise SettingError(f"model.{name}={place!r} cannot be loaded: {reason}; name another checkpoint") from None
+    families = {"backbone": T5_FAMILY, "bert": BERT, "gpt2": GPT2}
+    return read_backbone(f"model.{name}", place, families[name])

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
-from t5vqvae.errors import SettingError
+from t5vqvae.models.backbones import read_t5, refuse_few_rows, t5_settings
 from t5vqvae.models.t5.t5vqvae import T5VQVAE
 from t5vqvae.spec.architectures import T5VQVAESettings
 from t5vqvae.spec.run import RunSpec
@@ -35,7 +35,8 @@ def build_as(
         extra: Further settings of `kind.config_class`.
 
     Raises:
-        SettingError: If `model.position` exceeds the backbone's blocks, or the backbone is no T5.
+        SettingError: If `model.position` exceeds the backbone's blocks, the backbone is no whole T5, or its embedding
+            has fewer rows than the tokenizer.
     """
     torch.manual_seed(spec.seed)
     settings = spec.model
@@ -53,28 +54,23 @@ def build_as(
         assert tokenizer is not None, "a model from scratch takes its vocabulary size from a tokenizer"
         model = kind(kind.config_class(**(own | settings.t5_sizes(len(tokenizer)) | _SPECIAL_TOKENS)))
     else:
-        model = _from_backbone(kind, settings.backbone, {"dropout_rate": settings.dropout, **own})
+        backbone = read_t5(settings.backbone)
+        if tokenizer is not None:
+            refuse_few_rows(settings.backbone, backbone.config.vocab_size, tokenizer)
+        model = _from_backbone(kind, backbone, {"dropout_rate": settings.dropout, **own})
     model.tokenizer = tokenizer
     return model
 
 
-def _from_backbone(kind: type[ModelT], place: str, changes: dict[str, Any]) -> ModelT:
-    try:
-        backbone = T5ForConditionalGeneration.from_pretrained(place)
-    except (OSError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        raise SettingError(f"model.backbone={place!r} cannot be loaded as a T5: {first}; name a T5") from None
-    settings = backbone.config.to_dict() | changes
-    for name in ("model_type", "architectures", "transformers_version", "torch_dtype", "dtype"):
-        settings.pop(name, None)
+def _from_backbone(kind: type[ModelT], backbone: T5ForConditionalGeneration, changes: dict[str, Any]) -> ModelT:
+    """Returns a model with a T5's weights in float32, its config, and its output layer: the embedding, or its own."""
     with torch.device("meta"):  # draws no first weights for what the backbone replaces
-        model = kind(kind.config_class(**settings))
+        model = kind(kind.config_class(**(t5_settings(backbone) | changes)))
     model.decoder.draw_positions()
     weights = {name: weight.detach().to(torch.float32, copy=True) for name, weight in backbone.named_parameters()}
     unexpected = model.load_state_dict(weights, strict=False, assign=True).unexpected_keys
     model.tie_weights()
     lost = [name for name, weight in model.named_parameters() if weight.is_meta]
-    if lost or unexpected:
-        raise SettingError(f"model.backbone={place!r} does not fit T5: {[*lost, *unexpected][:3]}; name a T5")
+    assert not lost and not unexpected, [*lost, *unexpected]
     model.generation_config = backbone.generation_config
     return model

@@ -12,9 +12,14 @@ from t5vqvae.quantizers.prompts import PromptConfig
 
 
 class T5VQVAEConfig(transformers.T5Config):
-    """T5's config and the bottleneck's: the settings of `quantizer` and `prompts`, `position`, `cross_positions`."""
+    """T5's config and the bottleneck's: the settings of `quantizer` and `prompts`, `position`, `cross_positions`.
+
+    `separate_head` says that the output layer is a separate matrix, as in T5 v1.1, and not the embedding. T5's config
+    cannot say it: Transformers 5 sets `tie_word_embeddings` to True in all of them.
+    """
 
     model_type = "t5vqvae"
+    keys_to_ignore_at_inference = ["past_key_values", "codes", "aux_loss"]  # noqa: RUF012  # T5Config's attribute
 
     quantizer: dict[str, Any] | None = None
     position: int | None = None
@@ -22,6 +27,7 @@ class T5VQVAEConfig(transformers.T5Config):
     prompts: dict[str, Any] | None = None
     num_roles: int = 0
     seed: int = 0
+    separate_head: bool = False
 
     def quantizer_config(self) -> QuantizerConfig:
         """Returns the validated settings of the quantizer; those of `none` if there are none.

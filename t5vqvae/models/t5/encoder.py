@@ -15,6 +15,10 @@ from transformers.models.t5.modeling_t5 import T5Stack
 from t5vqvae.models.t5.config import T5VQVAEConfig
 from t5vqvae.models.t5.first_weights import T5Start, keep_start
 from t5vqvae.quantizers import QuantizerOutput
+from t5vqvae.quantizers.none import NoQuantizer
+from t5vqvae.quantizers.parts.float32 import float32_start
+
+_OF_THE_BATCH = ("output", "states_BTE", "raw_states_BTE", "mask_BT", "_roles_BT", "_forced_BTE")
 
 
 class QuantizedEncoder(T5Start, T5Stack):
@@ -29,20 +33,32 @@ class QuantizedEncoder(T5Start, T5Stack):
 
     def __init__(self, config: T5VQVAEConfig, position: int) -> None:
         super().__init__(config)
-        with torch.device("cpu"):  # also while from_pretrained builds on the meta device: the start is computed
+        with float32_start():  # also while from_pretrained builds elsewhere: the start is computed
             self.quantizer = config.build_quantizer()
         keep_start(self.quantizer)
+        self._forget()
+        # Hooks keep T5's own forward, so the relative bias that block 0 computes is passed on exactly as in plain T5.
+        if position < config.num_layers:
+            self.block[position].register_forward_pre_hook(self._before_block)
+        else:
+            self.final_layer_norm.register_forward_hook(self._after_norm)
+
+    def _forget(self) -> None:
+        """Forgets the latest batch."""
         self.output: QuantizerOutput | None = None
         self.states_BTE: Tensor | None = None
         self.raw_states_BTE: Tensor | None = None
         self.mask_BT: Tensor | None = None
         self._roles_BT: Tensor | None = None
         self._forced_BTE: Tensor | None = None
-        # Hooks keep T5's own forward, so the relative bias that block 0 computes is passed on exactly as in plain T5.
-        if position < config.num_layers:
-            self.block[position].register_forward_pre_hook(self._before_block)
-        else:
-            self.final_layer_norm.register_forward_hook(self._after_norm)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A copy or a pickle is of the model, not of its batch, whose graph nothing can copy.
+        super().__setstate__(state)
+        self._forget()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in _OF_THE_BATCH}
 
     def forward(
         self,
@@ -76,4 +92,6 @@ class QuantizedEncoder(T5Start, T5Stack):
         assert self.mask_BT is not None
         self.states_BTE, self.raw_states_BTE = states_BTE.detach(), states_BTE
         self.output = self.quantizer(states_BTE, self.mask_BT, self._roles_BT)
+        if isinstance(self.quantizer, NoQuantizer):
+            return states_BTE  # plain T5 also at padding, which decoders read of a sentence without a token
         return self.output.quantized_BTE

@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import StoppingCriteria, StoppingCriteriaList, T5ForConditionalGeneration
+from transformers import Cache, StoppingCriteria, StoppingCriteriaList, T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 from transformers.models.t5.modeling_t5 import T5PreTrainedModel
+from transformers.utils import can_return_tuple
 
 from t5vqvae.data.batch import Batch
 from t5vqvae.errors import SettingError
@@ -24,6 +25,7 @@ from t5vqvae.models.t5.decoder import PositionedDecoder
 from t5vqvae.models.t5.encoder import QuantizedEncoder
 from t5vqvae.models.t5.first_weights import T5Start, keep_start
 from t5vqvae.quantizers import Quantizer
+from t5vqvae.quantizers.parts.float32 import float32_start
 from t5vqvae.quantizers.prompts import Prompts
 
 _END = 1
@@ -69,6 +71,9 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
         self.encoder = QuantizedEncoder(stack_config(config, is_decoder=False), position)
         self.decoder = PositionedDecoder(stack_config(config, is_decoder=True), config.cross_positions)
         self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        if config.separate_head:
+            # Transformers reads it of the instance: so loading, resizing and saving keep both matrices.
+            self._tied_weights_keys = {k: v for k, v in self._tied_weights_keys.items() if k != "lm_head.weight"}
         self.prompts = self._build_prompts(config)
         self.tokenizer = None
         self.post_init()
@@ -80,7 +85,7 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
             return None
         if config.d_model % 4:
             raise SettingError(f"model.prompts needs a model.d_model divisible by 4, not {config.d_model}")
-        with torch.device("cpu"):
+        with float32_start():
             prompts = settings.build(config.d_model, config.seed)
         keep_start(prompts)
         return prompts
@@ -112,43 +117,61 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
     def tied_names(self) -> set[str]:
         return set(self._tied_weights_keys)
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         decoder_input_ids: Tensor | None = None,
-        encoder_outputs: BaseModelOutput | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        encoder_outputs: BaseModelOutput | tuple[Tensor, ...] | None = None,
+        past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
+        decoder_inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
+        use_cache: bool | None = None,
         roles: Tensor | None = None,
         **kwargs: Any,
     ) -> T5VQVAEOutput:
         """Runs T5's forward; with `labels`, the loss is cross-entropy plus the quantizer's loss.
 
+        The order of the arguments is T5's.
+
         Args:
             input_ids: Tokens (B, T).
             attention_mask: True (or 1) at real positions (B, T).
             decoder_input_ids: Decoder tokens (B, S); made from `labels` when absent.
+            decoder_attention_mask: True (or 1) at real decoder positions.
             encoder_outputs: The encoder's output, if it has run already: nothing is quantized again.
             inputs_embeds: Embeddings (B, T, E) instead of `input_ids`.
             labels: Target tokens (B, S), -100 at padding.
             roles: Semantic roles (B, T), for quantizers that read them.
-            kwargs: Further arguments of T5's forward.
+            kwargs: Further arguments of T5's forward, such as `output_hidden_states`; encoder and decoder get them.
         """
         memory = None
         if encoder_outputs is None:
-            memory = self._remember(input_ids, attention_mask, roles, inputs_embeds)
-            encoder_outputs = BaseModelOutput(last_hidden_state=memory.states_BME)
-            attention_mask = attention_mask if self.prompts is None else memory.mask_BM
+            encoded = self.encoder(input_ids, attention_mask, inputs_embeds, roles=roles, return_dict=True, **kwargs)
+            memory = self._memory(encoded.last_hidden_state)
+            if memory.states_BME is not encoded.last_hidden_state:  # prompts, or one latent a sentence
+                attention_mask = memory.mask_BM
+            encoder_outputs = BaseModelOutput(memory.states_BME, encoded.hidden_states, encoded.attentions)
         output = super().forward(
             attention_mask=attention_mask,
             decoder_input_ids=decoder_input_ids,
+            decoder_attention_mask=decoder_attention_mask,
             encoder_outputs=encoder_outputs,
+            past_key_values=past_key_values,
+            decoder_inputs_embeds=decoder_inputs_embeds,
             labels=labels,
+            use_cache=use_cache,
+            return_dict=True,
             **kwargs,
         )
-        if memory is None:
-            return T5VQVAEOutput(**output)
+        return T5VQVAEOutput(**output) if memory is None else self._with_codes(output, memory)
+
+    @staticmethod
+    def _with_codes(output: Seq2SeqLMOutput, memory: Memory) -> T5VQVAEOutput:
+        """Adds the codes and the quantizer's loss to T5's output."""
         loss, bottleneck = output.loss, memory.bottleneck
         if loss is not None:
             loss = loss + (bottleneck.aux_loss if memory.aux_loss is None else memory.aux_loss).to(loss.dtype)
@@ -168,7 +191,11 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
         roles_BT: Tensor | None = None,
         embeds_BTE: Tensor | None = None,
     ) -> Memory:
-        states_BTE = self.encoder(ids_BT, mask_BT, inputs_embeds=embeds_BTE, roles=roles_BT).last_hidden_state
+        encoded = self.encoder(ids_BT, mask_BT, embeds_BTE, roles=roles_BT, return_dict=True)
+        return self._memory(encoded.last_hidden_state)
+
+    def _memory(self, states_BTE: Tensor) -> Memory:
+        """Returns everything that the decoder can read of the batch that the encoder has just encoded."""
         output, mask_BT, raw_BTE = self.encoder.output, self.encoder.mask_BT, self.encoder.raw_states_BTE
         assert output is not None and mask_BT is not None and raw_BTE is not None
         memory = Memory(states_BTE, mask_BT, output, self.encoder.states_BTE)
@@ -195,6 +222,7 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
             encoder_outputs=BaseModelOutput(last_hidden_state=memory.states_BME),
             decoder_input_ids=self._shift_right(batch.labels_BS),
             use_cache=False,
+            return_dict=True,
         ).logits
 
     @torch.no_grad()

@@ -16,6 +16,8 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from t5vqvae.data.special_tokens import guard
 from t5vqvae.data.texts import Text, tokenized
+from t5vqvae.errors import CheckpointError
+from t5vqvae.models.backbones import UNREADABLE, first_fault, first_line, quietly
 from t5vqvae.models.codes import check_codes, refuse_no_codes
 from t5vqvae.models.t5.config import T5VQVAEConfig
 from t5vqvae.models.t5.quantized_t5 import QuantizedT5
@@ -76,7 +78,7 @@ class T5VQVAE(QuantizedT5):
             DataError: If they are no codes of this model: another shape, type or range.
         """
         check_codes(codes_BTQ, self.quantizer.code_sizes, "codes")
-        return self.quantizer.lookup(codes_BTQ)
+        return self.quantizer.lookup(codes_BTQ).to(self.shared.weight.dtype)
 
     @torch.no_grad()
     def encode_prompts(self, texts: str | Sequence[Text]) -> Tensor:
@@ -123,6 +125,7 @@ class T5VQVAE(QuantizedT5):
         """
         if not len(quantized_BTE):
             return []
+        quantized_BTE = quantized_BTE.to(self.shared.weight.dtype)
         blank_BTE = torch.zeros_like(quantized_BTE)
         memory = self.encoder(inputs_embeds=blank_BTE, attention_mask=mask_BT, quantized=quantized_BTE)
         if self.prompts is not None:
@@ -130,18 +133,35 @@ class T5VQVAE(QuantizedT5):
                 raise ValueError("the model has prompts: decoding needs prompt_codes_BPQ, see encode_prompts")
             check_codes(prompt_codes_BPQ, self.prompts.quantizer.code_sizes, "prompt codes", len(mask_BT))
             prompts_BPE = self.prompts.embed(prompt_codes_BPQ)
-            memory = BaseModelOutput(last_hidden_state=torch.cat([prompts_BPE, memory.last_hidden_state], 1))
+            memory = BaseModelOutput(
+                last_hidden_state=torch.cat([prompts_BPE.to(quantized_BTE), memory.last_hidden_state], 1)
+            )
             mask_BT = torch.cat([mask_BT.new_ones(prompts_BPE.shape[:2]), mask_BT], 1)
         ids = self._generate_from(memory, mask_BT, max_new_tokens)
         return self.require_tokenizer().batch_decode(ids, skip_special_tokens=True)
 
     @classmethod
     def from_pretrained(cls, path: str | Path, **kwargs: Any) -> Self:  # type: ignore[override]
-        """Loads a model that `save_pretrained` wrote, with the tokenizer if it was saved too."""
-        model = super().from_pretrained(path, **kwargs)
+        """Loads a model that `save_pretrained` wrote, with the tokenizer if it was saved too.
+
+        Raises:
+            CheckpointError: If a file is damaged or missing, or a tensor is: nothing is drawn anew.
+        """
+        wants_report = kwargs.pop("output_loading_info", False)
+        kwargs.setdefault("ignore_mismatched_sizes", True)  # a shape that does not fit is refused below, by its name
+        try:
+            with quietly():
+                loaded: Any = super().from_pretrained(path, output_loading_info=True, **kwargs)
+        except UNREADABLE as error:
+            raise CheckpointError(
+                f"the model in {path} cannot be loaded: {first_line(error)}; use another copy"
+            ) from error
+        model: Any = loaded[0]
+        if fault := first_fault(model, loaded[1]):
+            raise CheckpointError(f"the model in {path} is not whole: {fault}; use another copy")
         if Path(path, "tokenizer_config.json").is_file():
             model.tokenizer = guard(transformers.AutoTokenizer.from_pretrained(path))
-        return model
+        return loaded if wants_report else model  # as Transformers does
 
     def save_pretrained(self, directory: str | Path, **kwargs: Any) -> None:  # type: ignore[override]
         """Writes config and weights (safetensors), and the tokenizer if the model has one."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from baseline_runs import CASES, batch_of, build, finish, tiny
+from torch.optim.swa_utils import AveragedModel
 
 from t5vqvae.data import Batch
 from t5vqvae.errors import CheckpointError, SettingError
@@ -124,6 +127,32 @@ def test_it_starts_near_the_uniform_guess(case: Any, cache: Path) -> None:
     with torch.no_grad():
         nll = float(model.losses(batch).nll_sum) / batch.num_target_tokens
     assert nll < 1.35 * math.log(len(model.tokenizer))
+
+
+def test_it_is_copied_and_pickled_after_a_step(case: Any, cache: Path) -> None:
+    name, overrides = case
+    spec = tiny(name, **overrides)
+    model, batch = build(spec, cache), batch_of(spec, cache)
+    losses = model.losses(batch)
+    (losses.nll_sum + losses.aux_loss).backward()
+    model.eval()
+    with torch.no_grad():
+        expected = model.losses(batch).nll_sum
+        for other in (copy.deepcopy(model), AveragedModel(model).module, pickle.loads(pickle.dumps(model))):
+            assert torch.equal(other.losses(batch).nll_sum, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.half], ids=["bfloat16", "half"])
+def test_it_trains_and_decodes_in_another_type(case: Any, dtype: torch.dtype, cache: Path) -> None:
+    name, overrides = case
+    spec = tiny(name, **overrides)
+    model, batch = build(spec, cache).to(dtype), batch_of(spec, cache)
+    losses = model.losses(batch)
+    (losses.nll_sum / losses.num_tokens + losses.aux_loss).backward()
+    assert losses.nll_sum.isfinite() and losses.aux_loss.isfinite()
+    assert model.eval().greedy(batch, 4).shape[0] == len(batch)
+    with torch.no_grad():
+        assert model.losses(batch).nll_sum.isfinite()
 
 
 def test_evaluation_is_deterministic(case: Any, cache: Path) -> None:

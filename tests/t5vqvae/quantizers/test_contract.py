@@ -166,6 +166,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one(case: Case) -> None:
     assert same(state_of(resumed), state_of(quantizer))
 
 
+@every_variant
+def test_every_buffer_is_in_a_checkpoint(variant: type[QuantizerConfig]) -> None:
+    """`from_pretrained` leaves any other buffer with whatever is in memory: its codes would be arbitrary."""
+    quantizer = Case(variant.model_fields["name"].default, {}).build()
+    assert {name for name, _ in quantizer.named_buffers()} <= quantizer.state_dict().keys()
+
+
 @every_case
 def test_pickles_and_copies(case: Case) -> None:
     quantizer = trained(case).eval()
@@ -194,6 +201,77 @@ def test_statistics_stay_float32_under_bfloat16(case: Case) -> None:
     assert torch.equal(outs[0].aux_loss, outs[1].aux_loss)
     assert all(value.dtype != torch.bfloat16 for value in states[0].values())
     assert same(states[0], states[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.half], ids=["bfloat16", "half"])
+@every_case
+def test_a_model_of_another_type_is_quantized_in_float32(case: Case, dtype: torch.dtype) -> None:
+    """Weights that were cast, and weights that a checkpoint brought in that type, compute as float32 ones."""
+    batch = ragged_batch()
+    states_BTE = batch.states_BTE.to(dtype)
+    plain, cast, loaded = case.build(), case.build().to(dtype), case.build()
+    rounded = {k: v.to(dtype) if v.is_floating_point() else v.clone() for k, v in plain.state_dict().items()}
+    loaded.load_state_dict(rounded, assign=True)
+    reference = case.build()
+    reference.load_state_dict(
+        {name: value.float() if value.dtype == dtype else value for name, value in rounded.items()}
+    )
+    for quantizer, expected in ((cast, plain), (loaded, reference)):
+        outs = []
+        for each, states in ((quantizer, states_BTE), (expected, states_BTE.float())):
+            torch.manual_seed(2)
+            outs.append(train_step(each, Batch(states, batch.mask_BT, batch.roles_BT, batch.pull_BTE)))
+        assert outs[0].quantized_BTE.dtype == dtype and outs[0].aux_loss.dtype == torch.float32
+        assert torch.equal(outs[0].quantized_BTE, outs[1].quantized_BTE.to(dtype))
+        assert torch.equal(outs[0].aux_loss, outs[1].aux_loss)
+        assert all(value.dtype in (torch.float32, torch.int64, torch.bool) for value in quantizer.state_dict().values())
+        assert run(quantizer.eval(), Batch(states_BTE, *list(vars(batch).values())[1:])).quantized_BTE.isfinite().all()
+
+
+@pytest.mark.parametrize("num_states", [1, 2, 3])
+@every_case
+def test_a_start_from_fewer_states_than_entries_is_finite(case: Case, num_states: int) -> None:
+    quantizer = case.config.build(WIDTH, num_roles=3, seed=3)
+    if not quantizer.num_start_vectors:
+        pytest.skip("starts without states")
+    for states_NC in (torch.randn(num_states, quantizer.code_width), torch.ones(num_states, quantizer.code_width)):
+        quantizer.start(states_NC, torch.randn(num_states, WIDTH))
+        assert all(value.isfinite().all() for value in quantizer.state_dict().values())
+        for step in range(2):
+            assert train_step(quantizer, ragged_batch(step)).quantized_BTE.isfinite().all()
+        assert all(value.isfinite().all() for value in quantizer.state_dict().values())
+
+
+@every_case
+def test_the_step_of_an_optimizer_is_enough_to_learn(case: Case) -> None:
+    """A loop that never calls `update` learns what one that does learns, after all micro-batches of a step."""
+    called, silent = case.build(), case.build()
+    for quantizer in (called, silent):
+        outside = nn.Parameter(torch.zeros(WIDTH))
+        optimizer = torch.optim.SGD([outside, *quantizer.parameters()], lr=0.05)
+        torch.manual_seed(2)
+        for step in range(3):
+            optimizer.zero_grad()
+            for part in range(2):
+                batch = ragged_batch(2 * step + part)
+                out = quantizer(batch.states_BTE + outside, batch.mask_BT, batch.roles_BT)
+                ((out.quantized_BTE * batch.pull_BTE).sum() + out.aux_loss).backward()
+            optimizer.step()
+            if quantizer is called:
+                quantizer.update()
+    assert same(state_of(silent), state_of(called))
+    assert not getattr(silent, "_recorded", [])
+
+
+@every_case
+def test_without_any_step_memory_is_bounded(case: Case) -> None:
+    quantizer = case.build()
+    quantizer.most_waiting = 3
+    before = int(quantizer._num_updates)
+    for step in range(8):
+        run(quantizer, ragged_batch(step))
+    assert len(getattr(quantizer, "_recorded", [])) <= 3
+    assert int(quantizer._num_updates) - before in (0, 2)  # 0: it has nothing to learn
 
 
 @every_case

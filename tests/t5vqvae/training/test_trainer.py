@@ -14,10 +14,12 @@ import torch
 import torch.multiprocessing as mp
 
 from t5vqvae.errors import SettingError
+from t5vqvae.evaluation.evaluate import Evaluation
 from t5vqvae.quantizers import QuantizerConfig
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.training import checkpoint
-from t5vqvae.training.trainer import Milestone, train
+from t5vqvae.training.progress import StepLosses
+from t5vqvae.training.trainer import Milestone, Trainer, train
 
 TINY = {
     "data.corpus.name": "grammar",
@@ -225,6 +227,47 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(cache: Path) -> None
     assert milestones[-1].status == "diverged" and milestones[-1].step < 6
     assert "not finite" in milestones[-1].tags["signature/diverged"]
     assert all(math.isfinite(value) for value in milestones[-1].metrics.values())
+
+
+@pytest.mark.parametrize("name", ["encoder.quantizer.entries_QKD", "shared.weight"])
+def test_weights_that_are_not_finite_never_end_as_completed(
+    name: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step's loss is finite, and one number of a weight is not, which that loss did not use."""
+    take_step = Trainer.train_step
+
+    def and_spoil(self: Trainer) -> StepLosses:
+        losses = take_step(self)
+        if self.state.step == 5:
+            self.model.state_dict()[name].view(-1)[-1] = math.nan
+        return losses
+
+    monkeypatch.setattr(Trainer, "train_step", and_spoil)
+    milestones, _ = finish(tiny(), cache)
+    assert [each.status for each in milestones] == ["running", "diverged"]
+    assert "not finite" in milestones[-1].tags["signature/diverged"] and "validation/nll" not in milestones[-1].metrics
+
+
+def test_an_evaluation_that_is_not_finite_ends_the_run_as_diverged(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trainer, "evaluate", lambda self: Evaluation({"validation/nll": math.inf}, [], []))
+    milestones, _ = finish(tiny(), cache)
+    assert [each.status for each in milestones] == ["diverged"]
+
+
+@pytest.mark.parametrize("quantizer", QuantizerConfig.variants)
+def test_a_codebook_larger_than_the_data_stays_finite(quantizer: str, cache: Path, tmp_path: Path) -> None:
+    for split, line in {"train": "a", "validation": "b", "test": "c"}.items():
+        (tmp_path / f"{split}.txt").write_text(f"{line}\n")
+    text = {"data.corpus.name": "text", "data.corpus.path": str(tmp_path), "data.tokenizer.kind": "latex"}
+    known = QuantizerConfig.variants[quantizer].model_fields
+    sizes = {k: v for k, v in TINY.items() if k.split(".")[0] in ("model", "train", "evaluate")}
+    spec = RunSpec().with_overrides({**sizes, **text, "train.batch_size": 1, "quantizer.name": quantizer})
+    settings = {f"quantizer.{name}": 8 for name in ("first_corners", "codebook_size") if name in known}
+    milestones, weights = finish(spec.with_overrides(settings), cache)
+    assert milestones[-1].status == "completed"
+    assert all(value.isfinite().all() for value in weights.values())
 
 
 def test_bfloat16_keeps_the_codebook_in_float32(cache: Path) -> None:

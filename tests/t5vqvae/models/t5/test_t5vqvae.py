@@ -14,6 +14,7 @@ from torch import Tensor
 from t5vqvae.data import Batch
 from t5vqvae.errors import SettingError
 from t5vqvae.models.t5 import T5VQVAE
+from t5vqvae.quantizers import QuantizerConfig
 from t5vqvae.spec.run import RunSpec
 
 VOCABULARY = 50
@@ -132,6 +133,18 @@ def test_saved_and_loaded_whole(tmp_path: Path, inputs: Any, cross_positions: st
     for (name, mine), theirs in zip(model.state_dict().items(), loaded.state_dict().values(), strict=True):
         assert torch.equal(mine, theirs), name
     assert torch.equal(model(**inputs).logits, loaded(**inputs).logits)
+
+
+@pytest.mark.parametrize("variant", list(QuantizerConfig.variants))
+def test_every_quantizer_is_loaded_as_it_was_saved(variant: str, tmp_path: Path, inputs: Any) -> None:
+    size = {"quantizer.codebook_size": 16} if "codebook_size" in QuantizerConfig.variants[variant].model_fields else {}
+    spec = RunSpec().with_overrides({"model.d_model": 32, "model.d_ff": 64, "quantizer.name": variant, **size})
+    model = spec.model.build(spec, _Vocabulary()).eval()
+    model.tokenizer = None
+    model.save_pretrained(tmp_path)
+    ours, theirs = (each(**inputs) for each in (model, T5VQVAE.from_pretrained(tmp_path).eval()))
+    assert torch.equal(ours.logits, theirs.logits)
+    assert ours.codes is None or torch.equal(ours.codes, theirs.codes)
 
 
 def test_the_backbone_keeps_its_weights_and_the_quantizer_its_own_start(backbone: Path) -> None:
