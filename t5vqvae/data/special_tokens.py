@@ -28,13 +28,16 @@ def guard(tokenizer: TokenizerT) -> TokenizerT:
     tokenizer.split_special_tokens = True
     tokenizer.clean_up_tokenization_spaces = False
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
+    if backend is None:
+        return tokenizer
+    pattern = _MARK + _cuts(special_tokens(tokenizer))
+    # Nothing is written a second time: another thread may be tokenizing with it.
+    if not backend.encode_special_tokens or pattern not in map(_regex, _steps(backend.pre_tokenizer)):
         from tokenizers import Regex, pre_tokenizers
 
         backend.encode_special_tokens = True
-        cut = pre_tokenizers.Split(Regex(_MARK + _cuts(special_tokens(tokenizer))), "merged_with_previous")
-        before = _parts(backend.pre_tokenizer)
-        backend.pre_tokenizer = pre_tokenizers.Sequence([*before, cut])
+        cut = pre_tokenizers.Split(Regex(pattern), "merged_with_previous")
+        backend.pre_tokenizer = pre_tokenizers.Sequence([*_parts(backend.pre_tokenizer), cut])
     return tokenizer
 
 
@@ -69,10 +72,19 @@ def _cuts(special: Iterable[str]) -> str:
 
 def _parts(pre_tokenizer: Any) -> list[Any]:
     """Returns the steps of a pre-tokenizer, without the guard."""
+    steps = _steps(pre_tokenizer)
+    if type(pre_tokenizer).__name__ != "Sequence":
+        return [pre_tokenizer] if steps else []
+    return [pre_tokenizer[place] for place, step in enumerate(steps) if _MARK not in _regex(step)]
+
+
+def _steps(pre_tokenizer: Any) -> list[dict[str, Any]]:
+    """Returns the settings of each step of a pre-tokenizer."""
     if pre_tokenizer is None:
         return []
     state = json.loads(pre_tokenizer.__getstate__())
-    if state["type"] != "Sequence":
-        return [pre_tokenizer]
-    steps = enumerate(state["pretokenizers"])
-    return [pre_tokenizer[place] for place, step in steps if _MARK not in step.get("pattern", {}).get("Regex", "")]
+    return state["pretokenizers"] if state["type"] == "Sequence" else [state]
+
+
+def _regex(step: dict[str, Any]) -> str:
+    return step.get("pattern", {}).get("Regex", "")

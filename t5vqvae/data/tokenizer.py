@@ -45,6 +45,10 @@ WHITE_SPACE = r"[\s\x1c-\x1f\x85\u2581]+"
 """Characters that `unigram` reads as one space, U+2581 included: the tokenizer itself writes a space as U+2581."""
 
 
+_UNREADABLE = (OSError, ValueError, ImportError, TypeError, AttributeError, KeyError)
+"""What Transformers raises for a tokenizer that is missing or whose files are damaged (valid JSON of another kind)."""
+
+
 class TokenizerConfig(Config):
     """The tokenizer of a run."""
 
@@ -118,9 +122,11 @@ def load_pretrained(backbone: str | Path) -> Tokenizer:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(backbone))
-    except (OSError, ValueError, ImportError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"the tokenizer of {str(backbone)!r} cannot be loaded: {reason}; check the name") from error
+    except _UNREADABLE as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(
+            f"the tokenizer of {str(backbone)!r} cannot be loaded: {reason}; check its name and files"
+        ) from error
     if not tokenizer.is_fast or tokenizer("a").input_ids[-1] != tokenizer.eos_token_id or tokenizer.pad_token_id != 0:
         raise DataError(
             f"{str(backbone)!r} has no T5 tokenizer (fast, padding 0, ending in </s>); name a T5 checkpoint"

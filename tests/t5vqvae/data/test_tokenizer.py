@@ -195,6 +195,19 @@ def test_kind_can_be_forced_over_the_corpus_default(tmp_path: Path) -> None:
     assert r"\cos" in forced.get_vocab()
 
 
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b'{"version": "1.0"}'])
+def test_a_damaged_tokenizer_of_a_backbone_is_one_line(content: bytes, file: str, latex: Any, tmp_path: Path) -> None:
+    latex.save_pretrained(tmp_path)
+    (tmp_path / file).write_bytes(content)
+    try:
+        build_tokenizer(TokenizerConfig(), LATEX, "latex", str(tmp_path), tmp_path)
+    except DataError as error:
+        assert str(tmp_path) in str(error) and "\n" not in str(error)
+    else:
+        assert (file, content[:1]) == ("tokenizer_config.json", b"{"), "only its settings are missing"
+
+
 def test_errors(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"data.tokenizer.kind='pretrained' needs a pretrained backbone"):
         build_tokenizer(TokenizerConfig(kind="pretrained"), LATEX, "latex", None, tmp_path)
