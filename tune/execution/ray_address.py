@@ -133,7 +133,8 @@ def _resolved(host: str, port: int) -> tuple[str, int]:
 
     def look_up() -> None:
         try:
-            outcome.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][:2])
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4]
+            outcome.set_result((str(found[0]), int(found[1])))
         except Exception as error:
             outcome.set_exception(error)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
@@ -42,8 +43,8 @@ def every_death_is_known() -> Iterator[None]:
     def start_failed(self: RayActorManager, *, exception: Exception, **known: Any) -> None:
         at_start(self, exception=as_dead_worker(exception), **known)
 
-    RayActorManager._actor_task_failed, RayActorManager._actor_start_failed = task_failed, start_failed
-    try:
+    with (
+        patch.object(RayActorManager, "_actor_task_failed", task_failed),
+        patch.object(RayActorManager, "_actor_start_failed", start_failed),
+    ):
         yield
-    finally:
-        RayActorManager._actor_task_failed, RayActorManager._actor_start_failed = in_task, at_start
