@@ -23,6 +23,7 @@ from pydantic import Field, field_validator, model_validator
 
 from t5vqvae.config import flatten, setting
 from t5vqvae.errors import SettingError
+from t5vqvae.evaluation.metrics import RATE, STEP
 from t5vqvae.redaction import redacted_values
 from t5vqvae.spec.run import RunSpec
 from tune.spec.judging import Judging
@@ -63,6 +64,13 @@ class SearchSpec(StudySpec, Judging):
         """The metrics of the objectives and constraints."""
         objectives = [objective.metric for objective in self.objectives]
         return [*objectives, *(constraint.metric for constraint in self.constraints)]
+
+    @property
+    def kept_metrics(self) -> list[str]:
+        """The metrics that judge a trial or its running siblings, with the step they were measured at."""
+        scheduled = self.scheduler_objective
+        names = [*self.judged_metrics, RATE, STEP] + ([] if scheduled is None else [scheduled.metric])
+        return list(dict.fromkeys(names))
 
     @property
     def scheduler_objective(self) -> Objective | None:

@@ -52,6 +52,11 @@ class StudySpec(Config):
     tracking: Tracking = Field(default_factory=Tracking)
 
     @property
+    def kept_metrics(self) -> list[str]:
+        """The metrics whose history a trial's record keeps; none where only ended trials decide."""
+        return []
+
+    @property
     def resolved_runner(self) -> Literal["process", "ray_train"]:
         """The runner that `auto` stands for."""
         if self.runner == "auto":
