@@ -34,13 +34,14 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def held(path: Path, taken: str, way_out: str) -> Iterator[None]:
+def held(path: Path, taken: str, way_out: str, holder: str | None = None) -> Iterator[None]:
     """Holds the lock file `path` without waiting; the lock falls with its process, however that ends.
 
     Args:
         path: The lock file; it names its holder.
         taken: What another process holds, for the error, as `study tiny is being searched`.
         way_out: The way out of that.
+        holder: What others receive as the holder; None: this process and its machine.
 
     Raises:
         UserError: If another process holds it.
@@ -51,10 +52,10 @@ def held(path: Path, taken: str, way_out: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            holder = " ".join(file.read(200).split()) or "unknown"
-            raise UserError(f"{taken} by process {holder}; {way_out}") from None
+            other = " ".join(file.read(500).split()) or "a process that has just begun"
+            raise UserError(f"{taken} by {other}; {way_out}") from None
         file.truncate(0)
-        file.write(f"{os.getpid()} on {os.uname().nodename}")
+        file.write(holder or f"process {os.getpid()} on {os.uname().nodename}")
         file.flush()
         yield
 
@@ -142,6 +143,7 @@ def write_twice(path: Path, values: Mapping[str, Any], indent: int | None = None
     """Writes what cannot be computed anew, as `write_json`, and a copy of it for `read_twice`."""
     for file in (path, copy_of(path)):
         write_json(file, values, indent)
+        file.chmod(0o600)  # it names servers and paths
 
 
 def read_twice(path: Path, way_out: str = RESTORE) -> dict[str, Any]:

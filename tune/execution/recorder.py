@@ -125,7 +125,13 @@ class TrialRecorder(ray.tune.Callback):
 
     def _known(self, trial: Trial) -> dict[str, Any]:
         """Returns the last report of a trial that has not ended."""
-        fresh = {"overrides": dict(trial.config["overrides"]), "status": "running", "metrics": {}, "tags": {}, "history": {}}
+        fresh = {
+            "overrides": dict(trial.config["overrides"]),
+            "status": "running",
+            "metrics": {},
+            "tags": {},
+            "history": {},
+        }
         return self._live.setdefault(trial.config["number"], fresh)
 
     def _finish(self, number: int, status: Any) -> None:

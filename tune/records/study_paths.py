@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -22,7 +21,8 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from t5vqvae.errors import SettingError, UserError, did_you_mean
+from t5vqvae.errors import SettingError, did_you_mean
+from t5vqvae.files import copy_of, held
 
 VARIABLE = "T5VQVAE_STATE"
 CODE_ROOT = Path(__file__).resolve().parents[2]
@@ -64,6 +64,11 @@ def _installed_from() -> Path | None:
     return Path(unquote(url.path)) if url is not None and url.scheme == "file" else None
 
 
+def _is_there(file: Path) -> bool:
+    """Returns whether a study's file is there, or the copy that restores it."""
+    return file.is_file() or copy_of(file).is_file()
+
+
 def trial_key(study: str, number: int) -> str:
     """Returns the name of a trial in its experiment."""
     return f"{study}/{number:05d}"
@@ -99,10 +104,10 @@ class StudyPaths:
         if study in ("", ".", "..") or "/" in study or len(study) > 100:
             raise SettingError(f"{named_by or 'STUDY'}: {study!r} is no study's name; give the name, not a path")
         paths = cls(state, study)
-        if paths.spec.is_file() or (ablations and paths.ablation.is_file()):
+        if _is_there(paths.spec) or (ablations and _is_there(paths.ablation)):
             return paths
         where = f"{named_by}: " if named_by else ""
-        if paths.ablation.is_file():
+        if _is_there(paths.ablation):
             raise SettingError(f"{where}study {study} is an ablation; name a search instead")
         files = ["study.json", *(["ablation.json"] if ablations else [])]
         known = {path.parent.name for file in files for path in paths.root.parent.glob(f"*/{file}")}
@@ -154,18 +159,6 @@ class StudyPaths:
         Raises:
             UserError: If another driver holds it.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / "lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                holder = file.read().strip() or "a process that has just begun"
-                raise UserError(
-                    f"study {self.study} is being searched by {holder};"
-                    " wait for it, stop it, or give this study another name (name=...)"
-                ) from None
-            file.truncate(0)
-            file.write(_this_process())
-            file.flush()
+        way_out = "wait for it, stop it, or give this study another name (name=...)"
+        with held(self.root / "lock", f"study {self.study} is being searched", way_out, _this_process()):
             yield
