@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -64,7 +65,7 @@ def _installed_from() -> Path | None:
     return Path(unquote(url.path)) if url is not None and url.scheme == "file" else None
 
 
-def _is_there(file: Path) -> bool:
+def is_there(file: Path) -> bool:
     """Returns whether a study's file is there, or the copy that restores it."""
     return file.is_file() or copy_of(file).is_file()
 
@@ -104,10 +105,10 @@ class StudyPaths:
         if study in ("", ".", "..") or "/" in study or len(study) > 100:
             raise SettingError(f"{named_by or 'STUDY'}: {study!r} is no study's name; give the name, not a path")
         paths = cls(state, study)
-        if _is_there(paths.spec) or (ablations and _is_there(paths.ablation)):
+        if is_there(paths.spec) or (ablations and is_there(paths.ablation)):
             return paths
         where = f"{named_by}: " if named_by else ""
-        if _is_there(paths.ablation):
+        if is_there(paths.ablation):
             raise SettingError(f"{where}study {study} is an ablation; name a search instead")
         files = ["study.json", *(["ablation.json"] if ablations else [])]
         known = {path.parent.name for file in files for path in paths.root.parent.glob(f"*/{file}")}

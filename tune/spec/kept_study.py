@@ -7,18 +7,21 @@ the settings it was started with, and one whose data or backbone changed meanwhi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from t5vqvae.config import flatten
 from t5vqvae.errors import SettingError
 from t5vqvae.files import read_twice, write_twice
+from t5vqvae.redaction import redacted_values
 from t5vqvae.spec.run import RunSpec
+from tune.spec.study_file import KEPT
 from tune.spec.study_spec import WAY_OUT, StudySpec
 
-RESOLVED, SOURCES, EVIDENCE = "resolved", "sources", "evidence"
-"""The keys of `study.json` next to the fields of a spec."""
+_, RESOLVED, SOURCES, EVIDENCE = KEPT
+SAID = {"data_fingerprint": "its data", "backbone_fingerprint": "its backbone's files"}
+"""Sources in words."""
 
 
 @dataclass(frozen=True)
@@ -51,25 +54,27 @@ class KeptStudy:
     def write(self, path: Path, spec: StudySpec) -> None:
         """Writes the spec and this, whole or not at all."""
         kept = {RESOLVED: self.resolved, SOURCES: self.sources, EVIDENCE: list(self.evidence)}
-        write_twice(path, {**spec.as_dict(), **kept}, indent=1)
+        write_twice(path, {**redacted_values(spec.as_dict()), **kept}, indent=1)
 
-    def refuse_other_sources(self, study: str, sources: Mapping[str, str]) -> None:
-        """Refuses to resume a study whose data or backbone changed after its start.
+    def with_sources(self, study: str, sources: Mapping[str, str]) -> KeptStudy:
+        """Returns this with the sources of the present start; refuses a study whose data or backbone changed.
 
         Raises:
             SettingError: With the first that changed.
         """
         for name, known in self.sources.items():
             if sources.get(name, known) != known:
+                what = SAID.get(name, name)
                 raise SettingError(
-                    f"study {study} was started with another content of {name}, so its trials cannot be compared;"
+                    f"study {study} was started with another content of {what}, so its trials cannot be compared;"
                     " bring the old content back, or give the study another name (name=...)"
                 )
+        return replace(self, sources={**self.sources, **sources})
 
 
 def without_kept(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the values of `study.json` that are fields of the spec."""
-    return {key: value for key, value in values.items() if key not in (RESOLVED, SOURCES, EVIDENCE)}
+    return {key: value for key, value in values.items() if key not in KEPT}
 
 
 def resolved_settings(base: RunSpec, variants: Mapping[str, tuple[Any, ...]]) -> dict[str, dict[str, Any]]:
@@ -103,4 +108,4 @@ def changed_defaults(
 
 
 def _deciding(spec: RunSpec) -> dict[str, Any]:
-    return flatten(spec.as_dict(only_results=True))
+    return redacted_values(flatten(spec.as_dict(only_results=True)))

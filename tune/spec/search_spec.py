@@ -70,6 +70,11 @@ class SearchSpec(StudySpec, Judging):
         objectives = [objective.metric for objective in self.objectives]
         return [*objectives, *(constraint.metric for constraint in self.constraints)]
 
+    @cached_property
+    def planned_trials(self) -> int:
+        """Trials of the budget; fewer where the space has fewer settings."""
+        return self.space.count(self.base_values, self.budget.trials)
+
     @property
     def kept_metrics(self) -> list[str]:
         """The metrics that judge a trial or its running siblings, with the step they were measured at."""
