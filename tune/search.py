@@ -90,7 +90,7 @@ def search(
         kept = _kept(spec, paths, records)
         session = Session(spec, _plan(spec, paths, trainer), records, stop)
         session.tracker.check()
-        other = _folder_of(warm_start, paths)
+        other = None if warm_start is None else paths.other(warm_start).root
         left = len(records) < spec.planned_trials
         if left:
             check_cluster()
@@ -152,13 +152,6 @@ def _too_many_failures(num_failed: int, spec: SearchSpec) -> str | None:
     if num_failed <= spec.budget.max_failures:
         return None
     return f"{num_failed} trials failed (budget.max_failures={spec.budget.max_failures}); see their error.txt"
-
-
-def _folder_of(study: str | None, paths: StudyPaths) -> Path | None:
-    """Returns the folder of another study under the same state folder, to learn from."""
-    if study is None:
-        return None
-    return StudyPaths.existing(paths.state, study, named_by="--from").root
 
 
 def _sources(plan: TrialPlan, spec: SearchSpec, left: bool) -> dict[str, str]:

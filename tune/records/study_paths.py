@@ -115,6 +115,21 @@ class StudyPaths:
         way_out = did_you_mean(study, known) or ", which holds none; search it first, or name another folder by --state"
         raise SettingError(f"{where}there is no study {study} under {paths.root.parent}{way_out}")
 
+    def other(self, study: str) -> StudyPaths:
+        """Returns the files of another study under the same state folder, to learn from (`--from`).
+
+        Raises:
+            SettingError: If there is no such study, or it is this one.
+        """
+        if study == self.study:
+            raise SettingError(f"--from: {study} is the study itself, whose trials count already; name another study")
+        return StudyPaths.existing(self.state, study, named_by="--from")
+
+    @property
+    def ended(self) -> set[int]:
+        """Numbers of the trials that have a record."""
+        return {int(folder.name) for folder in self.trials.glob("[0-9]*") if (folder / "record.json").is_file()}
+
     @property
     def root(self) -> Path:
         return self.state / "studies" / self.study
