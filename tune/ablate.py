@@ -42,8 +42,8 @@ from tune.ablation.run_board import RunBoard
 from tune.ablation.run_numbers import RunNumbers
 from tune.ablation.run_queue import Job, RunQueue, tags_of
 from tune.analysis import Comparison, FactorialEffect
-from tune.records.record import TrialRecord, read_records
-from tune.records.study_paths import StudyPaths, state_dir
+from tune.records.record import TrialRecord, intact_records
+from tune.records.study_paths import StudyPaths, is_there, state_dir
 from tune.records.study_tracker import tracker_of
 from tune.report.ablation_report import AblationReport
 from tune.report.build import ablation_report
@@ -100,7 +100,7 @@ def ablate(spec: AblationSpec, *, state: Path | str | None = None, trainer: str 
     paths = StudyPaths(state_dir(state), spec.name)
     with locked(paths, spec) as stop:
         plan, history = _begin(spec, paths, trainer)
-        ended = {record.number: record for record in read_records(paths.trials)}
+        ended = intact_records(paths.trials)
         records = {number: record for number, record in ended.items() if record.status != "failed"}  # retried
         session, numbering = Session(spec, plan, records, stop), RunNumbers(paths.root)
         findings = Findings(spec, history.base, numbering.latest, records)
@@ -113,7 +113,7 @@ def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str) -> tuple[TrialPl
     """Returns the plan of all runs and the study's history with this start; refuses a study that cannot work."""
     from tune.execution.trial import TrialPlan
 
-    if paths.spec.exists():
+    if is_there(paths.spec):
         raise SettingError(f"name={spec.name} is a search's under {paths.root.parent}; give the ablation another name")
     tracker = tracker_of(spec, paths)
     tracker.check()

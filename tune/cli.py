@@ -23,7 +23,7 @@ from t5vqvae.stages import shown, stage
 from tune.command_line import Command, DryRun, Group, RunWords, State, Version, words_argument, writable, writable_state
 from tune.known_settings import ABLATION, SEARCH, known_settings
 from tune.process import NOTHING_WORKED, STOPPED
-from tune.records.study_paths import StudyPaths, state_dir
+from tune.records.study_paths import StudyPaths, is_there, state_dir
 from tune.spec.study_file import ABLATIONS, STUDIES, read_study, studies_in
 
 if TYPE_CHECKING:
@@ -116,7 +116,10 @@ def search(
     if dry_run:
         from tune.sampling.dry_run import dry_run as plan
 
-        print(plan(spec))
+        paths = StudyPaths(state_dir(state), spec.name)
+        if warm_start is not None:
+            paths.other(warm_start)
+        print(plan(spec, ended=paths.ended))
         return 0
     from tune.search import search as run
 
@@ -321,15 +324,14 @@ def _search_spec(words: list[str], trials: str | None, state: Path | None) -> Se
     _refuse_other_kind(study, STUDIES, ABLATIONS)
     with known_settings() as known:
         known.refuse_unknown_words(SEARCH, read_study(study, STUDIES), words)
-        from tune.records.record import read_records
         from tune.spec.search_spec import SearchSpec
 
         spec = SearchSpec.load(study, words)
     if trials is None:
         return spec
     paths = StudyPaths(state_dir(state), spec.name)
-    earlier = SearchSpec.read(paths.spec).budget if paths.spec.exists() else spec.budget
-    number = earlier.extended(trials, len(read_records(paths.trials)))
+    earlier = SearchSpec.read(paths.spec).budget if is_there(paths.spec) else spec.budget
+    number = earlier.extended(trials, len(paths.ended))
     return SearchSpec.parse({**spec.as_dict(), "budget": {**spec.budget.as_dict(), "trials": number}})
 
 

@@ -21,19 +21,23 @@ if __name__ == "__main__":  # before the imports below, which take seconds: help
 
     sys.exit(main(["search", *sys.argv[1:]]))
 
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t5vqvae.errors import TrackingError
+from t5vqvae.errors import DamagedFileError, DataError, TrackingError
 from t5vqvae.runs.tracked_run import TRAINER
+from t5vqvae.spec.run import backbone_fingerprint
 from t5vqvae.stages import stage
 from tune.records.ranking import best, contenders, pareto
-from tune.records.record import TrialRecord, read_records
-from tune.records.study_paths import StudyPaths, state_dir
+from tune.records.record import TrialRecord, intact_records
+from tune.records.study_paths import StudyPaths, is_there, state_dir
 from tune.records.study_tracker import tracker_of
+from tune.spec.kept_study import KeptStudy
 from tune.spec.search_spec import SearchSpec
+from tune.spec.study_spec import WAY_OUT
 
 if TYPE_CHECKING:
     from tune.execution.session import Session
@@ -82,19 +86,33 @@ def search(
 
     paths = StudyPaths(state_dir(state), spec.name)
     with locked(paths, spec) as stop:
-        records = {record.number: record for record in read_records(paths.trials)}
-        if paths.spec.exists():
-            spec.refuse_changes(SearchSpec.read(paths.spec))
+        records = intact_records(paths.trials)
+        kept = _kept(spec, paths, records)
         session = Session(spec, _plan(spec, paths, trainer), records, stop)
         session.tracker.check()
-        other = _folder_of(warm_start, paths)
-        if len(records) < spec.budget.trials:
+        other = None if warm_start is None else paths.other(warm_start).root
+        left = len(records) < spec.planned_trials
+        if left:
             check_cluster()
-            _prepare_data(session.plan)
-            _run(spec, session, other)
+        kept = kept.with_sources(spec.name, _sources(session.plan, spec, left))
+        if left:
+            _run(spec, session, other, kept)
         else:
             session.open()
+        if spec.planned_trials <= len(records) and spec.planned_trials < spec.budget.trials:
+            print(f"all {spec.planned_trials} settings tried")
         return _conclude(spec, session)
+
+
+def _kept(spec: SearchSpec, paths: StudyPaths, records: Mapping[int, TrialRecord]) -> KeptStudy:
+    """Returns what the study keeps of its first start; refuses to resume another study."""
+    if is_there(paths.spec):
+        kept = KeptStudy.read(paths.spec)
+        spec.refuse_changes(SearchSpec.read(paths.spec), kept)
+        return kept
+    if records:
+        raise DamagedFileError(f"{paths.root} has {len(records)} ended trials and no {paths.spec.name}; {WAY_OUT}")
+    return KeptStudy()
 
 
 def _plan(spec: SearchSpec, paths: StudyPaths, trainer: str) -> TrialPlan:
@@ -103,25 +121,25 @@ def _plan(spec: SearchSpec, paths: StudyPaths, trainer: str) -> TrialPlan:
     return TrialPlan.of(spec, spec.base_spec, paths, tracker_of(spec, paths), trainer)
 
 
-def _run(spec: SearchSpec, session: Session, other: Path | None) -> None:
+def _run(spec: SearchSpec, session: Session, other: Path | None, kept: KeptStudy) -> None:
     """Runs the trials that are left, on Ray."""
     from tune.execution.asha import scheduler_of
     from tune.monitor.board import Board, wide_console
-    from tune.sampling.suggestions import Suggestions
+    from tune.sampling.resume import resumed
     from tune.sampling.warm_start import warm_start
 
     paths = session.plan.paths
     with session.on_ray() as concurrent:
         session.open()
-        spec.write(paths.spec)
-        suggestions = Suggestions(spec, paths.storage)
+        kept.write(paths.spec, spec)
+        suggestions = resumed(spec, paths, session.records, kept.evidence)
         if other is not None:
             warm_start(suggestions, other)
-        suggestions.reconcile(session.records)
+            replace(kept, evidence=suggestions.evidence).write(paths.spec, spec)
         metrics = [objective.metric for objective in spec.objectives]
         session.run(
             suggestions,
-            board=Board(spec.name, metrics, spec.budget.trials, wide_console()),
+            board=Board(spec.name, metrics, spec.planned_trials, wide_console()),
             rank=lambda found: contenders(found, spec),
             concurrent=concurrent,
             scheduler=scheduler_of(spec, suggestions.intermediate_values()),
@@ -136,19 +154,27 @@ def _too_many_failures(num_failed: int, spec: SearchSpec) -> str | None:
     return f"{num_failed} trials failed (budget.max_failures={spec.budget.max_failures}); see their error.txt"
 
 
-def _folder_of(study: str | None, paths: StudyPaths) -> Path | None:
-    """Returns the folder of another study under the same state folder, to learn from."""
-    if study is None:
-        return None
-    return StudyPaths.existing(paths.state, study, named_by="--from").root
+def _sources(plan: TrialPlan, spec: SearchSpec, left: bool) -> dict[str, str]:
+    """Prepares the data before trials fan out, so that a fault in it ends the search once; returns hashes of both.
 
+    Args:
+        plan: What the trials share.
+        spec: The search.
+        left: Whether trials are left to run; without any, data that is gone is no fault.
+    """
+    if plan.trainer != TRAINER:
+        return {}
+    from t5vqvae.runs.sources import sources_of
 
-def _prepare_data(plan: TrialPlan) -> None:
-    """Tokenizes the corpus before trials fan out: a fault in the data ends the search once, before any trial."""
-    if plan.trainer == TRAINER:
-        from t5vqvae.data import prepare
-
-        prepare(plan.base.data, plan.paths.cache, backbone=plan.base.model.backbone)
+    try:
+        found = sources_of(plan.base, plan.paths.cache)
+    except DataError:
+        if left:
+            raise
+        return {}
+    backbones = [value for dimension in spec.space.of("model.backbone") for value in dimension.range.ends()]
+    searched = {f"model.backbone={name}": backbone_fingerprint(name) for name in backbones if name}
+    return found | {name: known for name, known in searched.items() if known}
 
 
 def _conclude(spec: SearchSpec, session: Session) -> SearchResult:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from t5vqvae.errors import SettingError
+from t5vqvae.errors import DamagedFileError, SettingError
 from t5vqvae.files import read_json, write_json
 from t5vqvae.runs.follow import Report, failure, follow
 from t5vqvae.runs.tracked_run import TrackedRun
@@ -82,11 +82,11 @@ class Attempt:
     @classmethod
     def read(cls, directory: Path) -> Attempt | None:
         """Returns the attempt stored in a run's folder; None if the run never ran out of memory."""
-        path = directory / FILE
-        if not path.exists():
+        try:
+            values = read_json(directory / FILE)
+            return cls(**{**values, "tried": tuple(values["tried"])})
+        except (FileNotFoundError, DamagedFileError, KeyError, TypeError):  # damaged: the first attempt is made again
             return None
-        values = read_json(path)
-        return cls(**{**values, "tried": tuple(values["tried"])})
 
 
 def share_of(number: int) -> float:

@@ -17,8 +17,9 @@ from t5vqvae.disk import disk_error, disk_errors, need_room, size_of
 from t5vqvae.errors import CheckpointError, DiskError
 from t5vqvae.redaction import redacted
 from t5vqvae.runs.ownership import FolderOwner
+from t5vqvae.runs.sources import changed_source, sources_of
 from t5vqvae.runs.trace import RunTrace
-from t5vqvae.runs.tracked_run import TrackedRun, load_trainer
+from t5vqvae.runs.tracked_run import TRAINER, TrackedRun, load_trainer
 from t5vqvae.stages import noted, stage
 from t5vqvae.training import checkpoint
 
@@ -70,7 +71,7 @@ def follow(run: TrackedRun, *, writes: bool = True) -> Generator[Report]:
         run: What to follow.
         writes: False on every worker but the first: they log and save nothing, but yield in step with the first.
     """
-    newest = checkpoint.latest(run.directory, run.spec)
+    newest = _resumable(run, writes)
     owner = FolderOwner(run.directory) if writes else None
     with ExitStack() as stack:
         stack.enter_context(disk_errors(run.directory))
@@ -91,6 +92,27 @@ def follow(run: TrackedRun, *, writes: bool = True) -> Generator[Report]:
                 owner.check()
                 newest = _save(milestone.state, run, stored, newest) or newest
             yield _report(stored, newest, trace)
+
+
+def _resumable(run: TrackedRun, writes: bool) -> Path | None:
+    """Returns the checkpoint to resume from: the newest intact one, of the same settings, data and backbone.
+
+    Raises:
+        CheckpointError: If it is of other settings, or of another content of the data or the backbone.
+    """
+    newest = checkpoint.latest(run.directory, run.spec)
+    if newest is None or run.trainer != TRAINER:
+        return newest
+    changed = changed_source(checkpoint.read_milestone(newest), sources_of(run.spec, run.cache_dir), run.spec)
+    if changed is None:
+        return newest
+    if not run.starts_anew:
+        raise CheckpointError(
+            f"checkpoint {newest} belongs to another content of {changed}; bring that back, or use another folder"
+        )
+    if writes:
+        checkpoint.keep_newest(run.directory, 0)
+    return None
 
 
 def _save(state: TrainingState, run: TrackedRun, stored: StoredMilestone, newest: Path | None) -> Path | None:

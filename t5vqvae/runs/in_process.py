@@ -18,12 +18,15 @@ from rich.console import Console
 
 from t5vqvae.errors import UserError
 from t5vqvae.evaluation.metrics import METRICS, STEP
+from t5vqvae.files import digest, held
 from t5vqvae.redaction import redacted
 from t5vqvae.runs.follow import Report, follow
 from t5vqvae.runs.ownership import OWNER
+from t5vqvae.runs.sources import changed_source, sources_of
 from t5vqvae.runs.tracked_run import TRAINER, TrackedRun
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.tracking.logger import AWAY
+from t5vqvae.training import checkpoint
 from t5vqvae.training.progress_bars import without_progress_bars
 from t5vqvae.training.threads import THREADS, run_threads, use_threads
 
@@ -49,7 +52,7 @@ def run_here(
         False if the run diverged.
     """
     console = console or Console(stderr=True)
-    into = into or state / "runs" / short_name(spec)
+    into = into or _own_folder(spec, state, console, trainer)
     threads = run_threads(into)
     use_threads(threads)
     run = TrackedRun(
@@ -60,9 +63,12 @@ def run_here(
         tracker=_tracker(into),
         trainer=trainer,
         tags={THREADS: str(threads)},
+        starts_anew=False,
     )
     console.print(f"threads: {threads}", highlight=False)
-    with without_progress_bars(), _said_once(console):
+    way_out = "wait for it, stop it, or name another folder by --into"
+    taken = held(into / "lock", f"the run in {into} is trained", way_out)
+    with taken, without_progress_bars(), _said_once(console):
         for last in _closed_in_mlflow(run):
             console.print(_line(last.metrics), highlight=False, soft_wrap=True)
     for signature, evidence in last.tags.items():
@@ -148,6 +154,22 @@ def _line(metrics: Mapping[str, float]) -> str:
 def short_name(spec: RunSpec) -> str:
     """Returns 12 hex digits of a hash over the settings that decide a run's result."""
     return hashlib.sha256(json.dumps(spec.as_dict(only_results=True), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _own_folder(spec: RunSpec, state: Path, console: Console, trainer: str) -> Path:
+    """Returns a run's folder: by its settings; where that holds another content of the data, by its content, too."""
+    folder = state / "runs" / short_name(spec)
+    newest = checkpoint.latest(folder, spec)
+    if newest is None or trainer != TRAINER:
+        return folder
+    sources = sources_of(spec, state / "cache")
+    changed = changed_source(checkpoint.read_milestone(newest), sources, spec)
+    if changed is None:
+        return folder
+    own = folder.with_name(f"{folder.name}-{digest(sources)[:8]}")
+    said = f"{folder} was trained on another content of {changed}; the run of this one is in {own}"
+    console.print(said, highlight=False, soft_wrap=True)
+    return own
 
 
 def _tracker(into: Path) -> Tracker | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t5vqvae.files import read_json, write_json
+from t5vqvae.errors import DamagedFileError
+from t5vqvae.files import atomic_write, read_mapping, write_json
 from t5vqvae.redaction import redacted_values
 from t5vqvae.runs.tracked_run import TrackedRun
 
@@ -28,7 +31,7 @@ class RunTrace:
         self.run = run
         self._logger: RunLogger | None = None
         self._clock = run.directory / "seconds.json"
-        self._before: float = read_json(self._clock)["seconds"] if self._clock.exists() else 0.0
+        self._before = _seconds_in(self._clock)
         self._started = time.monotonic()
 
     @property
@@ -67,7 +70,9 @@ class RunTrace:
     def _finish(self, logger: RunLogger, stored: StoredMilestone) -> None:
         """Logs what only a finished run has: its spec, its data, its reconstructions and its codebook usage."""
         resolved = self.run.directory / "spec.json"
-        write_json(resolved, redacted_values(self.run.spec.as_dict()), indent=2)
+        with atomic_write(resolved) as scratch:  # without a checksum: it is for readers of MLflow, and for `train`
+            values = redacted_values(self.run.spec.as_dict())
+            scratch.write_text(json.dumps(values, indent=2), encoding="utf-8")
         logger.artifact(resolved)
         if fingerprint := stored.get("data_fingerprint"):
             data = self.run.spec.data
@@ -80,3 +85,11 @@ class RunTrace:
     def __exit__(self, *_: object) -> None:
         if self._logger is not None:
             self._logger.close()
+
+
+def _seconds_in(clock: Path) -> float:
+    """Returns the seconds of earlier starts; 0 where their file is missing or damaged, which costs no result."""
+    try:
+        return float(read_mapping(clock).get("seconds", 0.0))
+    except (FileNotFoundError, DamagedFileError, TypeError, ValueError):
+        return 0.0

@@ -34,6 +34,7 @@ class TrackedRun:
         tags: MLflow tags.
         keep_steps: Number of checkpoints kept during training; None: all.
         trainer: See `TRAINER`.
+        starts_anew: Whether a run whose data or backbone changed starts anew in its folder; False: it is refused.
     """
 
     spec: RunSpec
@@ -45,6 +46,7 @@ class TrackedRun:
     tags: Mapping[str, str] = field(default_factory=dict)
     keep_steps: int | None = 2
     trainer: str = TRAINER
+    starts_anew: bool = True
 
 
 def load_trainer(name: str) -> Callable[..., Iterator[Milestone]]:

@@ -18,9 +18,13 @@ from pydantic import Field, model_validator
 from t5vqvae.config import Config, setting
 from t5vqvae.data import DataConfig
 from t5vqvae.errors import SettingError
+from t5vqvae.files import content_sha256
 from t5vqvae.quantizers import EMAConfig, QuantizerConfig
 from t5vqvae.spec.architectures import ModelConfig, T5VQVAESettings
 from t5vqvae.spec.training import EvaluateConfig, OptimConfig, TrainConfig
+
+LOADED = (".json", ".safetensors", ".bin", ".model", ".txt")
+"""Endings of the files of a backbone's folder that are loaded: config, weights, tokenizer."""
 
 if TYPE_CHECKING:
     AnyModel = ModelConfig
@@ -70,13 +74,23 @@ class RunSpec(Config):
             data_fingerprint: `PreparedData.fingerprint`, the hash of the corpus's content.
             precision: The resolved precision, `float32` or `bfloat16`.
         """
-        identity = {
+        identity: dict[str, object] = {
             "spec": self.as_dict(only_results=True),
             "data": data_fingerprint,
             "precision": precision,
             "source": _source_fingerprint(),
         }
+        if backbone := backbone_fingerprint(self.model.backbone):
+            identity["backbone"] = backbone
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def backbone_fingerprint(backbone: str | None) -> str | None:
+    """Returns a hash over the content of a local backbone's files; None without one, and for a name on the hub."""
+    folder = None if backbone is None else Path(backbone)
+    if folder is None or not folder.is_dir():
+        return None
+    return content_sha256(file for file in sorted(folder.iterdir()) if file.suffix in LOADED and file.is_file())
 
 
 @cache

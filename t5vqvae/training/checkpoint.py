@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from t5vqvae.errors import CheckpointError
-from t5vqvae.files import file_sha256, flush, read_json
+from t5vqvae.errors import CheckpointError, DamagedFileError
+from t5vqvae.files import checked, file_sha256, flush, read_json
 from t5vqvae.spec.run import RunSpec
 
 MANIFEST = "manifest.json"
@@ -25,7 +25,8 @@ PREFIX = "step-"
 class StoredMilestone(TypedDict):
     """A milestone as `milestone.json` stores it; see `t5vqvae.training.trainer.Milestone` for the fields.
 
-    `run_id` and `data_fingerprint` identify the run; see `RunSpec.run_id`. A simulated trainer may leave them out.
+    `run_id` and the fingerprints identify the run; see `RunSpec.run_id` and `t5vqvae.runs.sources`. A simulated trainer
+    may leave them out.
     """
 
     step: int
@@ -36,6 +37,7 @@ class StoredMilestone(TypedDict):
     code_counts: NotRequired[list[list[int]]]
     run_id: NotRequired[str]
     data_fingerprint: NotRequired[str]
+    backbone_fingerprint: NotRequired[str]
 
 
 def no_milestone() -> StoredMilestone:
@@ -83,15 +85,26 @@ def verify(path: Path) -> None:
     Raises:
         CheckpointError: If a file is missing, truncated or changed.
     """
-    if not (path / MANIFEST).is_file():
-        raise CheckpointError(f"checkpoint {path} has no {MANIFEST}: it is incomplete; use another one")
-    expected = read_json(path / MANIFEST)
-    for name, entry in expected.items():
+    for name, (size, sha256) in _expected(path).items():
         file = path / name
-        if not file.is_file() or file.stat().st_size != entry["size"]:
+        if not file.is_file() or file.stat().st_size != size:
             raise CheckpointError(f"checkpoint {path}: {name} is missing or truncated; use another one")
-        if file_sha256(file) != entry["sha256"]:
+        if file_sha256(file) != sha256:
             raise CheckpointError(f"checkpoint {path}: {name} was changed after it was written; use another one")
+
+
+def _expected(path: Path) -> dict[str, tuple[int, str]]:
+    """Returns the size and hash of each file of a checkpoint, as its manifest has them."""
+    try:
+        manifest = read_json(path / MANIFEST)
+        expected = {str(name): (int(entry["size"]), str(entry["sha256"])) for name, entry in manifest.items()}
+    except FileNotFoundError:
+        raise CheckpointError(f"checkpoint {path} has no {MANIFEST}: it is incomplete; use another one") from None
+    except (DamagedFileError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {path}: {MANIFEST} is damaged ({error}); use another one") from None
+    if not {"spec.json", "milestone.json"} <= expected.keys():
+        raise CheckpointError(f"checkpoint {path}: {MANIFEST} lacks files that every checkpoint has; use another one")
+    return expected
 
 
 def latest(directory: Path, spec: RunSpec | None = None) -> Path | None:
@@ -146,7 +159,7 @@ def keep_newest(directory: Path, number: int) -> None:
 
 
 def _write_json(path: Path, value: Mapping[str, object]) -> None:
-    path.write_text(json.dumps(value, indent=1))
+    path.write_text(json.dumps(checked(value), indent=1))
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from t5vqvae.data import BatchPlan, PreparedData, prepare
 from t5vqvae.evaluation.evaluate import Evaluation, Reconstruction, evaluate
 from t5vqvae.models.backbones import is_finite
 from t5vqvae.models.contract import TextAutoencoder
-from t5vqvae.spec.run import RunSpec
+from t5vqvae.spec.run import RunSpec, backbone_fingerprint
 from t5vqvae.stages import Stage, stage
 from t5vqvae.training import checkpoint, diagnostics
 from t5vqvae.training.codebook_start import start_codebook
@@ -98,6 +98,8 @@ class Trainer:
         self.prepared = prepared
         self.device = choose_device(spec)
         self.precision = resolve_precision(spec, self.device)
+        self._run_id = spec.run_id(prepared.fingerprint, self.precision)
+        self._backbone = backbone_fingerprint(spec.model.backbone)  # before it is loaded: its files may change later
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = spec.train.tf32
         model: TextAutoencoder = spec.model.build(spec, prepared.tokenizer, len(prepared.role_names))
         self.model = model.to(self.device).train()
@@ -188,9 +190,11 @@ class Trainer:
             "tags": tags,
             "samples": [asdict(sample) for sample in samples],
             "code_counts": counts,
-            "run_id": self.spec.run_id(self.prepared.fingerprint, self.precision),
+            "run_id": self._run_id,
             "data_fingerprint": self.prepared.fingerprint,
         }
+        if self._backbone is not None:
+            stored["backbone_fingerprint"] = self._backbone
         return Milestone(state.step, metrics, tags, status, replace(state, milestone=stored), samples, counts)
 
     def _progress(self) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def score(overrides: dict) -> float:
     return abs(math.log(overrides["quantizer.codebook_size"] / 700)) + 1 - overrides["quantizer.decay"]
 
 
-def run(suggestions: Suggestions, count: int) -> list[dict]:
+def run(suggestions: Suggestions, count: int, score: Callable[[dict], float] = score) -> list[dict]:
     """Runs `count` trials to their end, one after the other."""
     asked = []
     for _ in range(count):

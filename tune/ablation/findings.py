@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from t5vqvae.errors import SettingError
-from t5vqvae.files import atomic_write, read_json, write_json
+from t5vqvae.errors import DamagedFileError, SettingError
+from t5vqvae.files import atomic_write, read_twice, write_twice
 from t5vqvae.redaction import redacted_values
 from t5vqvae.spec.run import RunSpec
 from tune.ablation.ablation_spec import AblationSpec
@@ -23,7 +23,8 @@ from tune.ablation.plan import PlannedRun, all_arms, expand
 from tune.ablation.run_numbers import RunNumbers
 from tune.analysis import Comparison, Cost, FactorialEffect, RunRow, compare_arms, cost, factorial_effects
 from tune.records.record import TrialRecord, read_records
-from tune.records.study_paths import StudyPaths
+from tune.records.study_paths import StudyPaths, is_there
+from tune.spec.study_spec import WAY_OUT
 
 TAKEN = "taken_from"
 """The tag of a run that was not trained, because the same run was found elsewhere; its value says where."""
@@ -209,16 +210,19 @@ class AblationHistory:
     def read(cls, paths: StudyPaths) -> AblationHistory | None:
         """Reads the history; returns None before the first start."""
         file = cls.path(paths)
-        if not file.exists():
+        if not is_there(file):
             return None
-        values = read_json(file)
-        return cls(RunSpec.parse(values["base"]), tuple(AblationSpec.parse(spec) for spec in values["specs"]))
+        values = read_twice(file, WAY_OUT)
+        try:
+            return cls(RunSpec.parse(values["base"]), tuple(AblationSpec.parse(spec) for spec in values["specs"]))
+        except (KeyError, TypeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise DamagedFileError(f"{file} is no ablation of this version: {reason}; {WAY_OUT}") from None
 
     def write(self, paths: StudyPaths) -> None:
-        """Writes the history, whole or not at all."""
+        """Writes the history, twice, each whole or not at all."""
         values = {"base": self.base.as_dict(), "specs": [spec.as_dict() for spec in self.specs]}
-        write_json(self.path(paths), redacted_values(values), indent=1)
-        self.path(paths).chmod(0o600)
+        write_twice(self.path(paths), redacted_values(values), indent=1)
 
     def notes(self) -> list[str]:
         """Returns the rules that were changed after the first start, which the p-values do not take into account."""

@@ -57,7 +57,7 @@ def _at_fraction(range_: Range, fraction: float) -> Any:
     if step is None:
         return low + fraction * (high - low)
     place = min(int(fraction * (round((high - low) / step) + 1)), round((high - low) / step))
-    return ends[0] + step * place
+    return range_.written(ends[0] + step * place)
 
 
 def choose(rows: Sequence[tuple[Mapping[str, Any], RunRow]], objective: Objective) -> Mapping[str, Any] | None:

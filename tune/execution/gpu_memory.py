@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from t5vqvae.errors import DamagedFileError
 from t5vqvae.files import read_json, write_json
 from t5vqvae.runs.attempt import Attempt, share_of
 
@@ -64,10 +65,11 @@ class MemorySeen:
     @classmethod
     def read(cls, path: Path) -> Self | None:
         """Reads what `write` wrote; None before the first trial."""
-        if not path.exists():
-            return None
-        values = read_json(path)
-        return cls(**{**values, "reserved_mb": {int(number): mb for number, mb in values["reserved_mb"].items()}})
+        try:
+            values = read_json(path)
+            return cls(**{**values, "reserved_mb": {int(number): mb for number, mb in values["reserved_mb"].items()}})
+        except (FileNotFoundError, DamagedFileError, KeyError, TypeError, ValueError, AttributeError):
+            return None  # damaged: it is measured again
 
 
 def seen_also(seen: MemorySeen | None, number: int, report: Mapping[str, Any]) -> MemorySeen | None:

@@ -87,6 +87,9 @@ class TrialRecorder(ray.tune.Callback):
             return
         live = self._known(trial)
         live["metrics"] = {**live["metrics"], **metrics_of(result)}
+        if "progress/step" in result and live["status"] == "running" and (kept := self.spec.kept_metrics):
+            judged = {name: result[name] for name in kept if name in result}
+            live["history"][str(int(result["progress/step"]))] = judged
         live |= {name: result[name] for name in KNOWN if result.get(name) is not None}
         if live["status"] == NO_DISK:  # no end: the session stops, and the next start resumes it
             self.disk_error = live["tags"].pop("error")
@@ -122,7 +125,13 @@ class TrialRecorder(ray.tune.Callback):
 
     def _known(self, trial: Trial) -> dict[str, Any]:
         """Returns the last report of a trial that has not ended."""
-        fresh = {"overrides": dict(trial.config["overrides"]), "status": "running", "metrics": {}, "tags": {}}
+        fresh = {
+            "overrides": dict(trial.config["overrides"]),
+            "status": "running",
+            "metrics": {},
+            "tags": {},
+            "history": {},
+        }
         return self._live.setdefault(trial.config["number"], fresh)
 
     def _finish(self, number: int, status: Any) -> None:
@@ -141,6 +150,7 @@ class TrialRecorder(ray.tune.Callback):
             checkpoint=live.get("checkpoint"),
             tags={**live["tags"], **self.deaths.tags(number)},
             seconds=live.get("seconds", 0.0),
+            history=live["history"],
         )
         dropped = {other.number: replace(other, checkpoint=None) for other in self.retention.add(record)}
         self._keep(dropped.pop(number, record))

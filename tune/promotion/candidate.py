@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from t5vqvae.files import read_json, write_json
+from t5vqvae.errors import DamagedFileError
+from t5vqvae.files import read_mapping, write_json
 from t5vqvae.stages import stage
 from t5vqvae.training.threads import free_threads, use_threads
 from tune.records.models import best_record
@@ -51,7 +53,7 @@ def test_sets_of(paths: StudyPaths, spec: SearchSpec, record: TrialRecord) -> li
 
 def still_to_come(paths: StudyPaths, spec: SearchSpec) -> str | None:
     """Returns a warning that a study has not ended, so that a better trial may follow; None when it has ended."""
-    ended, planned = len(read_records(paths.trials)), spec.budget.trials
+    ended, planned = len(read_records(paths.trials)), spec.planned_trials
     if ended >= planned:
         return None
     running = paths.is_locked()
@@ -69,15 +71,28 @@ def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: 
     with stage("preparing the data"):
         data = prepare(run.data, paths.cache, backbone=run.model.backbone).fingerprint
     file = paths.trial(record.number) / TEST_FILE
-    if file.exists():
-        known = TestResult(**read_json(file))
-        if (known.identity, known.data_fingerprint) == (identity, data):
-            return known
+    known = _known(file)
+    if known is not None and (known.identity, known.data_fingerprint) == (identity, data):
+        return known
     threads = free_threads()
     use_threads(threads)
     result = TestResult(identity, data, _evaluate(run, folder, paths.cache), threads)
     write_json(file, vars(result), indent=1)
     return result
+
+
+def _known(file: Path) -> TestResult | None:
+    """Returns the result of an earlier test; None if there is none, or its file is damaged: the trial is tested again."""
+    try:
+        values = read_mapping(file, "tested again")
+        return TestResult(**{**values, "metrics": dict(values["metrics"])})
+    except FileNotFoundError:
+        return None
+    except DamagedFileError as error:
+        print(error, file=sys.stderr)
+    except (KeyError, TypeError, ValueError):
+        print(f"{file} is damaged: it is no test result; tested again", file=sys.stderr)
+    return None
 
 
 test_once.__test__ = False  # type: ignore[attr-defined]  # pytest takes it for a test otherwise

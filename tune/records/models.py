@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from t5vqvae.errors import CheckpointError, SettingError, UserError, did_you_mean
 from t5vqvae.files import atomic_write, read_json
 from tune.records.ranking import best
-from tune.records.record import TrialRecord, read_records
+from tune.records.record import FILE, TrialRecord, read_records
 from tune.records.study_paths import StudyPaths
 from tune.records.study_tracker import tracking_uri
 from tune.spec.judging import Judging, StudyHeader
@@ -98,7 +98,14 @@ def kept_checkpoint(paths: StudyPaths, record: TrialRecord) -> Path:
             f"trial {record.number} of {paths.study} has no checkpoint left; raise retention.keep_best, the number of"
             " trials within the constraints that keep theirs"
         )
-    checkpoint.verify(found)
+    try:
+        checkpoint.verify(found)
+    except CheckpointError as error:
+        reason = str(error).removesuffix("; use another one")
+        record_file = paths.trial(record.number) / FILE
+        raise CheckpointError(
+            f"{reason}; to train the trial again, delete {record_file} and start its study again"
+        ) from None
     return found
 
 

@@ -22,7 +22,8 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from t5vqvae.errors import SettingError, UserError, did_you_mean
+from t5vqvae.errors import SettingError, did_you_mean
+from t5vqvae.files import copy_of, held
 
 VARIABLE = "T5VQVAE_STATE"
 CODE_ROOT = Path(__file__).resolve().parents[2]
@@ -64,6 +65,11 @@ def _installed_from() -> Path | None:
     return Path(unquote(url.path)) if url is not None and url.scheme == "file" else None
 
 
+def is_there(file: Path) -> bool:
+    """Returns whether a study's file is there, or the copy that restores it."""
+    return file.is_file() or copy_of(file).is_file()
+
+
 def trial_key(study: str, number: int) -> str:
     """Returns the name of a trial in its experiment."""
     return f"{study}/{number:05d}"
@@ -99,15 +105,30 @@ class StudyPaths:
         if study in ("", ".", "..") or "/" in study or len(study) > 100:
             raise SettingError(f"{named_by or 'STUDY'}: {study!r} is no study's name; give the name, not a path")
         paths = cls(state, study)
-        if paths.spec.is_file() or (ablations and paths.ablation.is_file()):
+        if is_there(paths.spec) or (ablations and is_there(paths.ablation)):
             return paths
         where = f"{named_by}: " if named_by else ""
-        if paths.ablation.is_file():
+        if is_there(paths.ablation):
             raise SettingError(f"{where}study {study} is an ablation; name a search instead")
         files = ["study.json", *(["ablation.json"] if ablations else [])]
         known = {path.parent.name for file in files for path in paths.root.parent.glob(f"*/{file}")}
         way_out = did_you_mean(study, known) or ", which holds none; search it first, or name another folder by --state"
         raise SettingError(f"{where}there is no study {study} under {paths.root.parent}{way_out}")
+
+    def other(self, study: str) -> StudyPaths:
+        """Returns the files of another study under the same state folder, to learn from (`--from`).
+
+        Raises:
+            SettingError: If there is no such study, or it is this one.
+        """
+        if study == self.study:
+            raise SettingError(f"--from: {study} is the study itself, whose trials count already; name another study")
+        return StudyPaths.existing(self.state, study, named_by="--from")
+
+    @property
+    def ended(self) -> set[int]:
+        """Numbers of the trials that have a record."""
+        return {int(folder.name) for folder in self.trials.glob("[0-9]*") if (folder / "record.json").is_file()}
 
     @property
     def root(self) -> Path:
@@ -154,18 +175,6 @@ class StudyPaths:
         Raises:
             UserError: If another driver holds it.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / "lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                holder = file.read().strip() or "a process that has just begun"
-                raise UserError(
-                    f"study {self.study} is being searched by {holder};"
-                    " wait for it, stop it, or give this study another name (name=...)"
-                ) from None
-            file.truncate(0)
-            file.write(_this_process())
-            file.flush()
+        way_out = "wait for it, stop it, or give this study another name (name=...)"
+        with held(self.root / "lock", f"study {self.study} is being searched", way_out, _this_process()):
             yield

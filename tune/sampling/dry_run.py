@@ -5,6 +5,7 @@ The settings of the first, random trials are those that the search will draw; la
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from t5vqvae.config import Overrides
@@ -40,13 +41,15 @@ class _DryRun:
 
     Attributes:
         spec: The study.
-        trials: Planned trials, one for each trial of the budget.
+        trials: Planned trials, one for each trial of the budget that has not ended.
         step_seconds: Seconds of a training step from which hours are computed; None: unknown.
+        num_ended: Number of trials that have ended.
     """
 
     spec: SearchSpec
     trials: list[_PlannedTrial]
     step_seconds: float | None
+    num_ended: int = 0
 
     @property
     def max_trial_hours(self) -> float | None:
@@ -74,6 +77,8 @@ class _DryRun:
         spec = self.spec
         head = f"{'trial':>5}  {'workers':>7}  {'CPUs':>5}  {'GPUs':>5}  {'hours':>6}  settings"
         lines = [f"study {spec.name}: {spec.question}".rstrip(": "), "", head]
+        if self.num_ended:
+            lines.insert(1, f"{self.num_ended} trials have ended; {len(self.trials)} are left:")
         for trial in self.trials:
             hours = "?" if trial.max_hours is None else f"{trial.max_hours:.2f}"
             lines.append(
@@ -107,13 +112,14 @@ class _DryRun:
         return "\n".join(self.lines())
 
 
-def dry_run(spec: SearchSpec, step_seconds: float | None = None) -> _DryRun:
+def dry_run(spec: SearchSpec, step_seconds: float | None = None, ended: Collection[int] = ()) -> _DryRun:
     """Returns the plan of a study.
 
     Args:
         spec: The study.
         step_seconds: Measured seconds of a training step, its share of evaluation included; None:
             `budget.step_seconds`.
+        ended: Numbers of trials that have ended and are not planned again.
     """
     seconds = step_seconds or spec.budget.step_seconds
     resources, steps = spec.resources, spec.base_spec.train.max_steps
@@ -127,9 +133,10 @@ def dry_run(spec: SearchSpec, step_seconds: float | None = None) -> _DryRun:
             gpus=resources.first_gpus * resources.workers,
             max_hours=None if seconds is None else steps * seconds / 3600,
         )
-        for number in range(spec.budget.trials)
+        for number in range(spec.planned_trials)
+        if number not in ended
     ]
-    return _DryRun(spec, trials, seconds)
+    return _DryRun(spec, trials, seconds, len(ended))
 
 
 def _known_overrides(spec: SearchSpec) -> list[Overrides]:

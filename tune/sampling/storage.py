@@ -13,6 +13,7 @@ import copy
 import json
 import sqlite3
 import threading
+import zlib
 from collections.abc import Container, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -23,8 +24,13 @@ from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from t5vqvae.errors import DamagedFileError
+
 LOCK_SECONDS = 60
 """Seconds that a change waits for another process (a report, a dashboard) that reads or writes."""
+
+OF_ANOTHER_TABLE = ("no such column", "has no column", "no such table", "not a table", "already a")
+"""Parts of SQLite's messages about a file with other tables."""
 
 
 class SQLiteJournal(BaseJournalBackend):
@@ -35,23 +41,49 @@ class SQLiteJournal(BaseJournalBackend):
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._file = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False)
         # With write-ahead logging, a commit does not wait for the disk; `sync` does.
         self._file.execute("PRAGMA journal_mode=WAL")
         self._file.execute("PRAGMA synchronous=NORMAL")
+        self._refuse_damage()
         self._file.execute("CREATE TABLE IF NOT EXISTS changes (number INTEGER PRIMARY KEY, change TEXT NOT NULL)")
+        if "checksum" not in self._columns():
+            self._file.execute("ALTER TABLE changes ADD COLUMN checksum INTEGER")  # empty in rows of older versions
+
+    def _refuse_damage(self) -> None:
+        """Refuses a file that SQLite finds damaged, that has holes, or that has the tables of something else."""
+        (verdict,) = self._file.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise DamagedFileError(f"{self.path} is damaged: {verdict.splitlines()[0]}")
+        tables = {name for (name,) in self._file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables and "changes" not in tables:
+            raise DamagedFileError(f"{self.path} has the tables of another version or program")
+        if tables:
+            number, last = self._file.execute("SELECT count(*), max(number) FROM changes").fetchone()
+            if number != (last or 0):
+                raise DamagedFileError(f"{self.path} is damaged: it lacks {last - number} of {last} changes")
+
+    def _columns(self) -> set[str]:
+        return {name for _, name, *_ in self._file.execute("PRAGMA table_info(changes)")}
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Appends all of the changes, or none if one cannot be written."""
         self._file.execute("BEGIN IMMEDIATE")
         with self._file:
-            rows = [(json.dumps(change, separators=(",", ":")),) for change in logs]
-            self._file.executemany("INSERT INTO changes (change) VALUES (?)", rows)
+            texts = [json.dumps(change, separators=(",", ":")) for change in logs]
+            rows = [(text, zlib.crc32(text.encode())) for text in texts]
+            self._file.executemany("INSERT INTO changes (change, checksum) VALUES (?, ?)", rows)
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         """Returns the changes from index `log_number_from` on, counted from 0."""
-        rows = self._file.execute("SELECT change FROM changes WHERE number > ? ORDER BY number", (log_number_from,))
-        return [json.loads(change) for (change,) in rows]
+        query = "SELECT change, checksum FROM changes WHERE number > ? ORDER BY number"
+        changes = []
+        for text, checksum in self._file.execute(query, (log_number_from,)):
+            if checksum is not None and checksum != zlib.crc32(text.encode()):
+                raise DamagedFileError(f"{self.path} is damaged: the checksum of a change does not fit")
+            changes.append(json.loads(text))
+        return changes
 
     def sync(self) -> None:
         """Waits until all appended changes are on the disk."""
@@ -96,12 +128,25 @@ class _StudyStorage(JournalStorage):
 
 
 def open_storage(path: Path | None) -> BaseStorage:
-    """Returns the storage in a file, which is created if it does not exist; None: in memory."""
+    """Returns the storage in a file, which is created if it does not exist; None: in memory.
+
+    Raises:
+        DamagedFileError: If the file is damaged, or of another version or program.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if path is None:
         return InMemoryStorage()
     path.parent.mkdir(parents=True, exist_ok=True)
-    return _StudyStorage(SQLiteJournal(path))
+    try:
+        return _StudyStorage(SQLiteJournal(path))
+    except sqlite3.Error as error:
+        if not isinstance(error, sqlite3.OperationalError) or any(word in str(error) for word in OF_ANOTHER_TABLE):
+            raise DamagedFileError(f"{path} is damaged: {error}") from error
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:  # a change that is none
+        if isinstance(error, DamagedFileError):
+            raise
+        raise DamagedFileError(f"{path} is damaged or of another version: {error!r} at a change") from error
 
 
 def sync(storage: BaseStorage) -> None:

@@ -6,6 +6,7 @@ left running, with their numbers and settings. A restart neither repeats nor cha
 
 from __future__ import annotations
 
+import json
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -15,9 +16,11 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from t5vqvae.errors import SettingError, UserError
+from t5vqvae.config import Overrides
+from t5vqvae.errors import DamagedFileError
 from tune.records.record import TrialRecord
-from tune.sampling.seeded import SeededByNumber
+from tune.sampling.drawn import DrawnParameters
+from tune.sampling.seeded import SeededByNumber, seed_of
 from tune.sampling.source import NextTrial
 from tune.sampling.storage import open_storage, sync
 from tune.spec.search_spec import SearchSpec
@@ -44,12 +47,13 @@ class Suggestions:
         storage: Optuna's database file; None: in memory, for dry runs.
 
     Raises:
-        SettingError: If the file holds a study with other objectives.
+        DamagedFileError: If the file is damaged, or holds another study.
     """
 
     def __init__(self, spec: SearchSpec, storage: Path | None = None) -> None:
         self.spec = spec
         self.storage = open_storage(storage)
+        self._refuse_another_study(storage)
         self.study = optuna.create_study(
             study_name=spec.name,
             storage=self.storage,
@@ -58,29 +62,84 @@ class Suggestions:
             directions=[objective.direction for objective in spec.objectives],
             load_if_exists=True,
         )
-        self._refuse_other_directions()
-        ours = [trial for trial in self.trials() if _is_ours(trial)]
+        ours = [trial for trial in self.trials() if is_ours(trial)]
         self.num_asked = sum(trial.state != TrialState.WAITING for trial in ours)
         self._unfinished = deque(trial.number for trial in ours if trial.state == TrialState.RUNNING)
         self._live: dict[int, Trial] = {}
         self._reported: dict[int, set[int]] = {}
         self._has_baseline = any(trial.user_attrs.get(ORIGIN) == BASELINE for trial in ours)
+        self._tried = dict(filter(None, (self._known_settings(trial) for trial in ours)))
 
     def next(self) -> NextTrial | None:
-        """Returns the next trial: unfinished ones, then the baseline, then new ones; None if the budget is used up."""
+        """Returns the next trial: unfinished ones, then the baseline, then new ones; None if none is left.
+
+        No settings are tried twice: a suggestion that was tried already is replaced by the nearest one that was not.
+        """
         if self._unfinished:
-            trial = self._open(self._unfinished.popleft())
-            assert trial is not None
-        elif self.num_asked < self.spec.budget.trials:
-            self.enqueue_baseline()
-            trial = self.study.ask()
-            self.num_asked += 1
-            self._live[trial.number], self._reported[trial.number] = trial, set()
-        else:
+            return self._resume(self._unfinished.popleft())
+        if self.num_asked >= self.spec.budget.trials:
             return None
-        overrides = self.spec.space.sample(trial, self.spec.base_values)
+        if self._are_all_tried():
+            return None
+        self.enqueue_baseline()
+        trial = self.study.ask()
+        self.num_asked += 1
+        self._live[trial.number], self._reported[trial.number] = trial, set()
+        return self._sampled(trial)
+
+    def _resume(self, number: int) -> NextTrial:
+        """Returns a trial of an earlier start; one that Optuna calls ended keeps the settings that it has there."""
+        trial = self._open(number)
+        if trial is not None:
+            return self._sampled(trial)
+        frozen = self.storage.get_trial(self._trial_id(number))
+        overrides = self.spec.space.read(frozen.params, self.spec.base_values)
+        assert overrides is not None, "an ended trial has all its settings"
+        return NextTrial(number, overrides)
+
+    def _sampled(self, trial: Trial) -> NextTrial:
+        """Returns a trial with its settings, which are stored when all of them are known."""
+        space, base = self.spec.space, self.spec.base_values
+        drawn = DrawnParameters(trial)
+        overrides = space.sample(trial, base)
+        if drawn and self._tried.get(_key(overrides), trial.number) != trial.number:
+            seed = seed_of(self.spec.seed, trial.number)
+            other = space.another(overrides, base, lambda candidate: _key(candidate) in self._tried, seed)
+            if other is not None:
+                overrides = other
+                point = space.place({**base, **self.spec.run_spec(other).as_flat_dict()})
+                drawn.replace(space.distributions, point or {})
+        drawn.store()
+        self._tried.setdefault(_key(overrides), trial.number)
         sync(self.storage)
         return NextTrial(trial.number, overrides)
+
+    def _are_all_tried(self) -> bool:
+        return len(self._tried) >= self.spec.space.count(self.spec.base_values, len(self._tried) + 1)
+
+    def _known_settings(self, trial: FrozenTrial) -> tuple[str, int] | None:
+        """Returns the settings of a trial, as a key, and its number; None while it has not all of them."""
+        if trial.state == TrialState.WAITING:
+            return None
+        overrides = self.spec.space.read(trial.params, self.spec.base_values)
+        return None if overrides is None else (_key(overrides), trial.number)
+
+    def adopt(self, number: int) -> None:
+        """Takes up a running trial that was added to Optuna's storage after this was made."""
+        self.num_asked += 1
+        self._unfinished.append(number)
+        self._has_baseline = True
+        if known := self._known_settings(self.trials()[number]):
+            self._tried.setdefault(*known)
+
+    def reopen(self, number: int) -> None:
+        """Gives a trial again that Optuna calls ended; what it reports changes nothing there."""
+        self._unfinished.append(number)
+
+    @property
+    def evidence(self) -> tuple[int, ...]:
+        """Numbers of the trials of other studies."""
+        return tuple(trial.number for trial in self.trials() if not is_ours(trial))
 
     def report(self, number: int, metrics: Mapping[str, float]) -> None:
         """Stores the metrics of a milestone; a step that is stored already is ignored.
@@ -128,18 +187,9 @@ class Suggestions:
         self._reported.pop(number, None)
 
     def reconcile(self, records: Mapping[int, TrialRecord]) -> None:
-        """Stores the end of each trial that has a record but is unfinished in Optuna: its driver died in between.
-
-        Raises:
-            UserError: If the storage has no trial of a record's number.
-        """
+        """Stores the end of each trial that has a record but is unfinished in Optuna: its driver died in between."""
         states = {trial.number: trial.state for trial in self.trials()}
         for number, record in sorted(records.items()):
-            if number not in states:
-                raise UserError(
-                    f"study {self.spec.name} has a record of trial {number}, which its optuna.db lacks; restore the"
-                    f" right database, or start a study of another name with --from {self.spec.name}"
-                )
             if not states[number].is_finished():
                 self.end(number, record.status, record.metrics)
         self._unfinished = deque(number for number in self._unfinished if number not in records)
@@ -148,7 +198,7 @@ class Suggestions:
         """Returns `{trial number: {step: value}}` of the values that the scheduler compares (`scheduled_value`)."""
         shared = self._scheduled_metric() == self._sole_objective()
         values = {}
-        for trial in filter(_is_ours, self.trials()):
+        for trial in filter(is_ours, self.trials()):
             judged = {**(trial.intermediate_values if shared else {}), **dict(_history(trial))}
             values[trial.number] = {step: value for step, value in judged.items() if value is not None}
         return values
@@ -197,15 +247,21 @@ class Suggestions:
         objective = self.spec.scheduler_objective
         return None if objective is None else objective.metric
 
-    def _refuse_other_directions(self) -> None:
+    def _refuse_another_study(self, file: Path | None) -> None:
+        """Refuses a database that holds another study, or this one with other objectives."""
         wanted = [StudyDirection[objective.direction.upper()] for objective in self.spec.objectives]
-        if self.study.directions != wanted:
-            raise SettingError(
-                f"study {self.spec.name} was started with other objectives; give this study another name"
-            )
+        for study in self.storage.get_all_studies():
+            if study.study_name != self.spec.name or study.directions != wanted:
+                raise DamagedFileError(f"{file} holds study {study.study_name}, with other objectives or another name")
 
 
-def _is_ours(trial: FrozenTrial) -> bool:
+def _key(overrides: Overrides) -> str:
+    """Returns settings as text that is the same for the same settings; 1 and true differ."""
+    return json.dumps(overrides, sort_keys=True)
+
+
+def is_ours(trial: FrozenTrial) -> bool:
+    """Returns whether a trial is the study's own, and not evidence of another study."""
     return not trial.user_attrs.get(ORIGIN, "").startswith(TOLD)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,24 @@ def choose(dimensions: Iterable[Dimension], base: Overrides, choice: Callable[[D
         if dimension.range.holds(values):
             chosen[dimension.path] = choice(dimension)
     return chosen
+
+
+def choose_all(dimensions: Sequence[Dimension], base: Overrides) -> Iterator[dict[str, Any]]:
+    """Yields every `{path: value}` of the active dimensions; an endless range must not be among them.
+
+    Args:
+        dimensions: Those that conditions depend on come first.
+        base: Flat settings of the base spec, for conditions on settings that are not searched.
+    """
+    first, rest = dimensions[:1], dimensions[1:]
+    if not first:
+        yield {}
+    elif not first[0].range.holds(base):
+        yield from choose_all(rest, base)
+    else:
+        for value in first[0].range.values() or ():
+            for others in choose_all(rest, {**base, first[0].path: value}):
+                yield {first[0].path: value, **others}
 
 
 def alternatives(values: Iterable[Scalar]) -> str:

@@ -48,7 +48,7 @@ def _expand(section: str, given: Mapping[str, Any]) -> _Plain:
             f"space.{section} of type suggested takes variants alone, a list of {', '.join(known)}; write that list"
         )
     for name in variants:
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise SettingError(f"space.{section}.variants={name!r} is unknown{did_you_mean(name, known)}")
     expanded: _Plain = {}
     if len(variants) > 1:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import random
 from abc import abstractmethod
-from collections.abc import Mapping
-from decimal import Decimal
+from collections.abc import Iterable, Mapping
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, FiniteFloat, StrictBool, StrictInt, StrictStr, model_validator
@@ -63,6 +63,14 @@ class Range(Config):
         """Returns the values to test against the spec: both ends of a number range, or every choice."""
 
     @abstractmethod
+    def values(self) -> Iterable[Scalar] | None:
+        """Returns all values, in order; None where there is no end of them."""
+
+    def written(self, value: Any) -> Any:
+        """Returns a value of Optuna as it was written: on a grid the decimal, 0.3 and not 0.30000000000000004."""
+        return value
+
+    @abstractmethod
     def draw(self, rng: random.Random) -> Scalar:
         """Returns a uniformly random value, uniform on the log scale where `log` is set."""
 
@@ -88,7 +96,7 @@ class _Numbers(Range):
             raise SettingError(f"low={self.low} must be more than 0 with log")
         if self.log and self.step not in (None, 1):
             raise SettingError(f"step={self.step} cannot be combined with log; remove one of them")
-        if self.step is not None and (_decimal(self.high) - _decimal(self.low)) % _decimal(self.step):
+        if self.step is not None and not _is_multiple(_decimal(self.high) - _decimal(self.low), _decimal(self.step)):
             raise SettingError(f"high={self.high} must be low={self.low} plus a multiple of step={self.step}")
         return self
 
@@ -125,13 +133,29 @@ class _FloatRange(_Numbers):
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
     def suggest(self, trial: Trial, name: str) -> float:
-        return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
+        return self.written(trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step))
+
+    def written(self, value: float) -> float:
+        return value if self.step is None else self.at(round((value - self.low) / self.step))
+
+    def at(self, place: int) -> float:
+        """Returns the decimal of a place on the grid, counted from 0 at its low end."""
+        assert self.step is not None
+        return float(_decimal(self.low) + place * _decimal(self.step))
+
+    @property
+    def _places(self) -> int:
+        """The place of the high end on the grid."""
+        assert self.step is not None
+        return int((_decimal(self.high) - _decimal(self.low)) / _decimal(self.step))
+
+    def values(self) -> Iterable[float] | None:
+        return None if self.step is None else map(self.at, range(self._places + 1))
 
     def draw(self, rng: random.Random) -> float:
         if self.step is None:
             return min(self.high, max(self.low, self._fraction(rng)))
-        places = rng.randint(0, round((self.high - self.low) / self.step))
-        return min(self.high, self.low + self.step * places)
+        return self.at(rng.randint(0, self._places))
 
 
 class _IntRange(_Numbers):
@@ -153,6 +177,9 @@ class _IntRange(_Numbers):
 
     def contains(self, value: object) -> bool:
         return isinstance(value, int | float) and super().contains(value) and float(value).is_integer()
+
+    def values(self) -> Iterable[int]:
+        return range(self.low, self.high + 1, self.step)
 
     def draw(self, rng: random.Random) -> int:
         if self.log:
@@ -189,6 +216,9 @@ class _ChoiceRange(Range):
     def ends(self) -> list[Any]:
         return list(self.choices)
 
+    def values(self) -> Iterable[Scalar]:
+        return self.choices
+
     def draw(self, rng: random.Random) -> Scalar:
         return rng.choice(self.choices)
 
@@ -200,6 +230,13 @@ RANGES: dict[str, type[Range]] = {"float": _FloatRange, "int": _IntRange, "choic
 def _decimal(value: float) -> Decimal:
     # The written decimal, not the binary fraction: 0.3 is a multiple of 0.1. Optuna computes grids in the same way.
     return Decimal(str(value))
+
+
+def _is_multiple(width: Decimal, step: Decimal) -> bool:
+    try:
+        return width % step == 0
+    except InvalidOperation:  # more steps than a decimal has digits
+        return False
 
 
 def same(one: object, other: object) -> bool:
@@ -219,7 +256,8 @@ def parse_range(path: str, values: object) -> Range:
     """
     if not isinstance(values, Mapping):
         raise SettingError(f"space.{path}={values!r} must be a range such as {{type: float, low: 0.1, high: 1}}")
-    kind = RANGES.get(values.get("type", None))
+    named = values.get("type")
+    kind = RANGES.get(named) if isinstance(named, str) else None
     if kind is None:
         raise SettingError(f"space.{path}.type={values.get('type')!r} must be one of {', '.join(RANGES)}")
     try:

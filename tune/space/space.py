@@ -13,20 +13,25 @@ A path with several ranges has one name in Optuna for each, because a parameter 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+import random
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from t5vqvae.config import Config, Overrides
 from t5vqvae.errors import SettingError
 from tune.space.checks import in_order, refuse_disallowed, refuse_simultaneous
-from tune.space.dimension import Dimension, choose
+from tune.space.dimension import Dimension, choose, choose_all
 from tune.space.presets import expand
 from tune.space.ranges import Range, parse_range
 
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
+
+NUM_DRAWS = 256
+"""Draws among which a replacement for settings that were tried already is looked for."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,9 @@ class SearchSpace:
             return values
         if not isinstance(values, Mapping):
             raise SettingError(f"space={values!r} must be a mapping of dotted paths to ranges")
+        for path in values:
+            if not isinstance(path, str):
+                raise SettingError(f"space.{path}: the key {path!r} is no path of a setting; write one as text")
         dimensions, faults = [], []
         for path, given in expand(values).items():
             listed = given if isinstance(given, list | tuple) else [] if given is None else [given]
@@ -99,6 +107,43 @@ class SearchSpace:
             base: Flat settings of the base spec, for conditions on settings that are not searched.
         """
         return choose(self.dimensions, base, lambda dimension: dimension.range.suggest(trial, dimension.name))
+
+    def read(self, point: Overrides, base: Overrides) -> dict[str, Any] | None:
+        """Returns the overrides of a point `{name in Optuna: value}`, as `sample` returns them; None if it lacks one."""
+        try:
+            return choose(self.dimensions, base, lambda dimension: dimension.range.written(point[dimension.name]))
+        except KeyError:
+            return None
+
+    def count(self, base: Overrides, limit: int) -> int:
+        """Returns the number of different settings in the space, at most `limit`."""
+        if any(dimension.range.values() is None for dimension in self.dimensions):
+            return self._count_endless(base, limit)
+        return sum(1 for _ in itertools.islice(choose_all(self.dimensions, base), limit))
+
+    def _count_endless(self, base: Overrides, limit: int) -> int:
+        """Returns `count` of a space with an endless range: fewer than the limit only if that range is never searched."""
+        discrete = [dimension for dimension in self.dimensions if dimension.range.values() is not None]
+        endless = [dimension for dimension in self.dimensions if dimension not in discrete]
+        points = list(itertools.islice(choose_all(discrete, base), limit))
+        searched = any(dimension.range.holds(ChainMap(point, dict(base))) for point in points for dimension in endless)
+        return limit if searched else len(points)
+
+    def another(self, point: Overrides, base: Overrides, is_tried: Callable[[Overrides], bool], seed: int) -> Any:
+        """Returns settings that were not tried and agree with `point` in as many settings as possible; None: all were.
+
+        Args:
+            point: Settings that were tried, `{path: value}`.
+            base: Flat settings of the base spec.
+            is_tried: Whether settings were tried.
+            seed: Of the draws among which the nearest is taken.
+        """
+        rng = random.Random(seed)
+        drawn = [choose(self.dimensions, base, lambda d: d.range.draw(rng)) for _ in range(NUM_DRAWS)]
+        untried = [candidate for candidate in drawn if not is_tried(candidate)]
+        if not untried and all(dimension.range.values() is not None for dimension in self.dimensions):
+            untried = list(itertools.islice((c for c in choose_all(self.dimensions, base) if not is_tried(c)), 1))
+        return max(untried, key=lambda candidate: len(candidate.items() & point.items()), default=None)
 
     def place(self, values: Overrides) -> dict[str, Any] | None:
         """Returns the point of the space that the settings of a run correspond to.

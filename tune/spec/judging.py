@@ -12,9 +12,9 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 
 from t5vqvae.config import Config, setting
-from t5vqvae.errors import UserError
+from t5vqvae.errors import DamagedFileError, SettingError
 from t5vqvae.evaluation.metrics import RATE
-from t5vqvae.files import read_json
+from t5vqvae.files import read_twice
 from tune.spec.objective import Constraint, Objective
 
 
@@ -57,9 +57,11 @@ class StudyHeader(Judging):
         """Reads the header of a `study.json`.
 
         Raises:
-            UserError: If the file is damaged.
+            DamagedFileError: If the file is damaged.
         """
+        values = read_twice(path)
         try:
-            return cls.parse(read_json(path))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read as a study: {error}") from None
+            return cls.parse(values)
+        except SettingError as error:
+            reason = str(error).splitlines()[0]
+            raise DamagedFileError(f"{path} cannot be read as a study: {reason}; restore it from a copy") from None

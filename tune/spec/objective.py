@@ -38,9 +38,10 @@ class Objective(Config):
     @model_validator(mode="before")
     @classmethod
     def _usual_direction(cls, values: object) -> object:
-        if isinstance(values, Mapping) and values.get("direction") is None and values.get("metric") in DIRECTIONS:
-            return {**values, "direction": DIRECTIONS[values["metric"]]}
-        return values
+        if not isinstance(values, Mapping) or values.get("direction") is not None:
+            return values
+        usual = next((direction for key, direction in DIRECTIONS.items() if key == values.get("metric")), None)
+        return values if usual is None else {**values, "direction": usual}
 
     @field_validator("metric")
     @classmethod

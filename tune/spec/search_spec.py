@@ -16,16 +16,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from t5vqvae.config import flatten, setting
 from t5vqvae.errors import SettingError
+from t5vqvae.evaluation.metrics import RATE, STEP
 from t5vqvae.redaction import redacted_values
 from t5vqvae.spec.run import RunSpec
 from tune.spec.judging import Judging
+from tune.spec.kept_study import RESOLVED, KeptStudy, changed_defaults, resolved_settings, without_kept
 from tune.spec.objective import DIRECTIONS, Objective, refuse_incomparable, refuse_metric
 from tune.spec.samplers import SamplerConfig, TPEConfig
 from tune.spec.sections import Budget, SchedulerConfig
@@ -33,6 +37,8 @@ from tune.spec.study_spec import Space, StudySpec
 
 DECIDING = ("base", "space", "objectives", "constraints")
 """The fields that finished trials depend on: with another value it is another study."""
+NOTHING_KEPT = KeptStudy()
+"""What the file of an older version holds besides the spec."""
 
 
 class SearchSpec(StudySpec, Judging):
@@ -64,6 +70,18 @@ class SearchSpec(StudySpec, Judging):
         objectives = [objective.metric for objective in self.objectives]
         return [*objectives, *(constraint.metric for constraint in self.constraints)]
 
+    @cached_property
+    def planned_trials(self) -> int:
+        """Trials of the budget; fewer where the space has fewer settings."""
+        return self.space.count(self.base_values, self.budget.trials)
+
+    @property
+    def kept_metrics(self) -> list[str]:
+        """The metrics that judge a trial or its running siblings, with the step they were measured at."""
+        scheduled = self.scheduler_objective
+        names = [*self.judged_metrics, RATE, STEP] + ([] if scheduled is None else [scheduled.metric])
+        return list(dict.fromkeys(names))
+
     @property
     def scheduler_objective(self) -> Objective | None:
         """The metric by which the scheduler stops trials, with its direction; None without a scheduler."""
@@ -92,14 +110,43 @@ class SearchSpec(StudySpec, Judging):
             return None
         return float(metrics[objective.metric]) if self.is_feasible(metrics) else math.nan
 
-    def refuse_changes(self, earlier: SearchSpec) -> None:
+    @property
+    def resolved(self) -> dict[str, dict[str, Any]]:
+        """The settings that the base and the searched variants resolve to; see `kept_study.py`."""
+        names = [dimension for dimension in self.space.dimensions if dimension.path.endswith(".name")]
+        return resolved_settings(self.base_spec, {dimension.path: tuple(dimension.range.ends()) for dimension in names})
+
+    def write(self, path: Path) -> None:
+        """Writes `study.json` anew, with the resolved settings; what else it holds stays."""
+        replace(KeptStudy.read(path), resolved=self.resolved).write(path, self)
+
+    @classmethod
+    def of_file(cls, values: Mapping[str, Any], path: Path) -> Self:
+        """Returns the study with the settings that it was started with, also where a default is another one now."""
+        spec = super().of_file(without_kept(values), path)
+        base = changed_defaults({"": values.get(RESOLVED, {}).get("", {})}, {"": spec.resolved[""]})
+        changed = {path: old for _, path, old, _ in base}
+        return super().of_file({**without_kept(values), "base": {**changed, **spec.base}}, path) if changed else spec
+
+    def refuse_changes(self, earlier: SearchSpec, kept: KeptStudy = NOTHING_KEPT) -> None:
         """Refuses to resume an earlier form of this study whose trials mean something else now.
 
         Budget, sampler, scheduler, machines and tracking may change.
 
+        Args:
+            earlier: The study as it was started.
+            kept: What its file holds besides.
+
         Raises:
             SettingError: With the first difference.
         """
+        changed = list(changed_defaults(kept.resolved, self.resolved))
+        name = f"or give the study another name (name=...) and start it --from {self.name}"
+        for _, path, old, new in [one for one in changed if not one[0] and one[1] not in self.base]:
+            raise SettingError(
+                f"study {self.name} was started with {path}={old}, and now has {new}, the default of this version;"
+                f" say {path}={old} to resume it, {name}"
+            )
         for field in DECIDING:
             new, old = _deciding(self, field), _deciding(earlier, field)
             if new != old:
@@ -107,6 +154,11 @@ class SearchSpec(StudySpec, Judging):
                     f"study {self.name} was started with {_difference(field, old, new)};"
                     " undo that, or give the study another name (name=...) and start it --from the old one"
                 )
+        for variant, path, old, new in changed:
+            raise SettingError(
+                f"study {self.name} was started with {path}={old} under {variant}, and now has {new}, the default of"
+                f" this version; resume it with the version that began it, {name}"
+            )
 
     @field_validator("base")
     @classmethod

@@ -13,11 +13,15 @@ from typing import Any
 
 from t5vqvae.config import Config, apply_overrides, flatten, parse_words, read_yaml, unknown_setting
 from t5vqvae.errors import SettingError, did_you_mean
+from t5vqvae.files import CHECKSUM
 
 STUDIES = Path(__file__).parents[1] / "studies"
 """The shipped searches."""
 ABLATIONS = STUDIES / "ablations"
 """The shipped ablations."""
+
+KEPT = (CHECKSUM, "resolved", "sources", "evidence")
+"""The keys of a started study's `study.json` next to the fields of its spec; see `kept_study.py`."""
 
 
 def studies_in(folder: Path) -> dict[str, Path]:
@@ -36,7 +40,8 @@ def read_study(path_or_name: str | Path, folder: Path) -> dict[str, Any]:
         SettingError: If there is no such file, or it is no YAML mapping.
     """
     path = _find(str(path_or_name), folder)
-    return {"name": path.stem, **read_yaml(path, "name, base, space, objectives, ...")}
+    values = read_yaml(path, "name, base, space, objectives, ...")
+    return {"name": path.stem, **{key: value for key, value in values.items() if key not in KEPT}}
 
 
 def apply_words(values: Mapping[str, Any], words: list[str], study: type[Config], run: type[Config]) -> dict[str, Any]:
@@ -52,6 +57,9 @@ def apply_words(values: Mapping[str, Any], words: list[str], study: type[Config]
         SettingError: If a word is no override or names nothing.
     """
     values = dict(values)
+    for section in ("space", "base"):
+        if not isinstance(values.get(section) or {}, Mapping):
+            raise SettingError(f"{section}={values[section]!r} must be a mapping of dotted paths")
     parts = split_words(words, study.model_fields, run.model_fields)
     for path, value in parts.space.items():
         values["space"] = _set_range(values.get("space") or {}, path, value)

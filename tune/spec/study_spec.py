@@ -13,14 +13,17 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, field_validator, model_validator
 
 from t5vqvae.config import Config, flatten, setting
-from t5vqvae.errors import SettingError
-from t5vqvae.files import read_json, write_json
+from t5vqvae.errors import DamagedFileError, SettingError
+from t5vqvae.files import read_twice, write_twice
 from t5vqvae.redaction import redacted_values
 from t5vqvae.spec.run import RunSpec
 from tune.space.space import SearchSpace
 from tune.spec.objective import GENERATED
 from tune.spec.sections import Resources, Retention, StudyBudget, Tracking
 from tune.spec.study_file import STUDIES, apply_words, read_study, studies_in
+
+WAY_OUT = "restore it from a copy, or give the study another name (name=...)"
+"""The way out of a damaged `study.json`."""
 
 
 def _flat(values: Any) -> Any:
@@ -50,6 +53,11 @@ class StudySpec(Config):
     resources: Resources = Field(default_factory=Resources)
     retention: Retention = Field(default_factory=Retention)
     tracking: Tracking = Field(default_factory=Tracking)
+
+    @property
+    def kept_metrics(self) -> list[str]:
+        """The metrics whose history a trial's record keeps; none where only ended trials decide."""
+        return []
 
     @property
     def resolved_runner(self) -> Literal["process", "ray_train"]:
@@ -110,11 +118,27 @@ class StudySpec(Config):
         return list(studies_in(cls.folder))
 
     def write(self, path: Path) -> None:
-        """Writes the resolved study as JSON, whole or not at all; without the passwords in its URLs."""
-        write_json(path, redacted_values(self.as_dict()), indent=1)
-        path.chmod(0o600)
+        """Writes the study as JSON, twice, each whole or not at all; without the passwords in its URLs."""
+        write_twice(path, redacted_values(self.as_dict()), indent=1)
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Reads what `write` wrote."""
-        return cls.parse(read_json(path))
+        """Reads what `write` wrote.
+
+        Raises:
+            DamagedFileError: If the file is damaged or no study of this version.
+        """
+        return cls.of_file(read_twice(path, WAY_OUT), path)
+
+    @classmethod
+    def of_file(cls, values: Mapping[str, Any], path: Path) -> Self:
+        """Returns the study of a file's values.
+
+        Raises:
+            DamagedFileError: If they are no study of this version.
+        """
+        try:
+            return cls.parse(values)
+        except SettingError as error:
+            reason = str(error).splitlines()[0]
+            raise DamagedFileError(f"{path} is no study of this version: {reason}; {WAY_OUT}") from None

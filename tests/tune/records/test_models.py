@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from t5vqvae.errors import CheckpointError, SettingError, TrackingError, UserError
+from t5vqvae.files import copy_of
 from t5vqvae.models.contract import load_model
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.tracking import Tracker
@@ -137,6 +138,7 @@ def test_a_trial_is_found_by_study_and_number_whether_it_counts_or_not(state: Pa
 def test_a_run_of_an_ablation_is_found_by_its_number(state: Path) -> None:
     paths = StudyPaths(state, "tiny")
     paths.spec.rename(paths.ablation)
+    copy_of(paths.spec).rename(copy_of(paths.ablation))
     assert find_model("tiny/0", state).origin == f"trial 0 of study tiny, {STEP}"
     assert error_of("tiny", state) == "study tiny is an ablation; name a search instead"
 

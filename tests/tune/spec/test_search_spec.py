@@ -309,7 +309,7 @@ def test_a_record_comes_back_and_moves_with_its_folder(tmp_path):
 
 def test_a_damaged_record_says_what_to_do(tmp_path):
     (tmp_path / "record.json").write_text('{"study": ')
-    with pytest.raises(UserError, match="delete it to run the trial again"):
+    with pytest.raises(UserError, match="start its study again, which gives the trial a new record"):
         TrialRecord.read(tmp_path)
     with pytest.raises(FileNotFoundError):
         TrialRecord.read(tmp_path / "none")
