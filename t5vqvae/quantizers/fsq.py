@@ -123,30 +123,29 @@ def _places(levels_C: Tensor) -> Tensor:
 
 
 class GridQuantizer(Quantizer):
-    """Rounds inputs to L even levels from -1 to 1 in each dimension: a layer of residual FSQ.
-
-    Attributes:
-        steps_C: L - 1 of each dimension; a residual times this lies in [-1, 1] again.
-    """
-
-    levels_C: Tensor
-    place_C: Tensor
-    steps_C: Tensor
+    """Rounds inputs to L even levels from -1 to 1 in each dimension: a layer of residual FSQ."""
 
     def __init__(self, levels: Sequence[int], seed: int) -> None:
         super().__init__(len(levels), None, (math.prod(levels),), seed)
-        levels_C = torch.tensor(levels)
-        self.register_buffer("levels_C", levels_C, persistent=False)
-        self.register_buffer("place_C", levels_C.cumprod(0) // levels_C, persistent=False)
-        self.register_buffer("steps_C", levels_C - 1, persistent=False)
+        self.levels = tuple(levels)
+
+    @property
+    def levels_C(self) -> Tensor:
+        """L of each dimension."""
+        return torch.tensor(self.levels, device=self._num_updates.device)
+
+    @property
+    def steps_C(self) -> Tensor:
+        """L - 1 of each dimension; a residual times this lies in [-1, 1] again."""
+        return self.levels_C - 1
 
     def quantize_packed(self, inputs_NC: Tensor, roles_N: Tensor | None = None) -> Packed:
         digits_NC = ((inputs_NC.detach().clamp(-1, 1) + 1) / 2 * self.steps_C).round().long()
-        codes_N1 = (digits_NC * self.place_C).sum(-1, keepdim=True)
+        codes_N1 = (digits_NC * _places(self.levels_C)).sum(-1, keepdim=True)
         return Packed(straight_through(inputs_NC, self.lookup_packed(codes_N1)), codes_N1)
 
     def lookup_packed(self, codes_NQ: Tensor) -> Tensor:
-        digits_NC = codes_NQ // self.place_C % self.levels_C
+        digits_NC = codes_NQ // _places(self.levels_C) % self.levels_C
         return 2.0 * digits_NC / self.steps_C - 1.0
 
 

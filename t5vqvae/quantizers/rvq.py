@@ -248,7 +248,7 @@ class GroupedRVQQuantizer(Quantizer):
         for chain, part_NC in zip(self.chains, self._parts(vectors_NC), strict=True):
             chain.start(part_NC)
 
-    def update(self) -> None:
+    def _update(self) -> None:
         for chain in self.chains:
             chain.update()
         self._num_updates += 1
