@@ -120,16 +120,18 @@ def load_pretrained(backbone: str | Path) -> Tokenizer:
     """
     from transformers import AutoTokenizer
 
+    if Path(backbone).is_absolute() and not Path(backbone).is_dir():
+        raise DataError(f"model.backbone={str(backbone)!r} is no folder; name the folder of a T5 checkpoint")
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(backbone))
     except _UNREADABLE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"the tokenizer of {str(backbone)!r} cannot be loaded: {reason}; check its name and files"
+            f"model.backbone={str(backbone)!r}: its tokenizer cannot be loaded: {reason}; check its name and files"
         ) from error
     if not tokenizer.is_fast or tokenizer("a").input_ids[-1] != tokenizer.eos_token_id or tokenizer.pad_token_id != 0:
         raise DataError(
-            f"{str(backbone)!r} has no T5 tokenizer (fast, padding 0, ending in </s>); name a T5 checkpoint"
+            f"model.backbone={str(backbone)!r} has no T5 tokenizer (fast, padding 0, ending in </s>); name a T5"
         )
     return guard(cast("Tokenizer", tokenizer))
 

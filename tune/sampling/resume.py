@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -140,9 +139,7 @@ def _point(spec: SearchSpec, settings: Mapping[str, Any] | None) -> dict[str, An
     return point
 
 
-def _restore(
-    suggestions: Suggestions, paths: StudyPaths, records: dict[int, TrialRecord], trial: FrozenTrial
-) -> None:
+def _restore(suggestions: Suggestions, paths: StudyPaths, records: dict[int, TrialRecord], trial: FrozenTrial) -> None:
     """Gives an ended trial without a record one: opens it again, or, if it was stopped early, from what Optuna holds."""
     place = f"trial {trial.number} of {suggestions.spec.name} has ended and has no record"
     if trial.state != TrialState.PRUNED:  # its checkpoint has the result; without one it is trained again
