@@ -40,7 +40,9 @@ class DrawnParameters:
 
     def replace(self, distributions: Mapping[str, BaseDistribution], point: Mapping[str, Any]) -> None:
         """Replaces what was drawn by another point, `{name: value}`."""
-        self._drawn = {name: (distributions[name].to_internal_repr(v), distributions[name]) for name, v in point.items()}
+        self._drawn = {
+            name: (distributions[name].to_internal_repr(v), distributions[name]) for name, v in point.items()
+        }
 
     def store(self) -> None:
         """Stores the parameters, in the order in which they were drawn."""
