@@ -295,9 +295,6 @@ def test_every_command_shows_its_stages(tmp_path: Path, monkeypatch: pytest.Monk
         (["--from", "nosuch"], "--from: there is no study nosuch under"),
         (["--from", "tiny"], "tiny is the study itself"),
     ],
-        (["--from", "nosuch"], "--from: there is no study nosuch under"),
-        (["--from", "tiny"], "tiny is the study itself"),
-    ],
 )
 def test_a_dry_run_refuses_a_study_that_cannot_be_learned_from(tmp_path, capsys, words, reason):
     (tmp_path / "studies" / "tiny").mkdir(parents=True)
