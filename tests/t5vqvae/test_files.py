@@ -81,12 +81,13 @@ def test_what_cannot_be_made_anew_is_restored_from_its_copy(
 
 
 def test_a_lock_names_its_holder(tmp_path: Path) -> None:
-    with held(tmp_path / "lock", "study tiny is being searched", "wait for it"):
-        with (
-            pytest.raises(UserError, match=r"searched by process \d+ on .+; wait for it"),
-            held(tmp_path / "lock", "study tiny is being searched", "wait for it"),
-        ):
-            pass
+    taken = ("study tiny is being searched", "wait for it")
+    with (
+        held(tmp_path / "lock", *taken),
+        pytest.raises(UserError, match=r"searched by process \d+ on .+; wait for it"),
+        held(tmp_path / "lock", *taken),
+    ):
+        pass
     with held(tmp_path / "lock", "x", "y"):
         pass
 

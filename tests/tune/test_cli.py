@@ -287,3 +287,32 @@ def test_every_command_shows_its_stages(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("t5vqvae.runs.in_process.run_here", lambda *_: showing.append(len(display._displays)) or True)
     assert main(["train", "--state", str(tmp_path)]) == 0
     assert showing == [1] and display._displays == []
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--from", "nosuch"], "--from: there is no study nosuch under"),
+        (["--from", "tiny"], "tiny is the study itself"),
+    ],
+)
+def test_a_dry_run_refuses_a_study_that_cannot_be_learned_from(tmp_path, capsys, words, reason):
+    (tmp_path / "studies" / "tiny").mkdir(parents=True)
+    SearchSpec.load("quickstart", ["name=tiny"]).write(tmp_path / "studies" / "tiny" / "study.json")
+    assert main(["search", "quickstart", "name=tiny", *words, "--dry-run", "--state", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert reason in error and error.count("\n") == 1
+
+
+def test_a_dry_run_plans_only_what_has_not_ended(tmp_path, capsys):
+    spec = SearchSpec.load("quickstart", ["name=tiny", "budget.trials=4"])
+    root = tmp_path / "studies" / "tiny"
+    spec.write(root / "study.json")
+    for number in range(4):
+        TrialRecord("tiny", number, {}, None, None, "completed", 1, {}).write(root / "trials" / f"{number:05d}")
+    words = ["name=tiny", "budget.trials=4", "--trials=+3", "--dry-run", "--state", str(tmp_path)]
+    assert main(["search", "quickstart", *words]) == 0
+    shown = capsys.readouterr().out
+    planned = [line.split()[0] for line in shown.splitlines() if line.split() and line.split()[0].isdigit()]
+    assert planned[-3:] == ["4", "5", "6"] and "4 trials have ended; 3 are left" in shown
+    assert not {"0", "1", "2", "3"} & {line.split()[0] for line in shown.splitlines()[3:] if line.split()}

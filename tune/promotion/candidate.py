@@ -82,7 +82,7 @@ def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: 
 
 
 def _known(file: Path) -> TestResult | None:
-    """Returns the result of an earlier test; None if there is none, or its file is damaged: the trial is tested again."""
+    """Returns the result of an earlier test; None if there is none, or its file is damaged: then it is tested again."""
     try:
         values = read_mapping(file, "tested again")
         return TestResult(**{**values, "metrics": dict(values["metrics"])})

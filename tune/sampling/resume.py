@@ -1,8 +1,8 @@
 """Resumes a study in Optuna after anything: it agrees with the records, whatever became of `optuna.db`.
 
-The records are the truth. What Optuna lacks is added from them, with the milestones that judged each trial; a trial that
-Optuna calls ended and that has no record is opened again, or gets a record from what Optuna holds. A database that is
-damaged, of another format or of another study is set aside and made anew.
+The records are the truth. What Optuna lacks is added from them, with the milestones that judged each trial. A trial
+that Optuna calls ended and that has no record is opened again, or gets a record of what Optuna holds. A database that
+is damaged, of another format or of another study is set aside and made anew.
 """
 
 from __future__ import annotations
@@ -133,14 +133,14 @@ def _point(spec: SearchSpec, settings: Mapping[str, Any] | None) -> dict[str, An
     if point is None:
         outside = ", ".join(f"{d.path}={settings.get(d.path)}" for d in spec.space.outside(settings))
         raise UserError(
-            f"study {spec.name} has a trial outside its space ({outside}), and its optuna.db lacks it; restore the right"
-            f" database, or start a study of another name with --from {spec.name}"
+            f"study {spec.name} has a trial outside its space ({outside}), and its optuna.db lacks it; restore the"
+            f" right database, or start a study of another name with --from {spec.name}"
         )
     return point
 
 
 def _restore(suggestions: Suggestions, paths: StudyPaths, records: dict[int, TrialRecord], trial: FrozenTrial) -> None:
-    """Gives an ended trial without a record one: opens it again, or, if it was stopped early, from what Optuna holds."""
+    """Gives an ended trial a record: opens it again, or, if it was stopped early, takes what Optuna holds."""
     place = f"trial {trial.number} of {suggestions.spec.name} has ended and has no record"
     if trial.state != TrialState.PRUNED:  # its checkpoint has the result; without one it is trained again
         print(f"{place}; it is opened again", file=sys.stderr)

@@ -109,7 +109,7 @@ class SearchSpace:
         return choose(self.dimensions, base, lambda dimension: dimension.range.suggest(trial, dimension.name))
 
     def read(self, point: Overrides, base: Overrides) -> dict[str, Any] | None:
-        """Returns the overrides of a point `{name in Optuna: value}`, as `sample` returns them; None if it lacks one."""
+        """Returns the overrides of a point in Optuna, as `sample` returns them; None if it lacks a value."""
         try:
             return choose(self.dimensions, base, lambda dimension: dimension.range.written(point[dimension.name]))
         except KeyError:
@@ -122,7 +122,7 @@ class SearchSpace:
         return sum(1 for _ in itertools.islice(choose_all(self.dimensions, base), limit))
 
     def _count_endless(self, base: Overrides, limit: int) -> int:
-        """Returns `count` of a space with an endless range: fewer than the limit only if that range is never searched."""
+        """Returns `count` of a space with an endless range: below the limit only if that range is never searched."""
         discrete = [dimension for dimension in self.dimensions if dimension.range.values() is not None]
         endless = [dimension for dimension in self.dimensions if dimension not in discrete]
         points = list(itertools.islice(choose_all(discrete, base), limit))

@@ -1,4 +1,4 @@
-"""A run resumes on the data and the backbone that it was trained on, or on its own; never on another content of them."""
+"""A run resumes on the data and the backbone that it was trained on; another content of them is another run."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,6 +16,7 @@ from t5vqvae.errors import SettingError, UserError
 from t5vqvae.evaluation.metrics import RATE
 from tune.records.ranking import best, contenders, pareto
 from tune.records.record import TrialRecord, read_records
+from tune.spec.kept_study import KeptStudy
 from tune.spec.objective import DIRECTIONS, WORST_VIOLATION, Constraint, Objective, dominates
 from tune.spec.samplers import SamplerConfig
 from tune.spec.search_spec import SearchSpec
@@ -349,3 +352,81 @@ def test_extending_adds_to_finished_studies_alone():
     for word in ("many", "-3", "+0"):
         with pytest.raises(SettingError, match="must be a number of trials"):
             budget.extended(word, 0)
+
+
+# What another version would mix
+
+
+def started(tmp_path: Path, **changed: Any) -> tuple[SearchSpec, Path]:
+    """Writes a study as a version wrote it whose defaults were `changed`."""
+    spec, path = SearchSpec.load("quickstart"), tmp_path / "study.json"
+    kept = KeptStudy({**spec.resolved, "": {**spec.resolved[""], **changed}})
+    kept.write(path, spec)
+    return spec, path
+
+
+def test_a_changed_default_is_told_and_not_mixed(tmp_path):
+    spec, path = started(tmp_path, **{"optim.beta2": 0.95})
+    message = r"was started with optim.beta2=0.95, and now has .*, the default of this version; say optim.beta2=0.95"
+    with pytest.raises(SettingError, match=message):
+        spec.refuse_changes(SearchSpec.read(path), KeptStudy.read(path))
+    said = SearchSpec.load("quickstart", ["optim.beta2=0.95"])
+    said.refuse_changes(SearchSpec.read(path), KeptStudy.read(path))
+    assert SearchSpec.read(path).base_spec.optim.beta2 == 0.95, "what reads the study evaluates it as it was trained"
+
+
+def test_a_changed_default_of_a_searched_variant_is_told(tmp_path):
+    space = {"quantizer.name": {"type": "choice", "choices": ["ema", "gumbel"]}}
+    spec, path = study(space=space), tmp_path / "study.json"
+    resolved = {key: dict(settings) for key, settings in spec.resolved.items()}
+    setting = next(name for name in resolved["quantizer.name=gumbel"] if name not in resolved[""])
+    resolved["quantizer.name=gumbel"][setting] = "another"
+    KeptStudy(resolved).write(path, spec)
+    with pytest.raises(SettingError, match=rf"started with {setting}=another under quantizer.name=gumbel"):
+        spec.refuse_changes(SearchSpec.read(path), KeptStudy.read(path))
+
+
+def test_a_study_of_an_older_version_and_an_unchanged_one_resume(tmp_path):
+    spec, path = started(tmp_path)
+    spec.refuse_changes(SearchSpec.read(path), KeptStudy.read(path))
+    path.write_text(json.dumps(spec.as_dict()))
+    spec.refuse_changes(SearchSpec.read(path), KeptStudy.read(path))
+    assert SearchSpec.load(path, []) == spec, "a started study's file is a study file"
+
+
+def test_a_study_whose_data_changed_is_refused():
+    kept = KeptStudy(sources={"data_fingerprint": "a"})
+    assert kept.with_sources("tiny", {"data_fingerprint": "a", "model.backbone=x": "b"}).sources["model.backbone=x"]
+    with pytest.raises(SettingError, match="study tiny was started with another content of its data"):
+        kept.with_sources("tiny", {"data_fingerprint": "b"})
+
+
+RANGE = {"type": "float", "low": 0.8, "high": 0.999}
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"space": {"quantizer.decay": {**RANGE, "type": ["float"]}}}, "type=['float'] must be one of float, int"),
+        ({"space": {"quantizer.decay": {**RANGE, "type": {"a": 1}}}}, "must be one of float, int, choice"),
+        ({"space": {"quantizer.decay": {**RANGE, "high": 1e300, "step": 1e-300}}}, "plus a multiple of step=1e-300"),
+        ({"space": {1: RANGE}}, "the key 1 is no path of a setting"),
+        ({"space": {"quantizer": {"type": "suggested", "variants": [[1]]}}}, "variants=[1] is unknown"),
+        ({"objectives": [{"metric": ["validation/nll"]}]}, "objectives.0.direction is missing"),
+    ],
+)
+def test_an_ill_typed_study_is_refused_in_one_line(changed, reason):
+    with pytest.raises(SettingError) as caught:
+        study(**changed)
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("section", ["space", "base"])
+@pytest.mark.parametrize("value", [5, [1], "x", True])
+def test_a_section_that_is_no_mapping_is_refused_with_words_too(tmp_path, section, value):
+    file = tmp_path / "s.yaml"
+    values = {"space": {"quantizer.decay": RANGE}, "objectives": [{"metric": "validation/nll"}], section: value}
+    file.write_text(json.dumps(values))
+    words = ["space.optim.beta1={type: float, low: 0.1, high: 0.95}", "train.max_steps=100"]
+    with pytest.raises(SettingError, match=f"{section}=.* must be a mapping of dotted paths"):
+        SearchSpec.load(file, words)

@@ -1,0 +1,139 @@
+"""Whatever becomes of a file of a study, it ends with the right result, or says one line: never with another winner."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drive import killed_study
+from searches import STUB
+
+from t5vqvae.errors import UserError
+from t5vqvae.runs.follow import Report, follow
+from t5vqvae.runs.tracked_run import TrackedRun
+from tune.records.ranking import best
+from tune.records.record import TrialRecord, intact_records, read_records
+from tune.records.study_paths import StudyPaths, trial_key
+from tune.sampling.resume import resumed
+from tune.search import _kept
+from tune.spec.search_spec import SearchSpec
+
+TRIALS, LEFT = 6, 2
+"""Trials in all, and how many of them are left when the damage is done."""
+NUM_DAMAGES = 60
+
+
+def search_here(spec: SearchSpec, state: Path, most: int = TRIALS) -> dict[int, TrialRecord]:
+    """Searches as `tune.search` does, one trial after the other in this process, without Ray and MLflow."""
+    paths = StudyPaths(state, spec.name)
+    with paths.locked():
+        records = intact_records(paths.trials)
+        kept = _kept(spec, paths, records)
+        kept.write(paths.spec, spec)
+        suggestions = resumed(spec, paths, records, kept.evidence)
+        while len(records) < most and (trial := suggestions.next()) is not None:
+            run = spec.run_spec(trial.overrides)
+            folder, key = paths.trial(trial.number), trial_key(spec.name, trial.number)
+            history: dict[str, Any] = {}
+            last: Report | None = None
+            for last in follow(TrackedRun(run, folder, paths.cache, key, trainer=STUB)):
+                suggestions.report(trial.number, last.metrics)
+                history[str(int(last.metrics["progress/step"]))] = dict(last.metrics)
+            assert last is not None
+            known = (spec.name, trial.number, trial.overrides, last.run_id, None, last.status, 40, last.metrics)
+            record = TrialRecord(*known, checkpoint=last.checkpoint, history=history)  # type: ignore[arg-type]
+            record.write(folder)
+            suggestions.end(trial.number, last.status, last.metrics)
+            records[trial.number] = record
+    return records
+
+
+def outcome(records: dict[int, TrialRecord], spec: SearchSpec) -> tuple[Any, dict[int, Any]]:
+    winner = best(records.values(), spec)
+    return winner and winner.number, {n: (r.status, r.overrides, r.metrics) for n, r in sorted(records.items())}
+
+
+def cut(file: Path, rng: random.Random) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[: rng.randrange(len(content) + 1)])
+
+
+def flip(file: Path, rng: random.Random) -> None:
+    content = bytearray(file.read_bytes())
+    if content:
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    file.write_bytes(bytes(content))
+
+
+def delete(file: Path, rng: random.Random) -> None:
+    file.unlink()
+
+
+def replace(file: Path, rng: random.Random) -> None:
+    """Puts another trial's file of the same name in its place; where there is none, noise."""
+    others = [other for other in file.parents[1].rglob(file.name) if other != file and other.is_file()]
+    file.write_bytes(rng.choice(others).read_bytes() if others and rng.random() < 0.7 else rng.randbytes(200))
+
+
+DAMAGES: tuple[Callable[[Path, random.Random], None], ...] = (cut, flip, delete, replace)
+
+
+@pytest.fixture(scope="module")
+def study() -> SearchSpec:
+    return killed_study("night", TRIALS, base={"optim.warmup_steps": 0})
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory, study: SearchSpec) -> Path:
+    """A study of which four trials have ended."""
+    state = tmp_path_factory.mktemp("begun")
+    assert len(search_here(study, state, TRIALS - LEFT)) == TRIALS - LEFT
+    return state
+
+
+@pytest.fixture(scope="module")
+def right(begun: Path, study: SearchSpec, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The outcome without any damage."""
+    state = tmp_path_factory.mktemp("right") / "state"
+    shutil.copytree(begun, state)
+    return outcome(search_here(study, state), study)
+
+
+@pytest.mark.parametrize("seed", range(NUM_DAMAGES))
+def test_a_damaged_file_costs_at_most_one_line(
+    begun: Path, right: Any, study: SearchSpec, tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng, state = random.Random(seed), tmp_path / "state"
+    shutil.copytree(begun, state)
+    root = StudyPaths(state, study.name).root
+    file = rng.choice([file for file in sorted(root.rglob("*")) if file.is_file() and file.name != "lock"])
+    damage = rng.choice(DAMAGES)
+    damage(file, rng)
+    where = f"{damage.__name__} {file.relative_to(root)}"
+    try:
+        found = search_here(study, state)
+    except UserError as error:
+        assert "\n" not in str(error) and str(root) in str(error), where
+        return
+    assert outcome(found, study) == right, where
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) <= TRIALS, f"{where}: {said}"
+    again = {record.number: record for record in read_records(StudyPaths(state, study.name).trials)}
+    assert outcome(again, study) == right, where
+
+
+@pytest.mark.parametrize("number", range(TRIALS - LEFT))
+def test_a_record_that_was_damaged_and_then_deleted_costs_no_trial(
+    begun: Path, right: Any, study: SearchSpec, tmp_path: Path, number: int
+) -> None:
+    state = tmp_path / "state"
+    shutil.copytree(begun, state)
+    search_here(study, state)
+    record = StudyPaths(state, study.name).trial(number) / "record.json"
+    record.write_text(record.read_text()[:50])
+    record.unlink()
+    assert outcome(search_here(study, state), study) == right
