@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from drive import killed_study
+from places import ROOT
 from searches import STUB
 
 from t5vqvae.errors import UserError
@@ -137,3 +141,76 @@ def test_a_record_that_was_damaged_and_then_deleted_costs_no_trial(
     record.write_text(record.read_text()[:50])
     record.unlink()
     assert outcome(search_here(study, state), study) == right
+
+
+SMALL = """
+name: small
+base: {data.corpus.name: grammar, data.corpus.size: 200, data.corpus.validation_size: 20, data.corpus.test_size: 20,
+  data.tokenizer.vocab_size: 300, model.d_model: 16, model.num_heads: 2, quantizer.codebook_size: 16,
+  train.max_steps: 6, train.eval_every: 3, train.batch_size: 8, evaluate.num_generated: 4, evaluate.num_examples: 20}
+space: {quantizer.decay: {type: float, low: 0.8, high: 0.99}}
+objectives: [{metric: validation/nll}]
+scheduler: {name: none}
+budget: {trials: 2, concurrent: 1}
+"""
+REAL = {
+    "cut study.json": (cut, "studies/small/study.json"),
+    "no study.json": (delete, "studies/small/study.json"),
+    "flipped optuna.db": (flip, "studies/small/optuna.db"),
+    "noise for a record": (replace, "studies/small/trials/00001/record.json"),
+    "no record": (delete, "studies/small/trials/00000/record.json"),
+    "flipped weights": (flip, "studies/small/trials/0000*/step-*/model/model.safetensors"),
+    "cut cache": (cut, "cache/**/source_ids.npy"),
+    "no mlflow.db": (delete, "mlflow.db"),
+}
+
+
+def command(state: Path, *words: str) -> tuple[int, str, str]:
+    """Runs a command as a user does, without a cluster or a server; returns its status, its output and its errors."""
+    known = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "tune.cli", *words, "--state", str(state)],
+        env={**known, "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[int, Any]]:
+    """The file and the state of a search that has ended, and its trials."""
+    folder = tmp_path_factory.mktemp("real")
+    (folder / "small.yaml").write_text(SMALL)
+    status, _, errors = command(folder / "state", "search", str(folder / "small.yaml"))
+    assert status == 0, errors
+    return folder / "small.yaml", folder / "state", results(folder / "state")
+
+
+def results(state: Path) -> dict[int, Any]:
+    records = read_records(StudyPaths(state, "small").trials)
+    return {r.number: (r.status, r.overrides, r.metrics["validation/nll"]) for r in records}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", REAL)
+def test_a_damaged_file_never_ends_in_a_traceback_or_with_less_than_was_asked(
+    case: str, ended: tuple[Path, Path, dict[int, Any]], tmp_path: Path
+) -> None:
+    study, before, wanted = ended
+    state = tmp_path / "state"
+    shutil.copytree(before, state, symlinks=True)
+    damage, pattern = REAL[case]
+    files = sorted(state.glob(pattern))
+    assert files
+    for file in files:
+        damage(file, random.Random(7))
+    for words in (("search", str(study)), ("promote", "small")):
+        status, out, errors = command(state, *words)
+        assert "Traceback" not in out + errors and status in (0, 1, 2), (case, words, errors)
+        if status == 0:
+            assert results(state) == wanted, (case, words, errors)
+        elif words[0] == "search":
+            assert errors.strip().splitlines()[-1].count("small"), (case, errors)
