@@ -16,6 +16,8 @@ from tune.report.forest import Line, forest
 from tune.report.page import Section, anchor, link, listing, page, table
 from tune.report.sentences import answer, caveats
 
+Tuned = Mapping[str, Mapping[int, Mapping[str, object]]]
+"""`{arm: {seed of the comparison: tuned settings}}`."""
 INTERVALS = {
     "permutation": "intervals of what that test does not reject",
     "t": "t intervals",
@@ -33,7 +35,7 @@ class AblationReport:
         comparison: The arms against the baseline.
         questions: The question of each arm.
         overrides: The settings that each arm changes.
-        tuned: The nuisance settings that each arm, the baseline included, runs with.
+        tuned: The nuisance settings that each arm, the baseline included, runs with, by seed.
         effects: Main effects and interactions; empty unless the design is a factorial.
         levels: The levels of each factor, the baseline's first; empty unless the design is a factorial.
         notes: Further remarks, such as the plan's.
@@ -46,7 +48,7 @@ class AblationReport:
     comparison: Comparison
     questions: Mapping[str, str] = field(default_factory=dict)
     overrides: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    tuned: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    tuned: Tuned = field(default_factory=dict)
     effects: Sequence[FactorialEffect] = ()
     levels: Mapping[str, Sequence[object]] = field(default_factory=dict)
     notes: Sequence[str] = ()
@@ -77,6 +79,8 @@ class AblationReport:
             lines += ["## Factors", "", self._factors().markdown(), "", "## Cells against the baseline", ""]
         lines += [tables.markdown(self.comparison), "", markdown_text(self._rules()), ""]
         lines += [f"- {markdown_text(note)}" for note in [*caveats(self.comparison), *self.notes]]
+        if tuned := tuned_rows(self.tuned, self.comparison.seeds):
+            lines += ["", "## Tuned settings", "", tables.as_markdown(*tuned)]
         return "\n".join(lines) + "\n"
 
     def _first(self) -> Section:
@@ -135,15 +139,19 @@ class AblationReport:
     def _arms(self) -> Section:
         rows = []
         for name in [self.comparison.baseline, *(arm.arm for arm in self.comparison.arms)]:
-            texts = [
-                name,
-                self.questions.get(name, ""),
-                _settings(self.overrides.get(name)),
-                _settings(self.tuned.get(name)),
-            ]
+            texts = [name, self.questions.get(name, ""), _settings(self.overrides.get(name))]
             rows.append([html_text(text) for text in texts])
-        body = table(["arm", "question", "changes", "retuned settings"], rows, numeric_from=9) + listing(self.notes)
-        return Section("Arms", body + _cost_text(self.cost))
+        body = table(["arm", "question", "changes"], rows, numeric_from=9) + listing(self.notes)
+        return Section("Arms", body + self._tuned() + _cost_text(self.cost))
+
+    def _tuned(self) -> str:
+        """Returns the table of tuned settings; empty where nothing was tuned."""
+        tuned = tuned_rows(self.tuned, self.comparison.seeds)
+        if tuned is None:
+            return ""
+        text = "Settings of each arm's best tuning run, by the seed of the comparison that it was tuned for."
+        cells = [[html_text(cell) for cell in row] for row in tuned[1]]
+        return table(tuned[0], cells) + f'<p class="note">{text}</p>'
 
     def _runs(self) -> Section:
         baseline = (self.comparison.baseline, self.comparison.baseline_rows)
@@ -170,6 +178,16 @@ def write_all(folder: Path, texts: Mapping[str, str]) -> list[Path]:
         with atomic_write(folder / name) as scratch:
             scratch.write_text(text, encoding="utf-8")
     return [folder / name for name in texts]
+
+
+def tuned_rows(tuned: Tuned, seeds: Sequence[int]) -> tuple[list[str], list[list[str]]] | None:
+    """Returns head and rows of the tuned settings, a row for each arm and setting; None where nothing was tuned."""
+    rows = []
+    for arm, by_seed in tuned.items():
+        for path in dict.fromkeys(path for chosen in by_seed.values() for path in chosen):
+            values = [by_seed.get(seed, {}).get(path, "-") for seed in seeds]
+            rows.append([arm, path, *(f"{v:.3g}" if isinstance(v, float) else shortened(v) for v in values)])
+    return (["arm", "setting", *(f"seed {seed}" for seed in seeds)], rows) if rows else None
 
 
 def _settings(overrides: Mapping[str, object] | None) -> str:
