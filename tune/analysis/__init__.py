@@ -1,8 +1,8 @@
 """Computes the statistics of studies, by pure functions over numbers and records.
 
 Ablations: `comparison.py` (arms against a baseline), `factorial.py` and `fraction.py` (designs with several factors),
-`effect.py`, `permutation.py`, `equivalence.py`, `holm.py`, `power.py`, `sequential.py`. Two models on one test set:
-`bootstrap.py`. Searches: `importance.py`, `response.py`, `front.py`.
+`effect.py`, `permutation.py`, `symmetry.py`, `equivalence.py`, `holm.py`, `power.py`, `sequential.py`. Two models on
+one test set: `bootstrap.py`. Searches: `importance.py`, `response.py`, `front.py`.
 """
 
 from tune.analysis.bootstrap import SentenceComparison, compare_bleu, compare_means
@@ -14,15 +14,17 @@ from tune.analysis.fraction import Fraction, smallest_fraction
 from tune.analysis.front import Cost, cost, pareto_front
 from tune.analysis.holm import holm, pairs_needed, smallest_adjusted_p
 from tune.analysis.importance import Importance, fanova, ped_anova
-from tune.analysis.permutation import sign_flip_interval, sign_flip_test, smallest_p
+from tune.analysis.permutation import sign_flip_above, sign_flip_interval, sign_flip_test, smallest_p
 from tune.analysis.power import PowerTarget, advice, detectable, power, seeds_needed
 from tune.analysis.response import LevelMean, Surface, main_effect, surface
 from tune.analysis.sequential import SequentialPlan
+from tune.analysis.symmetry import Doubt, bootstrap_t_interval, doubt, sign_test
 
 __all__ = [
     "ArmResult",
     "Comparison",
     "Cost",
+    "Doubt",
     "Effect",
     "Equivalence",
     "FactorialEffect",
@@ -36,11 +38,13 @@ __all__ = [
     "SequentialPlan",
     "Surface",
     "advice",
+    "bootstrap_t_interval",
     "compare_arms",
     "compare_bleu",
     "compare_means",
     "cost",
     "detectable",
+    "doubt",
     "equivalence",
     "factorial_effects",
     "fanova",
@@ -55,8 +59,10 @@ __all__ = [
     "ped_anova",
     "power",
     "seeds_needed",
+    "sign_flip_above",
     "sign_flip_interval",
     "sign_flip_test",
+    "sign_test",
     "smallest_adjusted_p",
     "smallest_fraction",
     "smallest_p",

@@ -9,13 +9,18 @@ from pathlib import Path
 from t5vqvae.evaluation.metrics import label
 from t5vqvae.files import atomic_write
 from tune.analysis import Comparison, Cost, FactorialEffect, RunRow
-from tune.monitor.formats import html_text, markdown_text, shortened
+from tune.analysis.sequential import SIMULATED
+from tune.monitor.formats import html_text, markdown_table, markdown_text, shortened
 from tune.report import figures, tables
 from tune.report.factors import Factors
 from tune.report.forest import Line, forest
 from tune.report.page import Section, anchor, link, listing, page, table
-from tune.report.sentences import answer, caveats
+from tune.report.sentences import answer, caveats, intervals_and_p_values
 
+EQUIVALENCE = {
+    "permutation": "two one-sided sign-flip tests, which assume differences symmetric about their mean, within",
+    "t": "two one-sided t tests, which assume normal differences, within",
+}
 Tuned = Mapping[str, Mapping[int, Mapping[str, object]]]
 """`{arm: {seed of the comparison: tuned settings}}`."""
 INTERVALS = {
@@ -76,11 +81,14 @@ class AblationReport:
         """Returns the report as Markdown."""
         lines = [f"# {markdown_text(self.question)}", "", f"**{markdown_text(self._answer())}**", ""]
         if self.effects:
-            lines += ["## Factors", "", self._factors().markdown(), "", "## Cells against the baseline", ""]
+            lines += ["## Factors", "", self._factors().markdown(), ""]
+            lines += [markdown_text(self._factors().rules()), ""]
+            lines += [f"- {markdown_text(doubt)}" for doubt in self._factors().doubts()]
+            lines += ["", "## Cells against the baseline", ""]
         lines += [tables.markdown(self.comparison), "", markdown_text(self._rules()), ""]
         lines += [f"- {markdown_text(note)}" for note in [*caveats(self.comparison), *self.notes]]
         if tuned := tuned_rows(self.tuned, self.comparison.seeds):
-            lines += ["", "## Tuned settings", "", tables.as_markdown(*tuned)]
+            lines += ["", "## Tuned settings", "", markdown_table(*tuned)]
         return "\n".join(lines) + "\n"
 
     def _first(self) -> Section:
@@ -111,15 +119,15 @@ class AblationReport:
         question, num = self.comparison.question, len(self.comparison.arms)
         tests = "sign-flip permutation test" if question.test == "permutation" else "t test"
         kind = INTERVALS[question.interval or question.test]
-        many = (
-            "a group-sequential plan shares alpha among arms" if question.plan else f"Holm's correction over {num} arms"
-        )
-        margin = "" if question.margin is None else f"; equivalence: two one-sided t tests within {question.margin:g}"
+        plan = f"a group-sequential plan shares alpha among arms and keeps it about ({SIMULATED})"
+        many = plan if question.plan else f"Holm's correction over {num} arms"
+        margin = "" if question.margin is None else f"; equivalence: {EQUIVALENCE[question.test]} {question.margin:g}"
         better = "less" if question.direction == "minimize" else "more"
         return (
             f"Effects are arm minus baseline over pairs of equal seed, of {question.objective} ({better} is better);"
             f" p-values: paired {tests}, {many}; {1 - question.alpha:.0%} {kind}, one arm at a time{margin}."
             " g: mean over the standard deviation of the differences, with Hedges' correction."
+            f" {intervals_and_p_values(question, num)}"
         )
 
     def _factors(self) -> Factors:
