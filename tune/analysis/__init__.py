@@ -2,10 +2,10 @@
 
 Ablations: `comparison.py` (arms against a baseline), `factorial.py` and `fraction.py` (designs with several factors),
 `effect.py`, `permutation.py`, `symmetry.py`, `equivalence.py`, `holm.py`, `power.py`, `sequential.py`. Two models on
-one test set: `bootstrap.py`. Searches: `importance.py`, `response.py`, `front.py`.
+one test set: `two_models.py`, by `bootstrap.py`. Searches: `importance.py`, `response.py`, `front.py`.
 """
 
-from tune.analysis.bootstrap import SentenceComparison, compare_bleu, compare_means
+from tune.analysis.bootstrap import SentenceComparison, compare_bleu, compare_means, compare_ratios
 from tune.analysis.comparison import ArmResult, Comparison, Question, RunRow, compare_arms
 from tune.analysis.effect import Effect, paired_differences, paired_effect
 from tune.analysis.equivalence import Equivalence, equivalence
@@ -19,6 +19,14 @@ from tune.analysis.power import PowerTarget, advice, detectable, power, seeds_ne
 from tune.analysis.response import LevelMean, Surface, main_effect, surface
 from tune.analysis.sequential import SequentialPlan
 from tune.analysis.symmetry import Doubt, bootstrap_t_interval, doubt, sign_test
+from tune.analysis.two_models import (
+    ModelComparison,
+    SentenceScores,
+    SentenceTexts,
+    SettingsComparison,
+    compare_models,
+    compare_settings,
+)
 
 __all__ = [
     "ArmResult",
@@ -31,17 +39,24 @@ __all__ = [
     "Fraction",
     "Importance",
     "LevelMean",
+    "ModelComparison",
     "PowerTarget",
     "Question",
     "RunRow",
     "SentenceComparison",
+    "SentenceScores",
+    "SentenceTexts",
     "SequentialPlan",
+    "SettingsComparison",
     "Surface",
     "advice",
     "bootstrap_t_interval",
     "compare_arms",
     "compare_bleu",
     "compare_means",
+    "compare_models",
+    "compare_ratios",
+    "compare_settings",
     "cost",
     "detectable",
     "doubt",

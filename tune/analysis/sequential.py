@@ -16,8 +16,8 @@ from typing import Literal
 import numpy as np
 from scipy import optimize, stats
 
-SIMULATED = "simulated: .05 to .06 for .05"
-"""The error of plans with few pairs, where bounds for known variances hold about: `error_rates.md` has the table."""
+SIMULATED = "simulated: .048 to .058 for .05"
+"""The error of plans with few pairs; `tests/benchmarks/results/error_rates.md` has the table."""
 Spending = Literal["obrien_fleming", "pocock"]
 Decision = Literal["continue", "effect", "futile"]
 GRID = 1201
