@@ -91,8 +91,9 @@ class ModelComparison:
         found = self.scores
         return (
             f"{self.a} {words[self.verdict]} {self.b}: {self.metric} {found.a:.4g} against {found.b:.4g}, difference"
-            f" {found.difference:+.3g} [{found.low:+.3g}, {found.high:+.3g}], p = {found.p_value:.3g}; these two models,"
-            f" on text like the {found.num_sentences} sentences of test set {self.data[:12]}; other seeds were not drawn"
+            f" {found.difference:+.3g} [{found.low:+.3g}, {found.high:+.3g}], p = {found.p_value:.3g}; these two"
+            f" models, on text like the {found.num_sentences} sentences of test set {self.data[:12]};"
+            " other seeds were not drawn"
         )
 
 
