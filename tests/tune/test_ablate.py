@@ -115,7 +115,7 @@ def test_its_report_is_written_logged_and_written_again(state, capsys, tmp_path)
     assert result.tuned["worse"] == {seed: {"optim.learning_rate": rate} for seed, rate in enumerate(rates)}
     for name in ("report.md", "report.html"):
         cells = [f"{rate:.3g}" for rate in rates]
-        text = (tmp_path / name).read_text().replace('</td><td class="n">', " | ")
+        text = (tmp_path / name).read_text().replace('</td><td class="n">', " | ").replace("\\_", "_")
         assert f"optim.learning_rate | {' | '.join(cells)}" in text, name
     assert all(row["validation/nll_per_char"] for row in rows if row["status"] == "completed")
 

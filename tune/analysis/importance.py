@@ -16,23 +16,20 @@ import random
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from t5vqvae.evaluation.metrics import Direction
+from tune.analysis.trial_values import Trial, completed, searched
 
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
     from optuna.importance import BaseImportanceEvaluator
 
-Trial = Mapping[str, Any]
-"""A `TrialRecord` as a dictionary."""
 MIN_TRIALS = 8
 """Fewest completed trials that importance is computed from."""
 MIN_TARGETS = 5
 """Fewest best trials for PED-ANOVA, as Optuna recommends."""
-MAX_LEVEL = 1e300
-"""The largest number on a scale: its square and its ratios would overflow."""
 MAX_CHOICES = 6
 """The most choices of a setting in fANOVA: Optuna's takes a column for each, and its time doubles with every column."""
 NUM_SHUFFLES = {"PED-ANOVA": 20, "fANOVA": 3}
@@ -41,7 +38,6 @@ NULL_TREES = 8
 """Trees of the forests on shuffled objectives, an eighth of fANOVA's own, which take seconds for hundreds of trials."""
 FEW = 0.1
 """Share of trials, at least one, that fANOVA leaves out because they lack a setting which all others have."""
-_ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -63,31 +59,6 @@ class Importance:
     num_trials: int
     caveats: tuple[str, ...]
     null: float = math.nan
-
-
-def comparable(trials: Sequence[Trial]) -> list[Trial]:
-    """Returns trials whose settings are texts, truth values, None, or numbers that a float can hold.
-
-    A list, a mapping, NaN and an infinity become their text: a level like any other, which has no place on a scale.
-    """
-    return [{**t, "overrides": {path: _level(value) for path, value in t["overrides"].items()}} for t in trials]
-
-
-def _level(value: object) -> object:
-    if value is None or isinstance(value, str | bool):
-        return value
-    return value if isinstance(value, int | float) and abs(value) <= MAX_LEVEL else str(value)
-
-
-def completed(trials: Sequence[Trial], metric: str) -> list[Trial]:
-    """Returns the trials that completed with a finite metric; pruned trials have no final value."""
-    return [t for t in trials if t["status"] == "completed" and math.isfinite(t["metrics"].get(metric, math.nan))]
-
-
-def searched(trials: Sequence[Trial]) -> list[str]:
-    """Returns the settings that differ between trials or are absent from some of them."""
-    names = sorted({name for trial in trials for name in trial["overrides"]})
-    return [name for name in names if len({repr(t["overrides"].get(name, _ABSENT)) for t in trials}) > 1]
 
 
 def ped_anova(
