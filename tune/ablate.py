@@ -4,9 +4,9 @@
     python tune/ablate.py STUDY [...]                      the same
     ray job submit -- python tune/ablate.py STUDY [...]    the same, as a job of a cluster
 
-STUDY is a YAML file or the name of a shipped ablation. First, the nuisance settings of every arm are tuned, on a seed
-that the comparison does not use; then all arms and seeds run together. The same command resumes an ablation that was
-killed at any moment. Every planned run has its own record and MLflow run, tagged arm, seed and phase; a run whose
+STUDY is a YAML file or the name of a shipped ablation. For every seed of the comparison, the nuisance settings of every
+arm are tuned, on a seed that the comparison does not use; then the arm runs. The same command resumes an ablation that
+was killed at any moment. Every planned run has its own record and MLflow run, tagged arm, seed and phase; a run whose
 result exists already is not trained again and is tagged `taken_from`.
 """
 
@@ -25,7 +25,7 @@ if __name__ == "__main__":  # before the imports below, which take seconds: help
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from t5vqvae.errors import SettingError
 from t5vqvae.redaction import redacted_values
@@ -35,8 +35,9 @@ from t5vqvae.stages import stage
 from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.ablation_tracking import log_report, run_tags, track_superseded, track_taken
 from tune.ablation.baseline import base_of
-from tune.ablation.findings import TAKEN, AblationHistory, Findings, write_parquet
-from tune.ablation.plan import expand
+from tune.ablation.findings import TAKEN, Findings, write_parquet
+from tune.ablation.history import AblationHistory
+from tune.ablation.plan import Tuned, expand
 from tune.ablation.reuse import ResultCache, identifier, prepared_fingerprint
 from tune.ablation.run_board import RunBoard
 from tune.ablation.run_numbers import RunNumbers
@@ -64,7 +65,7 @@ class AblationResult:
         study: Its name.
         comparison: The arms against the baseline.
         effects: Main effects and interactions of a factorial.
-        tuned: The nuisance settings chosen for every arm.
+        tuned: The nuisance settings chosen for every arm and seed.
         records: Every run that has ended, earlier starts included, by number.
         report: The report in the study's folder.
         files: The report's files and `runs.parquet`.
@@ -75,7 +76,7 @@ class AblationResult:
     study: str
     comparison: Comparison
     effects: Sequence[FactorialEffect]
-    tuned: Mapping[str, Mapping[str, Any]]
+    tuned: Tuned
     records: Sequence[TrialRecord]
     report: AblationReport
     files: Sequence[Path]

@@ -1,7 +1,8 @@
 """The numbers of an ablation once more, from MLflow's stored runs alone: nothing of `tune` is imported here.
 
 `python tests/support/recompute.py NAME REPORT_FOLDER [--uri URI]` prints both numbers side by side and exits with 1
-where they differ. Tests and corrections come from scipy and statsmodels, the permutation interval from a bisection.
+where they differ. Tests and corrections come from scipy and statsmodels, the permutation interval from a bisection. The
+best tuning run of every arm and seed is looked for anew: the run of the comparison must have its settings.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ NAMES = ("mean", "p_value", "p_adjusted", "num_seeds", "low", "high")
 
 @dataclass(frozen=True)
 class Stored:
-    """What MLflow holds of an ablation: the study's parameters, and its runs of the comparison."""
+    """What MLflow holds of an ablation: the study's parameters, its runs of the comparison, and its tuning runs."""
 
     parameters: dict[str, str]
     runs: list[Run]
+    tuning: list[Run]
 
     def by_arm(self) -> dict[str, dict[str, Run]]:
         """Returns `{arm: {seed: completed run}}`; an arm without any is there, empty."""
@@ -50,8 +52,41 @@ def read(uri: str, name: str) -> Stored:
     runs = list(client.search_runs([experiment], max_results=5000))
     parents = [run for run in runs if run.data.tags.get("ablation") == "true"]
     assert len(parents) == 1, f"{len(parents)} studies called {name}"
-    compared = [run for run in runs if run.data.tags.get("phase") == "comparison"]
-    return Stored(parents[0].data.params, [run for run in compared if "superseded" not in run.data.tags])
+    kept = [run for run in runs if "superseded" not in run.data.tags]
+    compared, tuning = ([r for r in kept if r.data.tags.get("phase") == phase] for phase in ("comparison", "tuning"))
+    return Stored(parents[0].data.params, compared, tuning)
+
+
+def wrongly_tuned(stored: Stored) -> list[str]:
+    """Returns where a run of the comparison was not tuned as the study says, in words."""
+    per_seed, found = stored.parameters.get("tuning") == "per_seed", []
+    seeds = {run.data.tags["seed"] for run in stored.runs}
+    if common := sorted(seeds & {run.data.tags["seed"] for run in stored.tuning}):
+        found.append(f"seeds {common} are tuned on and compared on")
+    for run in stored.runs if stored.tuning else ():
+        arm, seed = run.data.tags["arm"], run.data.tags["seed"]
+        mine = [t for t in stored.tuning if t.data.tags["arm"] == arm]
+        mine = [t for t in mine if not per_seed or t.data.tags["tunes"] == seed]
+        if len(mine) != int(stored.parameters["trials_per_arm"]):
+            found.append(f"{arm}, seed {seed}: {len(mine)} tuning runs")
+        elif apart := _apart(run, _best(mine, stored.parameters)):
+            found.append(f"{arm}, seed {seed}: {apart} are not those of its best tuning run")
+    return found
+
+
+def _best(runs: list[Run], parameters: dict[str, str]) -> Run | None:
+    """Returns the best of the tuning runs that completed; of equal ones, the first candidate."""
+    sign, metric = (-1 if parameters["objective.direction"] == "maximize" else 1), parameters["objective.metric"]
+    done = [run for run in runs if run.info.status == "FINISHED" and math.isfinite(run.data.metrics[metric])]
+    return min(done, key=lambda r: (sign * r.data.metrics[metric], int(r.data.tags["candidate"])), default=None)
+
+
+def _apart(run: Run, best: Run | None) -> list[str]:
+    """Returns the parameters but the seed that two runs do not share."""
+    if best is None:
+        return []
+    names = run.data.params.keys() | best.data.params.keys()
+    return sorted(n for n in names - {"seed"} if run.data.params.get(n) != best.data.params.get(n))
 
 
 def arms(stored: Stored) -> dict[str, dict[str, float]]:
@@ -152,7 +187,7 @@ def differing(stored: Stored, folder: Path, say: bool = False) -> list[str]:
     with (folder / "effects.csv").open(newline="") as file:
         reported = {_unordered(row["name"]): row for row in csv.DictReader(file) if row["mean"]}
     mine = {_unordered(name): row for name, row in (arms(stored) | factors(stored)).items()}
-    found = []
+    found = wrongly_tuned(stored)
     if missing := reported.keys() ^ mine.keys():
         found.append(f"only on one side: {sorted(missing)}")
     for name in reported.keys() & mine.keys():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -53,11 +54,14 @@ def test_an_ablation_end_to_end_and_again(state):
     parent, children = mlflow_runs(spec, state)
     assert parent.info.status == "FINISHED" and parent.data.tags["verdict/worse"] == "worse"
     said = {(r.data.tags["arm"], r.data.tags["phase"], r.data.tags["seed"]) for r in children}
-    assert len(children) == 4 * (2 + 7) == len(result.records) and len(said) == 4 * (1 + 7)
+    assert len(children) == 4 * (2 + 1) * 7 == len(result.records) and len(said) == 4 * (1 + 1) * 7
+    tuning = [run.data.tags for run in children if run.data.tags["phase"] == "tuning"]
+    assert all(int(tags["seed"]) == 1000 + int(tags["tunes"]) for tags in tuning)
     assert {run.info.status for run in children} == {"FINISHED", "FAILED"}
-    assert sum(TAKEN in run.data.tags for run in children) == 9, "the renamed arm was not trained"
+    assert sum(TAKEN in run.data.tags for run in children) == 3 * 7, "the renamed arm was not trained"
     assert {run.info.run_id for run in children} == {record.mlflow_id for record in result.records}
     assert_recomputed(spec, state)
+    assert_wrong_tuning_is_found(spec, state)
 
     trained = starts(state)
     again = ablate(spec, state=state, trainer=TRAINER)
@@ -72,6 +76,18 @@ def assert_recomputed(spec: AblationSpec, state: Path) -> None:
     stored = recompute.read(tracker_of(spec, paths).uri, spec.name)
     assert not spec.arms or recompute.arms(stored).keys() == set(arms)
     assert recompute.differing(stored, paths.root / "report") == []
+
+
+def assert_wrong_tuning_is_found(spec: AblationSpec, state: Path) -> None:
+    """The script notices a run that has the settings of another seed's tuning, and one whose tuning is not there."""
+    stored = recompute.read(tracker_of(spec, StudyPaths(state, spec.name)).uri, spec.name)
+    assert recompute.wrongly_tuned(stored) == []
+    moved = next(run for run in stored.runs if run.data.tags["arm"] == "worse")
+    moved.data.params["optim.learning_rate"] = "0.5"
+    (line,) = recompute.wrongly_tuned(stored)
+    assert line.startswith(f"worse, seed {moved.data.tags['seed']}: ['optim.learning_rate']")
+    stored.tuning.remove(next(run for run in stored.tuning if run.data.tags["arm"] == "renamed"))
+    assert len(recompute.wrongly_tuned(stored)) == 2
 
 
 def test_its_report_is_written_logged_and_written_again(state, capsys, tmp_path):
@@ -92,26 +108,36 @@ def test_its_report_is_written_logged_and_written_again(state, capsys, tmp_path)
     rows = pyarrow.parquet.read_table(tmp_path / "runs.parquet").to_pylist()
     assert len(rows) == len(result.records) and {row["phase"] for row in rows} == {"tuning", "comparison"}
     assert all(row[TAKEN] for row in rows if row["arm"] == "renamed")
+    tuned_on = {(row["tunes"], row["seed"]) for row in rows if row["phase"] == "tuning"}
+    assert tuned_on == {(seed, 1000 + seed) for seed in range(7)}
+    compared = [row for row in rows if row["arm"] == "worse" and row["phase"] == "comparison"]
+    rates = [json.loads(row["overrides"])["optim.learning_rate"] for row in compared]
+    assert result.tuned["worse"] == {seed: {"optim.learning_rate": rate} for seed, rate in enumerate(rates)}
+    for name in ("report.md", "report.html"):
+        cells = [f"{rate:.3g}" for rate in rates]
+        text = (tmp_path / name).read_text().replace('</td><td class="n">', " | ").replace("\\_", "_")
+        assert f"optim.learning_rate | {' | '.join(cells)}" in text, name
     assert all(row["validation/nll_per_char"] for row in rows if row["status"] == "completed")
 
 
 def test_another_study_takes_what_is_there_from_records_or_from_mlflow(state):
     trained = starts(state)
     first = ablate(ablation("first", arms=[WORSE], seeds=8), state=state, trainer=TRAINER)
-    assert starts(state) == trained + 2 * 4, "one new seed, two arms, four milestones"
+    new = 2 * (2 + 1) * 4  # one new seed, two arms, two candidates and the comparison, four milestones
+    assert starts(state) == trained + new
     taken = [record.tags[TAKEN] for record in first.records if TAKEN in record.tags]
-    assert len(taken) == 2 * (2 + 7) and all(origin.startswith("study planted, run ") for origin in taken)
+    assert len(taken) == 2 * (2 + 1) * 7 and all(origin.startswith("study planted, run ") for origin in taken)
 
     for study in ("planted", "first"):
         shutil.rmtree(StudyPaths(state, study).root)
     second = ablate(ablation("second", arms=[WORSE], seeds=8), state=state, trainer=TRAINER)
-    assert starts(state) == trained + 2 * 4
+    assert starts(state) == trained + new
     assert all(record.tags[TAKEN].startswith("MLflow run ") for record in second.records)
     assert second.comparison.arm("worse").effect == first.comparison.arm("worse").effect
 
 
 def test_a_broken_arm_is_missing_data_and_is_tried_again_at_the_next_start(state):
-    spec = ablation("broken", arms=[WORSE, BREAKS], seeds=7)
+    spec = ablation("broken", arms=[WORSE, BREAKS], seeds=7, tuning="shared")
     result = ablate(spec, state=state, trainer=TRAINER)
     assert result.comparison.arm("breaks").missing == tuple(range(7))
     assert result.comparison.arm("worse").verdict == "worse"
@@ -129,7 +155,7 @@ def test_a_study_whose_first_runs_all_fail_is_stopped(state):
 
 def test_a_factorial_reports_main_effects_and_interactions(state):
     factors = {"optim.beta1": [0.85], "optim.beta2": [0.99]}
-    spec = ablation("factorial", arms=None, design={"name": "factorial", "factors": factors}, seeds=7)
+    spec = ablation("factorial", arms=None, design={"name": "factorial", "factors": factors}, seeds=7, tuning="shared")
     result = ablate(spec, state=state, trainer=TRAINER)
     found = {effect.factors: effect for effect in result.effects}
     assert (
@@ -171,7 +197,7 @@ def test_the_command_prints_a_plan_and_refuses_in_one_line(state, tmp_path, caps
     values = {"question": "?", "arms": [WORSE], "seeds": 6, "nuisance": RATE, "trials_per_arm": 3}
     path.write_text(yaml.safe_dump({**values, "objective": {"metric": "validation/nll_per_char"}}))
     assert main(["ablate", str(path), "--dry-run", "budget.step_seconds=0.1", "--state", str(state)]) == 0
-    assert "18 runs, 18 of them different" in capsys.readouterr().out
+    assert "48 runs, 48 of them different" in capsys.readouterr().out
     assert main(["ablate", str(path), "optim.learning_rat=1", "--state", str(state)]) == 2
     error = capsys.readouterr().err
     assert "did you mean" in error and error.count("\n") == 1

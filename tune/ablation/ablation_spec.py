@@ -19,17 +19,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from t5vqvae.config import Config, setting
+from t5vqvae.config import setting
+from t5vqvae.config.base import MAX_INTEGER
 from t5vqvae.errors import SettingError, did_you_mean
 from t5vqvae.evaluation.metrics import METRICS, PRICES, find
 from t5vqvae.spec.run import RunSpec
 from tune.ablation.components import side_changes
 from tune.ablation.designs import BASELINE, Arm, DesignConfig, Flat
 from tune.ablation.fairness import refuse_unfair
+from tune.ablation.sections import Baseline, Seeds, Sequential, Tuning
 from tune.analysis import PowerTarget, Question, SequentialPlan, advice, pairs_needed, smallest_adjusted_p
 from tune.space.space import SearchSpace
 from tune.spec.objective import Objective, refuse_incomparable
@@ -37,39 +39,6 @@ from tune.spec.study_file import ABLATIONS
 from tune.spec.study_spec import Space, StudySpec
 
 LEARNING_RATE = "optim.learning_rate"
-
-
-class _Baseline(Config):
-    """The source of the baseline's run spec, under the study's `base`; without a source, the defaults."""
-
-    study: str | None = setting(None, description="take the best trial of this study")
-    champion: str | None = setting(None, description="take the champion of this registered model")
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if self.study is not None and self.champion is not None:
-            raise SettingError(f"baseline.study={self.study} and baseline.champion={self.champion}: take one of them")
-        return self
-
-    @property
-    def needs_lookup(self) -> bool:
-        """Whether the run spec is known only to a study or the registry."""
-        return self.study is not None or self.champion is not None
-
-
-class Sequential(Config):
-    """Stops arms early whose answer is known, at the same error rate."""
-
-    looks: tuple[int, ...] = setting(min_length=2, description="numbers of seeds at which to look, increasing")
-    spending: Literal["obrien_fleming", "pocock"] = setting("obrien_fleming")
-    futility: float | None = setting(0.1, gt=0, lt=1, description="stop below this chance of a finding; None: never")
-
-
-def _seeds(values: Any) -> Any:
-    return tuple(range(values)) if isinstance(values, int) and not isinstance(values, bool) else values
-
-
-Seeds = Annotated[tuple[int, ...], BeforeValidator(_seeds)]
 
 
 class AblationSpec(StudySpec):
@@ -80,14 +49,15 @@ class AblationSpec(StudySpec):
 
     question: str = setting(min_length=1, description="the question that the study answers, in a sentence")
     base: Flat = setting({}, description="overrides over the defaults, or over what `baseline` names")
-    baseline: _Baseline = Field(default_factory=_Baseline)
+    baseline: Baseline = Field(default_factory=Baseline)
     arms: tuple[Arm, ...] = setting((), description="variations of the baseline; instead of a design")
     design: DesignConfig.any() | None = setting(None, description="a rule that makes the arms")  # type: ignore[valid-type]
     seeds: Seeds = setting(min_length=2, description="a list, or how many; the same for every arm")
     nuisance: Space = setting(SearchSpace(), description="settings retuned for every arm; the learning rate among them")
     trials_per_arm: int | None = setting(None, ge=2, description="candidates that every arm is tuned over")
     untuned: str | None = setting(None, min_length=1, description="why nothing is retuned; printed in the report")
-    tuning_seed: int = setting(1_000, ge=0, description="seed of the tuning runs; none of `seeds`")
+    tuning: Tuning = setting("per_seed", description="tune each seed anew; shared: once for all, error understated")
+    tuning_seed: int = setting(1_000, ge=0, description="seed of tuning, plus the seed that it is for; none of `seeds`")
     objective: Objective
     margin: float | None = setting(None, gt=0, description="largest difference that does not matter; None: untested")
     alpha: float = setting(0.05, gt=0, lt=1, description="chance of any false claim over all arms")
@@ -117,8 +87,7 @@ class AblationSpec(StudySpec):
     def _believable(self) -> Self:
         if bool(self.arms) == (self.design is not None):
             raise SettingError("arms and design: give one of them")
-        if self.tuning_seed in self.seeds:
-            raise SettingError(f"tuning_seed={self.tuning_seed} is one of seeds; tune on another one")
+        self._refuse_common_seeds()
         self._refuse_untuned()
         refuse_incomparable([self.objective.metric], self.nuisance.paths, "nuisance")
         if self.sequential is not None and self.sequential.looks[-1] != len(self.seeds):
@@ -138,6 +107,21 @@ class AblationSpec(StudySpec):
         """
         assert found is not None or not self.baseline.needs_lookup
         return self.over(found or RunSpec())
+
+    @property
+    def tuning_seeds(self) -> dict[int, int]:
+        """The seed of the tuning runs for each seed of the comparison."""
+        return {seed: self.tuning_seed + (seed if self.tuning == "per_seed" else 0) for seed in self.seeds}
+
+    def _refuse_common_seeds(self) -> None:
+        tuned_on = set(self.tuning_seeds.values())
+        if common := sorted(tuned_on & set(self.seeds)):
+            raise SettingError(
+                f"tuning_seed={self.tuning_seed} means tuning on {common[0]}, which is one of seeds; take one beyond"
+                f" them, such as {max(self.seeds) + 1}"
+            )
+        if max(tuned_on) > MAX_INTEGER:
+            raise SettingError(f"tuning_seed={self.tuning_seed} and seeds add up to more than {MAX_INTEGER}")
 
     def _refuse_untuned(self) -> None:
         if self.untuned is not None:
@@ -242,6 +226,11 @@ class AblationSpec(StudySpec):
         found = [] if self.design is None else self.design.notes(base)
         if self.untuned is not None:
             found.append(f"nuisance settings are not retuned for the arms: {self.untuned}")
+        elif self.tuning == "shared":
+            found.append(
+                f"tuning=shared: each arm was tuned once, on seed {self.tuning_seed}; the luck of that is in no p-value"
+                " and no interval, so they understate the error (tuning=per_seed includes it)"
+            )
         if self.sd is not None and self.margin is not None:
             metric = self.objective.metric.split("/")[-1]
             found.append(advice(self.margin, self.sd, len(self.seeds), metric, self.power_target(base)))

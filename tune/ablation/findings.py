@@ -6,25 +6,20 @@ Nothing here runs anything. The same records give the same findings during the s
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from t5vqvae.errors import DamagedFileError, SettingError
-from t5vqvae.files import atomic_write, read_twice, write_twice
-from t5vqvae.redaction import redacted_values
+from t5vqvae.files import atomic_write
 from t5vqvae.spec.run import RunSpec
 from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.designs import BASELINE, Arm
 from tune.ablation.nuisance import at_the_edge, choose
 from tune.ablation.plan import PlannedRun, all_arms, expand
-from tune.ablation.run_numbers import RunNumbers
 from tune.analysis import Comparison, Cost, FactorialEffect, RunRow, compare_arms, cost, factorial_effects
-from tune.records.record import TrialRecord, read_records
-from tune.records.study_paths import StudyPaths, is_there
-from tune.spec.study_spec import WAY_OUT
+from tune.records.record import TrialRecord
 
 TAKEN = "taken_from"
 """The tag of a run that was not trained, because the same run was found elsewhere; its value says where."""
@@ -63,22 +58,32 @@ class Findings:
         return self.records.get(self.numbers.get(run.key, -1))
 
     @cached_property
-    def tuning(self) -> dict[str, list[PlannedRun]]:
-        """The tuning runs of every arm."""
-        runs = [run for run in expand(self.spec, self.base) if run.phase == "tuning"]
-        return {arm.name: [run for run in runs if run.arm == arm.name] for arm in self.arms}
+    def tuning_runs(self) -> list[PlannedRun]:
+        """All tuning runs, in the order of the plan."""
+        return [run for run in expand(self.spec, self.base) if run.phase == "tuning"]
 
     @cached_property
-    def tuned(self) -> dict[str, dict[str, Any]]:
-        """`{arm: nuisance settings}` of the arms whose candidates have all ended; empty where none completed."""
-        found = {}
-        for arm, runs in self.tuning.items():
-            records = [self.record(run) for run in runs]
-            if all(record is not None for record in records):
-                pairs = [(self._candidate(run), self.row(run)) for run in runs]
-                chosen = choose([(point, row) for point, row in pairs if row is not None], self.spec.objective)
-                found[arm] = dict(chosen or {})
+    def tuning(self) -> dict[str, dict[int, list[PlannedRun]]]:
+        """The tuning runs of every arm for each seed of the comparison; shared ones are there for each."""
+        found: dict[str, dict[int, list[PlannedRun]]] = {}
+        for arm in self.arms:
+            mine = [run for run in self.tuning_runs if run.arm == arm.name]
+            found[arm.name] = {s: [run for run in mine if run.tunes in (None, s)] for s in self.spec.seeds}
         return found
+
+    @cached_property
+    def tuned(self) -> dict[str, dict[int, dict[str, Any]]]:
+        """`{arm: {seed: nuisance settings}}` where all candidates have ended; no settings where none completed."""
+        found: dict[str, dict[int, dict[str, Any]]] = {}
+        for arm, by_seed in self.tuning.items():
+            ended = {seed: runs for seed, runs in by_seed.items() if all(self.record(run) is not None for run in runs)}
+            found[arm] = {seed: self._chosen(runs) for seed, runs in ended.items()}
+        return found
+
+    def _chosen(self, runs: Sequence[PlannedRun]) -> dict[str, Any]:
+        pairs = [(self._candidate(run), self.row(run)) for run in runs]
+        chosen = choose([(point, row) for point, row in pairs if row is not None], self.spec.objective)
+        return dict(chosen or {})
 
     def _candidate(self, run: PlannedRun) -> dict[str, Any]:
         return {path: run.overrides[path] for path in self.spec.nuisance.paths if path in run.overrides}
@@ -92,8 +97,9 @@ class Findings:
         return RunRow(run.arm, run.seed, record.status, dict(record.metrics), run_id, record.mlflow_id, url)
 
     def rows(self) -> list[RunRow]:
-        """Returns the ended runs of the comparison."""
-        rows = [self.row(run) for run in self.runs if run.phase == "comparison"]
+        """Returns the ended runs of the comparison; one whose arm is being tuned again is out of date, and left out."""
+        runs = [run for run in self.runs if run.phase == "comparison" and run.seed in self.tuned[run.arm]]
+        rows = [self.row(run) for run in runs]
         return [row for row in rows if row is not None]
 
     def comparison(self) -> Comparison:
@@ -137,14 +143,8 @@ class Findings:
     def notes(self) -> list[str]:
         """Returns remarks on plan, tuning and reuse for the readers of the report."""
         found = list(self.spec.notes(self.base))
-        for arm, runs in self.tuning.items():
-            tried, chosen = [self._candidate(run) for run in runs], self.tuned.get(arm, {})
-            if runs and arm in self.tuned and not chosen:
-                found.append(f"{arm}: no tuning run completed, so it runs with the baseline's own nuisance settings")
-            for path in at_the_edge(self.spec.nuisance, tried, chosen):
-                found.append(
-                    f"{arm}: {path}={chosen[path]:.3g} is the last value that was tried; better may lie beyond"
-                )
+        for arm in self.tuning:
+            found += self._tuning_notes(arm)
         rows = self.rows()
         for metric in self.spec.beside if rows else ():
             if not any(metric in row.metrics for row in rows):
@@ -155,6 +155,22 @@ class Findings:
                 f"{len(taken)} runs were not trained again, because the same run existed; runs.parquet says where"
             )
         return found
+
+    def _tuning_notes(self, arm: str) -> list[str]:
+        """Returns remarks on an arm whose tuning failed, or whose best candidates lie at an end of what was tried."""
+        tuned = {seed: found for seed, found in self.tuned[arm].items() if self.tuning[arm][seed]}
+        notes, failed = [], [seed for seed, chosen in tuned.items() if not chosen]
+        if failed:
+            where = "" if len(failed) == len(tuned) else f" for seeds {', '.join(map(str, failed))}"
+            notes.append(f"{arm}: no tuning run completed{where}, so it runs with the baseline's own nuisance settings")
+        pairs = [
+            ([self._candidate(run) for run in self.tuning[arm][s]], chosen) for s, chosen in tuned.items() if chosen
+        ]
+        for path, end, num in at_the_edge(self.spec.nuisance, pairs):
+            notes.append(
+                f"{arm}: {path} is the {end} value tried for {num} of {len(pairs)} seeds; better may lie beyond"
+            )
+        return notes
 
     def cost(self) -> Cost:
         """Returns the cost of the runs of both phases."""
@@ -171,6 +187,7 @@ class Findings:
             if record is None:
                 continue
             known = {"study": self.spec.name, "arm": run.arm, "phase": run.phase, "seed": run.seed, "trial": run.trial}
+            known |= {"tunes": run.tunes}
             names = ("number", "status", "run_id", "mlflow_id", "steps", "seconds")
             known |= {name: getattr(record, name) for name in names}
             known |= {TAKEN: record.tags.get(TAKEN), "overrides": json.dumps(dict(record.overrides), sort_keys=True)}
@@ -188,63 +205,3 @@ def write_parquet(rows: list[dict[str, Any]], path: Path) -> Path:
     with atomic_write(path) as scratch:
         pyarrow.parquet.write_table(pyarrow.table({name: [row.get(name) for row in rows] for name in names}), scratch)
     return path
-
-
-@dataclass(frozen=True)
-class AblationHistory:
-    """The history of an ablation's spec, in `ablation.json` of its folder.
-
-    Attributes:
-        base: The baseline's run spec at the first start; a champion may have changed afterwards.
-        specs: The study at its first start, and at every later start that changed it.
-    """
-
-    base: RunSpec
-    specs: tuple[AblationSpec, ...]
-
-    @staticmethod
-    def path(paths: StudyPaths) -> Path:
-        return paths.ablation
-
-    @classmethod
-    def read(cls, paths: StudyPaths) -> AblationHistory | None:
-        """Reads the history; returns None before the first start."""
-        file = cls.path(paths)
-        if not is_there(file):
-            return None
-        values = read_twice(file, WAY_OUT)
-        try:
-            return cls(RunSpec.parse(values["base"]), tuple(AblationSpec.parse(spec) for spec in values["specs"]))
-        except (KeyError, TypeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise DamagedFileError(f"{file} is no ablation of this version: {reason}; {WAY_OUT}") from None
-
-    def write(self, paths: StudyPaths) -> None:
-        """Writes the history, twice, each whole or not at all."""
-        values = {"base": self.base.as_dict(), "specs": [spec.as_dict() for spec in self.specs]}
-        write_twice(self.path(paths), redacted_values(values), indent=1)
-
-    def notes(self) -> list[str]:
-        """Returns the rules that were changed after the first start, which the p-values do not take into account."""
-        first, last = self.specs[0].as_flat_dict(), self.specs[-1].as_flat_dict()
-        paths = [path for path in {**first, **last} if first.get(path) != last.get(path)]
-        deciding = [
-            path for path in paths if path.split(".")[0] not in ("budget", "resources", "retention", "tracking")
-        ]
-        if not deciding:
-            return []
-        changes = ", ".join(f"{path} from {first.get(path)} to {last.get(path)}" for path in deciding)
-        return [f"changed after the first start; p-values and intervals do not take it into account: {changes}"]
-
-
-def read_findings(paths: StudyPaths) -> tuple[Findings, list[str]]:
-    """Returns the findings of an ablation from its folder, and remarks on changes of its spec.
-
-    Raises:
-        SettingError: If none of its runs has ended.
-    """
-    begun, records = AblationHistory.read(paths), {record.number: record for record in read_records(paths.trials)}
-    if begun is None or not records:
-        raise SettingError(f"no run of ablation {paths.study} has ended yet; start it first")
-    numbers = RunNumbers(paths.root).latest
-    return Findings(begun.specs[-1], begun.base, numbers, records), begun.notes()

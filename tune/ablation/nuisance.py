@@ -1,9 +1,13 @@
-"""Retunes the nuisance settings: the same candidates for every arm, on a seed that the comparison does not use.
+"""Retunes the nuisance settings: the same candidates for every arm, on seeds that the comparison does not use.
 
 The candidates are the baseline's values and a stratified sample of the space (a Latin hypercube on the scale of each
-range), drawn once from the study's seed. All arms try the same candidates: no arm is tuned harder or luckier than
-another, all candidates run together, and a candidate that two arms share is one run. An adaptive sampler would need a
-sequence of trials for each arm, and more trials than an arm gets.
+range), drawn anew for each tuning seed. All arms try the same candidates: no arm is tuned harder than another, all
+candidates run together, and a candidate that two arms share is one run. An adaptive sampler would need a sequence of
+trials for each arm, and more trials than an arm gets.
+
+An arm's best candidate on one seed is partly luck. Settings tuned once for all seeds carry the same luck into every
+pair, where no test over pairs sees it; settings tuned for each seed anew vary with the pairs, and the error contains
+them. `tests/benchmarks/null_tuning.py` simulates both.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ def candidates(space: SearchSpace, base: Mapping[str, Any], num: int, seed: int)
         space: The nuisance settings.
         base: Flat settings of the baseline, for its values and for conditions.
         num: At least 1.
-        seed: The seed of the study, not of a run.
+        seed: The seed of the tuning runs.
     """
     rng, strata = random.Random(seed), {}
     for dimension in space.dimensions:
@@ -72,12 +76,31 @@ def choose(rows: Sequence[tuple[Mapping[str, Any], RunRow]], objective: Objectiv
     return values[min(done)[1]][1] if done else None
 
 
-def at_the_edge(space: SearchSpace, tried: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any]) -> list[str]:
-    """Returns the paths whose chosen value is the lowest or highest candidate; better values may lie beyond."""
+def at_the_edge(
+    space: SearchSpace, tuned: Sequence[tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]]
+) -> list[tuple[str, str, int]]:
+    """Returns the paths whose chosen value mostly lies at the same end of what was tried; better may lie beyond.
+
+    Args:
+        space: The nuisance settings.
+        tuned: What was tried and what was chosen, for each seed.
+
+    Returns:
+        Path, end (`lowest` or `highest`) and number of seeds, where these are more than half of all.
+    """
     found = []
     for path in space.paths:
-        values = [point[path] for point in tried if path in point]
-        numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        if len(set(values)) > 2 and numeric and chosen.get(path) in (min(values), max(values)):
-            found.append(path)
+        ends = [_end(path, tried, chosen) for tried, chosen in tuned]
+        for end in ("lowest", "highest"):
+            if ends.count(end) > len(ends) / 2:
+                found.append((path, end, ends.count(end)))
     return found
+
+
+def _end(path: str, tried: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any]) -> str | None:
+    """Returns the end of the tried numbers at which the chosen one lies, if any."""
+    values = [point[path] for point in tried if path in point]
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    if len(set(values)) <= 2 or not numeric:
+        return None
+    return {min(values): "lowest", max(values): "highest"}.get(chosen.get(path))

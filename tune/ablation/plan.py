@@ -1,7 +1,8 @@
 """Plans the runs of an ablation: arm, seed and settings of each, and their cost.
 
-First every arm tries the same nuisance candidates on the tuning seed, then it runs with its best candidate on the seeds
-of the comparison. `expand` gives both phases; the overrides of the second are complete once `tuned` is given.
+For each seed of the comparison, every arm tries the same nuisance candidates on that seed's own tuning seed, then it
+runs with its best candidate. So the luck of tuning differs from seed to seed, and intervals and tests contain it.
+`expand` gives both phases; the overrides of the second are complete once `tuned` is given.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class PlannedRun:
             missing until the arm is tuned.
         phase: `tuning` or `comparison`.
         trial: Number of the nuisance candidate; None in the comparison.
+        tunes: The seed of the comparison that a tuning run is for; None if it is for all, and in the comparison.
     """
 
     arm: str
@@ -39,6 +41,7 @@ class PlannedRun:
     overrides: Mapping[str, Any]
     phase: Phase
     trial: int | None = None
+    tunes: int | None = None
 
     @property
     def key(self) -> str:
@@ -51,32 +54,41 @@ def all_arms(spec: AblationSpec, base: RunSpec) -> list[Arm]:
     return [Arm(name=BASELINE, question=spec.question), *spec.resolve_arms(base)]
 
 
-def expand(spec: AblationSpec, base: RunSpec, tuned: Mapping[str, Mapping[str, Any]] | None = None) -> list[PlannedRun]:
+Tuned = Mapping[str, Mapping[int, Mapping[str, Any]]]
+"""`{arm: {seed of the comparison: chosen nuisance overrides}}`."""
+
+
+def expand(spec: AblationSpec, base: RunSpec, tuned: Tuned | None = None) -> list[PlannedRun]:
     """Returns all runs, seed by seed so that the comparison fills evenly if it is cut short.
 
     Args:
         spec: The ablation.
         base: The baseline's run spec, `spec.resolve_base(...)`.
-        tuned: `{arm: chosen nuisance overrides}` of the arms whose tuning has ended.
+        tuned: The chosen overrides of the arms and seeds whose tuning has ended.
     """
     spec.check(base)
-    arms = all_arms(spec, base)
-    runs = [run for arm in arms for run in _tuning_runs(spec, base, arm)]
-    for seed in spec.seeds:
+    arms, runs, chosen = all_arms(spec, base), [], tuned or {}
+    values = {arm.name: base.with_overrides(arm.overrides).as_flat_dict() for arm in arms}
+    begun: set[int] = set()
+    for seed, tuning_seed in spec.tuning_seeds.items():
+        if tuning_seed not in begun:
+            tunes = seed if spec.tuning == "per_seed" else None
+            runs += [run for arm in arms for run in _tuning_runs(spec, values[arm.name], arm, tuning_seed, tunes)]
+        begun.add(tuning_seed)
         for arm in arms:
-            chosen = (tuned or {}).get(arm.name, {})
-            runs.append(PlannedRun(arm.name, seed, {**arm.overrides, **chosen, "seed": seed}, "comparison"))
+            overrides = {**arm.overrides, **chosen.get(arm.name, {}).get(seed, {}), "seed": seed}
+            runs.append(PlannedRun(arm.name, seed, overrides, "comparison"))
     return runs
 
 
-def _tuning_runs(spec: AblationSpec, base: RunSpec, arm: Arm) -> list[PlannedRun]:
+def _tuning_runs(
+    spec: AblationSpec, values: Mapping[str, Any], arm: Arm, seed: int, tunes: int | None
+) -> list[PlannedRun]:
     if spec.trials_per_arm is None:
         return []
-    values = base.with_overrides(arm.overrides).as_flat_dict()
-    points = candidates(spec.nuisance, values, spec.trials_per_arm, spec.tuning_seed)
-    seed = {"seed": spec.tuning_seed}
+    points = candidates(spec.nuisance, values, spec.trials_per_arm, seed)
     return [
-        PlannedRun(arm.name, spec.tuning_seed, {**arm.overrides, **point, **seed}, "tuning", trial)
+        PlannedRun(arm.name, seed, {**arm.overrides, **point, "seed": seed}, "tuning", trial, tunes)
         for trial, point in enumerate(points)
     ]
 
@@ -145,11 +157,23 @@ def dry_run(spec: AblationSpec, base: RunSpec, step_seconds: float | None = None
     lengths = [base.with_overrides(overrides).train.max_steps for overrides in _distinct(runs, base)]
     hours = None if seconds is None else sum(lengths) * seconds / 3600
     wall = None if seconds is None else _wall_hours(lengths, spec.budget.concurrent or 1, seconds)
-    notes = list(spec.notes(base))
+    notes = [*spec.notes(base), *_tuning_note(spec, runs)]
     if seconds is None:
         notes.append("hours are unknown: set budget.step_seconds to the cost/step_seconds of a short run")
     notes.append(disk_plan(spec, base))
     return _PlanTable(tuple(rows), len(runs), len(lengths), hours, wall, tuple(notes))
+
+
+def _tuning_note(spec: AblationSpec, runs: list[PlannedRun]) -> list[str]:
+    """Returns what tuning every seed anew costs."""
+    num = sum(run.phase == "tuning" for run in runs)
+    if spec.tuning == "shared" or not num:
+        return []
+    seeds = len(spec.seeds)
+    return [
+        f"{num} of {len(runs)} runs are tuning: {spec.trials_per_arm} candidates an arm, anew for each of {seeds}"
+        f" seeds, so that the luck of tuning is in the error; tuning=shared takes {num // seeds} and understates it"
+    ]
 
 
 def _distinct(runs: list[PlannedRun], base: RunSpec) -> list[Mapping[str, Any]]:

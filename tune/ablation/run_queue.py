@@ -1,8 +1,8 @@
-"""Orders the runs of an ablation: tuning first, then the comparison of each tuned arm, all seeds together.
+"""Orders the runs of an ablation seed by seed: an arm is tuned for a seed, then compared on it.
 
 A run with the run id of another run, in this study, in another study or in MLflow, is not trained: its result is taken,
-with a tag that names the source. A sequential plan releases the seeds of an arm look by look, so that the seeds alone
-decide which arms stop, and not the order in which runs end.
+with a tag that names the source. A sequential plan releases the seeds of an arm look by look, tuning included, so that
+the seeds alone decide which arms stop, and not the order in which runs end.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ class Job:
 
 
 def tags_of(run: PlannedRun) -> dict[str, str]:
-    """Returns the tags of a planned run: arm, seed, phase, and the candidate in tuning."""
+    """Returns the tags of a planned run: arm, seed and phase; in tuning, the candidate and the seed that it is for."""
     tags = {"arm": run.arm, "seed": str(run.seed), "phase": run.phase}
-    return tags if run.trial is None else tags | {"candidate": str(run.trial)}
+    more = {"candidate": run.trial, "tunes": run.tunes}
+    return tags | {name: str(value) for name, value in more.items() if value is not None}
 
 
 class RunQueue:
@@ -75,6 +76,7 @@ class RunQueue:
         self._seen = -1
         self._now = findings
         self._released: list[PlannedRun] = []
+        self._seeds_of: dict[str, set[int]] = {}
 
     def next(self) -> NextTrial | Wait | None:
         """Returns a run to start; WAIT while the next ones depend on runs that have not ended."""
@@ -111,7 +113,7 @@ class RunQueue:
     def finished(self) -> bool:
         """Whether all runs have ended."""
         findings = self._look()
-        tuned = all(arm.name in findings.tuned for arm in findings.arms)
+        tuned = all(self._seeds_of[arm.name] <= findings.tuned[arm.name].keys() for arm in findings.arms)
         return tuned and all(findings.record(run) is not None for run in self._released)
 
     def _look(self) -> Findings:
@@ -119,14 +121,17 @@ class RunQueue:
         if self._seen != len(self._first.records):
             self._seen = len(self._first.records)
             self._now = replace(self._first, numbers=self.numbering.latest)
-            tuning = [run for runs in self._now.tuning.values() for run in runs]
-            self._number_all(tuning)
-            compared = [run for run in self._now.runs if run.phase == "comparison" and run.arm in self._now.tuned]
-            self._number_all(compared)
-            seeds = {arm.name: self._seeds(arm.name) for arm in self._now.arms[1:]}
-            seeds[BASELINE] = {seed for released in seeds.values() for seed in released}
-            self._released = [*tuning, *(run for run in compared if run.seed in seeds[run.arm])]
+            self._number_all(self._now.tuning_runs)
+            known = [run for run in self._now.runs if run.phase == "tuning" or run.seed in self._now.tuned[run.arm]]
+            self._number_all(known)
+            self._seeds_of = {arm.name: self._seeds(arm.name) for arm in self._now.arms[1:]}
+            self._seeds_of[BASELINE] = {seed for released in self._seeds_of.values() for seed in released}
+            self._released = [run for run in known if self._is_released(run)]
         return self._now
+
+    def _is_released(self, run: PlannedRun) -> bool:
+        seed = run.seed if run.phase == "comparison" else run.tunes
+        return seed is None or seed in self._seeds_of[run.arm]
 
     def _number_all(self, runs: list[PlannedRun]) -> None:
         for run in runs:

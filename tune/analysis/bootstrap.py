@@ -1,7 +1,7 @@
-"""Compares two models on one test set by a paired bootstrap over its sentences (Koehn 2004).
+"""Compares two scores on one test set by a paired bootstrap over its sentences (Koehn 2004).
 
 The result holds for these two trained models on text like the test set. It does not cover other seeds; `effect.py`
-does.
+does. `two_models.py` puts it into a claim.
 """
 
 from __future__ import annotations
@@ -48,6 +48,28 @@ def compare_means(
         seed: Seed of the draws.
     """
     return _compare(np.asarray(a, float)[:, None], np.asarray(b, float)[:, None], _mean_score, num_resamples, seed)
+
+
+def compare_ratios(
+    a: tuple[Sequence[float], Sequence[float]],
+    b: tuple[Sequence[float], Sequence[float]],
+    num_resamples: int = 2000,
+    seed: int = 0,
+) -> SentenceComparison:
+    """Compares two models by a metric that is a sum over a sum (nats a character, correct tokens a token).
+
+    A resample adds up numerators and denominators, so long sentences count for more, as in the metric itself.
+
+    Args:
+        a: Numerator and denominator of each sentence under the first model; denominators positive.
+        b: The same under the second model, sentences in the same order.
+        num_resamples: Draws of the whole test set, with replacement.
+        seed: Seed of the draws.
+    """
+    sides = [np.column_stack([np.asarray(part, float) for part in side]) for side in (a, b)]
+    if any((side[:, 1] <= 0).any() for side in sides):
+        raise ValueError("the denominator of each sentence must be more than 0")
+    return _compare(sides[0], sides[1], _mean_score, num_resamples, seed)
 
 
 def compare_bleu(

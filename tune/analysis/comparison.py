@@ -227,7 +227,7 @@ def _equivalence(
     if effect is None or question.margin is None:
         return None
     differences = _differences(found, arm, baseline, seeds, question.objective)
-    return equivalence(differences, question.margin, question.alpha)
+    return equivalence(differences, question.margin, question.alpha, question.test)
 
 
 def _stopped_at(found: _Runs, arm: str, baseline: str, seeds: Sequence[int], question: Question) -> int | None:

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 from tune.analysis.permutation import sign_flip_interval, sign_flip_test
+from tune.analysis.symmetry import Doubt, doubt
 
 Interval = Literal["permutation", "t", "bca"]
 Test = Literal["permutation", "t"]
@@ -35,6 +36,7 @@ class Effect:
         seeds: Seeds of the pairs; empty where unknown.
         interval: Method of the interval.
         test: Method of the p-value.
+        doubt: Why the differences may not be symmetric, which the sign flips assume; None without a reason.
     """
 
     mean: float
@@ -47,6 +49,7 @@ class Effect:
     seeds: tuple[int, ...] = ()
     interval: Interval = "permutation"
     test: Test = "permutation"
+    doubt: Doubt | None = None
 
     @property
     def d_z(self) -> float | None:
@@ -88,7 +91,7 @@ def paired_effect(
     Args:
         differences: Arm minus baseline, `{seed: difference}` or in any order; finite, at least one.
         confidence: Confidence of the interval, in (0, 1).
-        test: `permutation` (sign flips; exact up to 20 pairs, assumes symmetry only) or `t`.
+        test: `permutation` (sign flips; exact up to 20 pairs, assumes symmetry only; see `doubt`) or `t`.
         interval: `permutation` or `t` (the means that the test of that name does not reject), or `bca` (bootstrap; too
             narrow below about ten seeds). None: as `test`, so that it excludes zero exactly where
             p <= 1 - confidence.
@@ -104,7 +107,8 @@ def paired_effect(
     low, high = INTERVALS[interval](values, confidence)
     p_value = sign_flip_test(values) if test == "permutation" else _t_test(values)
     sd = float(values.std(ddof=1)) if values.size > 1 else math.nan
-    return Effect(float(values.mean()), low, high, values.size, sd, p_value, confidence, seeds, interval, test)
+    doubted = doubt(values, confidence) if test == "permutation" else None
+    return Effect(float(values.mean()), low, high, values.size, sd, p_value, confidence, seeds, interval, test, doubted)
 
 
 def t_interval(values: np.ndarray, confidence: float) -> tuple[float, float]:

@@ -153,7 +153,7 @@ def _effect(per_seed: Mapping[int, float], question: Question) -> Effect | None:
 def _p_equivalence(per_seed: Mapping[int, float], question: Question) -> float:
     if question.margin is None or not per_seed:
         return 1.0
-    return equivalence(per_seed, question.margin, question.alpha).p_value
+    return equivalence(per_seed, question.margin, question.alpha, question.test).p_value
 
 
 def _per_seed(values: Cells, contrast: Contrast) -> dict[int, float]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from t5vqvae.evaluation.metrics import GPUS
-from tune.analysis.importance import Trial, completed
+from tune.analysis.trial_values import Trial, completed
 from tune.records.ranking import non_dominated
 
 

@@ -2,35 +2,42 @@
 
 PED-ANOVA (Watanabe et al. 2023, in Optuna) measures what distinguishes the best trials from the rest, conditional
 settings included. fANOVA (Hutter et al. 2014) measures the share of the variance that each setting explains in a
-random forest; it can only use settings that every completed trial has. Trials are `TrialRecord`s as dictionaries.
+random forest; it can only use settings that every completed trial has, so it leaves out the few trials (the baseline is
+one) that lack a setting of all others. Trials are `TrialRecord`s as dictionaries.
+
+Shares add up to 1 even when nothing matters: some setting is always first. `Importance.null` is the largest share after
+the objective was shuffled among the trials, and a share near it shows nothing.
 """
 
 from __future__ import annotations
 
 import math
+import random
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from t5vqvae.evaluation.metrics import Direction
+from tune.analysis.trial_values import Trial, completed, searched
 
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
     from optuna.importance import BaseImportanceEvaluator
 
-Trial = Mapping[str, Any]
-"""A `TrialRecord` as a dictionary."""
 MIN_TRIALS = 8
 """Fewest completed trials that importance is computed from."""
 MIN_TARGETS = 5
 """Fewest best trials for PED-ANOVA, as Optuna recommends."""
-MAX_LEVEL = 1e300
-"""The largest number on a scale: its square and its ratios would overflow."""
 MAX_CHOICES = 6
 """The most choices of a setting in fANOVA: Optuna's takes a column for each, and its time doubles with every column."""
-_ABSENT = object()
+NUM_SHUFFLES = {"PED-ANOVA": 20, "fANOVA": 3}
+"""How often the objective is shuffled; a random forest takes longer."""
+NULL_TREES = 8
+"""Trees of the forests on shuffled objectives, an eighth of fANOVA's own, which take seconds for hundreds of trials."""
+FEW = 0.1
+"""Share of trials, at least one, that fANOVA leaves out because they lack a setting which all others have."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Importance:
         dropped: Settings that the method cannot use.
         num_trials: Number of completed trials in use.
         caveats: Limits of the result, in sentences.
+        null: Largest share under no effect: its mean over shuffles of the objective; NaN with too few trials.
     """
 
     method: str
@@ -50,31 +58,7 @@ class Importance:
     dropped: tuple[str, ...]
     num_trials: int
     caveats: tuple[str, ...]
-
-
-def comparable(trials: Sequence[Trial]) -> list[Trial]:
-    """Returns trials whose settings are texts, truth values, None, or numbers that a float can hold.
-
-    A list, a mapping, NaN and an infinity become their text: a level like any other, which has no place on a scale.
-    """
-    return [{**t, "overrides": {path: _level(value) for path, value in t["overrides"].items()}} for t in trials]
-
-
-def _level(value: object) -> object:
-    if value is None or isinstance(value, str | bool):
-        return value
-    return value if isinstance(value, int | float) and abs(value) <= MAX_LEVEL else str(value)
-
-
-def completed(trials: Sequence[Trial], metric: str) -> list[Trial]:
-    """Returns the trials that completed with a finite metric; pruned trials have no final value."""
-    return [t for t in trials if t["status"] == "completed" and math.isfinite(t["metrics"].get(metric, math.nan))]
-
-
-def searched(trials: Sequence[Trial]) -> list[str]:
-    """Returns the settings that differ between trials or are absent from some of them."""
-    names = sorted({name for trial in trials for name in trial["overrides"]})
-    return [name for name in names if len({repr(t["overrides"].get(name, _ABSENT)) for t in trials}) > 1]
+    null: float = math.nan
 
 
 def ped_anova(
@@ -99,7 +83,7 @@ def ped_anova(
     quantile = min(0.5, max(0.1, MIN_TARGETS / max(1, len(done))))
     evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
     caveat = f"PED-ANOVA measures what distinguishes the best {quantile:.0%} of the completed trials from the rest"
-    return _importance("PED-ANOVA", evaluator, trials, metric, direction, space, [caveat])
+    return _importance("PED-ANOVA", (evaluator, evaluator), trials, metric, direction, space, [caveat])
 
 
 def fanova(
@@ -120,21 +104,42 @@ def fanova(
     """
     from optuna.importance import FanovaImportanceEvaluator
 
-    caveats = []
-    dropped = _conditional(completed(trials, metric))
+    done = completed(trials, metric)
+    kept = _alike(done, space or {})
+    dropped, caveats = _conditional(kept), []
+    if len(kept) < len(done):
+        left = ", ".join(str(trial["number"]) for trial in done if trial not in kept)
+        caveats.append(f"fANOVA leaves out trials without a value, within the space, of what all others have: {left}")
     if dropped:
         caveats.append(f"fANOVA drops conditional settings: {', '.join(dropped)}")
-    crowded = tuple(name for name in _crowded(completed(trials, metric), space or {}) if name not in dropped)
+    crowded = tuple(name for name in _crowded(kept, space or {}) if name not in dropped)
     if crowded:
         caveats.append(f"fANOVA drops settings of more than {MAX_CHOICES} choices: {', '.join(crowded)}")
     dropped += crowded
-    evaluator = FanovaImportanceEvaluator(seed=seed)
-    return _importance("fANOVA", evaluator, trials, metric, direction, space, caveats, dropped)
+    evaluators = FanovaImportanceEvaluator(seed=seed), FanovaImportanceEvaluator(n_trees=NULL_TREES, seed=seed)
+    unfinished = [trial for trial in trials if trial not in done]
+    return _importance("fANOVA", evaluators, [*unfinished, *kept], metric, direction, space, caveats, dropped)
+
+
+def _alike(done: Sequence[Trial], space: Mapping[str, BaseDistribution]) -> list[Trial]:
+    """Returns the trials without those few that lack a setting which all others have, or have it outside the space."""
+    most = max(1, int(FEW * len(done)))
+    odd: set[int] = set()
+    for name in {name for trial in done for name in trial["overrides"]}:
+        lacking = [i for i, trial in enumerate(done) if not _has(trial, name, space.get(name))]
+        if len(lacking) <= most:
+            odd |= set(lacking)
+    return [trial for i, trial in enumerate(done) if i not in odd]
+
+
+def _has(trial: Trial, name: str, distribution: BaseDistribution | None) -> bool:
+    overrides = trial["overrides"]
+    return name in overrides and (distribution is None or _inside(distribution, overrides[name]))
 
 
 def _importance(
     method: str,
-    evaluator: BaseImportanceEvaluator,
+    evaluators: tuple[BaseImportanceEvaluator, BaseImportanceEvaluator],
     trials: Sequence[Trial],
     metric: str,
     direction: Direction,
@@ -142,22 +147,45 @@ def _importance(
     caveats: list[str],
     dropped: Sequence[str] = (),
 ) -> Importance:
-    from optuna.importance import get_param_importances
-
+    """Returns the importance by the first evaluator, and its null by the second one over shuffled objectives."""
     done = completed(trials, metric)
     caveats = caveats + _biases(trials, done)
     names = [name for name in searched(done) if name not in dropped]
     if len(done) < MIN_TRIALS or not names:
         reason = f"{len(done)} completed trials are too few to rank settings; at least {MIN_TRIALS} are needed"
         return Importance(method, {}, tuple(dropped), len(done), (reason, *caveats))
-    study = _study(done, names, metric, direction, space)
+    values = [float(trial["metrics"][metric]) for trial in done]
+    shares = _shares(evaluators[0], done, values, names, direction, space)
+    rng, largest = random.Random(0), []
+    for _ in range(NUM_SHUFFLES[method]):
+        shuffled = _shares(evaluators[1], done, rng.sample(values, len(values)), names, direction, space)
+        largest.append(max(shuffled.values(), default=0.0))
+    null = sum(largest) / len(largest)
+    caveats.append(
+        f"{method}: when the objective is shuffled, the largest share is {null:.0%} on average (at most"
+        f" {max(largest):.0%} in {len(largest)} shuffles); a share near that shows nothing"
+    )
+    return Importance(method, shares, tuple(dropped), len(done), tuple(caveats), null)
+
+
+def _shares(
+    evaluator: BaseImportanceEvaluator,
+    done: Sequence[Trial],
+    values: Sequence[float],
+    names: Sequence[str],
+    direction: Direction,
+    space: Mapping[str, BaseDistribution] | None,
+) -> dict[str, float]:
+    """Returns `{setting: share}`, largest first, of trials with these values of the objective."""
+    from optuna.importance import get_param_importances
+
+    study = _study(done, values, names, direction, space)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        values = get_param_importances(study, evaluator=evaluator)
-    total = sum(values.values())
-    shares = {name: value / total for name, value in values.items()} if total > 0 else {}
-    ordered = dict(sorted(shares.items(), key=lambda item: -item[1]))
-    return Importance(method, ordered, tuple(dropped), len(done), tuple(caveats))
+        found = get_param_importances(study, evaluator=evaluator)
+    total = sum(found.values())
+    shares = {name: float(value / total) for name, value in found.items()} if total > 0 else {}
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
 def _biases(trials: Sequence[Trial], done: Sequence[Trial]) -> list[str]:
@@ -184,12 +212,12 @@ def _crowded(done: Sequence[Trial], space: Mapping[str, BaseDistribution]) -> li
 
 def _study(
     done: Sequence[Trial],
+    values: Sequence[float],
     names: Sequence[str],
-    metric: str,
     direction: Direction,
     space: Mapping[str, BaseDistribution] | None,
 ) -> optuna.Study:
-    """Returns an Optuna study in memory that holds the completed trials."""
+    """Returns an Optuna study in memory that holds the completed trials, with these values."""
     import optuna
 
     level = optuna.logging.get_verbosity()
@@ -197,12 +225,11 @@ def _study(
     study = optuna.create_study(direction=direction)
     optuna.logging.set_verbosity(level)
     distributions = {name: (space or {}).get(name) or _infer(done, name) for name in names}
-    for trial in done:
+    for trial, value in zip(done, values, strict=True):
         params = {name: trial["overrides"][name] for name in names if name in trial["overrides"]}
         # The baseline may lie outside of the space, and Optuna refuses such a value.
         params = {name: value for name, value in params.items() if _inside(distributions[name], value)}
         chosen = {name: distributions[name] for name in params}
-        value = float(trial["metrics"][metric])
         study.add_trial(optuna.trial.create_trial(params=params, distributions=chosen, value=value))
     return study
 

@@ -1,6 +1,7 @@
 """Computes the paired permutation test, its interval, and the smallest p-value that few seeds can give.
 
-If arm and baseline are exchangeable, each paired difference could as well have the opposite sign. The p-value is the
+If arm and baseline are exchangeable, each paired difference could as well have the opposite sign: differences are
+symmetric about zero, and that is what is tested. The p-value is the
 share of all 2^n sign patterns whose mean is at least as far from zero as the observed mean (Fisher 1935).
 """
 
@@ -30,6 +31,23 @@ def sign_flip_test(differences: np.ndarray, num_samples: int = 100_000, seed: in
     signs = np.random.default_rng(seed).choice(np.array([-1.0, 1.0]), size=(num_samples, values.size))
     hits = int((np.abs(signs @ values) >= seen - slack).sum())
     return (hits + 1) / (num_samples + 1)
+
+
+def sign_flip_above(differences: np.ndarray, num_samples: int = 100_000, seed: int = 0) -> float:
+    """Returns the one-sided p-value of a mean difference of at most zero, in [2^-n, 1].
+
+    Args:
+        differences: Shape (n,), finite.
+        num_samples: As in `sign_flip_test`.
+        seed: Seed of the draw where n > 20.
+    """
+    values = np.asarray(differences, dtype=float)
+    bar = values.sum() - 1e-9 * np.abs(values).sum()
+    if values.size <= MAX_EXACT:
+        sums = _all_sums(values)
+        return float(np.mean(np.concatenate([sums, -sums]) >= bar))
+    signs = np.random.default_rng(seed).choice(np.array([-1.0, 1.0]), size=(num_samples, values.size))
+    return (int((signs @ values >= bar).sum()) + 1) / (num_samples + 1)
 
 
 def sign_flip_interval(differences: np.ndarray, confidence: float, seed: int = 0) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tune.analysis.effect import t_interval
-from tune.analysis.importance import Trial, completed
+from tune.analysis.trial_values import Trial, completed
 
 MAX_LEVELS = 8
 """Most levels of a number that are shown one by one; more are put into bins."""

@@ -9,13 +9,22 @@ from pathlib import Path
 from t5vqvae.evaluation.metrics import label
 from t5vqvae.files import atomic_write
 from tune.analysis import Comparison, Cost, FactorialEffect, RunRow
-from tune.monitor.formats import html_text, markdown_text, shortened
+from tune.analysis.sequential import SIMULATED
+from tune.monitor.formats import html_text, markdown_table, markdown_text, shortened
 from tune.report import figures, tables
 from tune.report.factors import Factors
 from tune.report.forest import Line, forest
 from tune.report.page import Section, anchor, link, listing, page, table
-from tune.report.sentences import answer, caveats
+from tune.report.sentences import answer, caveats, intervals_and_p_values
 
+EQUIVALENCE = {
+    "permutation": "two one-sided sign-flip tests, which assume differences symmetric about their mean (on skewed ones"
+    " .13 to .15 false claims at the margin, not .05), within",
+    "t": "two one-sided t tests, which assume normal differences (on skewed ones .13 to .15 false claims at the margin,"
+    " not .05), within",
+}
+Tuned = Mapping[str, Mapping[int, Mapping[str, object]]]
+"""`{arm: {seed of the comparison: tuned settings}}`."""
 INTERVALS = {
     "permutation": "intervals of what that test does not reject",
     "t": "t intervals",
@@ -33,7 +42,7 @@ class AblationReport:
         comparison: The arms against the baseline.
         questions: The question of each arm.
         overrides: The settings that each arm changes.
-        tuned: The nuisance settings that each arm, the baseline included, runs with.
+        tuned: The nuisance settings that each arm, the baseline included, runs with, by seed.
         effects: Main effects and interactions; empty unless the design is a factorial.
         levels: The levels of each factor, the baseline's first; empty unless the design is a factorial.
         notes: Further remarks, such as the plan's.
@@ -46,7 +55,7 @@ class AblationReport:
     comparison: Comparison
     questions: Mapping[str, str] = field(default_factory=dict)
     overrides: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    tuned: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    tuned: Tuned = field(default_factory=dict)
     effects: Sequence[FactorialEffect] = ()
     levels: Mapping[str, Sequence[object]] = field(default_factory=dict)
     notes: Sequence[str] = ()
@@ -74,9 +83,14 @@ class AblationReport:
         """Returns the report as Markdown."""
         lines = [f"# {markdown_text(self.question)}", "", f"**{markdown_text(self._answer())}**", ""]
         if self.effects:
-            lines += ["## Factors", "", self._factors().markdown(), "", "## Cells against the baseline", ""]
+            lines += ["## Factors", "", self._factors().markdown(), ""]
+            lines += [markdown_text(self._factors().rules()), ""]
+            lines += [f"- {markdown_text(doubt)}" for doubt in self._factors().doubts()]
+            lines += ["", "## Cells against the baseline", ""]
         lines += [tables.markdown(self.comparison), "", markdown_text(self._rules()), ""]
         lines += [f"- {markdown_text(note)}" for note in [*caveats(self.comparison), *self.notes]]
+        if tuned := tuned_rows(self.tuned, self.comparison.seeds):
+            lines += ["", "## Tuned settings", "", markdown_table(*tuned)]
         return "\n".join(lines) + "\n"
 
     def _first(self) -> Section:
@@ -107,15 +121,15 @@ class AblationReport:
         question, num = self.comparison.question, len(self.comparison.arms)
         tests = "sign-flip permutation test" if question.test == "permutation" else "t test"
         kind = INTERVALS[question.interval or question.test]
-        many = (
-            "a group-sequential plan shares alpha among arms" if question.plan else f"Holm's correction over {num} arms"
-        )
-        margin = "" if question.margin is None else f"; equivalence: two one-sided t tests within {question.margin:g}"
+        plan = f"a group-sequential plan shares alpha among arms and keeps it about ({SIMULATED})"
+        many = plan if question.plan else f"Holm's correction over {num} arms"
+        margin = "" if question.margin is None else f"; equivalence: {EQUIVALENCE[question.test]} {question.margin:g}"
         better = "less" if question.direction == "minimize" else "more"
         return (
             f"Effects are arm minus baseline over pairs of equal seed, of {question.objective} ({better} is better);"
             f" p-values: paired {tests}, {many}; {1 - question.alpha:.0%} {kind}, one arm at a time{margin}."
             " g: mean over the standard deviation of the differences, with Hedges' correction."
+            f" {intervals_and_p_values(question, num)}"
         )
 
     def _factors(self) -> Factors:
@@ -135,15 +149,19 @@ class AblationReport:
     def _arms(self) -> Section:
         rows = []
         for name in [self.comparison.baseline, *(arm.arm for arm in self.comparison.arms)]:
-            texts = [
-                name,
-                self.questions.get(name, ""),
-                _settings(self.overrides.get(name)),
-                _settings(self.tuned.get(name)),
-            ]
+            texts = [name, self.questions.get(name, ""), _settings(self.overrides.get(name))]
             rows.append([html_text(text) for text in texts])
-        body = table(["arm", "question", "changes", "retuned settings"], rows, numeric_from=9) + listing(self.notes)
-        return Section("Arms", body + _cost_text(self.cost))
+        body = table(["arm", "question", "changes"], rows, numeric_from=9) + listing(self.notes)
+        return Section("Arms", body + self._tuned() + _cost_text(self.cost))
+
+    def _tuned(self) -> str:
+        """Returns the table of tuned settings; empty where nothing was tuned."""
+        tuned = tuned_rows(self.tuned, self.comparison.seeds)
+        if tuned is None:
+            return ""
+        text = "Settings of each arm's best tuning run, by the seed of the comparison that it was tuned for."
+        cells = [[html_text(cell) for cell in row] for row in tuned[1]]
+        return table(tuned[0], cells) + f'<p class="note">{text}</p>'
 
     def _runs(self) -> Section:
         baseline = (self.comparison.baseline, self.comparison.baseline_rows)
@@ -170,6 +188,16 @@ def write_all(folder: Path, texts: Mapping[str, str]) -> list[Path]:
         with atomic_write(folder / name) as scratch:
             scratch.write_text(text, encoding="utf-8")
     return [folder / name for name in texts]
+
+
+def tuned_rows(tuned: Tuned, seeds: Sequence[int]) -> tuple[list[str], list[list[str]]] | None:
+    """Returns head and rows of the tuned settings, a row for each arm and setting; None where nothing was tuned."""
+    rows = []
+    for arm, by_seed in tuned.items():
+        for path in dict.fromkeys(path for chosen in by_seed.values() for path in chosen):
+            values = [by_seed.get(seed, {}).get(path, "-") for seed in seeds]
+            rows.append([arm, path, *(f"{v:.3g}" if isinstance(v, float) else shortened(v) for v in values)])
+    return (["arm", "setting", *(f"seed {seed}" for seed in seeds)], rows) if rows else None
 
 
 def _settings(overrides: Mapping[str, object] | None) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 from t5vqvae.errors import SettingError, TrackingError
 from t5vqvae.tracking import Tracker
 from tune.ablation.ablation_spec import AblationSpec
-from tune.ablation.findings import Findings, read_findings, write_parquet
+from tune.ablation.findings import Findings, write_parquet
+from tune.ablation.history import read_findings
 from tune.analysis import cost
 from tune.records.ranking import best
 from tune.records.record import TrialRecord, read_records

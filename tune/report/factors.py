@@ -10,8 +10,8 @@ from t5vqvae.evaluation.metrics import label
 from tune.analysis import FactorialEffect, Question
 from tune.monitor.formats import html_text, markdown_table, shortened
 from tune.report.forest import Line
-from tune.report.page import Section, anchor, table
-from tune.report.sentences import claim, counted, interval, p_text
+from tune.report.page import Section, anchor, listing, table
+from tune.report.sentences import claim, counted, doubts, interval, intervals_and_p_values, p_text
 
 FEW = 4
 """The largest number of main effects that the answer names one by one."""
@@ -57,11 +57,20 @@ class Factors:
             name, *numbers, verdict = map(html_text, self._cells(found))
             titled = f'<span id="factor-{anchor(self.name(found))}">{name}</span>'
             rows.append([titled, *numbers, f'<span class="badge {found.verdict}">{verdict}</span>'])
-        text = (
+        body = f'{table(self._head(), rows)}<p class="note">{html_text(self.rules())}</p>{listing(self.doubts())}'
+        return Section("Factors and their interactions", body)
+
+    def rules(self) -> str:
+        """Returns what the table's effects, intervals and p-values are."""
+        return (
             "Main effects are averaged over the other factors; an interaction is a difference of differences."
             f" Holm's correction over {len(self.effects)} effects. Rate, time and memory are differences as well."
+            f" {intervals_and_p_values(self.question, len(self.effects), 'effects')}"
         )
-        return Section("Factors and their interactions", f'{table(self._head(), rows)}<p class="note">{text}</p>')
+
+    def doubts(self) -> list[str]:
+        """Returns the effects whose differences may not be symmetric."""
+        return [f"{shortened(self.name(found))}: {text}" for found in self.effects for text in doubts(found.effect)]
 
     def markdown(self) -> str:
         """Returns the table of effects as Markdown."""

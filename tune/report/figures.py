@@ -9,7 +9,7 @@ from typing import Any
 from t5vqvae.config import short_names
 from t5vqvae.evaluation.metrics import label
 from tune.analysis import Comparison, Importance, LevelMean, Surface
-from tune.analysis.importance import Trial
+from tune.analysis.trial_values import Trial
 from tune.monitor.formats import plotly_text, shortened
 from tune.report.page import Figure, anchor
 

@@ -12,7 +12,7 @@ from typing import Any
 from t5vqvae.config import short_names
 from t5vqvae.evaluation.metrics import METRICS, RATE, STEP_SECONDS, Direction, label
 from tune.analysis import Cost, Importance, fanova, main_effect, pareto_front, ped_anova, surface
-from tune.analysis.importance import Trial, comparable, completed, searched
+from tune.analysis.trial_values import Trial, comparable, completed, searched
 from tune.monitor.formats import html_text, markdown_table, markdown_text, shortened
 from tune.report import figures
 from tune.report.ablation_report import write_all

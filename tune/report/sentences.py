@@ -126,12 +126,46 @@ def caveats(comparison: Comparison) -> list[str]:
             found.append(f"{name}: no completed pair on seeds {', '.join(map(str, arm.missing))}")
         if arm.stopped_at is not None:
             found.append(f"{name}: stopped after {arm.stopped_at} pairs; an early mean is biased away from zero")
+        found += [f"{name}: {sentence}" for sentence in doubts(arm.effect)]
         if leaks(arm):
             found.append(f"{name}: no rate, so no bottleneck: its latent leaks, and it is a control")
         if arm.verdict == "undecided" and arm.effect is not None and arm.effect.sd > 0 and question.margin:
             sentence = advice(question.margin, arm.effect.sd, arm.effect.num_seeds, label(question.objective), target)
             found.append(f"{name}: {sentence}")
     return found
+
+
+def doubts(effect: Effect | None) -> list[str]:
+    """Returns the sentence that the symmetry of an effect's differences is in doubt, or nothing."""
+    if effect is None or effect.doubt is None:
+        return []
+    found = effect.doubt
+    seeds = [effect.seeds[i] if effect.seeds else i for i in found.at]
+    who = f"seed {seeds[0]} carries" if len(seeds) == 1 else f"seeds {seeds[0]} and {seeds[1]} carry"
+    ends = [signed(end, _decimals(effect)) for end in (found.low, found.high)]
+    return [
+        f"{who} {found.share:.0%} of the spread of its differences, so it is in doubt that they are symmetric, as sign"
+        f" flips assume; beside the test, which alone decides: bootstrap-t interval [{ends[0]}, {ends[1]}]; sign test"
+        f" {p_text(found.p_sign)} (of the median, not of the mean)"
+    ]
+
+
+def intervals_and_p_values(question: Question, num_tests: int, tests: str = "arms") -> str:
+    """Returns the sentence on how the intervals and p-values of a table relate.
+
+    Args:
+        question: The rules of the comparison.
+        num_tests: Number of tests that share alpha.
+        tests: What these are, in the plural.
+    """
+    each = f"An interval is of one of the {tests} alone, at {1 - question.alpha:.0%}"
+    if num_tests == 1:
+        return "The interval and the p-value are of the one test that there is."
+    if question.plan is not None:
+        return f"{each}, as if nobody had looked early; p-values count looks and {tests}, and they decide."
+    return (
+        f"{each}; p-values are adjusted over all {num_tests} (Holm) and decide: an interval may leave zero out alone."
+    )
 
 
 def leaks(arm: ArmResult) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from t5vqvae.evaluation.metrics import label
 from tune.analysis import ArmResult, Comparison, Effect, FactorialEffect
 from tune.monitor.formats import csv_cell, latex_text, markdown_table, shortened
-from tune.report.sentences import interval, p_text
+from tune.report.sentences import interval, intervals_and_p_values, p_text
 
 Row = Mapping[str, object]
 
@@ -56,7 +56,9 @@ def latex(comparison: Comparison, caption: str, name: str) -> str:
     ]
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{latex_text(caption)}}}", rf"\label{{tab:{name}}}"]
     lines += [rf"\begin{{tabular}}{{l{'r' * (len(head) - 2)}l}}", r"\toprule", rows[0], r"\midrule", *rows[1:]]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+    note = intervals_and_p_values(comparison.question, len(comparison.arms))
+    lines += [r"\bottomrule", r"\end{tabular}", rf"\par\footnotesize {latex_text(note)}"]
+    return "\n".join([*lines, r"\end{table}", ""])
 
 
 def effects_csv(comparison: Comparison, effects: Sequence[FactorialEffect] = ()) -> str:

@@ -7,11 +7,14 @@ import random
 import pytest
 
 from t5vqvae.errors import SettingError
+from t5vqvae.files import read_json, write_json
 from t5vqvae.spec.run import RunSpec
 from tune.ablation.ablation_spec import AblationSpec
+from tune.ablation.history import AblationHistory
 from tune.ablation.nuisance import at_the_edge, candidates, choose
 from tune.ablation.plan import dry_run, expand
 from tune.analysis import RunRow
+from tune.records.study_paths import StudyPaths
 from tune.space.space import SearchSpace
 from tune.spec.objective import Objective
 
@@ -37,10 +40,13 @@ def test_the_plan_pairs_seeds_and_tunes_every_arm_alike():
     runs = expand(spec, spec.resolve_base())
     tuning = [run for run in runs if run.phase == "tuning"]
     arms = ("baseline", "no averages")
-    by_arm = {arm: [run.overrides["optim.learning_rate"] for run in tuning if run.arm == arm] for arm in arms}
-    assert by_arm["baseline"] == by_arm["no averages"] and len(by_arm["baseline"]) == 4
-    assert by_arm["baseline"][0] == RunSpec().optim.learning_rate
-    assert {run.seed for run in tuning} == {1000}
+    for seed in range(6):
+        mine = [run for run in tuning if run.tunes == seed]
+        by_arm = {arm: [run.overrides["optim.learning_rate"] for run in mine if run.arm == arm] for arm in arms}
+        assert by_arm["baseline"] == by_arm["no averages"] and len(by_arm["baseline"]) == 4
+        assert by_arm["baseline"][0] == RunSpec().optim.learning_rate
+        assert {run.seed for run in mine} == {1000 + seed}
+    assert len({run.overrides["optim.learning_rate"] for run in tuning}) == 1 + 6 * 3, "drawn for each seed anew"
     compared = [(run.seed, run.arm) for run in runs if run.phase == "comparison"]
     assert compared == [(seed, arm) for seed in range(6) for arm in ("baseline", "no averages")]
     assert len({run.key for run in runs}) == len(runs)
@@ -49,11 +55,38 @@ def test_the_plan_pairs_seeds_and_tunes_every_arm_alike():
 
 def test_tuned_settings_enter_the_comparison():
     spec = ablation()
-    tuned = {"baseline": {"optim.learning_rate": 1e-3}, "no averages": {"optim.learning_rate": 4e-3}}
+    tuned = {
+        "baseline": {seed: {"optim.learning_rate": 1e-3 + seed * 1e-4} for seed in range(6)},
+        "no averages": {0: {"optim.learning_rate": 4e-3}},
+    }
     runs = [run for run in expand(spec, spec.resolve_base(), tuned) if run.phase == "comparison"]
-    rates = {(run.arm, run.overrides["optim.learning_rate"]) for run in runs}
-    assert rates == {("baseline", 1e-3), ("no averages", 4e-3)}
+    rates = {(run.arm, run.seed): run.overrides.get("optim.learning_rate") for run in runs}
+    assert [rates["baseline", seed] for seed in range(6)] == [1e-3 + seed * 1e-4 for seed in range(6)]
+    assert [rates["no averages", seed] for seed in range(6)] == [4e-3, *[None] * 5]
     assert {run.overrides.get("quantizer.name") for run in runs if run.arm == "no averages"} == {"vq"}
+
+
+def test_tuning_once_for_all_seeds_is_a_choice_that_is_called_out():
+    spec = ablation(tuning="shared")
+    tuning = [run for run in expand(spec, spec.resolve_base()) if run.phase == "tuning"]
+    assert len(tuning) == 2 * 4 and {(run.seed, run.tunes) for run in tuning} == {(1000, None)}
+    assert any("understate the error" in note for note in spec.notes(spec.resolve_base()))
+    assert not any("understate" in note for note in ablation().notes(RunSpec()))
+    untuned = ablation(nuisance=None, trials_per_arm=None, untuned="why not", tuning="shared")
+    assert not any("understate" in note for note in untuned.notes(RunSpec())), "nothing is tuned"
+
+
+def test_a_spec_kept_by_a_version_that_tuned_once_reads_as_such(tmp_path):
+    paths, spec = StudyPaths(tmp_path, "averages"), ablation()
+    AblationHistory(RunSpec(), (spec,)).write(paths)
+    assert AblationHistory.read(paths).specs[0].tuning == "per_seed"
+    kept = read_json(paths.ablation)
+    del kept["specs"][0]["tuning"]
+    write_json(paths.ablation, kept)
+    old = AblationHistory.read(paths)
+    assert old.specs[0].tuning == "shared" and old.specs[0].tuning_seeds[5] == 1000
+    (note,) = AblationHistory(RunSpec(), (*old.specs, spec)).notes()
+    assert "tuning from shared to per_seed" in note
 
 
 REFUSED = {
@@ -69,7 +102,10 @@ REFUSED = {
         "nuisance": RATE | {"model.dropout": {"type": "float", "low": 0.0, "high": 0.3}},
         "arms": [{"name": "a", "overrides": {"model.dropout": 0.1}}],
     },
-    "tuning_seed=3 is one of seeds": {"tuning_seed": 3},
+    "tuning_seed=3 means tuning on 3, which is one of seeds; take one beyond them, such as 6": {"tuning_seed": 3},
+    "tuning_seed=5 means tuning on 7, which is one of seeds": {"seeds": [0, 1, 2, 3, 4, 7], "tuning_seed": 5},
+    "tuning_seed=2 means tuning on 2, which is one of seeds": {"tuning_seed": 2, "tuning": "shared"},
+    "add up to more than 9007199254740992": {"tuning_seed": 2**53},
     r"seeds=\[1, 1, 2\] must be different": {"seeds": [1, 1, 2]},
     "arms and design: give one": {"arms": None},
     "'baseline' names two": {"arms": [{"name": "baseline", "overrides": {"model.dropout": 0.1}}]},
@@ -192,12 +228,15 @@ def test_the_dry_run_counts_runs_and_hours():
     copy = {"name": "copy", "overrides": {"quantizer.decay": 0.99}}
     spec = ablation(arms=[ARM, copy], seeds=8, budget={"step_seconds": 0.36, "concurrent": 2}, sd=0.02, margin=0.01)
     table = dry_run(spec, spec.resolve_base())
-    assert (table.num_runs, table.num_distinct) == (3 * (4 + 8), 2 * (4 + 8))
-    assert table.hours == pytest.approx(24 * 300 * 0.36 / 3600)
+    assert (table.num_runs, table.num_distinct) == (3 * (4 + 1) * 8, 2 * (4 + 1) * 8)
+    assert table.hours == pytest.approx(80 * 300 * 0.36 / 3600)
+    assert any(note.startswith("96 of 120 runs are tuning: 4 candidates an arm") for note in table.notes)
+    assert any("tuning=shared takes 12 and" in note for note in table.notes)
     assert table.wall_hours == pytest.approx(table.hours / 2)
     assert any("arm 'copy' only renames the baseline" in note for note in table.notes)
     assert any("you asked about 0.01: run" in note for note in table.notes)
     assert "| no averages | comparison | 8 | 300 |" in table.markdown()
+    assert "| no averages | tuning | 32 | 300 |" in table.markdown()
     unknown = dry_run(ablation(), RunSpec())
     assert unknown.hours is None and "hours are unknown" in unknown.markdown()
 
@@ -241,8 +280,10 @@ def test_the_best_candidate_wins_and_diverged_ones_never_do():
     assert choose(list(zip(points, [row(2.0), row(1.0), row(0.1, "diverged")], strict=True)), objective) == points[1]
     assert choose([(points[0], row(0.1, "failed"))], objective) is None
     space = SearchSpace.parse(RATE)
-    assert at_the_edge(space, points, points[2]) == ["optim.learning_rate"]
-    assert at_the_edge(space, points, points[1]) == []
+    assert at_the_edge(space, [(points, points[2])]) == [("optim.learning_rate", "highest", 1)]
+    assert at_the_edge(space, [(points, points[1])]) == []
+    assert at_the_edge(space, [(points, points[i]) for i in (0, 0, 2, 0)]) == [("optim.learning_rate", "lowest", 3)]
+    assert at_the_edge(space, [(points, points[i]) for i in (0, 2, 2, 0)]) == [], "both ends: luck"
 
 
 def test_a_baseline_from_elsewhere_is_checked_once_it_is_known():

@@ -60,29 +60,68 @@ def finish(queue: RunQueue, spec: AblationSpec, records: dict, end: Callable[[Jo
     return jobs
 
 
-def test_tuning_comes_first_and_an_arm_is_compared_as_soon_as_it_is_tuned(tmp_path):
+def test_an_arm_is_compared_on_a_seed_as_soon_as_it_is_tuned_for_it(tmp_path):
     spec, records = ablation(arms=[WORSE, NEUTRAL]), {}
     queue = queue_of(spec, tmp_path, records)
     tuning = drain(queue)
-    assert {(job.run.phase, job.run.seed) for job in tuning} == {("tuning", 1000)} and len(tuning) == 3 * 2
+    assert len(tuning) == 3 * 2 * 8 and {job.run.phase for job in tuning} == {"tuning"}
+    assert [job.run.seed for job in tuning] == sorted(job.run.seed for job in tuning), "seed by seed"
+    assert {(job.run.seed, job.run.tunes) for job in tuning} == {(1000 + seed, seed) for seed in range(8)}
     assert queue.next() is WAIT and not queue.finished
     for job in tuning:
-        if job.run.arm == "worse":
+        if job.run.arm == "worse" and job.run.tunes in (3, 5):
             records[job.number] = record_of(job, spec)
     compared = drain(queue)
-    assert [job.run.key for job in compared] == [f"worse/comparison/{seed}" for seed in range(8)]
+    assert [job.run.key for job in compared] == ["worse/comparison/3", "worse/comparison/5"]
     assert {job.run.overrides["optim.learning_rate"] for job in compared} == {2e-3}, "the candidate that did best"
-    assert compared[0].tags == {"arm": "worse", "seed": "0", "phase": "comparison"}
+    assert compared[0].tags == {"arm": "worse", "seed": "3", "phase": "comparison"}
+    assert tuning[0].tags == {"arm": "baseline", "seed": "1000", "phase": "tuning", "candidate": "0", "tunes": "0"}
+
+
+def test_each_seed_runs_with_its_own_best_candidate_and_a_shared_tuning_gives_one_to_all(tmp_path):
+    for way, num in (("per_seed", 8), ("shared", 1)):
+        spec, records = ablation(arms=[WORSE], tuning=way, trials_per_arm=4), {}
+        queue = queue_of(spec, tmp_path / way, records)
+
+        def end(job: Job, spec: AblationSpec = spec) -> TrialRecord:
+            lucky = job.run.phase == "tuning" and job.run.trial == job.run.seed % 4
+            return record_of(job, spec, value=0.0 if lucky else 1.0)
+
+        jobs = finish(queue, spec, records, end)
+        rates = {(j.run.arm, j.run.seed, j.run.trial): j.run.overrides["optim.learning_rate"] for j in jobs}
+        for arm in ("baseline", "worse"):
+            for seed in range(8):
+                tuned_on = 1000 + (seed if way == "per_seed" else 0)
+                assert rates[arm, seed, None] == rates[arm, tuned_on, tuned_on % 4]
+        assert sum(job.run.phase == "tuning" for job in jobs) == 2 * 4 * num
+
+
+def test_a_sequential_plan_tunes_only_for_the_seeds_that_it_releases(tmp_path):
+    spec = ablation(arms=[WORSE], sequential={"looks": [5, 8], "futility": None}, test="t")
+    records: dict[int, TrialRecord] = {}
+    jobs = finish(queue_of(spec, tmp_path, records), spec, records)
+    assert {job.run.tunes for job in jobs if job.run.phase == "tuning"} == set(range(5))
+    assert {job.run.seed for job in jobs if job.run.phase == "comparison"} == set(range(5))
+
+
+def test_a_comparison_whose_arm_is_tuned_again_does_not_count_until_then(tmp_path):
+    spec, records = ablation(arms=[WORSE]), {}
+    finish(queue_of(spec, tmp_path, records), spec, records)
+    wider = ablation(arms=[WORSE], trials_per_arm=3)
+    queue = queue_of(wider, tmp_path, records)
+    assert queue._look().rows() == []
+    finish(queue, wider, records)
+    assert len(queue._look().rows()) == 2 * 8
 
 
 def test_a_run_of_the_same_id_is_trained_once_and_says_where_it_is_from(tmp_path):
     spec, records = ablation(arms=[WORSE, RENAMED]), {}
     queue = queue_of(spec, tmp_path, records)
     jobs = finish(queue, spec, records)
-    assert {job.run.arm for job in jobs} == {"baseline", "worse"} and len(jobs) == 2 * (2 + 8)
-    assert len(records) == 3 * (2 + 8)
+    assert {job.run.arm for job in jobs} == {"baseline", "worse"} and len(jobs) == 2 * (2 + 1) * 8
+    assert len(records) == 3 * (2 + 1) * 8
     taken = [record for record in records.values() if TAKEN in record.tags]
-    assert len(taken) == 10 and all(record.seconds == 0 for record in taken)
+    assert len(taken) == (2 + 1) * 8 and all(record.seconds == 0 for record in taken)
     comparison = queue._look().comparison()
     assert comparison.arm("renamed").effect.mean == 0 and comparison.arm("renamed").verdict == "equivalent"
     assert comparison.arm("worse").verdict == "worse"
@@ -98,7 +137,7 @@ def test_results_from_elsewhere_are_taken(tmp_path):
     queue = queue_of(spec, tmp_path, records, find)
     assert queue.next() is None and queue.finished
     assert {record.tags[TAKEN] for record in records.values()} == {"study other, run 9"}
-    assert {record.study for record in records.values()} == {spec.name} and len(records) == 2 * (2 + 8)
+    assert {record.study for record in records.values()} == {spec.name} and len(records) == 2 * (2 + 1) * 8
 
 
 def test_a_second_start_gives_the_same_numbers_and_what_is_left(tmp_path):
@@ -111,7 +150,7 @@ def test_a_second_start_gives_the_same_numbers_and_what_is_left(tmp_path):
     assert [(job.number, job.run.key) for job in drain(again)] == [(job.number, job.run.key) for job in first[1:]]
     records |= {job.number: record_of(job, spec) for job in first}
     finish(again, spec, records)
-    assert sorted(records) == list(range(2 * (2 + 8)))
+    assert sorted(records) == list(range(2 * (2 + 1) * 8))
 
 
 def test_an_arm_that_means_something_else_now_runs_again_under_new_numbers(tmp_path):
@@ -120,8 +159,8 @@ def test_an_arm_that_means_something_else_now_runs_again_under_new_numbers(tmp_p
     edited = ablation(arms=[{**WORSE, "overrides": {"optim.beta1": 0.8}}])
     queue = queue_of(edited, tmp_path, records)
     jobs = finish(queue, edited, records)
-    assert {job.run.arm for job in jobs} == {"worse"} and len(jobs) == 10
-    assert len(queue.numbering.superseded) == 10
+    assert {job.run.arm for job in jobs} == {"worse"} and len(jobs) == (2 + 1) * 8
+    assert len(queue.numbering.superseded) == (2 + 1) * 8
     assert abs(queue._look().comparison().arm("worse").effect.mean - 0.1) < 0.01
 
 
@@ -130,7 +169,7 @@ def test_more_seeds_run_only_what_is_new(tmp_path):
     finish(queue_of(spec, tmp_path, records), spec, records)
     longer = ablation(arms=[WORSE], seeds=8)
     jobs = finish(queue_of(longer, tmp_path, records), longer, records)
-    assert {job.run.seed for job in jobs} == {6, 7} and len(jobs) == 4
+    assert {job.run.seed for job in jobs} == {6, 7, 1006, 1007} and len(jobs) == 2 * 2 * (2 + 1)
 
 
 def test_an_arm_none_of_whose_candidates_completes_is_compared_as_it_is_and_reported(tmp_path):
@@ -142,7 +181,7 @@ def test_an_arm_none_of_whose_candidates_completes_is_compared_as_it_is_and_repo
 
     finish(queue, spec, records, end)
     findings = queue._look()
-    assert findings.tuned["worse"] == {}
+    assert findings.tuned["worse"] == {seed: {} for seed in range(8)}
     assert any("worse: no tuning run completed" in note for note in findings.notes())
     arm = findings.comparison().arm("worse")
     assert arm.effect is None and arm.verdict == "unstable" and arm.diverged == tuple(range(8))

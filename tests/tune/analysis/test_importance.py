@@ -54,6 +54,30 @@ def test_fanova_says_what_it_drops_and_ped_anova_keeps_it():
     assert "quantizer.decay" in ped_anova(trials(), METRIC, "minimize").values
 
 
+def test_fanova_leaves_out_the_trials_that_lack_what_all_others_have():
+    """One trial without overrides, such as the baseline, made every setting a conditional one."""
+    some = trials(40)
+    bare = some[0] | {"number": 77, "overrides": {}}
+    outside = some[1] | {"number": 78, "overrides": {**some[1]["overrides"], "optim.learning_rate": 5.0}}
+    found = fanova([*some, bare, outside], METRIC, "minimize", SPACE)
+    assert found.values == pytest.approx(fanova(some, METRIC, "minimize", SPACE).values)
+    assert found.dropped == ("quantizer.decay",) and found.num_trials == 40
+    assert any(caveat.endswith("of what all others have: 77, 78") for caveat in found.caveats)
+    assert fanova([*some[:9], bare], METRIC, "minimize").num_trials == 9, "also one of ten"
+
+
+def test_shares_are_printed_beside_those_of_a_shuffled_objective():
+    rng = np.random.default_rng(9)
+    nothing = [t | {"metrics": {METRIC: float(rng.normal())}} for t in trials(40)]
+    found = ped_anova(nothing, METRIC, "minimize", SPACE)
+    assert 0.3 < found.null < 0.8, "one of four settings is first by a wide margin, and none matters"
+    assert any(f"the largest share is {found.null:.0%} on average" in caveat for caveat in found.caveats)
+    real = ped_anova(trials(), METRIC, "minimize", SPACE)
+    assert max(real.values.values()) > 1.3 * real.null
+    assert fanova(trials(20), METRIC, "minimize").null > 0.3
+    assert math.isnan(ped_anova(trials(5), METRIC, "minimize").null)
+
+
 def test_pruned_and_diverged_trials_do_not_count_and_the_bias_is_stated():
     poison = [
         t | {"status": status, "metrics": {METRIC: 99.0}}

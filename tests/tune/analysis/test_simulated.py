@@ -12,6 +12,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from tests.benchmarks.error_rates import equivalence_error, sequential_error
 from tune.analysis import (
     PowerTarget,
     Question,
@@ -141,3 +142,11 @@ def test_looking_early_saves_runs_where_the_effect_is_large_and_where_there_is_n
     assert ends(0.0)[0] < 9
     _, claims, patient_claims = ends(1.0)
     assert claims >= patient_claims - 0.06
+
+
+def test_the_errors_that_reports_quote_are_those_of_the_table():
+    """A few cells of `tests/benchmarks/error_rates.py`, with fewer studies."""
+    assert 0.03 < sequential_error((4, 8), "pocock", 1500) < allowed(0.058, 1500)
+    upper, lower = equivalence_error("skewed", 8, "permutation", 1500)
+    assert 0.11 < upper < 0.17 and lower < 0.03
+    assert max(equivalence_error("normal", 8, "permutation", 1500)) < allowed(0.05, 1500)
