@@ -90,6 +90,11 @@ def epoch_order(lengths_N: Array, batch_size: int, seed: int, epoch: int) -> lis
     return [batches[place] for place in rng.permutation(len(batches))]
 
 
+def fixed_order(num_examples: int) -> Array:
+    """Returns the order of a split's examples whose first ones are its fixed random subset, of any size."""
+    return np.random.default_rng(SUBSET_SEED).permutation(num_examples)
+
+
 def evaluation_batches(
     split: TokenizedSplit,
     batch_size: int,
@@ -110,7 +115,7 @@ def evaluation_batches(
     """
     indices = np.arange(len(split))
     if limit is not None and limit < len(split):
-        indices = np.sort(np.random.default_rng(SUBSET_SEED).permutation(len(split))[:limit])
+        indices = np.sort(fixed_order(len(split))[:limit])
     indices = indices[np.argsort(split.lengths[indices], kind="stable")]
     for start in range(rank * batch_size, len(indices), num_workers * batch_size):
         chosen = indices[start : start + batch_size]

@@ -4,11 +4,13 @@ Evaluation runs in evaluation mode on the validation split; in this file only `e
 Everything is summed over batches and workers before any mean is taken, so that neither changes a number. Keys, units
 and ranges of the metrics stand in `t5vqvae.evaluation.metrics`.
 
-The rate is the entropy of the codes; codes of prompts count too, spread over the positions of their sentence. A model
-without a bottleneck, or with a decoder that sees past it (`leaks`), has no rate, so no `rate/bits_per_token`. Further
-measures of a model (`Losses.measures`, such as `rate/kl_bits_per_sentence` of a continuous latent) are reported
-unchanged. A quantizer with a continuous form is evaluated in that form too (`soft/nll` and so on); the rate of that
-form has no bound.
+The rate `rate/bits_per_token` is the sum of the codebooks' entropies, an upper bound. With the training split at hand
+there are two more, cross-entropies of the codes under chains that are counted on the training split (`chains.py`):
+`rate/joint_bits_per_token` of all codes of a position, `rate/prior_bits_per_token` of those after the codes of the two
+positions before. Codes of prompts count too, spread over the positions of their sentence. A model without a bottleneck,
+or with a decoder that sees past it (`leaks`), has no rate, so none of the three. Further measures of a model
+(`Losses.measures`, such as `rate/kl_bits_per_sentence` of a continuous latent) are reported unchanged. A quantizer with
+a continuous form is evaluated in that form too (`soft/nll` and so on); the rate of that form has no bound.
 
 Letters: B batch, T encoder positions, S decoder positions, V vocabulary, Q codes a position, P prompts, K entries of a
 codebook.
@@ -24,13 +26,15 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
-from t5vqvae.data import IGNORED_LABEL, Batch, TokenizedSplit, evaluation_batches, prepare_test
+from t5vqvae.data import IGNORED_LABEL, Batch, TokenizedSplit, evaluation_batches, prepare, prepare_test
 from t5vqvae.data.batching import Array
+from t5vqvae.evaluation.chains import chain_bits, note_codes, num_counted_sentences
 from t5vqvae.evaluation.decoding import Decoding
 from t5vqvae.evaluation.sums import Sums, add_counts
 from t5vqvae.evaluation.text_scores import bleu1, corpus_bleu, same_text
-from t5vqvae.models.contract import Memory, TextAutoencoder
+from t5vqvae.models.contract import Losses, Memory, TextAutoencoder
 from t5vqvae.quantizers import Quantizer
 from t5vqvae.quantizers.parts.usage import count_codes, entropy_bits, perplexity, usage
 from t5vqvae.spec.run import RunSpec
@@ -63,6 +67,7 @@ def evaluate(
     split: TokenizedSplit,
     spec: RunSpec,
     *,
+    train: TokenizedSplit | None = None,
     prefix: str = "validation",
     autocast: AbstractContextManager[object] | None = None,
     everything: bool = False,
@@ -75,6 +80,7 @@ def evaluate(
         model: A model with its tokenizer.
         split: The sentences.
         spec: Its `evaluate` says how many sentences, its `data.max_target_length` how long texts may become.
+        train: The training split, on whose codes the chains of two rates are counted; None: without these rates.
         prefix: First part of the keys of quality metrics.
         autocast: The context of the precision; None: float32.
         everything: Take all sentences instead of as many as `spec.evaluate` says (for test splits).
@@ -83,13 +89,15 @@ def evaluate(
     model.train(False)
     try:
         with torch.no_grad(), autocast or nullcontext():
+            # First, so that the model's latest batch is one of the evaluated split, as without the chains.
+            counted = Sums() if train is None else _over_workers(_counted_codes(model, train, spec))
             sums = _over_workers(_add_up(model, split, spec, everything, prefix))
             metrics = {f"{prefix}/{name}": value for name, value in _quality(sums).items()}
             if model.quantizer.has_soft_form:
                 metrics |= _soft(model, split, spec, everything)
     finally:
         model.train(was_training)
-    metrics |= _rate(sums, model)
+    metrics |= _rate(sums, model, counted)
     samples = [Reconstruction(*row[1:]) for row in sums.decoded[:NUM_SAMPLES]]
     return Evaluation(metrics, [counts.tolist() for counts in sums.counts], samples)
 
@@ -101,10 +109,11 @@ def evaluate_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> dic
     """
     metrics: dict[str, float] = {}
     splits = prepare_test(spec.data, cache_dir, backbone=spec.model.backbone)
+    train = prepare(spec.data, cache_dir, backbone=spec.model.backbone).train
     with stage("testing", sum(map(len, splits.values())), "sentences") as now:
         for number, (name, split) in enumerate(splits.items(), start=1):
             now.set(now.done, note=f"test set {name}, {number} of {len(splits)}")
-            evaluation = evaluate(model, split, spec, prefix=name, everything=True)
+            evaluation = evaluate(model, split, spec, train=train, prefix=name, everything=True)
             shared = {f"{name}/{key}": value for key, value in evaluation.metrics.items() if not key.startswith(name)}
             own = {key: value for key, value in evaluation.metrics.items() if key.startswith(f"{name}/")}
             metrics |= own | shared
@@ -143,6 +152,24 @@ def _encoded(model: TextAutoencoder, split: TokenizedSplit, size: int, limit: in
         yield indices, batch, model.encode_memory(batch)
 
 
+def _counted_codes(model: TextAutoencoder, train: TokenizedSplit, spec: RunSpec) -> Sums:
+    """Returns this worker's codes of training sentences; none of a model without a rate."""
+    sums, limit = Sums(), num_counted_sentences(train)
+    if model.leaks or not (model.quantizer.discrete and model.quantizer.active):
+        return sums
+    with stage("encoding training sentences", _count(train, limit), "sentences") as now:
+        for indices, _, memory in _counted(_encoded(model, train, spec.evaluate.batch_size, limit), now):
+            _note_codes(sums, indices, memory.bottleneck.codes_BTQ, memory.prompt_codes_BPQ)
+    return sums
+
+
+def _note_codes(sums: Sums, indices: Array, codes_BTQ: Tensor | None, prompt_codes_BPQ: Tensor | None) -> None:
+    if codes_BTQ is not None:
+        note_codes(sums.codes, indices, codes_BTQ)
+    if prompt_codes_BPQ is not None:
+        note_codes(sums.prompt_codes, indices, prompt_codes_BPQ)
+
+
 def _add_up(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everything: bool, name: str) -> Sums:
     """Returns this worker's sums.
 
@@ -174,7 +201,8 @@ def _add_up(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everyt
 def _measured(batches: Iterable[_Encoded], model: TextAutoencoder, sums: Sums, now: Stage) -> Iterator[_Encoded]:
     """Yields batches, each after its losses were added to the sums."""
     for indices, batch, memory in _counted(batches, now):
-        _add_losses(model, batch, memory, sums, with_swap=not sums.num_swapped and len(indices) > 1)
+        losses = _add_losses(model, batch, memory, sums, with_swap=not sums.num_swapped and len(indices) > 1)
+        _note_codes(sums, indices, losses.codes_BTQ, losses.prompt_codes_BPQ)
         yield indices, batch, memory
 
 
@@ -191,7 +219,8 @@ def _count(split: TokenizedSplit, limit: int | None) -> int:
     return math.ceil(min(len(split), limit or len(split)) / world)
 
 
-def _add_losses(model: TextAutoencoder, batch: Batch, memory: Memory, sums: Sums, with_swap: bool) -> None:
+def _add_losses(model: TextAutoencoder, batch: Batch, memory: Memory, sums: Sums, with_swap: bool) -> Losses:
+    """Adds the losses of a batch, and returns them."""
     losses = model.losses(batch, memory=memory)
     real_BS = batch.labels_BS != IGNORED_LABEL
     sums.nll += float(losses.nll_sum)
@@ -214,6 +243,7 @@ def _add_losses(model: TextAutoencoder, batch: Batch, memory: Memory, sums: Sums
     if with_swap:
         sums.nll_swapped += float(model.losses(batch, swap_memory=True, memory=memory).nll_sum) - float(losses.nll_sum)
         sums.num_swapped += losses.num_tokens
+    return losses
 
 
 def _of_prompts(model: TextAutoencoder) -> Quantizer:
@@ -265,7 +295,7 @@ def _quality(sums: Sums) -> dict[str, float]:
     return metrics
 
 
-def _rate(sums: Sums, model: TextAutoencoder) -> dict[str, float]:
+def _rate(sums: Sums, model: TextAutoencoder, counted: Sums) -> dict[str, float]:
     metrics = {"rate/log2_vocabulary": math.log2(len(model.require_tokenizer()))}
     metrics |= {name: above / max(1e-12, below) for name, (above, below) in sums.measures.items()}
     if not sums.counts:
@@ -282,11 +312,24 @@ def _rate(sums: Sums, model: TextAutoencoder) -> dict[str, float]:
         bits += share * sum(map(entropy_bits, sums.prompt_counts))
         log2_codes += share * _log2_codes(_of_prompts(model))
         metrics["prompts/perplexity"] = _mean([perplexity(counts) for counts in sums.prompt_counts])
+    metrics |= _chain_rates(sums, model, counted)
     return metrics | {
         "rate/bits_per_token": bits,
         "rate/bits_per_sentence": bits * sums.num_positions / sums.num_sentences,
         "rate/log2_codes": log2_codes,
     }
+
+
+def _chain_rates(sums: Sums, model: TextAutoencoder, counted: Sums) -> dict[str, float]:
+    """Returns the rates of the codes under chains over the counted ones; none if none were counted."""
+    if not counted.codes:
+        return {}
+    joint, prior = chain_bits(counted.codes, sums.codes, model.quantizer.code_sizes)
+    if sums.prompt_codes:
+        share = sums.num_prompts / sums.num_positions
+        alone, after = chain_bits(counted.prompt_codes, sums.prompt_codes, _of_prompts(model).code_sizes)
+        joint, prior = joint + share * alone, prior + share * after
+    return {"rate/joint_bits_per_token": joint, "rate/prior_bits_per_token": prior}
 
 
 def _log2_codes(quantizer: Quantizer) -> float:

@@ -21,10 +21,12 @@ Role = Literal["objective", "constraint", "record"]
 
 RATE = "rate/bits_per_token"
 """Every run with a bottleneck has this metric; a run without it is a control, whose latent leaks."""
+JOINT_RATE = "rate/joint_bits_per_token"
+"""The rate to bound: codebooks that repeat each other count once. Runs of earlier versions lack it."""
 STEP = "progress/step"
 STEP_SECONDS = "cost/step_seconds"
 GPUS = "cost/gpus"
-PRICES = (RATE, STEP_SECONDS, "cost/peak_memory_mb", "cost/parameters")
+PRICES = (RATE, JOINT_RATE, STEP_SECONDS, "cost/peak_memory_mb", "cost/parameters")
 """Shown with every effect on quality: a quality says nothing without its price."""
 
 _DECODED = "evaluate.num_generated is not 0"
@@ -120,10 +122,18 @@ _ALL = (
     Metric("prompts/perplexity", "codes", "", "maximize",
            "effective number of prompt codes in use; mean over their codebooks", when="prompts with codes"),
     # Rate.
-    Metric(RATE, "bits", "token", "minimize", "entropy of the codes a source token, those of prompts included",
-           "objective", words="rate, bits a token", brief="{:.2f} bits/token", instead="rate/bits_per_sentence",
-           when=_BOTTLENECK),
-    Metric("rate/bits_per_sentence", "bits", "sentence", "minimize", "entropy of the codes a source sentence",
+    Metric(RATE, "bits", "token", "minimize",
+           "sum of marginal entropies: an upper bound; of the codes a source token, those of prompts included",
+           "objective", words="rate (upper bound), bits a token", brief="{:.2f} bits/token",
+           instead="rate/bits_per_sentence", when=_BOTTLENECK),
+    Metric(JOINT_RATE, "bits", "token", "minimize",
+           "cross-entropy of the codes of a position under a chain counted on training codes, prompts' codes included",
+           "objective", words="joint rate, bits a token", instead="rate/bits_per_sentence", when=_BOTTLENECK),
+    Metric("rate/prior_bits_per_token", "bits", "token", "minimize",
+           "the same after the codes of the two positions before: the rate with a small prior over codes",
+           "objective", words="rate under a prior, bits a token", instead="rate/bits_per_sentence", when=_BOTTLENECK),
+    Metric("rate/bits_per_sentence", "bits", "sentence", "minimize",
+           "sum of marginal entropies a source sentence: an upper bound",
            "objective", when=_BOTTLENECK),
     Metric("rate/log2_codes", "bits", "token", "minimize", "rate if all codes were equally frequent",
            "objective", instead="rate/bits_per_sentence", when=_BOTTLENECK),

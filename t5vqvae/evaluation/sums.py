@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from t5vqvae.evaluation.chains import SentenceCodes
 from t5vqvae.models.contract import Measures
 
 
@@ -30,6 +31,8 @@ class Sums:
         counts: Uses of every code, one tensor (K,) per codebook.
         prompt_counts: The same for the codes of prompts.
         num_prompts: Prompts.
+        codes: The codes of every sentence; see `SentenceCodes`.
+        prompt_codes: The same of the prompts.
         measures: A model's further measures by key: numerator and denominator.
         decoded: Index, source, target, decoded text and codes of every decoded sentence.
     """
@@ -47,6 +50,8 @@ class Sums:
     counts: list[Tensor] = field(default_factory=list)
     prompt_counts: list[Tensor] = field(default_factory=list)
     num_prompts: int = 0
+    codes: SentenceCodes = field(default_factory=dict)
+    prompt_codes: SentenceCodes = field(default_factory=dict)
     measures: dict[str, tuple[float, float]] = field(default_factory=dict)
     decoded: list[tuple[int, str, str, str, str]] = field(default_factory=list)
 
@@ -58,6 +63,8 @@ class Sums:
                 setattr(self, name, add_counts(mine, theirs))
             elif name == "measures":
                 self.measure(theirs)
+            elif name in ("codes", "prompt_codes"):
+                mine.update(theirs)
             else:
                 setattr(self, name, mine + theirs)
 

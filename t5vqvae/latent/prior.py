@@ -70,12 +70,19 @@ def cross_entropy_bits(
     Raises:
         ValueError: If either has no position, or a code lies outside its codebook.
     """
+    return cross_entropies_bits(counted, scored, sizes, num_before)[-1]
+
+
+def cross_entropies_bits(
+    counted: CodeSequences, scored: CodeSequences, sizes: Sequence[int], most_before: int
+) -> list[float]:
+    """Returns `cross_entropy_bits` with 0, 1, ... `most_before` positions of context, in the time of the last."""
     _check(counted, scored, sizes)
     columns = [_Items(counted.codes_NQ[:, place], scored.codes_NQ[:, place]) for place in range(len(sizes))]
     tuples = functools.reduce(_Items.then, columns)
-    before = [_shifted(tuples, counted, scored, back) for back in range(1, num_before + 1)]
-    contexts = [[*columns[:place], *before] for place in range(len(sizes))]
-    return sum(_code_bits(*parts) for parts in zip(columns, sizes, contexts, strict=True))
+    before = [_shifted(tuples, counted, scored, back) for back in range(1, most_before + 1)]
+    bits = [_code_bits(columns[place], size, columns[:place], before) for place, size in enumerate(sizes)]
+    return [sum(each) for each in zip(*bits, strict=True)]
 
 
 def _check(counted: CodeSequences, scored: CodeSequences, sizes: Sequence[int]) -> None:
@@ -111,15 +118,24 @@ def _shifted(tuples: _Items, counted: CodeSequences, scored: CodeSequences, back
     return _Items(shifted(tuples.counted_N, counted.places_N), shifted(tuples.scored_N, scored.places_N))
 
 
-def _code_bits(codes: _Items, size: int, context: Sequence[_Items]) -> float:
-    """Returns the mean bits of one codebook's scored codes, level by level from the uniform distribution up."""
+def _code_bits(codes: _Items, size: int, earlier: Sequence[_Items], before: Sequence[_Items]) -> list[float]:
+    """Returns the mean bits of one codebook's scored codes, level by level from the uniform distribution up.
+
+    Args:
+        codes: The codes.
+        size: Of their codebook.
+        earlier: The position's earlier codes, which are always context.
+        before: The code tuples of the positions before, of which 0, 1, ... are context in the results.
+    """
     counted_p_N, scored_p_N = np.full(len(codes.counted_N), 1 / size), np.full(len(codes.scored_N), 1 / size)
     where = _Items(np.zeros_like(codes.counted_N), np.zeros_like(codes.scored_N))
-    for more in [None, *context]:
+    bits = []
+    for more in [None, *earlier, *before]:
         if more is not None:
             where = where.then(more)
         counted_p_N, scored_p_N = _smoothed(codes, where, counted_p_N, scored_p_N)
-    return float(-np.log2(scored_p_N).mean())
+        bits.append(float(-np.log2(scored_p_N).mean()))
+    return bits[len(earlier) :]
 
 
 def _smoothed(codes: _Items, where: _Items, counted_p_N: _Floats, scored_p_N: _Floats) -> tuple[_Floats, _Floats]:
@@ -135,8 +151,13 @@ def _smoothed(codes: _Items, where: _Items, counted_p_N: _Floats, scored_p_N: _F
     pair_counts = np.bincount(pairs.counted_N, minlength=1 + int(max(pairs.counted_N.max(), pairs.scored_N.max())))
     counts = np.bincount(where.counted_N, minlength=1 + int(max(where.counted_N.max(), where.scored_N.max())))
     of_code, of_context = pair_counts[pairs.counted_N] - 1, counts[where.counted_N] - 1
-    left_out = [(of_code + a * counted_p_N) / (of_context + a) for a in STRENGTHS]
-    best = int(np.argmax([np.log(p_N).sum() for p_N in left_out]))
-    a = STRENGTHS[best]
-    scored = (pair_counts[pairs.scored_N] + a * scored_p_N) / (counts[where.scored_N] + a)
-    return left_out[best], scored
+    seen = of_context > 0  # elsewhere the shorter context's probability stays, whatever the strength
+    known = of_code[seen], counted_p_N[seen], of_context[seen]
+    a = max(STRENGTHS, key=lambda strength: float(np.log(_shrunk(*known, strength)).sum()))
+    scored = _shrunk(pair_counts[pairs.scored_N], scored_p_N, counts[where.scored_N], a)
+    return _shrunk(of_code, counted_p_N, of_context, a), scored
+
+
+def _shrunk(of_code: _Ints, shorter_p: _Floats, of_context: _Ints, strength: float) -> _Floats:
+    """Returns the probabilities of codes, given their counts and the probabilities in their shorter contexts."""
+    return (of_code + strength * shorter_p) / (of_context + strength)

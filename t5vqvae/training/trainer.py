@@ -172,8 +172,8 @@ class Trainer:
     def evaluate(self) -> Evaluation:
         """Evaluates on the validation split, in the precision of training."""
         with eagerly(self.spec):
-            precision = autocast(self.device, self.precision)
-            return evaluate(self.model, self.prepared.validation, self.spec, autocast=precision)
+            precision, data = autocast(self.device, self.precision), self.prepared
+            return evaluate(self.model, data.validation, self.spec, train=data.train, autocast=precision)
 
     def milestone(self, status: Status, evaluation: Evaluation | None) -> Milestone:
         """Returns the milestone of this moment; without an evaluation (diverged), only with the training metrics."""

@@ -148,7 +148,7 @@ def test_families_repeat_metrics_under_another_first_part() -> None:
 
 
 def test_labels() -> None:
-    assert label("rate/bits_per_token") == label("test/rate/bits_per_token") == "rate, bits a token"
+    assert label("rate/bits_per_token") == label("test/rate/bits_per_token") == "rate (upper bound), bits a token"
     assert (label("validation/nll"), label("mine/own/score")) == ("nll", "own/score")
     assert METRICS["validation/nll_per_char"].units == "nats a character"
     assert METRICS["codebook/usage"].units == "share"
