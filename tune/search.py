@@ -107,6 +107,10 @@ def search(
 def _kept(spec: SearchSpec, paths: StudyPaths, records: Mapping[int, TrialRecord]) -> KeptStudy:
     """Returns what the study keeps of its first start; refuses to resume another study."""
     if is_there(paths.spec):
+        ended = [record.metrics for record in records.values() if record.status in ("completed", "pruned")]
+        spec.refuse_unmeasured(
+            ended, f"study {spec.name}", "undo that, or give the study another name (name=...), without --from"
+        )
         kept = KeptStudy.read(paths.spec)
         spec.refuse_changes(SearchSpec.read(paths.spec), kept)
         return kept

@@ -74,9 +74,11 @@ def best_record(paths: StudyPaths, judging: Judging) -> TrialRecord:
     records = read_records(paths.trials)
     record = best(records, judging)
     if record is None:
-        completed = sum(record.status == "completed" for record in records)
+        completed = [record.metrics for record in records if record.status == "completed"]
+        way_out = "search it anew under another name (name=...)"
+        judging.refuse_unmeasured(completed, f"study {paths.study}", way_out)
         raise UserError(
-            f"study {paths.study}: none of its {completed} completed trials has a bottleneck and keeps"
+            f"study {paths.study}: none of its {len(completed)} completed trials has a bottleneck and keeps"
             f" {', '.join(map(str, judging.constraints)) or 'the objective'}; search on, or loosen the constraints"
         )
     return record

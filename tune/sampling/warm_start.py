@@ -41,7 +41,7 @@ def warm_start(suggestions: Suggestions, folder: Path) -> None:
         folder: Of the other study, with `study.json` and `trials/`.
 
     Raises:
-        SettingError: If the two spaces do not overlap.
+        SettingError: If the two spaces do not overlap, or the other study's trials lack a metric that decides here.
     """
     spec, other = suggestions.spec, SearchSpec.read(folder / "study.json")
     if not spec.space.overlap(other.space):
@@ -49,9 +49,11 @@ def warm_start(suggestions: Suggestions, folder: Path) -> None:
             f"--from {other.name}: its space does not overlap with that of {spec.name}; take a study that searches the"
             " same settings over common values"
         )
+    completed = [record for record in read_records(folder / "trials") if record.status == "completed"]
+    metrics = [record.metrics for record in completed]
+    spec.refuse_unmeasured(metrics, f"--from {other.name}: it", f"search {other.name} anew, or leave out --from")
     suggestions.enqueue_baseline()
     known = {trial.user_attrs.get(ORIGIN, "") for trial in suggestions.trials()}
-    completed = [record for record in read_records(folder / "trials") if record.status == "completed"]
     equivalent, others = _sorted_out(completed, spec, other)
     for record, point in equivalent:
         if (origin := f"{TOLD}{other.name}#{record.number}") not in known:

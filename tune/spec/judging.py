@@ -5,7 +5,7 @@ Imports neither torch nor the spec of a run, so that a command can rank the reco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 
 from t5vqvae.config import Config, setting
 from t5vqvae.errors import DamagedFileError, SettingError
-from t5vqvae.evaluation.metrics import RATE
+from t5vqvae.evaluation.metrics import METRICS, RATE
 from t5vqvae.files import read_twice
 from tune.spec.objective import Constraint, Objective
 
@@ -30,6 +30,37 @@ class Judging(Config):
 
     objectives: tuple[Objective, ...] = setting(min_length=1)
     constraints: Constraints = setting(())
+
+    @property
+    def judged_metrics(self) -> list[str]:
+        """The metrics of the objectives and constraints."""
+        objectives = [objective.metric for objective in self.objectives]
+        return [*objectives, *(constraint.metric for constraint in self.constraints)]
+
+    @property
+    def compared_metrics(self) -> list[str]:
+        """The metrics by which trials are compared, also while they run."""
+        return self.judged_metrics
+
+    def refuse_unmeasured(self, runs: Iterable[Mapping[str, float]], whose: str, way_out: str) -> None:
+        """Refuses to judge runs of an earlier version, which lack a metric that every run with codes has now.
+
+        Args:
+            runs: The last metrics of ended runs; those without codes are not judged.
+            whose: Where the runs are, for the message.
+            way_out: What to do.
+
+        Raises:
+            SettingError: With the metric.
+        """
+        always = [key for key in self.compared_metrics if METRICS[key].when in ("", METRICS[RATE].when)]
+        for metrics in filter(self.has_bottleneck, runs):
+            for key in always:
+                if key not in metrics:
+                    raise SettingError(
+                        f"{whose} has trials without {key}, by which trials are judged now: an earlier version did not"
+                        f" measure it; {way_out}"
+                    )
 
     def is_feasible(self, metrics: Mapping[str, float]) -> bool:
         """Returns whether metrics keep every constraint."""

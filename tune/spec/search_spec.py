@@ -64,12 +64,6 @@ class SearchSpec(StudySpec, Judging):
         """Returns the run spec of a trial."""
         return self.base_spec.with_overrides(overrides)
 
-    @property
-    def judged_metrics(self) -> list[str]:
-        """The metrics of the objectives and constraints."""
-        objectives = [objective.metric for objective in self.objectives]
-        return [*objectives, *(constraint.metric for constraint in self.constraints)]
-
     @cached_property
     def planned_trials(self) -> int:
         """Trials of the budget; fewer where the space has fewer settings."""
@@ -78,9 +72,12 @@ class SearchSpec(StudySpec, Judging):
     @property
     def kept_metrics(self) -> list[str]:
         """The metrics that judge a trial or its running siblings, with the step they were measured at."""
+        return list(dict.fromkeys([*self.judged_metrics, RATE, STEP, *self.compared_metrics]))
+
+    @property
+    def compared_metrics(self) -> list[str]:
         scheduled = self.scheduler_objective
-        names = [*self.judged_metrics, RATE, STEP] + ([] if scheduled is None else [scheduled.metric])
-        return list(dict.fromkeys(names))
+        return [*self.judged_metrics, *([] if scheduled is None else [scheduled.metric])]
 
     @property
     def scheduler_objective(self) -> Objective | None:
