@@ -87,6 +87,8 @@ def milestone(spec: RunSpec, step: int, status: str, full: Path) -> Milestone:
         "validation/nll": loss,
         "validation/exact_match": 1 / (1 + loss),
         "rate/bits_per_token": 8.0,
+        "rate/joint_bits_per_token": 7.5,
+        "rate/prior_bits_per_token": 7.0,
         "codebook/usage": 0.5,
         "progress/step": float(step),
         "progress/tokens": 100.0 * step,

@@ -14,6 +14,7 @@ from survival import owner_of
 from t5vqvae.errors import UserError
 from tune.cli import main
 from tune.execution import session
+from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
 from tune.search import search
 
@@ -130,6 +131,30 @@ def test_a_study_that_cannot_work_is_refused_before_its_first_trial(state, setti
     with pytest.raises(UserError, match=reason):
         search(stub_study("refused", 2, **settings), state=state, trainer=STUB)
     assert starts(state) == before and not StudyPaths(state, "refused").storage.exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"constraints": ["rate/joint_bits_per_token <= 10"]},
+        {"objectives": [{"metric": "rate/joint_bits_per_token"}], "constraints": []},
+        {"scheduler": {"metric": "rate/joint_bits_per_token", "grace_steps": 10}},
+    ],
+)
+def test_a_study_does_not_resume_by_a_key_that_its_trials_lack(tmp_path, changes):
+    """A trial of an earlier version has no joint rate, so it would count as one that breaks the bound."""
+    spec, paths = stub_study("old", 4), StudyPaths(tmp_path, "old")
+    spec.write(paths.spec)
+    metrics = {"validation/nll": 1.0, "rate/bits_per_token": 8.0}
+    TrialRecord("old", 0, {}, None, None, "completed", 40, metrics).write(paths.trial(0))
+    with pytest.raises(UserError) as caught:
+        search(stub_study("old", 4, **changes), state=tmp_path, trainer=STUB)
+    assert str(caught.value) == (
+        "study old has trials without rate/joint_bits_per_token, by which trials are judged now: an earlier version did"
+        " not measure it; undo that, or give the study another name (name=...), without --from"
+    )
+    with pytest.raises(UserError, match=r"was started with constraints .*rate/bits_per_token <= 10"):
+        search(stub_study("old", 4, constraints=["rate/bits_per_token <= 11"]), state=tmp_path, trainer=STUB)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,7 @@ def test_the_test_split_has_the_counterpart_of_every_evaluated_metric(cache: Pat
         assert all(is_on_test(key) and find(key) for key in tested)
         evaluated = {key for key in last[kind].metrics if key in METRICS and METRICS[key].is_evaluated}
         assert {on_test(key) for key in evaluated} <= set(tested)
+        assert {"test/rate/joint_bits_per_token", "test/rate/prior_bits_per_token"} <= set(tested)
         assert "test/rate/bits_per_token" in tested and ("test/soft/nll" in tested) == (kind == "quantizer soft")
 
 

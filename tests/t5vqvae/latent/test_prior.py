@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from t5vqvae.latent.prior import CodeSequences, cross_entropy_bits
+from t5vqvae.latent.prior import CodeSequences, cross_entropies_bits, cross_entropy_bits
 
 COUNTED, SCORED, LENGTH = 20_000, 5_000, 10
 
@@ -61,6 +61,12 @@ def test_a_large_codebook_is_not_cheap_for_want_of_positions() -> None:
     counted, scored = sentences(codes[:4_500]), sentences(codes[4_500:])
     assert cross_entropy_bits(counted, scored, [4096, 4096]) == pytest.approx(24.0, abs=0.1)
     assert cross_entropy_bits(counted, scored, [4096, 4096], num_before=2) == pytest.approx(24.0, abs=0.1)
+
+
+def test_all_contexts_at_once_are_those_one_by_one() -> None:
+    counted, scored = split(even(6, 2))
+    once = [cross_entropy_bits(counted, scored, [6, 6], num_before=number) for number in range(3)]
+    assert cross_entropies_bits(counted, scored, [6, 6], 2) == once
 
 
 def test_codes_that_training_never_used_have_a_finite_price() -> None:

@@ -9,6 +9,9 @@ import pytest
 import torch
 from baseline_runs import batch_of, build, finish, tiny
 
+from t5vqvae.data import prepare
+from t5vqvae.evaluation.evaluate import evaluate
+from t5vqvae.quantizers.base import Packed
 from t5vqvae.quantizers.prompts import PHMLinear, PromptConfig
 
 PROMPTS = {"model.prompts.num_prompts": 3, "model.prompts.hidden_width": 16, "model.prompts.codebook_size": 8}
@@ -94,9 +97,26 @@ def test_the_rate_counts_the_prompts(cache: Path) -> None:
     assert model.prompts.quantizer._num_updates == 6
 
 
+def test_the_rate_under_chains_counts_the_prompts_by_a_chain_of_their_own(cache: Path) -> None:
+    """One constant code everywhere else: what is left are the prompts' bits, three a sentence."""
+    spec = tiny("t5vqvae", **PROMPTS, **{"evaluate.num_generated": 0})
+    model, data = build(spec, cache), prepare(spec.data, cache)
+    draws = torch.Generator().manual_seed(0)
+
+    def quantized(codes: Any) -> Any:
+        return lambda inputs_NC, roles_N=None: Packed(inputs_NC, codes(len(inputs_NC)))
+
+    model.quantizer.quantize_packed = quantized(lambda num: torch.zeros(num, 1, dtype=torch.long))
+    model.prompts.quantizer.quantize_packed = quantized(lambda num: torch.randint(8, (num, 1), generator=draws))
+    found = evaluate(model, data.validation, spec, train=data.train, everything=True).metrics
+    expected = 3 * 3 * len(data.validation) / data.validation.num_tokens
+    for key in ("rate/joint_bits_per_token", "rate/prior_bits_per_token", "rate/bits_per_token"):
+        assert found[key] == pytest.approx(expected, rel=0.05)
+
+
 def test_continuous_prompts_leak_and_have_no_rate(cache: Path) -> None:
     (last,) = finish(tiny("t5vqvae", **PROMPTS, **{"model.prompts.quantize": False, "train.eval_every": 6}), cache)[0]
-    assert last.state.model.leaks and "rate/bits_per_token" not in last.metrics
+    assert last.state.model.leaks and not [key for key in last.metrics if key.endswith("bits_per_token")]
     quantized = build(tiny("t5vqvae", **PROMPTS), cache)
     assert sum(p.numel() for p in quantized.parameters()) == last.metrics["cost/parameters"]
 

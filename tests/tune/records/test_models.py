@@ -223,6 +223,15 @@ def test_a_study_without_a_trial_that_counts_is_named_with_its_constraints(state
     )
 
 
+def test_a_study_whose_trials_lack_the_key_of_its_bound_is_no_question_of_the_bound(state: Path) -> None:
+    spec = SearchSpec.parse({**STUDY, "constraints": ["rate/joint_bits_per_token <= 4"]})
+    spec.write(StudyPaths(state, "tiny").spec)
+    assert error_of("tiny", state) == (
+        "study tiny has trials without rate/joint_bits_per_token, by which trials are judged now: an earlier version"
+        " did not measure it; search it anew under another name (name=...)"
+    )
+
+
 @pytest.mark.parametrize("name", ["tiny/1", "CHECKPOINT"])
 def test_a_damaged_checkpoint_is_refused(state: Path, name: str) -> None:
     folder = StudyPaths(state, "tiny").trial(1) / STEP

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import subprocess
@@ -396,3 +397,36 @@ def test_grid_points_are_the_decimals_that_were_written(sampler):
     tried = {overrides["quantizer.commitment_weight"] for overrides in asked}
     assert tried == {0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35}
     assert all(("model.position" in o) == (o["quantizer.commitment_weight"] in (0.15, 0.3)) for o in asked)
+
+
+JOINT = "rate/joint_bits_per_token <= 10"
+
+
+def test_a_study_whose_trials_lack_what_decides_here_teaches_nothing(tmp_path):
+    """Trials of an earlier version have no joint rate; taken as evidence, all of them would break the bound."""
+    folder = other_study(tmp_path / "other", OTHERS, space=WIDER)
+    with pytest.raises(SettingError) as caught:
+        warm_start(Suggestions(study(constraints=[JOINT])), folder)
+    assert str(caught.value) == (
+        "--from other: it has trials without rate/joint_bits_per_token, by which trials are judged now: an earlier"
+        " version did not measure it; search other anew, or leave out --from"
+    )
+    for scheduled in ("rate/joint_bits_per_token", "rate/prior_bits_per_token"):
+        with pytest.raises(SettingError, match=f"other: it has trials without {scheduled},"):
+            warm_start(Suggestions(study(scheduler={"metric": scheduled})), folder)
+
+
+def test_a_study_that_names_another_key_teaches_where_its_trials_have_ours(tmp_path):
+    both = [
+        dataclasses.replace(each, metrics={**each.metrics, "rate/joint_bits_per_token": bits})
+        for each, bits in zip(OTHERS[:2], (8.0, 11.0), strict=True)
+    ]
+    suggestions = Suggestions(study(constraints=[JOINT]))
+    warm_start(suggestions, other_study(tmp_path / "other", both, space=WIDER))
+    told = [trial for trial in suggestions.trials() if trial.user_attrs[ORIGIN].startswith("told:")]
+    assert [trial.constraints[JOINT] > 0 for trial in told] == [False, True]
+
+
+def test_controls_lack_every_rate_and_are_no_trials_of_an_earlier_version(tmp_path):
+    control = [dataclasses.replace(each, metrics={"validation/nll": 0.1}) for each in OTHERS[:1]]
+    warm_start(Suggestions(study(constraints=[JOINT])), other_study(tmp_path / "other", control, space=WIDER))
