@@ -8,11 +8,10 @@ size or a time has changed since.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
-from t5vqvae.files import atomic_write, file_sha256, locked, stamp, write_json
+from t5vqvae.files import atomic_write, file_sha256, locked, read_json, stamp, write_json
 
 MANIFEST = "manifest.json"
 _known_good: dict[Path, object] = {}
@@ -26,7 +25,7 @@ def write_manifest(folder: Path) -> None:
 
 def is_intact(folder: Path) -> bool:
     """Returns whether a folder holds the files of its manifest, with their content, and no other file."""
-    return _is_good(folder, lambda: json.loads((folder / MANIFEST).read_text("utf-8")) == _entries(folder))
+    return _is_good(folder, lambda: read_json(folder / MANIFEST) == _entries(folder))
 
 
 def kept_file(path: Path, write: Callable[[Path], object]) -> Path:

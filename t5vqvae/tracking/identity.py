@@ -7,13 +7,12 @@ copied together with its database, keeps its own.
 
 from __future__ import annotations
 
-import json
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from t5vqvae.errors import DiskError
+from t5vqvae.errors import DamagedFileError, DiskError
 from t5vqvae.files import digest, locked, read_json, write_json
 
 FILE = "identity.json"
@@ -83,7 +82,7 @@ def _read(folder: Path) -> dict[str, Any] | None:
         values = read_json(folder / FILE)
         valid = isinstance(values, dict) and values.keys() == {"id", "adopts", "copied_from", "folder"}
         return values if valid and isinstance(values["id"], str) and values["id"] else None
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, DamagedFileError):
         return None
 
 

@@ -114,7 +114,7 @@ def test_an_attempt_is_kept_in_the_folder(tmp_path: Path) -> None:
     [
         ({"gpus": "most"}, "resources.gpus='most' must be a number of GPUs, 0 or more, or auto"),
         ({"gpus": -1}, "resources.gpus=-1 must be"),
-        ({"gpus": True}, "resources.gpus=True must be"),
+        ({"gpus": True}, "gpus=true must be a number"),
         ({"gpus": "auto", "workers": 2}, "set resources.gpus=1"),
     ],
 )
