@@ -181,6 +181,8 @@ def promote(
     Exit status 0: it is the champion; 1: it is the challenger.
     """
     paths = StudyPaths.existing(state_dir(state), study)
+    if not name.strip() or set(name) & set("/:"):
+        raise SettingError(f"--name {name!r} is no name of a registered model; write one without '/' and ':'")
     from tune.promotion.gate import Gate
 
     gates = [Gate.parse(text) for text in gate or ()]

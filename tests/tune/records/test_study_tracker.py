@@ -11,7 +11,7 @@ import pytest
 
 from t5vqvae.errors import SettingError
 from t5vqvae.tracking import Tracker
-from tune.ablation.findings import AblationHistory
+from tune.ablation.history import AblationHistory
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
 from tune.records.study_tracker import track_lost, tracker_of, tracking_uri
