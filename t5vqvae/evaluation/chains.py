@@ -15,12 +15,12 @@ from t5vqvae.data import TokenizedSplit, fixed_order
 from t5vqvae.data.batching import Array
 from t5vqvae.latent.prior import CodeSequences, cross_entropies_bits
 
-COUNTED_POSITIONS = 3_000
+COUNTED_POSITIONS = 2_500
 """Training positions on which the chains of every run are counted; all of a smaller split.
 
 Another number would make other numbers of both rates, so it is no setting. Counted are the first positions of the
-split's fixed random subset. Encoding them takes a seventh of an evaluation of the study `quickstart`; 20,000 would take
-two thirds of it. Too few counted positions make a rate larger, never smaller.
+split's fixed random subset. More of them would lower the rates towards what the codes can do, and cost more: see
+`tests/benchmarks/results/rate_chains.md`.
 """
 POSITIONS_BEFORE = 2
 """Positions whose codes are the context of `rate/prior_bits_per_token`."""
