@@ -98,7 +98,11 @@ QUICK: list[tuple[str, int, str]] = [
     ("search --trails 3", 2, "t5vqvae search has no option --trails; did you mean --trials?"),
     ("serach", 2, "t5vqvae has no command serach; did you mean search?"),
     ("data gte", 2, "t5vqvae data has no command gte; did you mean get?"),
-    ("promote quickstart --name a/b", 2, "--name 'a/b' is no name of a registered model; write one without"),
+    (
+        "promote quickstart --name a/b",
+        2,
+        "--name 'a/b' is no name of a registered model; write one without '/' and ':'",
+    ),
     ("trials", 2, "t5vqvae trials: missing argument 'STUDY'; see t5vqvae trials --help"),
     ("search --trials", 2, "t5vqvae: option '--trials' requires an argument; see t5vqvae --help"),
     ("--versoin", 2, "t5vqvae has no option --versoin; did you mean --version?"),
