@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from tune.ablation.ablation_sections import Tuning
 from tune.ablation.nuisance import candidates, choose
-from tune.ablation.sections import Tuning
 from tune.analysis import Question, RunRow, compare_arms
 from tune.space.space import SearchSpace
 from tune.spec.objective import Objective

@@ -118,7 +118,7 @@ def search(tree: Path, state: Path) -> None:
 
 def ablate(tree: Path, state: Path) -> None:
     """Runs the ablation, which writes its report at its end; tuned once for all seeds, as every tree can."""
-    shared = ["tuning=shared"] if (tree / "tune" / "ablation" / "sections.py").exists() else []
+    shared = ["tuning=shared"] if (tree / "tune" / "ablation" / "ablation_sections.py").exists() else []
     run(tree, state, "tune/ablate.py", str(written(ABLATION_STUDY, state)), *shared)
 
 

@@ -28,10 +28,10 @@ from t5vqvae.config.base import MAX_INTEGER
 from t5vqvae.errors import SettingError, did_you_mean
 from t5vqvae.evaluation.metrics import METRICS, PRICES, find
 from t5vqvae.spec.run import RunSpec
+from tune.ablation.ablation_sections import Baseline, Seeds, Sequential, Tuning
 from tune.ablation.components import side_changes
 from tune.ablation.designs import BASELINE, Arm, DesignConfig, Flat
 from tune.ablation.fairness import refuse_unfair
-from tune.ablation.sections import Baseline, Seeds, Sequential, Tuning
 from tune.analysis import PowerTarget, Question, SequentialPlan, advice, pairs_needed, smallest_adjusted_p
 from tune.space.space import SearchSpace
 from tune.spec.objective import Objective, refuse_incomparable

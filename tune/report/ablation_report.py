@@ -89,7 +89,7 @@ class AblationReport:
             lines += ["", "## Cells against the baseline", ""]
         lines += [tables.markdown(self.comparison), "", markdown_text(self._rules()), ""]
         lines += [f"- {markdown_text(note)}" for note in [*caveats(self.comparison), *self.notes]]
-        if tuned := tuned_rows(self.tuned, self.comparison.seeds):
+        if tuned := _tuned_rows(self.tuned, self.comparison.seeds):
             lines += ["", "## Tuned settings", "", markdown_table(*tuned)]
         return "\n".join(lines) + "\n"
 
@@ -156,7 +156,7 @@ class AblationReport:
 
     def _tuned(self) -> str:
         """Returns the table of tuned settings; empty where nothing was tuned."""
-        tuned = tuned_rows(self.tuned, self.comparison.seeds)
+        tuned = _tuned_rows(self.tuned, self.comparison.seeds)
         if tuned is None:
             return ""
         text = "Settings of each arm's best tuning run, by the seed of the comparison that it was tuned for."
@@ -190,7 +190,7 @@ def write_all(folder: Path, texts: Mapping[str, str]) -> list[Path]:
     return [folder / name for name in texts]
 
 
-def tuned_rows(tuned: Tuned, seeds: Sequence[int]) -> tuple[list[str], list[list[str]]] | None:
+def _tuned_rows(tuned: Tuned, seeds: Sequence[int]) -> tuple[list[str], list[list[str]]] | None:
     """Returns head and rows of the tuned settings, a row for each arm and setting; None where nothing was tuned."""
     rows = []
     for arm, by_seed in tuned.items():
