@@ -33,6 +33,7 @@ from tune.records.study_tracker import tracker_of
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
     from t5vqvae.tracking.server.model_registry import Registry, Version
+    from tune.spec.search_spec import SearchSpec
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 logger = logging.getLogger(__name__)
@@ -99,12 +100,8 @@ def promote(
     refuse_unmeasured(gates, record.metrics, tests)
     with stage("connecting to MLflow"):
         tracker.check()
-    warning = still_to_come(paths, spec)
-    if warning is not None:
-        logger.warning(warning)
-    with stage("sending the study's last entries to MLflow"):
-        for folder in (paths.root, paths.trials):
-            tracker.replay(folder)
+    warning = _warned(paths, spec)
+    _send_last_entries(paths, tracker)
     weights = kept_checkpoint(paths, record)
     result = test_once(paths, spec, record, weights)
     metrics = {**record.metrics, **result.metrics}
@@ -130,6 +127,20 @@ def promote(
         warning=warning,
         details=tracker.url(version.mlflow_id) or str(paths.trial(record.number) / TEST_FILE),
     )
+
+
+def _warned(paths: StudyPaths, spec: SearchSpec) -> str | None:
+    """Warns of trials that are still to come, and returns the warning."""
+    warning = still_to_come(paths, spec)
+    if warning is not None:
+        logger.warning(warning)
+    return warning
+
+
+def _send_last_entries(paths: StudyPaths, tracker: Tracker) -> None:
+    with stage("sending the study's last entries to MLflow"):
+        for folder in (paths.root, paths.trials):
+            tracker.replay(folder)
 
 
 def _awarded(registry: Registry, alias: str, version: Version, champion: Version | None, passed: bool) -> str:

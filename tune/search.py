@@ -168,7 +168,7 @@ def _sources(plan: TrialPlan, spec: SearchSpec, left: bool) -> dict[str, str]:
     """
     if plan.trainer != TRAINER:
         return {}
-    from t5vqvae.runs.sources import sources_of
+    from t5vqvae.runs.fingerprint import sources_of
 
     try:
         found = sources_of(plan.base, plan.paths.cache)

@@ -91,7 +91,7 @@ class RVQConfig(QuantizerConfig):
     def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> Quantizer:
         if self.groups == 1:
             return RVQQuantizer(self, model_width, seed)
-        return GroupedRVQQuantizer(self, model_width, seed)
+        return _GroupedRVQQuantizer(self, model_width, seed)
 
     def layer_config(self, number: int) -> QuantizerConfig | None:
         """Returns the config of layer `number`; None for `fsq`, whose grid has nothing to set."""
@@ -212,7 +212,7 @@ class RVQQuantizer(Quantizer):
         self._num_updates += 1
 
 
-class GroupedRVQQuantizer(Quantizer):
+class _GroupedRVQQuantizer(Quantizer):
     """Cuts the width in groups, each with a chain of its own; codes stand group by group."""
 
     def __init__(self, config: RVQConfig, model_width: int, seed: int) -> None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from t5vqvae.disk import disk_error, disk_errors, need_room, size_of
 from t5vqvae.errors import CheckpointError, DiskError
 from t5vqvae.redaction import redacted
+from t5vqvae.runs.fingerprint import changed_source, sources_of
 from t5vqvae.runs.ownership import FolderOwner
-from t5vqvae.runs.sources import changed_source, sources_of
 from t5vqvae.runs.trace import RunTrace
 from t5vqvae.runs.tracked_run import TRAINER, TrackedRun, load_trainer
 from t5vqvae.stages import noted, stage

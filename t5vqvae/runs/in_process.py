@@ -20,9 +20,9 @@ from t5vqvae.errors import UserError
 from t5vqvae.evaluation.metrics import METRICS, STEP
 from t5vqvae.files import digest, held
 from t5vqvae.redaction import redacted
+from t5vqvae.runs.fingerprint import changed_source, sources_of
 from t5vqvae.runs.follow import Report, follow
 from t5vqvae.runs.ownership import OWNER
-from t5vqvae.runs.sources import changed_source, sources_of
 from t5vqvae.runs.tracked_run import TRAINER, TrackedRun
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.tracking.logger import AWAY

@@ -25,8 +25,8 @@ PREFIX = "step-"
 class StoredMilestone(TypedDict):
     """A milestone as `milestone.json` stores it; see `t5vqvae.training.trainer.Milestone` for the fields.
 
-    `run_id` and the fingerprints identify the run; see `RunSpec.run_id` and `t5vqvae.runs.sources`. A simulated trainer
-    may leave them out.
+    `run_id` and the fingerprints identify the run; see `RunSpec.run_id` and `t5vqvae.runs.fingerprint`. A simulated
+    trainer may leave them out.
     """
 
     step: int

@@ -37,7 +37,7 @@ def check_cluster() -> None:
 
 
 def usable_address() -> str | None:
-    """Returns the address that `ray.init` shall connect to; None: that of RAY_ADDRESS.
+    """Returns the address for `ray.init`; None: that of RAY_ADDRESS.
 
     A cluster of this machine that ended without saying so leaves its address behind: Ray is then started anew.
 

@@ -164,6 +164,6 @@ def _restore(suggestions: Suggestions, paths: StudyPaths, records: dict[int, Tri
         metrics=metrics,
         tags={"restored": "its record was lost; this one is of optuna.db"},
     )
-    print(f"{place}; it was stopped at step {step}, and gets a record that says so", file=sys.stderr)
+    print(f"{place}; it was stopped at step {step}, and gets a record of that", file=sys.stderr)
     record.write(paths.trial(trial.number))
     records[trial.number] = record

@@ -30,7 +30,7 @@ class KeptStudy:
 
     Attributes:
         resolved: `{"": settings of the base, "quantizer.name=vq": settings of a searched variant, ...}`, flat.
-        sources: Hashes of what the runs read; see `t5vqvae.runs.sources`.
+        sources: Hashes of what the runs read; see `t5vqvae.runs.fingerprint`.
         evidence: Numbers of trials that Optuna holds of other studies.
     """
 
