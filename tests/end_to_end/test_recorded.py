@@ -1,7 +1,8 @@
 """The seeded runs give the numbers that commit f566e11 gave before every module moved; see `compare_commits.py`.
 
 `recorded.json` is made anew by `python -m tests.end_to_end.compare_commits --record tests/end_to_end/recorded.json`
-with a `--commit` of which the numbers were changed on purpose.
+with a `--commit` of which the numbers were changed on purpose. P-values of equivalence are those of sign flips, which
+follow the declared test; f566e11 had t tests there.
 """
 
 from __future__ import annotations
