@@ -95,6 +95,11 @@ class T5VQVAESettings(_SizedConfig):
     position: int | None = setting(
         None, ge=0, description="encoder blocks before the quantizer; 0: quantize the embeddings; None: all blocks"
     )
+    final_norm: Literal["before", "after"] | None = setting(
+        None,
+        description="at the last position, T5's final layer norm before the quantizer (None: before) or after it, where"
+        " the states are raw as at every earlier position",
+    )
     cross_positions: Literal["none", "absolute", "relative"] | None = setting(
         None, description="positions in cross-attention; None: absolute from scratch, none with a backbone"
     )
@@ -105,6 +110,11 @@ class T5VQVAESettings(_SizedConfig):
         if self.backbone is None:
             if self.position is not None and self.position > self.num_layers:
                 raise SettingError(f"model.position={self.position} must be at most model.num_layers={self.num_layers}")
+            if self.final_norm is not None and self.position is not None and self.position < self.num_layers:
+                raise SettingError(
+                    f"model.final_norm={self.final_norm} is for the last position, {self.num_layers}; with"
+                    f" model.position={self.position} leave it out"
+                )
             return self
         for name in _SCRATCH_ONLY:
             if getattr(self, name) != type(self).model_fields[name].default:

@@ -98,6 +98,7 @@ KEPT: dict[str, str] = {
     "model.gpt2": "another model, not a part of one",
     "model.to_layer": "null: the last; a sweep answers it",
     "model.faithfulness_steps": "how runs are judged",
+    "model.final_norm": "null: before the quantizer at the last position; a sweep answers it",
     "model.position": "null: after the last block; a sweep answers it",
     "quantizer.code_width": "null: the model's width; a sweep answers it",
     "quantizer.shared_codebook": "another codebook, of another rate",
