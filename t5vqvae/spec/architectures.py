@@ -192,7 +192,10 @@ class OptimusConfig(LatentSettings, _SizedConfig):
         "memory", description="how the latent enters attention"
     )
     into: Literal["q", "kv", "qkv"] = setting("kv", description="which of queries, keys and values the latent enters")
-    fusion_rank: int = setting(4, ge=1, description="terms of the low-rank product; for injection=fusion only")
+    query: Literal["addition", "fusion"] | None = setting(
+        None, description="how a second latent enters queries, beside the first in keys and values; None: one latent"
+    )
+    fusion_rank: int = setting(4, ge=1, description="maps that each side of a fusion sums")
     latent_in_embeddings: bool = setting(False, description="also add the latent to the decoder's input embeddings")
 
     @model_validator(mode="after")
@@ -200,8 +203,10 @@ class OptimusConfig(LatentSettings, _SizedConfig):
         if self.injection == "memory" and self.into != "kv":
             raise SettingError(
                 f"model.into={self.into} cannot be used with model.injection=memory: nothing would read the result of"
-                " one more query; use kv"
+                " one more query; use kv, and model.query for a second latent"
             )
+        if self.query is not None and self.into != "kv":
+            raise SettingError(f"model.query={self.query} needs model.into=kv, not {self.into}: queries get one latent")
         for setting_name, blocks in (("backbone", "t5"), ("bert", "bert_gpt2"), ("gpt2", "bert_gpt2")):
             if getattr(self, setting_name) is not None and self.blocks != blocks:
                 raise SettingError(f"model.{setting_name} needs model.blocks={blocks}, not {self.blocks}")

@@ -59,6 +59,7 @@ PARTS: dict[str, _Part] = {
     "model.prompts.quantize": _Part(False, "the quantization of the prompts", label="quantized prompts"),
     "model.kl_weight": _Part(0.0, "the KL term"),
     "model.free_bits": _Part(None, "free bits"),
+    "model.query": _Part(None, "the second latent, in the queries"),
     "model.latent_in_embeddings": _Part(False, "the latent in the decoder's embeddings"),
     "model.adversarial_weight": _Part(0.0, "the adversarial term"),
     "model.log_variance_weight": _Part(0.0, "the noise that LAAE keeps alive"),
