@@ -97,6 +97,12 @@ REFUSED = {
     "nuisance must contain optim.learning_rate": {
         "nuisance": {"optim.beta1": {"type": "float", "low": 0.8, "high": 0.95}}
     },
+    "nuisance.model.kl_weight: validation/nll_per_char always takes the value that leaves the latent the most bits;"
+    " fix it in base, or give each weight an arm": {
+        "base": {"model.name": "optimus", "quantizer.name": "none"},
+        "arms": [{"name": "addition", "overrides": {"model.injection": "addition"}}],
+        "nuisance": RATE | {"model.kl_weight": {"type": "float", "low": 0.01, "high": 1.0, "log": True}},
+    },
     "nuisance and trials_per_arm are missing": {"nuisance": None},
     "is what the arms ask about": {
         "nuisance": RATE | {"model.dropout": {"type": "float", "low": 0.0, "high": 0.3}},
