@@ -30,7 +30,7 @@ from t5vqvae.quantizers.parts.float32 import Float32Module
 from t5vqvae.quantizers.parts.optimizer_steps import StepLearner
 from t5vqvae.seeding import seed_from
 
-Gradient = Literal["straight_through", "exact", "surrogate"]
+Gradient = Literal["straight_through", "exact", "surrogate", "none"]
 
 
 class _SuggestedRange(TypedDict, total=False):
@@ -119,13 +119,15 @@ class Quantizer(StepLearner, Float32Module, ABC):
         has_soft_form: Whether evaluation can also use a continuous output, whose rate has no bound.
         hard: With `has_soft_form`: True (the default) makes evaluation use the discrete choice.
         gradient: What reaches the states in the backward pass: `straight_through` (the output's gradient, changed by
-            the projections alone), `exact` (the derivative of the output) or `surrogate` (the variant's own formula).
-            The contract tests check the first two; a variant's own tests check its formula.
+            the projections alone), `exact` (the derivative of the output), `surrogate` (the variant's own formula) or
+            `none` (a control's defect). The contract tests check all but the third; a variant's own tests check that.
+        sees_sentences: Whether a position's code depends on the others of its sentence: a control's defect too.
     """
 
     discrete: ClassVar[bool] = True
     has_soft_form: ClassVar[bool] = False
     gradient: Gradient = "straight_through"
+    sees_sentences: bool = False
 
     project_in: nn.Linear | nn.Identity
     project_out: nn.Linear | nn.Identity

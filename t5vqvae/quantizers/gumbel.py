@@ -1,7 +1,7 @@
 """`gumbel`: Gumbel-softmax samples the entry, so that the choice has a gradient (Jang et al. 2017).
 
 Training takes the sampled entry and the gradient of the softmax (straight-through); evaluation takes the likeliest
-entry. There are three forms:
+entry. There are three forms and one defect:
 
 - `untied`: the logits are a linear map of the state, independent of the entries, with weights from N(0, 1). A diversity
   term keeps the entries in use: weight * (1 - perplexity of the batch's mean softmax / K). Source: wav2vec 2.0, Baevski
@@ -11,8 +11,16 @@ entry. There are three forms:
   2410.13331, known here only by its abstract: the backward softmax without noise is this project's interpretation.
 - `tied`: the logits are -||x - e||^2, the entries start at random, and there is one annealed temperature. This is a
   control: it collapses to few entries.
+- `published`: what T5VQVAE's code runs (SnowYJ/T5VQVAE, `t5/load_t5.py`), a control. The hard Gumbel-softmax is taken
+  over the *positions* of a sentence, so that each entry goes to one position; a position has the first entry that it
+  wins, or entry 0. The choice and its lookup pass no gradient: cross-entropy reaches neither logits nor encoder, which
+  ||h - e||^2, trained on both sides, alone moves. That code ends there with `exit("not work")`. So the failure that the
+  paper reports is this defect, and its open question, whether Gumbel-softmax learns better codes, was never tested: the
+  study `gumbel` does. Different here: a linear map makes the logits, not four layers over the whole sentence; padding
+  competes for no entry; evaluation draws no noise.
 
-Letters: N positions, n positions of one chunk, C code width, Q codebooks a position, K entries, D = C / Q.
+Letters: N positions, n positions of one chunk, B sentences, C code width, Q codebooks a position, K entries, k entries
+of one chunk, D = C / Q.
 """
 
 from __future__ import annotations
@@ -28,10 +36,11 @@ from torch import Tensor, nn
 
 from t5vqvae.config import setting
 from t5vqvae.errors import SettingError
-from t5vqvae.quantizers.base import Gradient, Packed, Quantizer, QuantizerConfig, SuggestedSpace
+from t5vqvae.quantizers.base import Gradient, Packed, Quantizer, QuantizerConfig, QuantizerOutput, SuggestedSpace
 from t5vqvae.quantizers.parts.initialization import kmeans, num_vectors_for, sample_rows
 from t5vqvae.quantizers.parts.losses import mean_squared
 from t5vqvae.quantizers.parts.relaxation import (
+    MAX_SCORES,
     Choice,
     Relaxation,
     annealed,
@@ -42,15 +51,18 @@ from t5vqvae.quantizers.parts.relaxation import (
     straight_through_mixture,
 )
 
-TEMPERATURES = {"untied": (2.0, 0.5), "decoupled": (0.3, 0.05), "tied": (1.0, 0.0625)}
-"""First and last temperature of each form: wav2vec 2.0's, those that converged in the reference's check, DALL-E's."""
+TEMPERATURES = {"untied": (2.0, 0.5), "decoupled": (0.3, 0.05), "tied": (1.0, 0.0625), "published": (0.9, 0.9)}
+"""First and last temperature of each form: wav2vec 2.0's, those that converged in the reference's check, DALL-E's, and
+T5VQVAE's."""
 
 
 class GumbelConfig(QuantizerConfig):
     """Entries that Gumbel-softmax samples."""
 
     name: Literal["gumbel"] = "gumbel"
-    form: Literal["untied", "decoupled", "tied"] = setting("untied", description="where the logits come from")
+    form: Literal["untied", "decoupled", "tied", "published"] = setting(
+        "untied", description="where the logits come from; published: T5VQVAE's defect, a control"
+    )
     codebook_size: int = setting(1024, ge=2, description="K, entries of each codebook")
     code_width: int | None = setting(None, ge=1, description="C; None: the model's width, without a projection")
     num_codebooks: int = setting(1, ge=1, description="Q, codes a position (wav2vec 2.0's groups)")
@@ -101,11 +113,14 @@ class GumbelQuantizer(Quantizer):
             raise SettingError(f"quantizer.num_codebooks={config.num_codebooks} must divide the code width {width}")
         super().__init__(model_width, config.code_width, (config.codebook_size,) * config.num_codebooks, seed)
         self.config = config
+        self.lengths_B: Tensor | None = None
+        if config.form == "published":
+            self.gradient, self.sees_sentences = "none", True
         size, self.entry_width = config.codebook_size, width // config.num_codebooks
         generator = self.generator("start")
         entries_QKD = torch.randn(config.num_codebooks, size, self.entry_width, generator=generator)
         self.entries_QKD = nn.Parameter(entries_QKD * self.entry_width**-0.5)
-        if config.form == "untied":
+        if config.form in ("untied", "published"):
             self.logits_QKC = nn.Parameter(torch.randn(config.num_codebooks, size, width, generator=generator))
             self.bias_QK = nn.Parameter(torch.zeros(config.num_codebooks, size))
 
@@ -114,7 +129,16 @@ class GumbelQuantizer(Quantizer):
         """The temperature after the updates so far."""
         return annealed(*self.config.temperatures, self.config.anneal_steps, int(self._num_updates), self.config.anneal)
 
+    def forward(self, states_BTE: Tensor, mask_BT: Tensor, roles_BT: Tensor | None = None) -> QuantizerOutput:
+        self.lengths_B = mask_BT.bool().sum(-1)
+        try:
+            return super().forward(states_BTE, mask_BT, roles_BT)
+        finally:
+            self.lengths_B = None
+
     def quantize_packed(self, inputs_NC: Tensor, roles_N: Tensor | None = None) -> Packed:
+        if self.config.form == "published":
+            return self._published(inputs_NC)
         if not self.training:
             codes_NQ = self._likeliest(inputs_NC)
             entries_NC = self.lookup_packed(codes_NQ)
@@ -125,6 +149,34 @@ class GumbelQuantizer(Quantizer):
         quantized_NC = straight_through_mixture(entries_NC, torch.cat([choice.mixed_ND for choice in choices], -1))
         terms = self._commitment(inputs_NC, entries_NC) | self._diversity(choices, inputs_NC.shape[0])
         return Packed(quantized_NC, codes_NQ, terms)
+
+    def _published(self, inputs_NC: Tensor) -> Packed:
+        """Chooses as T5VQVAE's code does; its only term, of weight 1, trains states and entries alike."""
+        codes_NQ = torch.stack([self._won(inputs_NC, q) for q in range(self.num_codebooks)], -1)
+        entries_NC = self.lookup_packed(codes_NQ)
+        # The zeros keep states in the graph, so that their gradient is zero instead of missing.
+        return Packed(entries_NC + 0.0 * inputs_NC, codes_NQ, {"reconstruction": mean_squared(inputs_NC, entries_NC)})
+
+    @torch.no_grad()
+    def _won(self, inputs_NC: Tensor, part: int) -> Tensor:
+        """Returns the first entry that each position wins among the positions of its sentence, or 0; shape (N,)."""
+        size, num = self.config.codebook_size, len(inputs_NC)
+        lengths_B = torch.tensor([num]) if self.lengths_B is None else self.lengths_B
+        sentence_N = torch.repeat_interleave(torch.arange(len(lengths_B)), lengths_B.cpu()).to(inputs_NC.device)
+        first_N = torch.full((num,), size, device=inputs_NC.device)
+        chunk = max(1, MAX_SCORES // max(1, num))
+        for first in range(0, size, chunk):
+            logits_Nk = F.linear(
+                inputs_NC, self.logits_QKC[part, first : first + chunk], self.bias_QK[part, first : first + chunk]
+            )
+            if self.training and self.config.noise:
+                logits_Nk = logits_Nk - torch.empty_like(logits_Nk).exponential_().log()
+            best_Bk = logits_Nk.new_full((len(lengths_B), logits_Nk.shape[1]), -torch.inf)
+            best_Bk.scatter_reduce_(0, sentence_N[:, None].expand_as(logits_Nk), logits_Nk, "amax")
+            entries_k = torch.arange(first, first + logits_Nk.shape[1], device=inputs_NC.device)
+            won_Nk = torch.where(logits_Nk == best_Bk[sentence_N], entries_k, size)
+            first_N = torch.minimum(first_N, won_Nk.amin(-1))
+        return first_N.masked_fill(first_N == size, 0)
 
     def lookup_packed(self, codes_NQ: Tensor) -> Tensor:
         return torch.cat([F.embedding(codes_NQ[:, q], self.entries_QKD[q]) for q in range(self.num_codebooks)], -1)

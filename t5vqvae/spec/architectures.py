@@ -95,6 +95,11 @@ class T5VQVAESettings(_SizedConfig):
     position: int | None = setting(
         None, ge=0, description="encoder blocks before the quantizer; 0: quantize the embeddings; None: all blocks"
     )
+    final_norm: Literal["before", "after"] | None = setting(
+        None,
+        description="at the last position, T5's final layer norm before the quantizer (None: before) or after it, where"
+        " the states are raw as at every earlier position",
+    )
     cross_positions: Literal["none", "absolute", "relative"] | None = setting(
         None, description="positions in cross-attention; None: absolute from scratch, none with a backbone"
     )
@@ -105,6 +110,11 @@ class T5VQVAESettings(_SizedConfig):
         if self.backbone is None:
             if self.position is not None and self.position > self.num_layers:
                 raise SettingError(f"model.position={self.position} must be at most model.num_layers={self.num_layers}")
+            if self.final_norm is not None and self.position is not None and self.position < self.num_layers:
+                raise SettingError(
+                    f"model.final_norm={self.final_norm} is for the last position, {self.num_layers}; with"
+                    f" model.position={self.position} leave it out"
+                )
             return self
         for name in _SCRATCH_ONLY:
             if getattr(self, name) != type(self).model_fields[name].default:
@@ -182,7 +192,10 @@ class OptimusConfig(LatentSettings, _SizedConfig):
         "memory", description="how the latent enters attention"
     )
     into: Literal["q", "kv", "qkv"] = setting("kv", description="which of queries, keys and values the latent enters")
-    fusion_rank: int = setting(4, ge=1, description="terms of the low-rank product; for injection=fusion only")
+    query: Literal["addition", "fusion"] | None = setting(
+        None, description="how a second latent enters queries, beside the first in keys and values; None: one latent"
+    )
+    fusion_rank: int = setting(4, ge=1, description="maps that each side of a fusion sums")
     latent_in_embeddings: bool = setting(False, description="also add the latent to the decoder's input embeddings")
 
     @model_validator(mode="after")
@@ -190,8 +203,10 @@ class OptimusConfig(LatentSettings, _SizedConfig):
         if self.injection == "memory" and self.into != "kv":
             raise SettingError(
                 f"model.into={self.into} cannot be used with model.injection=memory: nothing would read the result of"
-                " one more query; use kv"
+                " one more query; use kv, and model.query for a second latent"
             )
+        if self.query is not None and self.into != "kv":
+            raise SettingError(f"model.query={self.query} needs model.into=kv, not {self.into}: queries get one latent")
         for setting_name, blocks in (("backbone", "t5"), ("bert", "bert_gpt2"), ("gpt2", "bert_gpt2")):
             if getattr(self, setting_name) is not None and self.blocks != blocks:
                 raise SettingError(f"model.{setting_name} needs model.blocks={blocks}, not {self.blocks}")

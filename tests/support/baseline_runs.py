@@ -49,6 +49,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "optimus memory": ("optimus", {**LATENT, "model.latent_in_embeddings": True}),
     "optimus addition": ("optimus", {**LATENT, "model.injection": "addition", "model.into": "q"}),
     "optimus fusion": ("optimus", {**LATENT, "model.injection": "fusion", "model.into": "qkv"}),
+    "optimus two latents": ("optimus", {**LATENT, "model.query": "fusion"}),
     "optimus bert gpt2": ("optimus", {**LATENT, "model.blocks": "bert_gpt2"}),
     "optimus bert gpt2 fusion": (
         "optimus",

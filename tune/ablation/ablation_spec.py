@@ -34,7 +34,7 @@ from tune.ablation.designs import BASELINE, Arm, DesignConfig, Flat
 from tune.ablation.fairness import refuse_unfair
 from tune.analysis import PowerTarget, Question, SequentialPlan, advice, pairs_needed, smallest_adjusted_p
 from tune.space.space import SearchSpace
-from tune.spec.objective import Objective, refuse_incomparable
+from tune.spec.objective import Objective, refuse_free_kl, refuse_incomparable
 from tune.spec.study_file import ABLATIONS
 from tune.spec.study_spec import Space, StudySpec
 
@@ -90,6 +90,7 @@ class AblationSpec(StudySpec):
         self._refuse_common_seeds()
         self._refuse_untuned()
         refuse_incomparable([self.objective.metric], self.nuisance.paths, "nuisance")
+        refuse_free_kl([self.objective.metric], (), self.nuisance.paths, "nuisance")
         if self.sequential is not None and self.sequential.looks[-1] != len(self.seeds):
             looks = list(self.sequential.looks)
             raise SettingError(f"sequential.looks={looks} must end at all {len(self.seeds)} seeds")

@@ -25,6 +25,10 @@ GENERATED = [key for key, metric in METRICS.items() if metric.decoded]
 """The metrics of decoded text; they need `evaluate.num_generated`."""
 PER_TOKEN = {key: metric.instead for key, metric in METRICS.items() if metric.instead}
 """The metrics that depend on how text is cut into tokens, each with the metric to compare instead."""
+KL_PRICES = ("model.kl_weight", "model.free_bits")
+"""The settings that price the bits of a Gaussian latent."""
+KL_BITS = ("rate/kl_bits_per_sentence", "rate/kl_bits_per_token")
+"""The rate of a Gaussian latent."""
 WORST_VIOLATION = 10.0
 """The violation of a constraint by a missing or infinite metric; finite, because samplers compute with it."""
 
@@ -141,6 +145,29 @@ def refuse_incomparable(metrics: Sequence[str], searched: Sequence[str], section
                 raise SettingError(
                     f"{metric} depends on the tokenizer, and {section}.{path} varies that; take {PER_TOKEN[metric]}"
                 )
+
+
+def refuse_free_kl(
+    objectives: Sequence[str], constraints: Sequence[Constraint], searched: Sequence[str], section: str = "space"
+) -> None:
+    """Refuses to choose the price of a Gaussian latent's bits by the quality that these bits buy.
+
+    Reconstruction by itself always takes the least weight on the KL divergence, and the most bits.
+
+    Raises:
+        SettingError: With the setting and the way out.
+    """
+    priced = [path for path in searched if path in KL_PRICES]
+    quality = [metric for metric in objectives if metric.startswith("validation/")]
+    held = [bound.metric for bound in constraints if bound.relation == "<="]
+    if not priced or not quality or set(KL_BITS) & {*objectives, *held}:
+        return
+    way_out = f"bound the bits (constraints: {KL_BITS[0]} <= 30), or make them an objective to see the whole curve"
+    if section != "space":
+        way_out = "fix it in base, or give each weight an arm to see the whole curve"
+    raise SettingError(
+        f"{section}.{priced[0]}: {quality[0]} always takes the value that leaves the latent the most bits; {way_out}"
+    )
 
 
 def retokenizes(path: str) -> bool:

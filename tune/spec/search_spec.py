@@ -30,7 +30,7 @@ from t5vqvae.redaction import redacted_values
 from t5vqvae.spec.run import RunSpec
 from tune.spec.judging import Judging
 from tune.spec.kept_study import RESOLVED, KeptStudy, changed_defaults, resolved_settings, without_kept
-from tune.spec.objective import DIRECTIONS, Objective, refuse_incomparable, refuse_metric
+from tune.spec.objective import DIRECTIONS, Objective, refuse_free_kl, refuse_incomparable, refuse_metric
 from tune.spec.samplers import SamplerConfig, TPEConfig
 from tune.spec.sections import Budget, SchedulerConfig
 from tune.spec.study_spec import Space, StudySpec
@@ -188,6 +188,7 @@ class SearchSpec(StudySpec, Judging):
         if len(set(metrics)) < len(metrics):
             raise SettingError(f"objectives name a metric twice: {', '.join(metrics)}")
         refuse_incomparable(self.judged_metrics, self.space.paths)
+        refuse_free_kl(metrics, self.constraints, self.space.paths)
 
     def _refuse_unfit_scheduler(self) -> None:
         scheduler = self.scheduler

@@ -31,7 +31,7 @@ from t5vqvae.models.baselines.gaussian_latent import SentenceLatent
 from t5vqvae.models.baselines.injection import Injection
 from t5vqvae.models.contract import Measures, Memory
 from t5vqvae.quantizers import QuantizerOutput
-from t5vqvae.spec.architectures import OptimusConfig
+from t5vqvae.spec.architectures import LatentSettings, OptimusConfig
 from t5vqvae.spec.run import RunSpec
 
 
@@ -48,18 +48,14 @@ class Optimus(Autoencoder):
         kind: type[T5Blocks] | type[BertGPT2Blocks] = T5Blocks if settings.blocks == "t5" else BertGPT2Blocks
         self.blocks = kind(settings, config["vocab_size"], config.get("backbones", {}))
         width, inner = self.blocks.decoder_width, self.blocks.inner_width
-        self.quantizer = SentenceLatent(settings, self.blocks.encoder_width, config["seed"], decoded=False)
-        self.injection = Injection(
-            settings.injection,
-            settings.into,
-            settings.latent_width,
-            inner,
-            self.blocks.num_decoder_layers,
-            settings.fusion_rank,
-        )
+        self.injection = Injection(settings, inner, self.blocks.num_decoder_layers)
+        latents = LatentSettings(**{name: getattr(settings, name) for name in LatentSettings.model_fields})
+        if self.injection.has_two:
+            latents = latents.with_overrides({"latent_width": 2 * settings.latent_width})
+        self.quantizer = SentenceLatent(latents, self.blocks.encoder_width, config["seed"], decoded=False)
         self.blocks.inject(self.injection)
         if settings.latent_in_embeddings:
-            self.to_embeddings = nn.Linear(settings.latent_width, width, bias=False)
+            self.to_embeddings = nn.Linear(latents.latent_width, width, bias=False)
 
     @classmethod
     def from_spec(cls, spec: RunSpec, config: BaselineConfig) -> Self:
@@ -91,13 +87,14 @@ class Optimus(Autoencoder):
 
     def logits(self, memory: Memory, ids_BS: Tensor) -> Tensor:
         z_BZ = memory.states_BME[:, 0]
-        self.injection.latent_BZ = z_BZ
+        first_BZ, second_BZ = z_BZ.chunk(2, -1) if self.injection.has_two else (z_BZ, None)
+        self.injection.latent_BZ, self.injection.query_latent_BZ = first_BZ, second_BZ
         x_BSE = self.blocks.embedding(ids_BS)
         if self.settings.latent_in_embeddings:
             x_BSE = x_BSE + self.to_embeddings(z_BZ).unsqueeze(1)
         cache = self._cache()
         logits_BSV = self.blocks.decode(x_BSE, cache)
-        self.injection.latent_BZ = None
+        self.injection.latent_BZ = self.injection.query_latent_BZ = None
         return logits_BSV
 
     def _cache(self) -> DynamicCache | None:

@@ -2,7 +2,8 @@
 
 Encoder blocks 1..n, the quantizer, blocks n+1..N, the final layer norm, the decoder. With `position` n = N the
 quantizer comes after the final layer norm: the decoder's keys and values are then the code vectors themselves. With
-quantizer `none` every n equals plain T5.
+`final_norm=after` it comes before, on raw states as after every earlier block. With quantizer `none` every n equals
+plain T5.
 
 `T5VQVAE` is a Transformers model: `save_pretrained`, `from_pretrained`, `generate`. A model with a tokenizer also has
 `encode(texts) -> codes` and `decode(codes) -> texts`.

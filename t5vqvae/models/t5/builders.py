@@ -44,6 +44,7 @@ def build_as(
     own: dict[str, Any] = {
         "quantizer": spec.quantizer.as_dict(),
         "position": settings.position,
+        "final_norm": settings.final_norm,
         "cross_positions": settings.resolved_cross_positions,
         "prompts": None if settings.prompts is None else settings.prompts.as_dict(),
         "num_roles": num_roles,

@@ -12,7 +12,7 @@ from t5vqvae.quantizers.prompts import PromptConfig
 
 
 class T5VQVAEConfig(transformers.T5Config):
-    """T5's config and the bottleneck's: the settings of `quantizer` and `prompts`, `position`, `cross_positions`.
+    """T5's config and the bottleneck's: the settings of `quantizer` and `prompts`, and the places of both.
 
     `separate_head` says that the output layer is a separate matrix, as in T5 v1.1, and not the embedding. T5's config
     cannot say it: Transformers 5 sets `tie_word_embeddings` to True in all of them.
@@ -23,6 +23,7 @@ class T5VQVAEConfig(transformers.T5Config):
 
     quantizer: dict[str, Any] | None = None
     position: int | None = None
+    final_norm: str | None = None
     cross_positions: str = "none"
     prompts: dict[str, Any] | None = None
     num_roles: int = 0

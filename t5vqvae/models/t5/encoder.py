@@ -1,5 +1,9 @@
 """The encoder: T5's, with the quantizer among its blocks.
 
+At the end of the encoder, dropout falls on the states before the quantizer and none on the code vectors, as published;
+T5's own order would zero a share of the quantized memory. Without a bottleneck, and where blocks follow the quantizer,
+every dropout is T5's.
+
 Letters: B batch, T encoder positions, E model width.
 """
 
@@ -8,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.t5.modeling_t5 import T5Stack
@@ -18,11 +23,11 @@ from t5vqvae.quantizers import QuantizerOutput
 from t5vqvae.quantizers.none import NoQuantizer
 from t5vqvae.quantizers.parts.float32 import float32_start
 
-_OF_THE_BATCH = ("output", "states_BTE", "raw_states_BTE", "mask_BT", "_roles_BT", "_forced_BTE")
+_OF_THE_BATCH = ("output", "states_BTE", "raw_states_BTE", "mask_BT", "_roles_BT", "_forced_BTE", "_dropped")
 
 
 class QuantizedEncoder(T5Start, T5Stack):
-    """T5's encoder with the quantizer after block `position`.
+    """T5's encoder with the quantizer after block `position`, at the last one before or after the final layer norm.
 
     Attributes:
         output: The quantizer's output for the latest batch; None if the caller gave quantized states.
@@ -41,7 +46,11 @@ class QuantizedEncoder(T5Start, T5Stack):
         if position < config.num_layers:
             self.block[position].register_forward_pre_hook(self._before_block)
         else:
-            self.final_layer_norm.register_forward_hook(self._after_norm)
+            if config.final_norm == "after":
+                self.final_layer_norm.register_forward_pre_hook(self._before_norm)
+            else:
+                self.final_layer_norm.register_forward_hook(self._after_norm)
+            self.dropout.register_forward_hook(self._after_dropout)
 
     def _forget(self) -> None:
         """Forgets the latest batch."""
@@ -51,6 +60,7 @@ class QuantizedEncoder(T5Start, T5Stack):
         self.mask_BT: Tensor | None = None
         self._roles_BT: Tensor | None = None
         self._forced_BTE: Tensor | None = None
+        self._dropped = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # A copy or a pickle is of the model, not of its batch, whose graph nothing can copy.
@@ -74,7 +84,7 @@ class QuantizedEncoder(T5Start, T5Stack):
         assert given is not None
         ones_BT = torch.ones(given.shape[:2], dtype=torch.bool, device=given.device)
         self.mask_BT = ones_BT if attention_mask is None else attention_mask.bool()
-        self._roles_BT, self._forced_BTE = roles, quantized
+        self._roles_BT, self._forced_BTE, self._dropped = roles, quantized, False
         return super().forward(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
         )
@@ -82,8 +92,21 @@ class QuantizedEncoder(T5Start, T5Stack):
     def _before_block(self, block: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (self._quantize(args[0]), *args[1:])
 
+    def _before_norm(self, norm: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (self._quantize_last(args[0]),)
+
     def _after_norm(self, norm: nn.Module, args: tuple[Tensor, ...], states_BTE: Tensor) -> Tensor:
-        return self._quantize(states_BTE)
+        return self._quantize_last(states_BTE)
+
+    def _quantize_last(self, states_BTE: Tensor) -> Tensor:
+        if isinstance(self.quantizer, NoQuantizer):
+            return self._quantize(states_BTE)
+        self._dropped = True
+        return self._quantize(F.dropout(states_BTE, self.dropout.p, self.training))
+
+    def _after_dropout(self, dropout: nn.Module, args: tuple[Tensor, ...], states_BTE: Tensor) -> Tensor:
+        """Undoes T5's last dropout where the quantizer's inputs had it already."""
+        return args[0] if self._dropped else states_BTE
 
     def _quantize(self, states_BTE: Tensor) -> Tensor:
         if self._forced_BTE is not None:

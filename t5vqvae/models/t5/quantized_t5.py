@@ -67,6 +67,11 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
         position = config.num_layers if config.position is None else config.position
         if not 0 <= position <= config.num_layers:
             raise SettingError(f"model.position={position} must lie between 0 and {config.num_layers}, the last block")
+        if config.final_norm is not None and position < config.num_layers:
+            raise SettingError(
+                f"model.final_norm={config.final_norm} is for the last position, {config.num_layers}; after block"
+                f" {position} further blocks follow, so leave it out"
+            )
         self.shared = nn.Embedding(config.vocab_size, config.d_model)
         self.encoder = QuantizedEncoder(stack_config(config, is_decoder=False), position)
         self.decoder = PositionedDecoder(stack_config(config, is_decoder=True), config.cross_positions)

@@ -63,7 +63,7 @@ def test_gradient_passes_through_the_quantized_output_alone(case: Case) -> None:
     quantizer, batch = case.build(), ragged_batch()
     grad_BTE = _gradient(quantizer, batch)
     assert grad_BTE.isfinite().all()
-    assert grad_BTE[batch.mask_BT].abs().sum() > 0
+    assert (grad_BTE[batch.mask_BT].abs().sum() > 0) == (quantizer.gradient != "none")
     assert grad_BTE[~batch.mask_BT].abs().max() == 0
     if quantizer.gradient == "straight_through":
         expected_BTE = _through(quantizer, batch.pull_BTE) * batch.mask_BT.unsqueeze(-1)
@@ -113,6 +113,8 @@ def test_padding_changes_nothing(case: Case) -> None:
     packed = Batch(*(part[batch.mask_BT].unsqueeze(0) for part in vars(batch).values()))
     plain, other, without = (_result(case, each) for each in (batch, garbage, packed))
     assert torch.equal(other[0], plain[0]) and torch.equal(other[1], plain[1]) and same(other[2], plain[2])
+    if case.build().sees_sentences:
+        return  # `packed` is one sentence of all
     # Narrow codes are projected with their padding: on some CPUs a product with fewer rows rounds differently.
     torch.testing.assert_close(without, plain, rtol=1e-5, atol=1e-6)
 

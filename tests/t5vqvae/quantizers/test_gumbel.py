@@ -103,3 +103,34 @@ def test_training_samples_and_evaluation_does_not() -> None:
 def test_a_temperature_that_rises_is_refused() -> None:
     with pytest.raises(SettingError, match="last_temperature=3 must be at most the first temperature, 2"):
         built(last_temperature=3.0)
+
+
+def test_the_published_form_gives_each_entry_to_a_position_of_the_sentence() -> None:
+    """Logits of a state (a, b) are a, b and 1, so that all positions of a sentence tie for entry 2 and win it."""
+    quantizer = built(form="published").eval()
+    with torch.no_grad():
+        quantizer.logits_QKC[0] = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+        quantizer.bias_QK[0] = torch.tensor([0.0, 0.0, 1.0])
+        quantizer.entries_QKD[0] = torch.tensor([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
+    one, two = [[2.0, 1.0], [0.0, 3.0]], [[9.0, 9.0], [8.0, 8.0]]
+    states_BTE, mask_BT = torch.tensor([one, two]), torch.ones(2, 2, dtype=torch.bool)
+    out = quantizer(states_BTE, mask_BT)
+    # (9, 9) wins entries 0 and 1; (8, 8) would take entry 0 by its own logits, and gets entry 2.
+    assert out.codes_BTQ[..., 0].tolist() == [[0, 1], [0, 2]]
+    lost = quantizer(torch.tensor([[[9.0, 9.0], [8.0, 8.0], [7.0, 7.0]]]), torch.tensor([[True, True, False]]))
+    assert lost.codes_BTQ[..., 0].tolist() == [[0, 2, -1]], "padding wins nothing"
+
+
+def test_no_cross_entropy_reaches_the_encoder_in_the_published_form_but_its_own_term_does() -> None:
+    quantizer = built(form="published", noise=True)
+    states_BTE, mask_BT = torch.randn(2, 4, 2, requires_grad=True), torch.ones(2, 4, dtype=torch.bool)
+    out = quantizer(states_BTE, mask_BT)
+    wanted = [states_BTE, quantizer.entries_QKD]
+    of_states, of_entries = torch.autograd.grad(out.quantized_BTE.square().sum(), wanted, retain_graph=True)
+    assert of_states.abs().max() == 0 and of_entries.abs().max() > 0
+    entries_BTE = quantizer.lookup(out.codes_BTQ)
+    # mean over 8 positions of the mean over 2 dimensions of (h - e)^2
+    torch.testing.assert_close(out.aux_loss, (states_BTE - entries_BTE).square().mean())
+    of_states, of_entries = torch.autograd.grad(out.aux_loss, wanted)
+    torch.testing.assert_close(of_states, 2 * (states_BTE - entries_BTE).detach() / 16)
+    assert of_entries.abs().max() > 0 and quantizer.logits_QKC.grad is None

@@ -10,6 +10,7 @@ from t5vqvae.errors import SettingError
 from t5vqvae.files import read_json, write_json
 from t5vqvae.spec.run import RunSpec
 from tune.ablation.ablation_spec import AblationSpec
+from tune.ablation.designs import Arm
 from tune.ablation.history import AblationHistory
 from tune.ablation.nuisance import at_the_edge, candidates, choose
 from tune.ablation.plan import dry_run, expand
@@ -96,6 +97,12 @@ REFUSED = {
     "take 7 seeds": {"arms": [ARM, {"name": "b", "overrides": {"model.dropout": 0.1}}]},
     "nuisance must contain optim.learning_rate": {
         "nuisance": {"optim.beta1": {"type": "float", "low": 0.8, "high": 0.95}}
+    },
+    "nuisance.model.kl_weight: validation/nll_per_char always takes the value that leaves the latent the most bits;"
+    " fix it in base, or give each weight an arm": {
+        "base": {"model.name": "optimus", "quantizer.name": "none"},
+        "arms": [{"name": "addition", "overrides": {"model.injection": "addition"}}],
+        "nuisance": RATE | {"model.kl_weight": {"type": "float", "low": 0.01, "high": 1.0, "log": True}},
     },
     "nuisance and trials_per_arm are missing": {"nuisance": None},
     "is what the arms ask about": {
@@ -314,6 +321,25 @@ def test_every_shipped_ablation_validates(name):
     spec = AblationSpec.load(name)
     if not spec.baseline.needs_lookup:
         assert dry_run(spec, spec.resolve_base(), step_seconds=0.1).num_runs > 0
+
+
+class _Vocabulary:
+    def __len__(self):
+        return 100
+
+
+def test_codebook_shapes_have_equal_codebooks_and_equal_learned_parameters():
+    """Without the control, what learns in the bottleneck goes from 9,408 numbers to 1,312,896."""
+    spec = AblationSpec.load("codebook_shape")
+    learned = {}
+    for arm in [Arm(name="baseline"), *spec.resolve_arms(spec.resolve_base())]:
+        run = spec.resolve_base().with_overrides(arm.overrides)
+        assert run.quantizer.codebook_size * run.quantizer.code_width == 65_536
+        model = run.model.build(run, _Vocabulary())
+        learned[arm.name] = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    fewer = learned.pop("fewer parameters")
+    assert max(learned.values()) / min(learned.values()) < 1.001
+    assert learned["baseline"] - fewer == 1024 * (1778 - 512)
 
 
 def test_a_nuisance_setting_may_belong_to_some_arms_alone():

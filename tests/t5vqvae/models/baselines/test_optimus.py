@@ -15,8 +15,10 @@ from plain_t5 import V1_1, assert_starts_like_t5, saved_t5
 
 from t5vqvae.errors import SettingError
 from t5vqvae.models.baselines.injection import Injection
+from t5vqvae.spec.architectures import OptimusConfig
 
 WAYS = [("memory", "kv"), *[(way, into) for way in ("addition", "fusion") for into in ("q", "kv", "qkv")]]
+TWO = [("memory", "addition"), ("memory", "fusion"), ("addition", "fusion"), ("fusion", "fusion")]
 
 
 def optimus(cache: Path, **overrides: Any) -> tuple[Any, Any]:
@@ -40,9 +42,36 @@ def test_the_latent_is_the_only_way_in_and_it_counts(cache: Path, blocks: str, w
     assert (other - logits).abs().max() > 1e-4
 
 
+@pytest.mark.parametrize("blocks", ["t5", "bert_gpt2"])
+@pytest.mark.parametrize(("way", "query"), TWO)
+def test_a_second_latent_enters_queries_and_the_first_keys_and_values(
+    cache: Path, blocks: str, way: str, query: str
+) -> None:
+    model, batch = optimus(cache, **{"model.blocks": blocks, "model.injection": way, "model.query": query})
+    ids, z = torch.randint(2, 100, (len(batch), 5)), model.encode_memory(batch).states_BME
+    assert z.shape == (len(batch), 1, 16) and model.quantizer.kl_sum > 0
+    seen: dict[str, torch.Tensor | None] = {}
+    for part, fuse in model.injection.maps.items():
+        fuse.register_forward_pre_hook(lambda m, args, part=part: seen.__setitem__(part, args[1]))
+    plain = model.logits(replace(model.encode_memory(batch), states_BME=z), ids)
+    for part, latent in seen.items():
+        torch.testing.assert_close(latent, z[:, 0, 8:] if part.startswith("q") else z[:, 0, :8])
+    assert {part[0] for part in seen} == ({"q"} if way == "memory" else {"q", "k", "v"})
+    for half in (slice(8), slice(8, 16)):
+        moved = z.clone()
+        moved[:, :, half] += 3 * torch.randn(len(batch), 1, 8)
+        other = model.logits(replace(model.encode_memory(batch), states_BME=moved), ids)
+        assert (other - plain).abs().max() > 1e-4
+
+
+def injection(way: str, into: str, width: int, inner: int, layers: int, rank: int = 1, **more: Any) -> Injection:
+    settings = {"injection": way, "into": into, "latent_width": width, "fusion_rank": rank, **more}
+    return Injection(OptimusConfig(**settings), inner, layers)
+
+
 def test_addition_by_hand() -> None:
     torch.manual_seed(0)
-    made = Injection("addition", "kv", 3, 8, 2, 1)
+    made = injection("addition", "kv", 3, 8, 2)
     made.latent_BZ = torch.randn(2, 3)
     x = torch.randn(2, 5, 8)
     for part in "kv":
@@ -52,20 +81,34 @@ def test_addition_by_hand() -> None:
 
 
 def test_fusion_by_hand() -> None:
-    """sum over r of (A_r x + a_r) * (B_r z + b_r), and x itself, nearly, at the start."""
+    """A sums to ((1, 1), (1, 1)), B to (4, 6), and 1 to the bias of each: (2 + 3 + 1, 5 + 1) * (4 / 2 + 1, 6 / 2 + 1).
+
+    With the sum over ranks outside, as the first version had it, the result would be another one.
+    """
+    made = injection("fusion", "q", 1, 2, 1, rank=2)
+    fusion = made.maps["q0"]
+    with torch.no_grad():
+        fusion.of_x_RIJ.copy_(torch.tensor([[[1.0, 0, 1], [0, 1, 0]], [[0, 1, 0], [1, 0, 1]]]))
+        fusion.of_z_RIJ.copy_(torch.tensor([[[1.0, 1], [2, 0]], [[3, 0], [4, 1]]]))
+    made.latent_BZ, x = torch.tensor([[0.5]]), torch.tensor([[[2.0, 3.0]]])
+    assert made.into("q", 0, x).tolist() == [[[6.0 * 3.0, 6.0 * 4.0]]]
+    assert made.into("k", 0, x) is x
+
+
+def test_fusion_is_the_published_layer_and_nearly_nothing_at_the_start() -> None:
+    """`LMFLayer`: a linear layer of [x; 1] and of [z; 1] for each rank, the outputs summed, then multiplied."""
     torch.manual_seed(0)
-    made = Injection("fusion", "q", 3, 8, 1, 4)
+    made = injection("fusion", "q", 3, 8, 1, rank=4)
     made.latent_BZ = torch.randn(2, 3)
     x, fusion = torch.randn(2, 5, 8), made.maps["q0"]
     assert (made.into("q", 0, x) - x).abs().max() < 1.0
     for parameter in fusion.parameters():
         parameter.data.normal_()
-    expected = torch.zeros(2, 5, 8)
+    of_x, of_z = torch.zeros(2, 5, 8), torch.zeros(2, 8)
     for r in range(4):
-        of_x = x @ fusion.a_RII[r].T + fusion.a_bias_RI[r]
-        expected += of_x * (made.latent_BZ @ fusion.b_RIZ[r].T + fusion.b_bias_RI[r])[:, None]
-    torch.testing.assert_close(made.into("q", 0, x), expected, rtol=1e-4, atol=1e-4)
-    assert made.into("k", 0, x) is x
+        of_x += torch.cat([x, torch.ones(2, 5, 1)], -1) @ fusion.of_x_RIJ[r].T
+        of_z += torch.cat([made.latent_BZ, torch.ones(2, 1)], -1) @ fusion.of_z_RIJ[r].T
+    torch.testing.assert_close(made.into("q", 0, x), of_x * of_z[:, None], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("way", ["addition", "fusion"])
@@ -190,6 +233,7 @@ def test_bert_and_gpt2_checkpoints_give_their_blocks(cache: Path, tmp_path: Path
             {"model.injection": "memory", "model.into": "qkv"},
             "model.into=qkv cannot be used with model.injection",
         ),
+        ({"model.injection": "addition", "model.into": "qkv", "model.query": "fusion"}, "model.query=fusion needs"),
         ({"model.bert": "somewhere"}, "model.bert needs model.blocks=bert_gpt2, not t5"),
         ({"model.blocks": "bert_gpt2", "model.backbone": "t5"}, "model.backbone needs model.blocks=t5"),
     ],

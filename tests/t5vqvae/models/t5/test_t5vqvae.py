@@ -67,6 +67,54 @@ def test_without_a_bottleneck_every_position_equals_plain_t5(backbone: Path, inp
     assert ours.codes is None
 
 
+def test_without_a_bottleneck_the_norm_and_dropout_are_plain_t5s(backbone: Path, inputs: Any) -> None:
+    plain = transformers.T5ForConditionalGeneration.from_pretrained(backbone, dropout_rate=0.3).train()
+    for place in (None, "before", "after"):
+        settings = {"quantizer.name": "none", "model.dropout": 0.3, "model.final_norm": place}
+        logits = []
+        for model in (plain, build_on(backbone, **settings).train()):
+            torch.manual_seed(7)
+            logits.append(model(**inputs).logits)
+        torch.testing.assert_close(logits[1], logits[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("place", [None, "before", "after"])
+def test_dropout_falls_on_the_states_before_the_codebook_and_not_on_codes(inputs: Any, place: str | None) -> None:
+    """With .3, T5's own order zeroes .3 of the memory; published: the states before the codebook."""
+    model = build(**{"model.dropout": 0.3, "model.final_norm": place, "quantizer.start": "random"}).train()
+    mask = inputs["attention_mask"].bool()
+    memory = model.encoder(inputs["input_ids"], inputs["attention_mask"]).last_hidden_state[mask]
+    states = model.encoder.states_BTE[mask]
+    assert (memory == 0).float().mean() == 0
+    assert (states == 0).float().mean().item() == pytest.approx(0.3, abs=0.07)
+    codes = model.quantizer.lookup(model.last_codes)
+    expected = codes if place != "after" else model.encoder.final_layer_norm(codes)
+    torch.testing.assert_close(memory, expected[mask])
+
+
+def test_a_bottleneck_before_the_final_norm_quantizes_raw_states(inputs: Any) -> None:
+    """T5's norm divides by the root mean square: normed states have 1, those before it do not."""
+    rms = {}
+    for place in ("before", "after"):
+        model = build(**{"model.final_norm": place})
+        memory = model.encoder(inputs["input_ids"], inputs["attention_mask"]).last_hidden_state[0]
+        states = model.encoder.states_BTE[0]
+        rms[place] = states.square().mean(-1).sqrt()
+        if place == "after":
+            torch.testing.assert_close(memory.square().mean(-1).sqrt(), torch.ones(len(memory)), rtol=1e-3, atol=1e-3)
+            torch.testing.assert_close(states / rms[place][:, None], normed)
+        normed = states
+    torch.testing.assert_close(rms["before"], torch.ones(len(memory)), rtol=1e-3, atol=1e-3)
+    assert (rms["after"] - 1).abs().min() > 0.01
+
+
+def test_a_final_norm_where_blocks_follow_is_refused(backbone: Path) -> None:
+    with pytest.raises(SettingError, match=r"model.final_norm=after is for the last position, 2"):
+        build(**{"model.position": 1, "model.final_norm": "after"})
+    with pytest.raises(SettingError, match=r"model.final_norm=before is for the last position, 3"):
+        build_on(backbone, **{"model.position": 1, "model.final_norm": "before"})
+
+
 @pytest.mark.parametrize("position", [0, 1, 3])
 def test_a_bottleneck_changes_what_the_decoder_sees(backbone: Path, inputs: Any, position: int) -> None:
     plain = transformers.T5ForConditionalGeneration.from_pretrained(backbone).eval()(**inputs)
