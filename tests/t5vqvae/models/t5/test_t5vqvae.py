@@ -94,7 +94,7 @@ def test_dropout_falls_on_the_states_before_the_codebook_and_not_on_codes(inputs
 
 def test_a_bottleneck_before_the_final_norm_quantizes_raw_states(inputs: Any) -> None:
     """T5's norm divides by the root mean square: normed states have 1, those before it do not."""
-    rms = {}
+    rms, normed = {}, torch.zeros(())
     for place in ("before", "after"):
         model = build(**{"model.final_norm": place})
         memory = model.encoder(inputs["input_ids"], inputs["attention_mask"]).last_hidden_state[0]
