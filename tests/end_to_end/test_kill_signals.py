@@ -12,7 +12,7 @@ from survival import as_words, start, wait_for
 from t5vqvae.runs.tracked_run import TRAINER
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-LINE = "run the same command again to resume"
+LINE = "interrupted; run the same command again"
 
 
 def family(driver) -> list[psutil.Process]:
@@ -27,7 +27,7 @@ def assert_stops(driver, state: Path, number: signal.Signals) -> None:
     _, alive = psutil.wait_procs(left, timeout=60)
     assert not alive, f"left behind: {[process.cmdline()[:2] for process in alive]}"
     log = (state / "driver.log").read_text()
-    assert "Traceback" not in log and log.splitlines()[-1].endswith(LINE), log
+    assert "Traceback" not in log and log.splitlines()[-1] == LINE, log
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

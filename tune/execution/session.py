@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 RAY = ("ray.tune", "ray.train", "ray.air")
 """Ray's loggers: the board shows what happens, `error.txt` why."""
-DATABASES = "mlflow.store.db.utils"
-"""MLflow's logger for databases, which prints a traceback of what it also raises: a full disk, a lost file."""
 SETTLE_SECONDS = 20
 """How long the end of a session waits for the last trials' processes to release their logs."""
 
@@ -60,7 +58,7 @@ def locked(paths: StudyPaths, spec: StudySpec) -> Iterator[Stop]:
         DiskError: If the disk of the state folder is full or refuses to be written.
     """
     stop = Stop(spec.budget.hours)
-    with _quiet(DATABASES), disk_errors(paths.state), paths.locked(), stop.on_signals(), collected_seldom():
+    with disk_errors(paths.state), paths.locked(), stop.on_signals(), collected_seldom():
         yield stop
 
 
@@ -144,7 +142,7 @@ class Session:
         self.stop.failed = lambda: recorder.disk_error or too_many_failures(recorder.num_failed)
         packs = bool(self.plan.gpus)
         searcher = GPUPackingSearcher(source, scheduler, self.plan) if packs else TrialSearcher(source, scheduler)
-        with _quiet(*RAY), every_death_is_known(), self.stop.gently(), board:
+        with _quiet(), every_death_is_known(), self.stop.gently(), board:
             self._run_tune(searcher, scheduler, recorder, concurrent)
         board.final()
         if recorder.disk_error is not None:
@@ -240,9 +238,9 @@ class Session:
 
 
 @contextmanager
-def _quiet(*names: str) -> Iterator[None]:
-    """Silences loggers."""
-    levels = {name: logging.getLogger(name).level for name in names}
+def _quiet() -> Iterator[None]:
+    """Silences Ray's loggers."""
+    levels = {name: logging.getLogger(name).level for name in RAY}
     for name in levels:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:

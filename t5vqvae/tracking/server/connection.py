@@ -122,7 +122,8 @@ def _client(uri: str) -> MlflowClient:
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)  # it prints each of its ten tries
+    # It prints each of its ten tries, and the traceback of what it also raises: a full disk, a lost file.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     file = sqlite_file(uri)
     if file is None or has_schema(file):
         return MlflowClient(tracking_uri=uri, registry_uri=uri)

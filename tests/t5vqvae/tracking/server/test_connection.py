@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tracking_runs import METRICS, history, run_of
@@ -21,6 +22,7 @@ from t5vqvae.errors import TrackingError
 from t5vqvae.evaluation.metrics import STEP
 from t5vqvae.redaction import redacted as without_password
 from t5vqvae.tracking import Tracker
+from t5vqvae.tracking.server import connection
 
 
 @pytest.mark.parametrize("uri", ["mlruns", "/tmp/mlruns", "file:///tmp/mlruns", "./x:y/z"])
@@ -154,3 +156,22 @@ def test_a_restarted_server_receives_the_entries_that_it_missed(server: Server, 
     assert names == {"reconstructions.json"}
     url = tracker.url(parent)
     assert url is not None and url.startswith(f"{server.uri}/#/experiments/") and url.endswith(parent)
+
+
+def test_a_database_on_a_full_disk_leaves_no_traceback_on_the_terminal(
+    tracker: Tracker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """MLflow raises the error and logs its traceback besides; SQLite's own limit stands for the disk."""
+    from sqlalchemy import event
+
+    client = connection.connect(tracker.uri)
+    engine = client._tracking_client.store.engine
+
+    @event.listens_for(engine, "connect")
+    def limit(database: Any, _: object) -> None:
+        database.execute("pragma max_page_count = 1")
+
+    engine.dispose()
+    with pytest.raises(TrackingError, match="database or disk is full"), connection.translated(tracker.uri):
+        client.create_experiment("new", tags={name: name * 4_000 for name in "abcdef"})
+    assert caplog.text == ""
