@@ -167,7 +167,8 @@ def test_every_door_shows_its_command_s_help(module: str, monkeypatch: pytest.Mo
     for start in starts:
         done = subprocess.run([sys.executable, *start, "--help"], capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0, done.stderr
-        assert done.stdout == run(*([command] if command else []), "--help").output
+        here = run(*([command] if command else []), "--help").output
+        assert done.stdout.split() == here.split()  # a process without a terminal may wrap elsewhere
 
 
 def test_words_and_options_come_in_any_order(tmp_path: Path) -> None:
