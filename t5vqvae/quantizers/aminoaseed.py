@@ -5,6 +5,14 @@ of the encoder states of the start (if there are too few, repeated, all with noi
 as in the official code) or random near-orthogonal rows (as in the paper). Loss: ||sg(h) - e||^2 + 0.25 ||h - sg(e)||^2.
 The paper varies K at a fixed product K D and finds K x D = 512 x 1024 best.
 
+Source: StructTokenBench, Yuan et al. 2025, arXiv 2503.00089 (KatarinaYuan/StructTokenBench).
+
+Same: the frozen states in a random order, all with noise of .01 / sqrt(D) where they repeat; a map with a bias; both
+loss terms, beta .25; K x D = 512 x 1024 is the paper's best.
+
+Different: states are of the whole start, not of the first batch; random rows (the paper's text, not its code) are an
+option; its measures of sensitivity and distinctiveness are not here.
+
 Letters: N positions, C code width, Q codebooks, K entries, D width of an entry, M start vectors, V tokens, E model
 width.
 """

@@ -4,8 +4,15 @@ With decay g, n_j inputs of mean x_j at entry j: N_j <- g N_j + (1-g) n_j, m_j <
 e_j = m_j / N_j. Only e and N are stored, because m = N e. An entry that wins nothing keeps its place exactly (N and m
 shrink by the same factor), so only the rows of entries that won are written.
 
-Difference from the published code: that adds Laplace smoothing to N, which pulls entries without inputs to the origin.
-There is no smoothing here; revival handles entries that die.
+Source: van den Oord et al. 2017, arXiv 1711.00937, appendix A.1; T5VQVAE's code (SnowYJ/T5VQVAE) uses the same.
+`selection: topk` is CLVQ-VAE's (arXiv 2506.20040), `selection: multi` IA-GPL's (arXiv 2411.17676).
+
+Same: the recursion, decay .99, commitment weight .25; sampling among the five nearest, or the mean of ten samples.
+
+Different: published code adds Laplace smoothing to N, which pulls entries without inputs to the origin, and in T5VQVAE
+writes it back; here there is none, and revival handles entries that die. IA-GPL's code multiplies entries without
+inputs by its decay b at every step (b = .9: .005 of their length after 50); here they stay. Its evaluation samples
+too; here it takes the nearest.
 
 Letters: Q codebooks, K entries, D width of an entry, U entries that won, M positions of all workers.
 """

@@ -3,8 +3,14 @@
 With L levels, h = (L - 1)(1 + 1e-3) / 2 and o = 1/2 for even L, else 0:
     bounded = tanh(z + atanh(o / h)) h - o,  code = round(bounded) / floor(L / 2),
 and rounding passes the gradient on unchanged. There is no codebook, no loss term and nothing to update.
-Sources: Mentzer et al. 2023, arXiv 2309.15505; `bound: sigmoid` is iFSQ (arXiv 2601.17124): 2 sigmoid(1.6 z) - 1
-instead of tanh, which spreads normally distributed z about evenly between the bounds.
+`bound: sigmoid` takes 2 sigmoid(1.6 z) - 1 instead of tanh, which spreads normally distributed z about evenly between
+the bounds.
+
+Source: Mentzer et al. 2023, arXiv 2309.15505; `bound: sigmoid` is iFSQ, arXiv 2601.17124.
+
+Same: the bounds, the rounding and its straight-through gradient; no loss term.
+
+Different: levels are chosen by the codebook size where none are given.
 
 Letters: N positions, C dimensions (the code width), K all combinations of levels.
 """

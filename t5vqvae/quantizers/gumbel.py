@@ -4,11 +4,9 @@ Training takes the sampled entry and the gradient of the softmax (straight-throu
 entry. There are three forms and one defect:
 
 - `untied`: the logits are a linear map of the state, independent of the entries, with weights from N(0, 1). A diversity
-  term keeps the entries in use: weight * (1 - perplexity of the batch's mean softmax / K). Source: wav2vec 2.0, Baevski
-  et al. 2020, arXiv 2006.11477.
+  term keeps the entries in use: weight * (1 - perplexity of the batch's mean softmax / K).
 - `decoupled`: the logits are -||x - e||^2, and k-means starts the entries. softmax(logits / forward temperature) gives
-  the probabilities of the sample, softmax(logits / backward temperature) the gradient. Source: Shah et al. 2024, arXiv
-  2410.13331, known here only by its abstract: the backward softmax without noise is this project's interpretation.
+  the probabilities of the sample, softmax(logits / backward temperature) the gradient.
 - `tied`: the logits are -||x - e||^2, the entries start at random, and there is one annealed temperature. This is a
   control: it collapses to few entries.
 - `published`: what T5VQVAE's code runs (SnowYJ/T5VQVAE, `t5/load_t5.py`), a control. The hard Gumbel-softmax is taken
@@ -16,8 +14,17 @@ entry. There are three forms and one defect:
   wins, or entry 0. The choice and its lookup pass no gradient: cross-entropy reaches neither logits nor encoder, which
   ||h - e||^2, trained on both sides, alone moves. That code ends there with `exit("not work")`. So the failure that the
   paper reports is this defect, and its open question, whether Gumbel-softmax learns better codes, was never tested: the
-  study `gumbel` does. Different here: a linear map makes the logits, not four layers over the whole sentence; padding
-  competes for no entry; evaluation draws no noise.
+  study `gumbel` does.
+
+Source: Jang et al. 2017, arXiv 1611.01144; `untied`: wav2vec 2.0, Baevski et al. 2020, arXiv 2006.11477; `decoupled`:
+Shah et al. 2024, arXiv 2410.13331; `published`: T5VQVAE's code (SnowYJ/T5VQVAE, `t5/load_t5.py`).
+
+Same: the straight-through sample; wav2vec 2.0's logits, temperatures and diversity term; DALL-E's temperatures in
+`tied`; the softmax over positions, temperature .9 and the loss term in `published`.
+
+Different: `decoupled` is known here only by its abstract: the backward softmax without noise is an interpretation. In
+`published` a linear map makes the logits, not four layers over the whole sentence, padding competes for no entry, and
+evaluation draws no noise.
 
 Letters: N positions, n positions of one chunk, B sentences, C code width, Q codebooks a position, K entries, k entries
 of one chunk, D = C / Q.

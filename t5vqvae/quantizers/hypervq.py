@@ -10,12 +10,18 @@ The choice is the argmax, with the gradient of the softmax (straight-through); w
 Gumbel noise. The code vector is the hyperplane's representative point exp_0(r_k z^_k), returned in the tangent space at
 0, where it is r_k z^_k.
 
-Not confirmed from the paper: only its abstract and HNN++ describe the representative point; the temperature is unknown,
-and so is whether the choice is sampled (`tests/benchmarks/quantizer_learning.py` compares both; it learns better
-without sampling). The normals start as in HNN++, with standard deviation 1 / sqrt(c C). Difference from HNN++: r starts
-at `first_offset` instead of 0, where all representative points would coincide. Added here: the diversity term of
-`gumbel`, without which few entries stay in use.
 Trap: near the ball's rim 1 - c ||x||^2 loses all its digits in bfloat16, so everything is computed in float32.
+
+Source: Goswami et al., arXiv 2403.13015; the layer is HNN++ (Shimizu et al. 2021, arXiv 2006.08210;
+mil-tokyo/hyperbolic_nn_plusplus).
+
+Same: the logits of hyperbolic multinomial regression; normals start as in HNN++, with standard deviation 1 / sqrt(c
+C).
+
+Different: not confirmed from the paper: only its abstract and HNN++ describe the representative point; the temperature
+is unknown, and so is whether the choice is sampled (`tests/benchmarks/quantizer_learning.py` compares both; it learns
+better without sampling). r starts at `first_offset` instead of 0, where all representative points would coincide.
+Added here: the diversity term of `gumbel`, without which few entries stay in use.
 
 Letters: N positions, n positions of one chunk, C code width, K entries.
 """

@@ -3,6 +3,13 @@
 The alternative to moving averages in the experiment that this project started from. Lloyd's algorithm refits the
 present entries to a ring buffer of the last inputs; entries that win nothing move next to random inputs.
 
+Source: this project's own: the alternative to moving averages in the experiment that it continues; Lloyd 1982 for the
+refit.
+
+Same: Lloyd's algorithm, from the present entries.
+
+Different: no paper trains a text autoencoder so; entries that win nothing move next to random inputs.
+
 Letters: Q codebooks, K entries, D width of an entry, P inputs in a ring buffer, M positions of all workers.
 """
 

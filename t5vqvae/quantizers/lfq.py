@@ -5,7 +5,12 @@ p = softmax(-t ||z - c||^2) over all 2^C sign vectors c. It makes the choice of 
 of all positions diverse. Because ||z - c||^2 is a sum over dimensions, p is a product of C coin tosses with P(+1) =
 sigmoid(4 t z_i). So E[H(p)] is a sum of C coin entropies, and E[p] is one matrix product of the joint tosses of the two
 halves of the dimensions. Both are exact and take N sqrt(K) memory; a softmax over all codes takes N K.
-Source: Yu et al. 2023 (MAGVIT-v2), arXiv 2310.05737, equations 3 to 5.
+
+Source: MAGVIT-v2, Yu et al. 2023, arXiv 2310.05737, equations 3 to 5.
+
+Same: signs, straight-through; the entropy loss and its weights.
+
+Different: both entropies are computed by coins and halves, exactly and without an N x K matrix.
 
 Letters: N positions, C dimensions, K = 2^C codes, H half of the dimensions' codes.
 """

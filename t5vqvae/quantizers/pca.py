@@ -8,9 +8,14 @@ passes the gradient g unchanged: it reaches h as W W^T g. `start` fits the compo
 are fitted again every `refit_every` steps, to moving averages of mean and covariance. No parameter is trained.
 
 The codebook is the set of all combinations of cells, so `rate/bits_per_token` is comparable with that of a codebook of
-K entries. Sources: reverse water-filling is in Cover and Thomas 2006, section 10.3; a PCA baseline for learned
-codebooks is in the single-GPU VQGAN study (arXiv 2308.05242), for images. The use on encoder states, at equal bits, is
-this project's own.
+K entries.
+
+Source: reverse water-filling is in Cover and Thomas 2006, section 10.3; a PCA baseline for learned codebooks is in the
+single-GPU VQGAN study, arXiv 2308.05242, for images.
+
+Same: the allocation of bits to components.
+
+Different: the use on encoder states, at equal bits, is this project's own.
 
 Letters: N positions, M vectors of a fit, C code width, B bits (also the largest number of components kept), V tokens, E
 model width.

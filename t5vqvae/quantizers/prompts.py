@@ -5,15 +5,16 @@ with probability softmax(-||p_c - e||^2 / T) (in evaluation the nearest entry); 
 The consistency term is weight * ||sg(p_q) - p_c||^2, and the codebook learns by moving averages. So the model has a
 discrete latent of the sentence in addition to that of each token, and its codes count in the rate.
 
-Source: IA-GPL, arXiv 2411.17676, and its code (lijiazheng0917/IA-GPL): hidden width 128, four blocks, decay .9, ten
-samples, weight .01, codebooks of 10 to 50.
-
-Differences from the published code: there are several prompts, and they are memory positions, instead of one prompt
-added to every node; the moving averages are those of `ema`, without Laplace smoothing; nothing is sampled in
-evaluation, where the published code samples too; the term is summed over prompts and divided by the source tokens, so
-that micro-batches add up.
-
 `quantize=False` gives the same prompts, continuous: the control of equal parameters that the paper's reviewers wanted.
+
+Source: IA-GPL, arXiv 2411.17676 (lijiazheng0917/IA-GPL), by `model.prompts`.
+
+Same: hidden width 128, four blocks, decay .9, ten samples, weight .01, codebooks of 10 to 50.
+
+Different: there are several prompts, and they are memory positions, instead of one prompt added to every node; the
+moving averages are those of `ema`, without Laplace smoothing, and an entry without inputs stays, where the published
+code multiplies it by .9 at every step; nothing is sampled in evaluation, where the published code samples too; the
+term is summed over prompts and divided by the source tokens, so that micro-batches add up.
 
 Letters: B batch, P prompts a sentence, Q codebooks a prompt (1), E model width, H hidden width, T encoder positions.
 """

@@ -4,8 +4,13 @@ With R roles the K entries are cut into R + 1 slices of K // (R + 1). Role r tak
 Positions without a role (0) take the nearest entry of the last slice, which also has the remainder. Start and revival
 respect the slices too. Everything else is as in `ema`.
 
-Difference from the official code: codes are numbers in the whole table, because the offset of the slice is added. The
-official code forgets the offset, so every role indexes the first slice.
+Source: T5VQVAE's "disentangled" codebook, arXiv 2402.00723 (SnowYJ/T5VQVAE).
+
+Same: a slice of the codebook for each semantic role, and one for the rest; roles are an input.
+
+Different: codes are numbers in the whole table, because the offset of the slice is added: the official code forgets
+it, so that every role indexes the first slice. The official encoder also mixes the role into its states, h <- .7 h +
+.3 e_role after every block; here it does not.
 
 Letters: N positions, n positions of one slice, M positions of all workers, C code width, R roles, K entries, D width
 of an entry, S entries that a position takes.

@@ -9,9 +9,16 @@ commitment term ||r_l - sg(e)||^2. A layer is another quantizer (`learning`):
 - `lfq`: residual LFQ. Layer l takes the signs of 2^l times the residual, so each layer halves the step.
 
 `groups` cuts the width in parts, each with a chain of its own (grouped RVQ, HiFi-Codec, arXiv 2305.02765).
-Sources: semantic IDs (Singh et al. 2023, arXiv 2306.08121: `learning: gradient`, 8 layers of 2048), EnCodec and RQ-VAE
-(`learning: ema`), SoundStream (dropout of the last layers); the residual forms of FSQ and LFQ follow
-vector-quantize-pytorch, which clamps where `fsq` here bounds.
+
+Source: semantic IDs (Singh et al. 2023, arXiv 2306.08121: `learning: gradient`, 8 layers of 2048), EnCodec (arXiv
+2210.13438) and RQ-VAE (`learning: ema`), SoundStream (arXiv 2107.03312: dropout of the last layers), HiFi-Codec (arXiv
+2305.02765: groups); residual FSQ and LFQ of vector-quantize-pytorch.
+
+Same: the recursion, a commitment term of each layer, the dropout of layers.
+
+Different: the residual is detached, so that layers after the first keep their commitment (EnCodec's code does not);
+residual FSQ clamps in the library and bounds by tanh here; semantic IDs hash codes to embeddings, which nothing here
+needs.
 
 Letters: N positions, C code width, Q layers, K entries of a layer, L levels of a dimension.
 """

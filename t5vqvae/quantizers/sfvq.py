@@ -12,12 +12,21 @@ uniform; a state takes the nearest of these points, and both corners of the segm
   project's token task (`tests/benchmarks/quantizer_learning.py` compares both).
 
 The curve starts with a few corners and doubles: each corner gets a new one next to it, 1% along its segment.
-Difference from the papers: they start a fresh Adam at each doubling; here the optimizer keeps its moments.
 
 Rate: a point of a segment is a real number, so training has no finite rate. Neither has evaluation with `hard = False`,
 which projects onto the two segments at the nearest corner and takes the nearer point. Evaluation with `hard = True`,
 the default, takes the nearest corner: at most log2 K bits. Compare the two, and judge by the hard result. Neighbouring
 codes are close in space.
+
+Source: Vali and Bäckström 2023, and with an autoencoder arXiv 2410.20573 (MHVali/Space-Filling-Vector-Quantizer);
+SF-DiVeQ, arXiv 2509.26469.
+
+Same: random points of segments, both corners learn; `noise` is NSVQ, the papers' gradient; `diveq` is SF-DiVeQ; four
+corners that double, each new one 1% along its segment; evaluation on the curve with `hard = False`.
+
+Different: the default gradient is `straight_through`, which learns better here; the papers start a fresh Adam and take
+5 epochs at each doubling, here the optimizer keeps its moments and `double_every` says when; interpolation along the
+curve is not measured.
 
 Letters: N positions, n positions of one part, C code width, K corners at the end, k corners so far, S segments, 2
 corners of a segment.

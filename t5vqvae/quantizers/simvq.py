@@ -5,6 +5,12 @@ Loss: ||sg(h) - e||^2 + beta ||h - sg(e)||^2 with beta 0.25. The gradient is str
 
 For a variant with another frozen table, subclass and override `start` (see `aminoaseed.py`).
 
+Source: SimVQ, Zhu et al. 2024, arXiv 2411.02038 (youngsheen/SimVQ).
+
+Same: a frozen table N(0, 1 / D), one learned map, both loss terms, beta .25.
+
+Different: the released code's map has a bias, the paper's and this one have none (`aminoaseed` has one).
+
 Letters: N positions, C code width, Q codebooks, K entries, D width of an entry.
 """
 

@@ -1,12 +1,16 @@
 """`soft`: the state becomes an average of entries, weighted by closeness (the streamline paper's "differentiable" VQ).
 
 p = softmax((-||x - e||^2 + Gumbel noise) / temperature), quantized = p E, without a loss term: the gradient is exact.
-Source: arXiv 2311.06212. The paper keeps temperature 10 and the noise throughout, also in evaluation, and never makes
-the choice hard: its good reconstructions come from a continuous bottleneck.
 
-Difference from the paper: evaluation has two results. It takes the nearest entry if `hard` is True, and the average
-without noise, whose rate has no bound, if `hard` is False. `temperature: 10, last_temperature: 10` is the paper's
-setting; a falling temperature closes the gap between the two results.
+Source: Differentiable VQ-VAE for streamlines, arXiv 2311.06212, and its code (drewrl3v/diff-vq-vae).
+
+Same: the average by softmax of distances with Gumbel noise, without a loss term; `temperature: 10, last_temperature:
+10` is the paper's setting.
+
+Different: the paper keeps temperature 10 and the noise also in evaluation, and never makes the choice hard: its good
+reconstructions come from a continuous bottleneck. Here evaluation has two results: the nearest entry if `hard` is
+True, and the average without noise, whose rate has no bound, if it is False. A falling temperature closes the gap
+between the two.
 
 Letters: N positions, C code width, K entries.
 """

@@ -3,6 +3,12 @@
 Loss: the codebook term ||sg(h) - e||^2 and the commitment term ||h - sg(e)||^2, each a mean times its weight. With
 `commitment_on=codebook` the two terms swap their weights (the "legacy" form of VQGAN's released code).
 
+Source: van den Oord et al. 2017, arXiv 1711.00937, equation 3.
+
+Same: the nearest entry, the straight-through gradient, both loss terms, commitment weight .25.
+
+Different: other starts, estimators, selections and revival are options; means are over unpadded positions.
+
 Letters: Q codebooks, K entries, D width of an entry, N positions, C code width.
 """
 

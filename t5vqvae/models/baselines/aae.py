@@ -6,11 +6,14 @@ learns to distinguish z from N(0, 1), and the encoder learns to deceive it. The 
 the discriminator's is -log D(n) - log(1 - D(z)) with n ~ N(0, 1). LAAE adds weight * |log sigma^2|, which keeps the
 noise on z alive.
 
-Sources: Makhzani et al. 2015, arXiv 1511.05644; Shen et al. 2020, arXiv 1905.12777, and its code
-(shentianxiao/text-autoencoders), whose widths, dropout, weights and start are the defaults; its DAAE is word drop 0.3,
-its LAAE log-variance weight 0.01 (Rubenstein et al. 2018, arXiv 1802.03761). Different here: padding is not read; the
-end of a sentence is never dropped; AdamW's settings are the run's (theirs: Adam, 5e-4, beta1 .5); one optimizer
-replaces two, so both sides share learning rate and gradient clipping.
+Source: AAE, Makhzani et al. 2015, arXiv 1511.05644; DAAE, Shen et al. 2020, arXiv 1905.12777
+(shentianxiao/text-autoencoders); LAAE, Rubenstein et al. 2018, arXiv 1802.03761.
+
+Same: the code's widths, dropout, weights and start are the defaults; its DAAE is word drop 0.3, its LAAE log-variance
+weight 0.01.
+
+Different: padding is not read; the end of a sentence is never dropped; AdamW's settings are the run's (theirs: Adam,
+5e-4, beta1 .5); one optimizer replaces two, so both sides share learning rate and gradient clipping.
 
 Letters: B batch, T encoder positions, S decoder positions, Z latent width, D embedding width, H LSTM width.
 """

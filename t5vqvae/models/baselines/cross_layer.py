@@ -8,19 +8,21 @@ instead of y, so nll, exact match and BLEU measure how much of what the network 
 The removal test of faithfulness (evaluation only) happens at layer l, where the code lives: the token that is most
 salient for the cross-entropy, by integrated gradients along 0 -> x, selects a code. The direction of its code vector is
 projected out of all of x, and the frozen network continues from there. If the code is faithful, the cross-entropy rises
-more (`faithfulness/salient`, nats a target token) than without a random direction (`faithfulness/random`). Different
-here: the paper removes the direction from the class token and evaluates a probe on labels; a text autoencoder has no
-labels except the text.
+more (`faithfulness/salient`, nats a target token) than without a random direction (`faithfulness/random`).
 
 `model.memory=states` is as published: the decoder attends to z itself, which bypasses the codes, so such a run has no
 rate (`leaks`). With `codes`, the default, it attends to the code vectors. CLVQ-VAE's quantizer is `quantizer.name=ema`
 with `codebook_size=400`, `selection=topk`, `top_k=5`, `commitment_weight=0.1` and `start=spherical_kmeans++`; its
 perplexity term is left out because it has no gradient.
 
-Source: arXiv 2506.20040 and its code (agarg-dev/CLVQVAE): W, a and their starts (a = 0.2, W the identity), layer and
-analysis layer l for direction and salience, six layers, eight heads, 2,048, dropout .1. Its decoder's self-attention is
-causal; here it is not. The paper uses layers 8 and 12 of RoBERTa; the network here is a T5 or a T5VQVAE without a
-bottleneck.
+Source: CLVQ-VAE, arXiv 2506.20040 (agarg-dev/CLVQVAE).
+
+Same: W, a and their starts (a = 0.2, W the identity); direction and salience at layer l; a decoder of six layers,
+eight heads, 2,048, dropout .1; its quantizer by the settings above.
+
+Different: the decoder's self-attention is causal there, and looks both ways here; the network is a T5 or a T5VQVAE
+without a bottleneck, not RoBERTa with layers 8 and 12; the removal test looks at the cross-entropy of the text, not at
+a probe of labels on the class token, because a text autoencoder has no labels.
 
 Letters: B batch, T encoder positions, S target positions, E model width, N unpadded positions, V vocabulary.
 """

@@ -1,12 +1,17 @@
 """`gaussian`: T5 with a continuous Gaussian bottleneck instead of a codebook.
 
-`level=token`: one latent for every token, in place of its codes. `level=sentence`: one latent for the sentence, from
-the mean of the encoder's states; it is the decoder's whole memory, so not even the length leaks. Everything else is
-T5VQVAE's: backbone, `position`, `cross_positions`. With a large `kl_weight` the sentence level is the beta-VAE of the
-compared papers (on T5 instead of LSTMs).
+`gaussian_latent.py` describes annealing and free bits. `level=token`: one latent for every token, in place of its
+codes. `level=sentence`: one latent for the sentence, from the mean of the encoder's states; it is the decoder's whole
+memory, so not even the length leaks. Everything else is T5VQVAE's: backbone, `position`, `cross_positions`. With a
+large `kl_weight` the sentence level is the beta-VAE of the compared papers (on T5 instead of LSTMs).
 
-Sources: Kingma and Welling 2014, arXiv 1312.6114; Bowman et al. 2016, arXiv 1511.06349 (sentences).
-`gaussian_latent.py` describes annealing and free bits. The map from latent to memory is one linear layer, our choice.
+Source: Kingma and Welling 2014, arXiv 1312.6114; Bowman et al. 2016, arXiv 1511.06349 (sentences).
+
+Same: the Gaussian posterior, the KL term and its annealing; a large `kl_weight` is the beta-VAE of the compared
+papers.
+
+Different: on T5 instead of LSTMs; the map from latent to memory is one linear layer, our choice; the KL term is
+divided by the source tokens, as the cross-entropy is by the target's, so published weights do not carry over.
 
 Letters: B batch, T encoder positions, E model width.
 """

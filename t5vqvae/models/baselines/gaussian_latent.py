@@ -3,6 +3,7 @@
 z = mu(h) + sigma(h) * eps in training and mu(h) in evaluation. The loss term is beta_t * the sum over dimensions of
 KL(N(mu, sigma^2) || N(0, 1)) = (mu^2 + sigma^2 - log sigma^2 - 1) / 2, summed over latents and divided by the source
 tokens. So, with targets as long as sources, cross-entropy a target token plus this term is the negative ELBO a token.
+Optimus adds its KL undivided to a reconstruction that is averaged by length: its beta is beta / length there.
 
 Annealing: beta_t rises from 0 to beta in `kl_steps` steps (Bowman et al. 2016, arXiv 1511.06349), or in every cycle of
 `kl_steps` again: 0 for the first half, rising for a quarter, beta for a quarter (Fu et al. 2019, arXiv 1903.10145;

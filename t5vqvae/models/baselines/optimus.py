@@ -10,8 +10,16 @@ states. `bert_gpt2`, as published, is BERT's pooled first token and GPT-2. BERT 
 but a run's data has one tokenizer. So the checkpoints named by `bert` and `gpt2` give their blocks and positions, and
 word embeddings start from scratch. With `memory` the decoder's positions count from 1, because the memory is at 0.
 
-Source: Li et al. 2020, arXiv 2004.04092, and its code (ChunyuanLI/Optimus). Different here: no pretraining on sentences
-of Wikipedia.
+Source: Optimus, Li et al. 2020, arXiv 2004.04092 (ChunyuanLI/Optimus); addition, fusion and the second latent: Zhang
+et al. 2023, arXiv 2311.08579 (SnowYJ/sem_syn_separation), and DELLA, Hu et al. 2022, arXiv 2207.06130 (OpenVLG/DELLA).
+
+Same: BERT's pooled first token and GPT-2 (`blocks: bert_gpt2`), memory as one key and value of each layer, cyclical
+annealing and free bits; fusion as `LMFLayer` computes it.
+
+Different: no pretraining on sentences of Wikipedia; Optimus adds its KL as it is to a reconstruction averaged by
+length, here both are divided by length, so published weights do not carry over; both latents come from one sentence
+vector, where the study encodes syntax from a parse by a graph network; DELLA fuses values alone and draws a latent for
+every layer.
 
 Letters: B batch, T encoder positions, S decoder positions, E model width, Z latent width, I inner width, V vocabulary.
 """

@@ -5,9 +5,13 @@ sqrt(d_k); layer norm with mean and bias, after each sublayer, instead of root m
 no pretraining. As in T5VQVAE, the quantizer is between encoder and cross-attention. Input embeddings (times sqrt(E))
 and output matrix share their weights.
 
-Source: Vaswani et al. 2017, arXiv 1706.03762 (sections 3.1 to 3.5); `norm=pre` is the later variant, which is more
-stable in deep models (Xiong et al. 2020, arXiv 2002.04745). Different here: the memory also has sinusoids, as in
-T5VQVAE with `cross_positions=absolute`. Without them the decoder could not order codes that are free of position.
+Source: Vaswani et al. 2017, arXiv 1706.03762, sections 3.1 to 3.5; `norm: pre` is the later variant, more stable in
+deep models (Xiong et al. 2020, arXiv 2002.04745).
+
+Same: sinusoids, scaled attention, layer norm after each sublayer, shared embeddings times sqrt(E).
+
+Different: a quantizer stands between encoder and cross-attention; the memory also has sinusoids, as in T5VQVAE with
+`cross_positions=absolute`: without them the decoder could not order codes that are free of position.
 
 Letters: B batch, T encoder positions, S decoder positions, E model width.
 """

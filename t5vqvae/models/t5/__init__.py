@@ -8,6 +8,16 @@ plain T5.
 `T5VQVAE` is a Transformers model: `save_pretrained`, `from_pretrained`, `generate`. A model with a tokenizer also has
 `encode(texts) -> codes` and `decode(codes) -> texts`.
 
+Source: T5VQVAE, arXiv 2402.00723 (SnowYJ/T5VQVAE).
+
+Same: T5's blocks and norm, a quantizer after block n, code vectors as the decoder's keys and values, dropout before
+the codebook and none after; `position: N, final_norm: after` is the published 12, `position: null` its None.
+
+Different: padding is neither quantized nor counted, and cross-attention ignores it; evaluation learns nothing; nothing
+is chosen on test data. The published encoder mixes semantic roles into its states, h <- .7 h + .3 e_role after every
+block; here only the quantizer `role` reads them. Optional here: positions in cross-attention (`cross_positions`),
+which a decoder from scratch needs.
+
 Letters: B batch, T encoder positions, S decoder positions, E model width, Q codes a position.
 """
 

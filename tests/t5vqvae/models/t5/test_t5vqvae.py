@@ -94,18 +94,17 @@ def test_dropout_falls_on_the_states_before_the_codebook_and_not_on_codes(inputs
 
 def test_a_bottleneck_before_the_final_norm_quantizes_raw_states(inputs: Any) -> None:
     """T5's norm divides by the root mean square: normed states have 1, those before it do not."""
-    rms, normed = {}, torch.zeros(())
+    memory, states = {}, {}
     for place in ("before", "after"):
         model = build(**{"model.final_norm": place})
-        memory = model.encoder(inputs["input_ids"], inputs["attention_mask"]).last_hidden_state[0]
-        states = model.encoder.states_BTE[0]
-        rms[place] = states.square().mean(-1).sqrt()
-        if place == "after":
-            torch.testing.assert_close(memory.square().mean(-1).sqrt(), torch.ones(len(memory)), rtol=1e-3, atol=1e-3)
-            torch.testing.assert_close(states / rms[place][:, None], normed)
-        normed = states
-    torch.testing.assert_close(rms["before"], torch.ones(len(memory)), rtol=1e-3, atol=1e-3)
-    assert (rms["after"] - 1).abs().min() > 0.01
+        memory[place] = model.encoder(inputs["input_ids"], inputs["attention_mask"]).last_hidden_state[0]
+        states[place] = model.encoder.states_BTE[0]
+    size = {place: each.square().mean(-1, keepdim=True).sqrt() for place, each in states.items()}
+    ones = torch.ones_like(size["before"])
+    torch.testing.assert_close(size["before"], ones, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(memory["after"].square().mean(-1, keepdim=True).sqrt(), ones, rtol=1e-3, atol=1e-3)
+    assert (size["after"] - 1).abs().min() > 0.01
+    torch.testing.assert_close(states["after"] / size["after"], states["before"])
 
 
 def test_a_final_norm_where_blocks_follow_is_refused(backbone: Path) -> None:
