@@ -151,7 +151,7 @@ _ALL = (
            when="model.name=cross_layer"),
     Metric("faithfulness/salient", "nats", "token", "maximize",
            "rise of the cross-entropy when the direction of the salient code is removed", "objective",
-           when="model.faithfulness_steps is set"),
+           instead="validation/nll_per_char", when="model.faithfulness_steps is set"),
     Metric("faithfulness/random", "nats", "token", None, "the same rise for a random direction: the control",
            when="model.faithfulness_steps is set"),
     # Training.
