@@ -49,3 +49,9 @@ def test_gumbel_with_tied_logits_is_shown_failing() -> None:
 def test_a_soft_bottleneck_that_stays_warm_is_good_only_while_it_is_soft() -> None:
     result = score("soft", last_temperature=10.0)
     assert result.soft_accuracy > 0.8 and result.accuracy < 0.5
+
+
+@pytest.mark.slow
+def test_gumbel_as_published_is_shown_failing() -> None:
+    result = score("gumbel", form="published")
+    assert result.accuracy < 0.40
