@@ -29,18 +29,30 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        _change("umount", "--lazy", str(folder))
 
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
     """Makes a folder read-only for all that is opened in the block, also by root; open files can be written."""
-    _mount("--bind", str(folder), str(folder))
+    aside = folder.with_name(f"{folder.name}-read-only")  # a mount that is in use already cannot be made read-only
+    aside.mkdir()
+    _mount("--bind", str(folder), str(aside))
     try:
-        _mount("-o", "remount,bind,ro", str(folder))
-        yield
+        _change("mount", "-o", "remount,bind,ro", str(aside))
+        _change("mount", "--bind", str(aside), str(folder))
+        try:
+            yield
+        finally:
+            _change("umount", "--lazy", str(folder))
     finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        _change("umount", "--lazy", str(aside))
+        aside.rmdir()
+
+
+def _change(*command: str) -> None:
+    """Runs a command that works wherever the first mount did."""
+    subprocess.run(command, check=True)
 
 
 class Memory:
