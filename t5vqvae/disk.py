@@ -48,15 +48,32 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 def disk_error(error: BaseException, folder: Path) -> DiskError | None:
     """Returns the refusal of a disk that is, or led to, an error; None if it was no matter of the folder's disk."""
+    codes = (_code(cause, folder) for cause in causes(error, handled=True))
+    return next((DiskError(_line(code, folder)) for code in codes if code is not None), None)
+
+
+def causes(error: BaseException, handled: bool = False) -> Iterator[BaseException]:
+    """Yields an error, what it was raised from, and so on.
+
+    Args:
+        error: The error; SQLAlchemy keeps the database's own one in `orig`, Ray the worker's in `cause`.
+        handled: Whether an error that was being handled when the next one was raised counts, too.
+    """
     seen: set[int] = set()
-    found: BaseException | None = error
-    while found is not None and id(found) not in seen:
-        seen.add(id(found))
-        code = _code(found, folder)
-        if code is not None:
-            return DiskError(_line(code, folder))
-        found = found.__cause__ or getattr(found, "cause", None) or found.__context__
-    return None
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        kept = [getattr(current, name, None) for name in ("orig", "__cause__", "cause")]
+        kept.append(current.__context__ if handled else None)
+        current = next((other for other in kept if isinstance(other, BaseException)), None)
+
+
+def system_code(error: BaseException) -> int | None:
+    """Returns the system's code for what it refused, also of an error of SQLite; None of any other error."""
+    if isinstance(error, sqlite3.Error):
+        return SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    return error.errno if isinstance(error, OSError) else None
 
 
 def need_room(folder: Path, size: int) -> None:
@@ -95,16 +112,12 @@ def shown(size: int) -> str:
 
 def _code(error: BaseException, folder: Path) -> int | None:
     """Returns the system's code for the refusal of the folder's disk; None if the error is something else."""
-    if isinstance(error, sqlite3.Error):
-        return SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
-    if not isinstance(error, OSError):
-        # torch's writer reports a full disk as a RuntimeError without a code.
-        return errno.ENOSPC if "file write failed" in str(error) and _free(folder) < MARGIN else None
-    if error.errno in FULL:
-        return error.errno
-    if error.errno in READ_ONLY and _is_within(error.filename, folder):
-        return error.errno
-    return None
+    code = system_code(error)
+    if isinstance(error, OSError) and code not in FULL:
+        return code if code in READ_ONLY and _is_within(error.filename, folder) else None
+    if code is None and "file write failed" in str(error) and _free(folder) < MARGIN:
+        return errno.ENOSPC  # torch's writer reports a full disk as a RuntimeError without a code
+    return code
 
 
 def _is_within(name: object, folder: Path) -> bool:

@@ -1,12 +1,15 @@
-"""Translates what a disk, memory or a database does to a command into an `EnvironmentFault`."""
+"""Translates what a disk, memory or a database did to a command into an `EnvironmentFault`.
+
+`disk.py` does so for the folder of a study, which it can name; this is for whatever reaches the end of a command.
+"""
 
 from __future__ import annotations
 
 import errno
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
+from t5vqvae.disk import causes, system_code
 from t5vqvae.errors import DiskError, EnvironmentFault
 
 _FULL = "is full; free some space, or name another state folder by --state; the same command resumes"
@@ -31,27 +34,23 @@ _DISK: dict[int, str] = {
     errno.EAGAIN: "this machine starts no more processes or threads; raise the limit (ulimit -u)",
 }
 _SQLITE = {
-    "database or disk is full": f"the disk of a study's database {_FULL}",
-    "readonly database": "a database lies on a read-only disk or may not be written; name another state folder",
-    "unable to open database file": "a database cannot be opened; is its folder there, and may it be written?",
-    "disk I/O error": "the disk of a database reports an input/output error",
-    "database is locked": "a database is locked by another process; wait for it to end",
-    "malformed": "a database is damaged; restore it from a copy, or move it away",
-    "not a database": "a database file is no SQLite database; restore it from a copy, or move it away",
+    sqlite3.SQLITE_BUSY: "a database is locked by another process; wait for it to end",
+    sqlite3.SQLITE_CORRUPT: "a database is damaged; restore it from a copy, or move it away",
+    sqlite3.SQLITE_NOTADB: "a database file is no SQLite database; restore it from a copy, or move it away",
 }
+"""What only a database has; its other codes are the system's (`t5vqvae.disk.SQLITE`)."""
 
 
 def environment_fault(error: BaseException) -> EnvironmentFault | None:
     """Returns what the machine did, in one line, if an error or one of its causes came from the machine."""
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, EnvironmentFault):
             return cause
         if _is_memory(cause):
             return EnvironmentFault("out of memory; lower train.batch_size, or run fewer things at once")
-        if isinstance(cause, OSError) and cause.errno in _DISK and not isinstance(cause, ConnectionError):
-            return DiskError(_DISK[cause.errno].format(path=_path(cause)))
-        if isinstance(cause, sqlite3.Error):
-            return _of_sqlite(cause)
+        line = _SQLITE.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF) or _DISK.get(system_code(cause) or 0)
+        if line is not None and not isinstance(cause, ConnectionError):
+            return DiskError(line.format(path=_path(cause)))
     return None
 
 
@@ -61,25 +60,11 @@ def _is_memory(error: BaseException) -> bool:
     return refused or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
-def _of_sqlite(error: sqlite3.Error) -> EnvironmentFault | None:
-    found = [line for words, line in _SQLITE.items() if words in str(error)]
-    return DiskError(found[0]) if found else None
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yields an error and what it was raised from; SQLAlchemy keeps the database's own error in `orig`."""
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        original = getattr(current, "orig", None)
-        current = original if isinstance(original, BaseException) else current.__cause__
-
-
-def _path(error: OSError) -> str:
+def _path(error: BaseException) -> str:
     """Returns the path that an error names; where it names none, words for it."""
-    named = error.filename2 or error.filename
+    if isinstance(error, sqlite3.Error):
+        return "a database"
+    named = getattr(error, "filename2", None) or getattr(error, "filename", None)
     if not isinstance(named, str | bytes | Path):
         return "a file that was being written"
     return str(named.decode(errors="replace") if isinstance(named, bytes) else named)

@@ -18,12 +18,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = [
     "t5vqvae.errors",
-    "t5vqvae.machine_errors",
     "t5vqvae.redaction",
     "t5vqvae.files",
     "t5vqvae.stages",
     "t5vqvae.seeding",
     "t5vqvae.disk",
+    "t5vqvae.machine_errors",
     "t5vqvae.config",
     "t5vqvae.quantizers",
     "t5vqvae.data",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -42,7 +43,10 @@ def project(tmp_path: Path) -> Path:
 
 def make(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
     installed = [] if any(word.startswith("INSTALLED=") for word in words) else ["INSTALLED="]
-    return subprocess.run(["make", *words, *installed], cwd=project, capture_output=True, text=True, timeout=20)
+    # `make test` hands its own flags and its level on to the tests, and so to this make.
+    outside = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    command = ["make", *words, *installed]
+    return subprocess.run(command, cwd=project, env=outside, capture_output=True, text=True, timeout=20)
 
 
 @pytest.mark.parametrize("name", ["STUDY", "SET", "FLAGS"])

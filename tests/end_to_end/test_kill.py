@@ -24,7 +24,7 @@ def test_killed_then_stopped_gently_then_at_once_then_finished(tmp_path, twin):
         try:
             if how != "finished":
                 wait_for(lambda: halfway(paths, TRIALS, before), driver, f"moment to be {how}")  # noqa: B023
-                before, cluster = ended(paths), psutil.Process(driver.pid).children(recursive=True)
+                cluster = psutil.Process(driver.pid).children(recursive=True)
             if how == "killed":
                 driver.kill()
                 killed = cluster
@@ -34,6 +34,7 @@ def test_killed_then_stopped_gently_then_at_once_then_finished(tmp_path, twin):
                 wait_for(lambda: log(tmp_path).count("stopping gently") == 2, driver, "gentle stop")
                 driver.send_signal(signal.SIGTERM)
             statuses[how] = driver.wait(timeout=240)
+            before = ended(paths)  # also what ended after the signal, or the next moment would come before Ray runs
         finally:
             driver.kill()
         if how == "gently":

@@ -63,7 +63,7 @@ def wait_for(happened: Callable[[], Any], driver: subprocess.Popen | None, what:
     """Waits until something has happened; fails when the driver ends before, or time runs out."""
     deadline = time.monotonic() + seconds
     while not happened():
-        assert driver is None or driver.poll() is None, f"the driver ended before {what}"
+        assert driver is None or driver.poll() is None or happened(), f"the driver ended before {what}"
         assert time.monotonic() < deadline, f"no {what} in {seconds} s"
         time.sleep(0.05)
 

@@ -34,6 +34,13 @@ def ended_by(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tuple[
     return exit_status(command, "all is kept"), capsys.readouterr().err
 
 
+def of_sqlite(code: int) -> sqlite3.Error:
+    """An error as the module sqlite3 raises it."""
+    error = sqlite3.OperationalError("some words")
+    error.sqlite_errorcode = code
+    return error
+
+
 NESTED = RuntimeError("a worker died")
 NESTED.__cause__ = OSError(errno.ENOSPC, "No space left on device", "/state/a.json")
 MACHINE = [
@@ -42,8 +49,10 @@ MACHINE = [
     (OSError(errno.EROFS, "Read-only file system", "/state"), "/state lies on a read-only disk"),
     (PermissionError(errno.EACCES, "Permission denied", "/state"), "/state: permission denied"),
     (FileNotFoundError(errno.ENOENT, "No such file", "/state/x"), "/state/x is missing"),
-    (sqlite3.OperationalError("database or disk is full"), "the disk of a study's database is full"),
-    (sqlite3.OperationalError("attempt to write a readonly database"), "read-only disk"),
+    (of_sqlite(sqlite3.SQLITE_FULL), "the disk of a database is full"),
+    (of_sqlite(sqlite3.SQLITE_READONLY_DBMOVED), "a database lies on a read-only disk"),
+    (of_sqlite(sqlite3.SQLITE_BUSY), "a database is locked by another process"),
+    (of_sqlite(sqlite3.SQLITE_NOTADB), "is no SQLite database"),
     (MemoryError(), "out of memory; lower train.batch_size"),
     (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"), "out of memory"),
     (NESTED, "the disk of /state/a.json is full"),

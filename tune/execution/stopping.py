@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray.tune
@@ -82,11 +82,12 @@ class Stop(ray.tune.Stopper):
         self._at_once = self.reason is not None or not self._gently
         self._interrupt()
         self.reason = f"it received {signal.Signals(number).name}"
-        print(
-            "stopping gently: running trials keep their checkpoints, and the same command resumes them; a second"
-            " signal stops at once",
-            flush=True,
-        )
+        with suppress(RuntimeError):  # Python refuses to print while the signal interrupts another print
+            print(
+                "stopping gently: running trials keep their checkpoints, and the same command resumes them; a second"
+                " signal stops at once",
+                flush=True,
+            )
 
     def _interrupt(self) -> None:
         if self._at_once:
