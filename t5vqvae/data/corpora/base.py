@@ -16,6 +16,7 @@ from typing import ClassVar, Literal
 
 from t5vqvae.config import Variant
 from t5vqvae.data.checked import kept_file
+from t5vqvae.data.corpora.edits import Edit
 from t5vqvae.errors import DataError
 
 
@@ -104,6 +105,22 @@ class CorpusConfig(Variant):
         It must be cheap: every run calls it, while `load` runs once.
         """
         return None
+
+    def edits(self, cache_dir: Path, split: Literal["validation", "test"], per_factor: int, seed: int) -> list[Edit]:
+        """Returns edits with known answers, up to `per_factor` of each factor, the same for the same seed.
+
+        Source and donor lie in the split. The answer and the contrast lie in it, or in no split at all.
+
+        Raises:
+            DataError: If the corpus has no factors whose edits have known answers.
+        """
+        raise DataError(
+            f"data.corpus.name={self.name}: no right answers of edits are known; take grammar (version 2) or math"
+        )
+
+    def is_valid(self, text: str) -> bool:
+        """Returns whether the corpus's generator could have written a text; defined where `edits` is."""
+        raise NotImplementedError
 
 
 def spaced(text: str) -> str:
