@@ -30,6 +30,7 @@ LAYERS = [
     "t5vqvae.spec",
     "t5vqvae.models",
     "t5vqvae.latent",
+    "t5vqvae.measures",
     "t5vqvae.evaluation",
     "t5vqvae.training",
     "t5vqvae.tracking",

@@ -19,6 +19,11 @@ Text = str | tuple[str, str]
 """A text, or two texts that are encoded one behind the other (as two premises)."""
 
 
+def same_text(text: str, other: str) -> bool:
+    """Returns whether two texts agree up to runs of white space, which tokenizers do not keep."""
+    return text.split() == other.split()
+
+
 def tokenized(tokenizer: PreTrainedTokenizerBase, texts: str | Sequence[Text]) -> tuple[Tensor, Tensor]:
     """Returns the token ids (int64) and the mask (bool) of texts, both of shape (B, T); no text gives (0, 0).
 

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.distributed as dist
@@ -30,10 +31,12 @@ from torch import Tensor
 
 from t5vqvae.data import IGNORED_LABEL, Batch, TokenizedSplit, evaluation_batches, prepare, prepare_test
 from t5vqvae.data.batching import Array
+from t5vqvae.data.texts import same_text
 from t5vqvae.evaluation.chains import chain_bits, note_codes, num_counted_sentences
 from t5vqvae.evaluation.decoding import Decoding
 from t5vqvae.evaluation.sums import Sums, add_counts
-from t5vqvae.evaluation.text_scores import bleu1, corpus_bleu, same_text
+from t5vqvae.evaluation.text_scores import bleu1, corpus_bleu
+from t5vqvae.measures.control import Control, Outcome, run_edits, scores
 from t5vqvae.models.contract import Losses, Memory, TextAutoencoder
 from t5vqvae.quantizers import Quantizer
 from t5vqvae.quantizers.parts.usage import count_codes, entropy_bits, perplexity, usage
@@ -68,6 +71,7 @@ def evaluate(
     spec: RunSpec,
     *,
     train: TokenizedSplit | None = None,
+    control: Control | None = None,
     prefix: str = "validation",
     autocast: AbstractContextManager[object] | None = None,
     everything: bool = False,
@@ -81,6 +85,7 @@ def evaluate(
         split: The sentences.
         spec: Its `evaluate` says how many sentences, its `data.max_target_length` how long texts may become.
         train: The training split, on whose codes the chains of two rates are counted; None: without these rates.
+        control: Edits with known answers, for the `control/` metrics; None: without them.
         prefix: First part of the keys of quality metrics.
         autocast: The context of the precision; None: float32.
         everything: Take all sentences instead of as many as `spec.evaluate` says (for test splits).
@@ -95,6 +100,8 @@ def evaluate(
             metrics = {f"{prefix}/{name}": value for name, value in _quality(sums).items()}
             if model.quantizer.has_soft_form:
                 metrics |= _soft(model, split, spec, everything)
+            if control is not None:
+                metrics |= _control(model, control, spec)
     finally:
         model.train(was_training)
     metrics |= _rate(sums, model, counted)
@@ -110,15 +117,23 @@ def evaluate_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> dic
     metrics: dict[str, float] = {}
     splits = prepare_test(spec.data, cache_dir, backbone=spec.model.backbone)
     train = prepare(spec.data, cache_dir, backbone=spec.model.backbone).train
+    edits = control_of(spec, cache_dir, "test")
     with stage("testing", sum(map(len, splits.values())), "sentences") as now:
         for number, (name, split) in enumerate(splits.items(), start=1):
             now.set(now.done, note=f"test set {name}, {number} of {len(splits)}")
-            evaluation = evaluate(model, split, spec, train=train, prefix=name, everything=True)
+            control = edits if name == "test" else None
+            evaluation = evaluate(model, split, spec, train=train, control=control, prefix=name, everything=True)
             shared = {f"{name}/{key}": value for key, value in evaluation.metrics.items() if not key.startswith(name)}
             own = {key: value for key, value in evaluation.metrics.items() if key.startswith(f"{name}/")}
             metrics |= own | shared
             now.advance(len(split))
     return metrics
+
+
+def control_of(spec: RunSpec, cache_dir: Path, split: Literal["validation", "test"]) -> Control | None:
+    """Returns the edits that an evaluation of a run makes on a split; None without `evaluate.control`."""
+    number = spec.evaluate.control
+    return Control.of(spec.data.corpus, cache_dir, split, number, spec.seed) if number else None
 
 
 def test_sets(spec: RunSpec, cache_dir: Path) -> list[str]:
@@ -137,6 +152,23 @@ def _soft(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everythi
     finally:
         model.quantizer.hard = True
     return {f"soft/{name}": value for name, value in _quality(sums).items()}
+
+
+def _control(model: TextAutoencoder, control: Control, spec: RunSpec) -> dict[str, float]:
+    """Returns the metrics of edits; every worker makes its share of them."""
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    size, longest = spec.evaluate.batch_size, _longest(spec)
+    outcomes = run_edits(model, control.part(rank, world), max_new_tokens=longest, batch_size=size)
+    if world > 1:
+        parts: list[list[Outcome]] = [outcomes] * world
+        dist.all_gather_object(parts, outcomes)
+        outcomes = [outcome for part in parts for outcome in part]
+    return scores(outcomes)
+
+
+def _longest(spec: RunSpec) -> int:
+    """Returns the number of tokens after which decoding stops."""
+    return spec.evaluate.max_new_tokens or spec.data.max_target_length or spec.data.max_length
 
 
 _Encoded = tuple[Array, Batch, Memory]
@@ -260,8 +292,7 @@ def _add_decoded(
     sums: Sums,
 ) -> None:
     size = spec.evaluate.batch_size
-    longest = spec.evaluate.max_new_tokens or spec.data.max_target_length or spec.data.max_length
-    for found in Decoding(model, split, longest, size).run(batches, single=_count(split, limit) <= size):
+    for found in Decoding(model, split, _longest(spec), size).run(batches, single=_count(split, limit) <= size):
         indices = [each.index for each in found]
         for each, source, target in zip(found, split.sources(indices), split.texts(indices), strict=True):
             sums.decoded.append((each.index, source, target, each.text, each.codes))

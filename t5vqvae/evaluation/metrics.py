@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 Direction = Literal["minimize", "maximize"]
-Per = Literal["token", "character", "sentence", "step", ""]
+Per = Literal["token", "character", "sentence", "edit", "step", ""]
 Role = Literal["objective", "constraint", "record"]
 
 RATE = "rate/bits_per_token"
@@ -29,7 +29,14 @@ GPUS = "cost/gpus"
 PRICES = (RATE, JOINT_RATE, STEP_SECONDS, "cost/peak_memory_mb", "cost/parameters")
 """Shown with every effect on quality: a quality says nothing without its price."""
 
-_DECODED = "evaluate.num_generated is not 0"
+_TEXTS = "evaluate.num_generated"
+_EDITS = "evaluate.control"
+NEEDED = {_TEXTS: "decoded text", _EDITS: "edits of codes"}
+"""What is missing while a setting is 0."""
+_DECODED = f"{_TEXTS} is not 0"
+_CONTROL = f"{_EDITS} is not 0"
+_CHANGED = "edits that change the text"
+_RECONSTRUCTED = "edits of sentences that the model reconstructs"
 _CODES = "a quantizer with codes"
 _BOTTLENECK = "a bottleneck of codes with nothing that leaks past it"
 _GAUSSIAN = "a Gaussian latent"
@@ -51,7 +58,7 @@ class Metric:
         words: How people read it; empty for the key without its split.
         brief: Its format in a line of progress, such as `nll {:.3f}`; empty if that line leaves it out.
         instead: The objective to take where the tokenizer differs between trials; empty if this one may stay.
-        decoded: Whether it needs decoded text, so `evaluate.num_generated`.
+        needs: The setting without which it is not measured, such as `evaluate.num_generated`; empty for none.
         weighted: Whether it contains loss weights, which a study may vary.
         when: The condition under which it exists; empty if every milestone of a healthy run has it.
     """
@@ -65,7 +72,7 @@ class Metric:
     words: str = ""
     brief: str = ""
     instead: str = ""
-    decoded: bool = False
+    needs: str = ""
     weighted: bool = False
     when: str = ""
 
@@ -104,12 +111,37 @@ _ALL = (
            "objective", instead="validation/nll_per_char", when="an evaluation batch of two sentences or more"),
     Metric("validation/exact_match", "matches", "sentence", "maximize",
            "texts decoded greedily that equal their target up to white space; in [0, 1]",
-           "objective", brief="exact {:.3f}", decoded=True, when=_DECODED),
+           "objective", brief="exact {:.3f}", needs=_TEXTS, when=_DECODED),
     Metric("validation/bleu", "points", "", "maximize", "corpus BLEU of sacrebleu; in [0, 100]",
-           "objective", brief="BLEU {:.1f}", decoded=True, when=_DECODED),
+           "objective", brief="BLEU {:.1f}", needs=_TEXTS, when=_DECODED),
     Metric("validation/bleu1", "points", "sentence", "maximize",
            "mean sentence BLEU-1 on white-space tokens, the T5VQVAE paper's BLEU; in [0, 1]",
-           "objective", decoded=True, when=_DECODED),
+           "objective", needs=_TEXTS, when=_DECODED),
+    # Control: edits of codes with known answers; see t5vqvae/measures/control.py.
+    Metric("control/local_intervention", "answers", "edit", "maximize",
+           "edits of local factors whose decoded text is the right answer; in [0, 1]",
+           "objective", words="control, local", brief="local {:.2f}", needs=_EDITS, when=_CONTROL),
+    Metric("control/distributed_intervention", "answers", "edit", "maximize",
+           "the same for factors that other words must follow (agreement, articles); in [0, 1]",
+           "objective", words="control, distributed", brief="distributed {:.2f}", needs=_EDITS, when=_CONTROL),
+    Metric("control/locality", "share", "edit", "maximize",
+           "words outside the answer's changes that stayed, over edits that changed the text; in [0, 1]",
+           "constraint", needs=_EDITS, when=_CHANGED),
+    Metric("control/validity", "share", "edit", "maximize",
+           "texts that the corpus's generator could have written, over edits that changed the text; in [0, 1]",
+           "constraint", needs=_EDITS, when=_CHANGED),
+    Metric("control/changed_share", "share", "edit", None, "edits that change the text; in [0, 1]",
+           "constraint", needs=_EDITS, when=_CONTROL),
+    Metric("control/exact_share", "share", "edit", None, "edits whose source and donor are reconstructed; in [0, 1]",
+           "constraint", needs=_EDITS, when=_CONTROL),
+    Metric("control/local_intervention_exact", "answers", "edit", "maximize",
+           "local intervention where source and donor are reconstructed", needs=_EDITS, when=_RECONSTRUCTED),
+    Metric("control/distributed_intervention_exact", "answers", "edit", "maximize",
+           "distributed intervention where source and donor are reconstructed", needs=_EDITS, when=_RECONSTRUCTED),
+    Metric("control/locality_exact", "share", "edit", "maximize",
+           "locality where source and donor are reconstructed", needs=_EDITS, when=_RECONSTRUCTED),
+    Metric("control/validity_exact", "share", "edit", "maximize",
+           "validity where source and donor are reconstructed", needs=_EDITS, when=_RECONSTRUCTED),
     # Use of the codes.
     Metric("codebook/perplexity", "codes", "", "maximize",
            "effective number of codes in use, in [1, K]; mean over the codebooks", "objective", when=_CODES),

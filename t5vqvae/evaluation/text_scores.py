@@ -7,11 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 
-def same_text(target: str, text: str) -> bool:
-    """Returns whether two texts agree up to runs of white space, which tokenizers do not keep."""
-    return target.split() == text.split()
-
-
 def corpus_bleu(targets: Sequence[str], texts: Sequence[str]) -> float:
     """Returns sacrebleu's corpus BLEU with its default tokenizer, 0 to 100."""
     import sacrebleu

@@ -67,6 +67,12 @@ class RunSpec(Config):
             )
         return self
 
+    @model_validator(mode="after")
+    def _has_edits(self) -> Self:
+        if self.evaluate.control:
+            self.data.corpus.require_edits()
+        return self
+
     def run_id(self, data_fingerprint: str, precision: str) -> str:
         """Returns 16 hex digits that identify the result: runs with the same id have the same result.
 

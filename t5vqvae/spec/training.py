@@ -67,5 +67,8 @@ class EvaluateConfig(Config):
     num_generated: int | None = setting(
         200, ge=0, description="sentences decoded greedily for exact match and BLEU; None: all"
     )
+    control: int = setting(
+        0, ge=0, description="edits of codes with known answers at every evaluation, for control/; 0: none"
+    )
     batch_size: int = setting(128, ge=1, result=False)
     max_new_tokens: int | None = setting(None, ge=1, description="longest decoded text; None: data.max_target_length")

@@ -21,7 +21,8 @@ import torch
 from torch import nn
 
 from t5vqvae.data import BatchPlan, PreparedData, prepare
-from t5vqvae.evaluation.evaluate import Evaluation, Reconstruction, evaluate
+from t5vqvae.evaluation.evaluate import Evaluation, Reconstruction, control_of, evaluate
+from t5vqvae.measures.control import Control
 from t5vqvae.models.backbones import is_finite
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.spec.run import RunSpec, backbone_fingerprint
@@ -76,7 +77,7 @@ def train(spec: RunSpec, *, cache_dir: Path, resume_from: Path | None = None) ->
     with stage("preparing the data"):
         prepared = prepare(spec.data, cache_dir, backbone=spec.model.backbone)
     with stage("building the model"):
-        trainer = Trainer(spec, prepared)
+        trainer = Trainer(spec, prepared, control_of(spec, cache_dir, "validation"))
     if resume_from is not None:
         with stage("loading the checkpoint"):
             trainer.state.load(resume_from)
@@ -93,9 +94,10 @@ def train(spec: RunSpec, *, cache_dir: Path, resume_from: Path | None = None) ->
 class Trainer:
     """One worker's share of a training run; `train` is the entry point."""
 
-    def __init__(self, spec: RunSpec, prepared: PreparedData) -> None:
+    def __init__(self, spec: RunSpec, prepared: PreparedData, control: Control | None = None) -> None:
         self.spec = spec
         self.prepared = prepared
+        self.control = control
         self.device = choose_device(spec)
         self.precision = resolve_precision(spec, self.device)
         self._run_id = spec.run_id(prepared.fingerprint, self.precision)
@@ -173,7 +175,9 @@ class Trainer:
         """Evaluates on the validation split, in the precision of training."""
         with eagerly(self.spec):
             precision, data = autocast(self.device, self.precision), self.prepared
-            return evaluate(self.model, data.validation, self.spec, train=data.train, autocast=precision)
+            return evaluate(
+                self.model, data.validation, self.spec, train=data.train, control=self.control, autocast=precision
+            )
 
     def milestone(self, status: Status, evaluation: Evaluation | None) -> Milestone:
         """Returns the milestone of this moment; without an evaluation (diverged), only with the training metrics."""

@@ -14,11 +14,12 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, fi
 
 from t5vqvae.config import Config, flatten, setting
 from t5vqvae.errors import DamagedFileError, SettingError
+from t5vqvae.evaluation.metrics import NEEDED
 from t5vqvae.files import read_twice, write_twice
 from t5vqvae.redaction import redacted_values
 from t5vqvae.spec.run import RunSpec
 from tune.space.space import SearchSpace
-from tune.spec.objective import GENERATED
+from tune.spec.objective import NEEDS
 from tune.spec.sections import Resources, Retention, StudyBudget, Tracking
 from tune.spec.study_file import STUDIES, apply_words, read_study, studies_in
 
@@ -86,8 +87,9 @@ class StudySpec(Config):
         if not self.resources.gpus and run.train.device == "cuda":
             raise SettingError("train.device=cuda needs GPUs; set resources.gpus, such as 1, 0.25 or auto")
         for metric in metrics:
-            if metric in GENERATED and not run.evaluate.num_generated:
-                raise SettingError(f"{metric} needs decoded text; set evaluate.num_generated to more than 0")
+            needed = NEEDS.get(metric)
+            if needed and getattr(run.evaluate, needed.partition(".")[2]) == 0:
+                raise SettingError(f"{metric} needs {NEEDED[needed]}; set {needed} to more than 0")
 
     @field_validator("base")
     @classmethod

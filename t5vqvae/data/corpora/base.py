@@ -114,8 +114,17 @@ class CorpusConfig(Variant):
         Raises:
             DataError: If the corpus has no factors whose edits have known answers.
         """
+        raise NotImplementedError
+
+    def require_edits(self) -> None:
+        """Refuses a corpus without `edits`; a corpus with them overrides it.
+
+        Raises:
+            DataError: With the corpora that have some.
+        """
         raise DataError(
-            f"data.corpus.name={self.name}: no right answers of edits are known; take grammar (version 2) or math"
+            f"data.corpus.name={self.name} has no edits with known answers, which evaluate.control counts; take"
+            " math, or grammar with data.corpus.version=2"
         )
 
     def is_valid(self, text: str) -> bool:

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from t5vqvae.evaluation.text_scores import bleu1, corpus_bleu, same_text
+from t5vqvae.data.texts import same_text
+from t5vqvae.evaluation.text_scores import bleu1, corpus_bleu
 
 
 def test_texts_agree_up_to_runs_of_white_space() -> None:

@@ -1,0 +1,189 @@
+"""Control: does an edit of the codes change what it should, and only that?
+
+The right answer of every edit is known from the corpus's generator (see `t5vqvae.data.corpora.edits`). Local and
+distributed factors are reported apart: codes that merely name tokens are near 1 on the first and near 0 on the second.
+
+- `intervention`: share of edits whose decoded text is the answer, up to white space.
+- `locality`: share of the source's words outside the answer's changes that the decoded text keeps in their order;
+  `validity`: share of decoded texts that the generator could have written. Both over edits that changed the text:
+  a model that ignores every edit has locality 1. So they bound a choice, and never make it.
+- The same intervention over edits whose source and donor the model reconstructs exactly, and the share of these.
+
+Intervals: over edits, by the bootstrap of the caller; edits share sentences, so treat them as of one model.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import torch
+
+from t5vqvae.data.corpora.base import CorpusConfig
+from t5vqvae.data.corpora.edits import Edit, Kind
+from t5vqvae.data.texts import same_text
+from t5vqvae.latent.intervention import apply_edits
+from t5vqvae.models.contract import TextAutoencoder, reconstruct
+from t5vqvae.stages import stage
+
+SplitName = Literal["validation", "test"]
+KINDS: tuple[Kind, ...] = ("local", "distributed")
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class Control:
+    """Edits with known answers, and the judge of what is decoded after them."""
+
+    edits: Sequence[Edit]
+    is_valid: Callable[[str], bool]
+
+    @classmethod
+    def of(cls, corpus: CorpusConfig, cache_dir: Path, split: SplitName, number: int, seed: int) -> Control:
+        """Returns a seeded subset of a split's edits, of every factor about the same number.
+
+        Raises:
+            DataError: If the corpus has no edits with known answers.
+        """
+        corpus.require_edits()
+        return cls(choose(corpus.edits(cache_dir, split, number, seed), number, seed), corpus.is_valid)
+
+    def part(self, rank: int, num_workers: int) -> Control:
+        """Returns one worker's share."""
+        return Control(self.edits[rank::num_workers], self.is_valid)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one edit.
+
+    Attributes:
+        edit: The edit.
+        decoded: The text after it.
+        plain: The text that the model decodes for the source without it.
+        donor_plain: The same of the donor.
+        valid: Whether the generator could have written `decoded`.
+    """
+
+    edit: Edit
+    decoded: str
+    plain: str
+    donor_plain: str
+    valid: bool
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether the decoded text is the right answer, up to white space."""
+        return same_text(self.decoded, self.edit.answer)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the edit changed the text."""
+        return not same_text(self.decoded, self.plain)
+
+    @property
+    def reconstructed(self) -> bool:
+        """Whether the model reconstructs source and donor exactly."""
+        return same_text(self.plain, self.edit.source) and same_text(self.donor_plain, self.edit.donor)
+
+    @property
+    def kept(self) -> float:
+        """Share of the source's words outside the answer's changes that stayed, in their order; 1 if there are none."""
+        source = self.edit.source.split()
+        outside = _common(source, self.edit.answer.split())
+        stayed = _common(source, self.decoded.split())
+        return len(outside & stayed) / len(outside) if outside else 1.0
+
+
+def choose(edits: Sequence[Edit], number: int, seed: int) -> list[Edit]:
+    """Returns a seeded subset: of every factor about the same number, fewer where there are fewer."""
+    by_factor: dict[str, list[Edit]] = defaultdict(list)
+    for edit in edits:
+        by_factor[edit.factor].append(edit)
+    rng = random.Random(f"{seed} control")
+    queues = [rng.sample(found, len(found)) for _, found in sorted(by_factor.items())]
+    turns = (queue[turn] for turn in range(max(map(len, queues), default=0)) for queue in queues if turn < len(queue))
+    return [edit for edit, _ in zip(turns, range(number), strict=False)]
+
+
+@torch.no_grad()
+def run_edits(
+    model: TextAutoencoder,
+    control: Control,
+    *,
+    max_new_tokens: int,
+    batch_size: int = 128,
+) -> list[Outcome]:
+    """Edits, decodes and judges; the outcomes are in the order of the edits.
+
+    Args:
+        model: Any text autoencoder with its tokenizer; it is put into evaluation mode meanwhile.
+        control: The edits.
+        max_new_tokens: Tokens after which decoding stops.
+        batch_size: Edits that are decoded together.
+    """
+    edits, was_training = control.edits, model.training
+    model.train(False)
+    try:
+        with stage("editing codes", 2 * len(edits), "sentences") as now:
+            texts = sorted({text for edit in edits for text in (edit.source, edit.donor)}, key=len)
+            plain: dict[str, str] = {}
+            for some in _batches(texts, batch_size):
+                plain |= dict(zip(some, reconstruct(model, some, max_new_tokens)[0], strict=True))
+                now.set(len(edits) * len(plain) // len(texts))
+            decoded: dict[int, str] = {}
+            for rows in _batches(sorted(range(len(edits)), key=lambda row: len(edits[row].source)), batch_size):
+                found = apply_edits(model, [edits[row] for row in rows], max_new_tokens)
+                decoded |= dict(zip(rows, found, strict=True))
+                now.advance(len(rows))
+    finally:
+        model.train(was_training)
+    return [
+        Outcome(edit, decoded[row], plain[edit.source], plain[edit.donor], control.is_valid(decoded[row]))
+        for row, edit in enumerate(edits)
+    ]
+
+
+def scores(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Returns the `control/` metrics; a metric over no edit at all is left out."""
+    parts = {kind: [outcome for outcome in outcomes if outcome.edit.kind == kind] for kind in KINDS}
+    exact = [outcome for outcome in outcomes if outcome.reconstructed]
+    changed = [outcome for outcome in outcomes if outcome.changed]
+    values: dict[str, list[float]] = {}
+    for kind, part in parts.items():
+        values[f"{kind}_intervention"] = [outcome.is_answer for outcome in part]
+        values[f"{kind}_intervention_exact"] = [outcome.is_answer for outcome in part if outcome.reconstructed]
+    values |= {
+        "locality": [outcome.kept for outcome in changed],
+        "validity": [outcome.valid for outcome in changed],
+        "locality_exact": [outcome.kept for outcome in changed if outcome.reconstructed],
+        "validity_exact": [outcome.valid for outcome in changed if outcome.reconstructed],
+        "changed_share": [outcome.changed for outcome in outcomes],
+        "exact_share": [outcome.reconstructed for outcome in outcomes],
+    }
+    found = {f"control/{name}": sum(each) / len(each) for name, each in values.items() if each}
+    return found if exact else {key: value for key, value in found.items() if not key.endswith("_exact")}
+
+
+def by_factor(outcomes: Sequence[Outcome]) -> dict[str, tuple[float, int]]:
+    """Returns the share of right answers and the number of edits of every factor."""
+    groups: dict[str, list[bool]] = defaultdict(list)
+    for outcome in outcomes:
+        groups[outcome.edit.factor].append(outcome.is_answer)
+    return {factor: (sum(group) / len(group), len(group)) for factor, group in sorted(groups.items())}
+
+
+def _batches(items: Sequence[_Item], size: int) -> Iterator[list[_Item]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])
+
+
+def _common(words: list[str], others: list[str]) -> set[int]:
+    """Returns the places of the words that an alignment of two word lists keeps."""
+    blocks = SequenceMatcher(None, words, others, autojunk=False).get_matching_blocks()
+    return {place for block in blocks for place in range(block.a, block.a + block.size)}
