@@ -49,6 +49,7 @@ LAYERS = [
     "tune.search",
     "tune.ablate",
     "tune.promote",
+    "tune.probe",
     "tune.known_settings",
     "tune.command_line",
     "tune.cli",
@@ -184,11 +185,14 @@ def test_heavy_libraries_stay_in_their_homes(library: str) -> None:
 @pytest.mark.parametrize(
     "function, allowed",
     [
-        ("prepare_test", {"t5vqvae.data", "t5vqvae.data.prepare", "t5vqvae.evaluation.evaluate"}),
+        (
+            "prepare_test",
+            {"t5vqvae.data", "t5vqvae.data.prepare", "t5vqvae.evaluation.evaluate", "t5vqvae.measures.probe"},
+        ),
         ("evaluate_test", {"t5vqvae.evaluation.evaluate", "tune.promotion.candidate"}),
     ],
 )
-def test_the_test_split_is_reached_from_evaluation_and_promotion_alone(function: str, allowed: set[str]) -> None:
+def test_the_test_split_is_reached_from_evaluation_probe_and_promotion_alone(function: str, allowed: set[str]) -> None:
     users = {name for name, file in modules().items() if function in identifiers(file.read_text())}
     assert users
     assert {name for name in users if not any(of(home, {name}) for home in allowed)} == set()

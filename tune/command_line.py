@@ -23,6 +23,7 @@ KEPT = {
     "search": "ended trials and the checkpoints of running ones are kept; the same command resumes",
     "ablate": "ended runs and the checkpoints of running ones are kept; the same command resumes",
     "promote": "tests that ended are kept, and no alias was moved; the same command does the rest",
+    "probe": "nothing was written; the same command starts again",
     "report": "the report may be incomplete; the same command writes it again",
     "data": "nothing was put into the cache; the same command starts again",
 }

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 Direction = Literal["minimize", "maximize"]
-Per = Literal["token", "character", "sentence", "edit", "step", ""]
+Per = Literal["token", "word", "character", "sentence", "edit", "step", ""]
 Role = Literal["objective", "constraint", "record"]
 
 RATE = "rate/bits_per_token"
@@ -35,6 +35,7 @@ NEEDED = {_TEXTS: "decoded text", _EDITS: "edits of codes"}
 """What is missing while a setting is 0."""
 _DECODED = f"{_TEXTS} is not 0"
 _CONTROL = f"{_EDITS} is not 0"
+_PROBE = "a probe"
 _CHANGED = "edits that change the text"
 _RECONSTRUCTED = "edits of sentences that the model reconstructs"
 _CODES = "a quantizer with codes"
@@ -175,6 +176,22 @@ _ALL = (
            "objective", instead="rate/kl_bits_per_sentence", when=_GAUSSIAN),
     Metric("rate/kl_bits_per_sentence", "bits", "sentence", "minimize", "the same KL divergence a source sentence",
            "objective", when=_GAUSSIAN),
+    # Measures of a probe.
+    Metric("information/word", "bits", "word", "maximize",
+           "mutual information of a word's code and the word, less its mean over shuffled codes", when=_PROBE),
+    Metric("information/word_before", "bits", "word", None, "the same about the word before", when=_PROBE),
+    Metric("information/word_after", "bits", "word", None, "the same about the word after", when=_PROBE),
+    Metric("information/role", "bits", "word", None, "the same about the word's role", when=_PROBE),
+    Metric("information/purity", "share", "word", None,
+           "words that equal the most frequent word of their code; in (0, 1]", when=_PROBE),
+    Metric("information/purity_shuffled", "share", "word", None, "the same with shuffled codes: the control",
+           when=_PROBE),
+    Metric("latent_use/swapped", "nats", "character", "maximize",
+           "rise of the cross-entropy with another sentence's memory", when=_PROBE),
+    Metric("latent_use/reordered", "nats", "character", None,
+           "rise of the cross-entropy with the memory's positions in a random order", when=_PROBE),
+    Metric("latent_use/zeroed", "nats", "character", "maximize",
+           "rise of the cross-entropy with a memory of zeros", when=_PROBE),
     # Measures of single baselines.
     Metric("adversary/score", "probability", "sentence", None,
            "the discriminator's belief that a latent is from the prior; 1/2 if it cannot tell",

@@ -116,16 +116,22 @@ class CorpusConfig(Variant):
         """
         raise NotImplementedError
 
+    @property
+    def has_edits(self) -> bool:
+        """Whether `edits` and `is_valid` are defined; a corpus with known factors overrides all three."""
+        return False
+
     def require_edits(self) -> None:
-        """Refuses a corpus without `edits`; a corpus with them overrides it.
+        """Refuses a corpus without edits.
 
         Raises:
             DataError: With the corpora that have some.
         """
-        raise DataError(
-            f"data.corpus.name={self.name} has no edits with known answers, which evaluate.control counts; take"
-            " math, or grammar with data.corpus.version=2"
-        )
+        if not self.has_edits:
+            raise DataError(
+                f"data.corpus.name={self.name} has no edits with known answers, which evaluate.control counts; take"
+                " math, or grammar with data.corpus.version=2"
+            )
 
     def is_valid(self, text: str) -> bool:
         """Returns whether the corpus's generator could have written a text; defined where `edits` is."""

@@ -23,7 +23,13 @@ QUANTIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     f"quantizer {name}": ("t5vqvae", {"quantizer.name": name}) for name in ("none", "gumbel", "soft", "sfvq", "fsq")
 }
 KINDS = CASES | QUANTIZERS
-OTHERWISE = {"a GPU", "an ablation", "edits that change the text", "edits of sentences that the model reconstructs"}
+OTHERWISE = {
+    "a GPU",
+    "an ablation",
+    "a probe",
+    "edits that change the text",
+    "edits of sentences that the model reconstructs",
+}
 """The conditions of metrics that no run of these tests can have."""
 
 

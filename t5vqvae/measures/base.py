@@ -1,0 +1,196 @@
+"""What every measure gets and returns, and the registry of measures.
+
+A measure is a function from a `Probed` model to what was `Found`; `@measure` registers it. To add one, write one file
+here with such a function, and import it in `suites.py`. Its metrics are declared in `t5vqvae/evaluation/metrics.py`.
+
+Letters: B batch, T positions of a sentence, Q codes a position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from t5vqvae.data import TokenizedSplit, evaluation_batches
+from t5vqvae.data.special_tokens import guard
+from t5vqvae.measures.control import Control, Outcome, run_edits
+from t5vqvae.models.contract import TextAutoencoder
+from t5vqvae.stages import stage
+
+if TYPE_CHECKING:
+    from t5vqvae.spec.run import RunSpec
+
+Suite = Literal["quick", "full"]
+Cell = str | int | float | None
+Row = Mapping[str, Cell]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The result of a measure: its metrics by key, and tables by title."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CodedWord:
+    """One word of a probed sentence.
+
+    Attributes:
+        sentence: The number of its sentence.
+        place: Its place in the sentence, in words.
+        text: The word.
+        role: Its role in the corpus; empty where the corpus has none.
+        codes: The codes of its first token, one of each codebook.
+    """
+
+    sentence: int
+    place: int
+    text: str
+    role: str
+    codes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A trained model with what measures read of it; everything is computed once, when it is first read.
+
+    Attributes:
+        model: The model, in evaluation mode.
+        spec: The run that trained it.
+        split: The sentences that it is probed on.
+        split_name: Their split.
+        role_names: Names of the numbers in `Batch.roles_BT`.
+        cache_dir: Cache of generated corpora.
+        num_sentences: Sentences to read; the first ones of the split.
+        num_edits: Edits to make.
+        seed: Seed of every random choice.
+    """
+
+    model: TextAutoencoder
+    spec: RunSpec
+    split: TokenizedSplit
+    split_name: Literal["validation", "test"]
+    role_names: Sequence[str]
+    cache_dir: Path
+    num_sentences: int
+    num_edits: int
+    seed: int = 0
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Tokens after which decoding stops."""
+        return self.spec.evaluate.max_new_tokens or self.spec.data.max_target_length or self.spec.data.max_length
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether the model has codes."""
+        return self.model.quantizer.discrete and self.model.quantizer.active
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The sentences."""
+        return self.split.sources(range(min(self.num_sentences, len(self.split))))
+
+    @cached_property
+    def codes(self) -> list[npt.NDArray[np.int64]]:
+        """The codes of every sentence, of shape (T, Q); no sentence of a model without codes."""
+        if not self.has_codes:
+            return []
+        found: dict[int, npt.NDArray[np.int64]] = {}
+        device, size = next(self.model.parameters()).device, self.spec.evaluate.batch_size
+        with torch.no_grad(), stage("encoding sentences", len(self.texts), "sentences") as now:
+            for indices, batch in evaluation_batches(self.split, size, limit=len(self.texts)):
+                codes_BTQ = self.model.encode_memory(batch.to(device)).bottleneck.codes_BTQ
+                if codes_BTQ is None:
+                    return []
+                for index, codes_TQ in zip(indices.tolist(), codes_BTQ.cpu().numpy(), strict=True):
+                    found[index] = codes_TQ[(codes_TQ >= 0).all(-1)]
+                now.advance(len(indices))
+        return [found[index] for index in sorted(found)]
+
+    @cached_property
+    def words(self) -> list[CodedWord]:
+        """Every word of the sentences whose first token has codes; a latent of the sentence has none."""
+        tokenizer, found = guard(self.model.require_tokenizer()), []
+        if not self.codes:
+            return []
+        spans = tokenizer(self.texts, return_offsets_mapping=True)["offset_mapping"]
+        for number, (text, codes_TQ, of_tokens) in enumerate(zip(self.texts, self.codes, spans, strict=True)):
+            if len(codes_TQ) != len(of_tokens):
+                return []
+            found += _words_of(number, text, codes_TQ, of_tokens, self._roles[number])
+        return found
+
+    @cached_property
+    def _roles(self) -> list[list[str]]:
+        """The role of every token of every sentence; empty lists where the corpus has none."""
+        if not self.split.has_roles:
+            return [[] for _ in self.texts]
+        numbers = self.split.batch(range(len(self.texts))).roles_BT
+        assert numbers is not None, "the split has roles"
+        return [[self.role_names[number] for number in row] for row in numbers.tolist()]
+
+    @cached_property
+    def outcomes(self) -> list[Outcome]:
+        """What came of edits with known answers; empty for a corpus without them."""
+        corpus = self.spec.data.corpus
+        if not corpus.has_edits:
+            return []
+        control = Control.of(corpus, self.cache_dir, self.split_name, self.num_edits, self.seed)
+        size = self.spec.evaluate.batch_size
+        return run_edits(self.model, control, max_new_tokens=self.max_new_tokens, batch_size=size)
+
+
+Measure = Callable[[Probed], Found]
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A measure with its name, and the smallest suite that has it."""
+
+    name: str
+    suite: Suite
+    run: Measure
+
+
+MEASURES: dict[str, Registered] = {}
+"""Every measure by its name, in the order of the report."""
+
+
+def measure(name: str, suite: Suite = "quick") -> Callable[[Measure], Measure]:
+    """Registers a measure."""
+
+    def register(run: Measure) -> Measure:
+        MEASURES[name] = Registered(name, suite, run)
+        return run
+
+    return register
+
+
+def _words_of(
+    number: int,
+    text: str,
+    codes_TQ: npt.NDArray[np.int64],
+    spans: Sequence[tuple[int, int]],
+    roles: Sequence[str],
+) -> list[CodedWord]:
+    found, end = [], 0
+    starts = {start: place for place, (start, stop) in reversed(list(enumerate(spans))) if stop > start}
+    for place, word in enumerate(text.split()):
+        begin = text.index(word, end)
+        end = begin + len(word)
+        # A token may begin with the space before the word.
+        token = starts.get(begin, starts.get(begin - 1))
+        if token is not None:
+            role = roles[token] if roles else ""
+            found.append(CodedWord(number, place, word, role, tuple(codes_TQ[token].tolist())))
+    return found

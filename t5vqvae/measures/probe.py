@@ -1,0 +1,75 @@
+"""Probes a trained model: spec in, metrics and tables out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from t5vqvae.data import TokenizedSplit, prepare, prepare_test
+from t5vqvae.errors import DataError
+from t5vqvae.measures import edits, information, latent_use  # noqa: F401  # registers them
+from t5vqvae.measures.base import MEASURES, Probed, Row
+from t5vqvae.models.contract import TextAutoencoder
+from t5vqvae.spec.probe import ProbeSpec
+from t5vqvae.spec.run import RunSpec
+from t5vqvae.stages import stage
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What a probe found.
+
+    Attributes:
+        metrics: `measure/name` to value.
+        tables: Rows by title, in the order of the measures.
+        absent: Measures that found nothing, because the model has no codes or the corpus no known factors.
+    """
+
+    metrics: Mapping[str, float]
+    tables: Mapping[str, Sequence[Row]]
+    absent: Sequence[str]
+
+
+def probe(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: Path) -> ProbeResult:
+    """Measures a trained model by every measure of a suite; the model stays as it was.
+
+    Args:
+        model: The model with its tokenizer.
+        run: The run that trained it: its corpus, lengths and batch size are taken.
+        spec: The suite, the split, and how much of it.
+        cache_dir: Cache of prepared data.
+
+    Raises:
+        DataError: If the corpus has no such split.
+    """
+    with stage("preparing the data"):
+        prepared = prepare(run.data, cache_dir, backbone=run.model.backbone)
+        split = prepared.validation if spec.split == "validation" else _test_split(run, cache_dir)
+    was_training = model.training
+    model.train(False)
+    metrics: dict[str, float] = {}
+    tables: dict[str, Sequence[Row]] = {}
+    absent = []
+    probed = Probed(
+        model, run, split, spec.split, prepared.role_names, cache_dir, spec.num_sentences, spec.num_edits, spec.seed
+    )
+    chosen = [each for each in MEASURES.values() if each.suite == "quick" or spec.suite == "full"]
+    try:
+        with stage("probing", len(chosen), "measures") as now:
+            for number, registered in enumerate(chosen):
+                now.set(number, note=registered.name)
+                found = registered.run(probed)
+                metrics |= found.metrics
+                tables |= found.tables
+                absent += [] if found.metrics else [registered.name]
+    finally:
+        model.train(was_training)
+    return ProbeResult(metrics, tables, absent)
+
+
+def _test_split(run: RunSpec, cache_dir: Path) -> TokenizedSplit:
+    splits = prepare_test(run.data, cache_dir, backbone=run.model.backbone)
+    if "test" not in splits:
+        raise DataError(f"data.corpus.name={run.data.corpus.name} has no test split; probe with split=validation")
+    return splits["test"]

@@ -1,0 +1,27 @@
+"""The spec of a probe: what a trained model is measured for, and on how much."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from t5vqvae.config import Config, setting
+
+
+class ProbeSpec(Config):
+    """One probe of a trained model."""
+
+    suite: Literal["quick", "full"] = setting("quick", description="quick: under a minute on two cores; full: minutes")
+    split: Literal["validation", "test"] = setting("validation", description="sentences and edits are from it")
+    sentences: int | None = setting(None, ge=2, description="sentences to read; None: 500, in the full suite 2000")
+    edits: int | None = setting(None, ge=1, description="edits to make; None: 400, in the full suite 2000")
+    seed: int = setting(0, ge=0, description="seed of every random choice")
+
+    @property
+    def num_sentences(self) -> int:
+        """Sentences to read."""
+        return self.sentences or (2_000 if self.suite == "full" else 500)
+
+    @property
+    def num_edits(self) -> int:
+        """Edits to make."""
+        return self.edits or (2_000 if self.suite == "full" else 400)

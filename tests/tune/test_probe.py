@@ -1,0 +1,72 @@
+"""The command `probe`: a summary, a page and JSON that agree; wrong inputs in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from baseline_runs import finish, tiny
+
+from t5vqvae.measures.probe import ProbeResult
+from tune.cli import main
+from tune.probe import summary
+
+SHORT = {"train.max_steps": 2, "train.eval_every": 2, "evaluate.num_examples": 8, "evaluate.num_generated": 2}
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(state: Path) -> Path:
+    milestones, _ = finish(tiny("t5vqvae", **SHORT), state / "cache")
+    return milestones[-1].state.save(state / "run")
+
+
+def test_summary_page_and_file_agree(checkpoint: Path, state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["probe", str(checkpoint), "sentences=20", "edits=5", "--state", str(state)]
+    assert main(words) == 0
+    printed = capsys.readouterr().out.splitlines()
+    page, file = map(Path, printed[-2:])
+    found = json.loads(file.read_text())
+    assert found["probe"] == {"suite": "quick", "split": "validation", "sentences": 20, "edits": 5, "seed": 0}
+    assert {"latent_use/swapped", "information/word"} <= set(found["metrics"])
+    for key, value in found["metrics"].items():
+        assert any(line.startswith(key) and f"{value:.4f}" in line for line in printed), key
+        assert f"<td>{key}</td>" in page.read_text() and f"{value:.4f}" in page.read_text(), key
+    first = file.read_bytes()
+    assert main(words) == 0 and file.read_bytes() == first, "the same probe finds the same"
+
+
+def test_another_split_is_another_probe(checkpoint: Path, state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = {}
+    for split in ("validation", "test"):
+        assert main(["probe", str(checkpoint), f"split={split}", "sentences=20", "--state", str(state)]) == 0
+        found[split] = json.loads(Path(capsys.readouterr().out.splitlines()[-1]).read_text())["metrics"]
+    assert found["validation"] != found["test"]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["nowhere/step-00000001"], "nowhere/step-00000001"),
+        (["CHECKPOINT", "--suite", "slow"], "suite=slow"),
+        (["CHECKPOINT", "sentences=1"], "sentences=1"),
+        (["CHECKPOINT", "sentence=5"], "sentences"),
+        (["CHECKPOINT", "split=train"], "split=train"),
+    ],
+)
+def test_a_wrong_input_is_one_line(
+    words: list[str], named: str, checkpoint: Path, state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [str(checkpoint) if word == "CHECKPOINT" else word for word in words]
+    assert main(["probe", *given, "--state", str(state)]) == 2
+    error = capsys.readouterr().err
+    assert named in error and len(error.splitlines()) == 1
+
+
+def test_what_was_not_measured_is_said() -> None:
+    assert "nothing to measure here: control" in summary(ProbeResult({}, {}, ["control"]))

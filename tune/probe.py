@@ -1,0 +1,101 @@
+"""Probes a trained model and writes what was found: a summary, one HTML page, JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from t5vqvae.evaluation.metrics import METRICS
+from t5vqvae.files import digest, write_json
+from t5vqvae.stages import stage
+from tune.monitor.formats import html_text
+from tune.report.page import Section, page, table
+
+if TYPE_CHECKING:
+    from t5vqvae.measures.base import Cell, Row
+    from t5vqvae.measures.probe import ProbeResult
+    from t5vqvae.spec.probe import ProbeSpec
+    from tune.records.models import FoundModel
+
+
+def probe_model(found: FoundModel, spec: ProbeSpec, cache_dir: Path) -> ProbeResult:
+    """Loads a model and probes it."""
+    from t5vqvae.measures.probe import probe
+    from t5vqvae.models.contract import load_model
+    from t5vqvae.training.device import choose_device
+    from t5vqvae.training.progress_bars import without_progress_bars
+    from t5vqvae.training.threads import free_threads, use_threads
+
+    use_threads(free_threads())
+    with stage("loading the model"), without_progress_bars():
+        model = load_model(found.folder).to(choose_device(found.spec))
+    return probe(model, found.spec, spec, cache_dir)
+
+
+def summary(result: ProbeResult) -> str:
+    """Returns the metrics as lines, one a metric, with unit and meaning; and what was not measured."""
+    width = max(map(len, result.metrics), default=0)
+    lines = [f"{key:{width}}  {value:8.4f}  {METRICS[key].units}" for key, value in result.metrics.items()]
+    if result.absent:
+        lines.append(f"nothing to measure here: {', '.join(result.absent)} (no codes, or no edits with known answers)")
+    return "\n".join(lines)
+
+
+def folder_of(found: FoundModel, spec: ProbeSpec, state: Path) -> Path:
+    """Returns the folder of a probe's files: the same for the same model and spec."""
+    return state / "probes" / digest(str(found.folder), spec.as_dict())[:16]
+
+
+def write_probe(result: ProbeResult, found: FoundModel, spec: ProbeSpec, folder: Path) -> list[Path]:
+    """Writes `probe.html` and `probe.json` into a folder, and returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values = {
+        "model": found.origin,
+        "probe": spec.as_dict(),
+        "metrics": dict(result.metrics),
+        "tables": {title: list(rows) for title, rows in result.tables.items()},
+        "absent": list(result.absent),
+    }
+    write_json(folder / "probe.json", values, indent=1)
+    (folder / "probe.html").write_text(_page(result, found, spec), encoding="utf-8")
+    return [folder / "probe.html", folder / "probe.json"]
+
+
+def _page(result: ProbeResult, found: FoundModel, spec: ProbeSpec) -> str:
+    head = (
+        f"<h1>Probe</h1>\n<p>{html_text(found.origin)}; {spec.split} split, suite {spec.suite}, seed {spec.seed}.</p>"
+    )
+    metrics = [
+        [key, f"{value:.4f}", METRICS[key].units, METRICS[key].description] for key, value in result.metrics.items()
+    ]
+    measured = table(["metric", "value", "unit", "meaning"], metrics)
+    absent = f"<p>Nothing to measure: {html_text(', '.join(result.absent))}.</p>" if result.absent else ""
+    sections = [Section("", head), Section("Metrics", measured + absent)]
+    sections += [Section(title, _table(rows)) for title, rows in result.tables.items() if rows]
+    return page(f"Probe of {found.origin}", sections)
+
+
+def _table(rows: Sequence[Row]) -> str:
+    head = list(rows[0])
+    numeric = next((place for place, name in enumerate(head) if isinstance(rows[0][name], int | float)), len(head))
+    return table(head, [[_cell(row, name) for name in head] for row in rows], numeric_from=numeric)
+
+
+def _cell(row: Mapping[str, Cell], name: str) -> str:
+    value = row[name]
+    if name in ("answer", "decoded") and "source" in row:
+        return _marked(str(value), str(row["source"]))
+    return f"{value:.3f}" if isinstance(value, float) else "" if value is None else html_text(value)
+
+
+def _marked(text: str, before: str) -> str:
+    """Returns a text as HTML, with the words marked that another text does not have at their place."""
+    words = text.split()
+    blocks = SequenceMatcher(None, before.split(), words, autojunk=False).get_matching_blocks()
+    kept = {place for block in blocks for place in range(block.b, block.b + block.size)}
+    shown = [
+        html_text(word) if place in kept else f"<mark>{html_text(word)}</mark>" for place, word in enumerate(words)
+    ]
+    return " ".join(shown)
