@@ -49,7 +49,6 @@ LAYERS = [
     "tune.search",
     "tune.ablate",
     "tune.promote",
-    "tune.probe",
     "tune.known_settings",
     "tune.command_line",
     "tune.cli",

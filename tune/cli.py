@@ -215,7 +215,7 @@ def probe(
 
     found, home = find_model(model, state_dir(state)), state_dir(state)
     from t5vqvae.spec.probe import ProbeSpec
-    from tune.probe import folder_of, probe_model, summary, write_probe
+    from tune.report.probe_report import folder_of, probe_model, summary, write_probe
 
     spec = ProbeSpec.parse({**parse_words(list(words or [])), "suite": suite})
     folder = writable(into or folder_of(found, spec, home), "{} cannot be written: {}; name another folder by --into")

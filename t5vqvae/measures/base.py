@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 
 from t5vqvae.data import TokenizedSplit, evaluation_batches
+from t5vqvae.data.batching import fixed_order
 from t5vqvae.data.special_tokens import guard
 from t5vqvae.measures.control import Control, Outcome, run_edits
 from t5vqvae.models.contract import TextAutoencoder
@@ -70,7 +71,7 @@ class Probed:
         split_name: Their split.
         role_names: Names of the numbers in `Batch.roles_BT`.
         cache_dir: Cache of generated corpora.
-        num_sentences: Sentences to read; the first ones of the split.
+        num_sentences: Sentences to read, at most.
         num_edits: Edits to make.
         seed: Seed of every random choice.
     """
@@ -96,9 +97,14 @@ class Probed:
         return self.model.quantizer.discrete and self.model.quantizer.active
 
     @cached_property
+    def indices(self) -> list[int]:
+        """The probed sentences: the same random subset that an evaluation reads, ascending."""
+        return sorted(fixed_order(len(self.split))[: self.num_sentences].tolist())
+
+    @cached_property
     def texts(self) -> list[str]:
-        """The sentences."""
-        return self.split.sources(range(min(self.num_sentences, len(self.split))))
+        """The probed sentences' texts."""
+        return self.split.sources(self.indices)
 
     @cached_property
     def codes(self) -> list[npt.NDArray[np.int64]]:
@@ -108,7 +114,7 @@ class Probed:
         found: dict[int, npt.NDArray[np.int64]] = {}
         device, size = next(self.model.parameters()).device, self.spec.evaluate.batch_size
         with torch.no_grad(), stage("encoding sentences", len(self.texts), "sentences") as now:
-            for indices, batch in evaluation_batches(self.split, size, limit=len(self.texts)):
+            for indices, batch in evaluation_batches(self.split, size, limit=self.num_sentences):
                 codes_BTQ = self.model.encode_memory(batch.to(device)).bottleneck.codes_BTQ
                 if codes_BTQ is None:
                     return []
@@ -135,7 +141,7 @@ class Probed:
         """The role of every token of every sentence; empty lists where the corpus has none."""
         if not self.split.has_roles:
             return [[] for _ in self.texts]
-        numbers = self.split.batch(range(len(self.texts))).roles_BT
+        numbers = self.split.batch(self.indices).roles_BT
         assert numbers is not None, "the split has roles"
         return [[self.role_names[number] for number in row] for row in numbers.tolist()]
 

@@ -45,7 +45,7 @@ def latent_use(probed: Probed) -> Found:
     device, generator = next(model.parameters()).device, torch.Generator().manual_seed(probed.seed)
     plain, chars, damaged = 0.0, 0, dict.fromkeys(DAMAGES, 0.0)
     with stage("damaging the memory", len(probed.texts), "sentences") as now:
-        for indices, batch in evaluation_batches(probed.split, size, limit=len(probed.texts)):
+        for indices, batch in evaluation_batches(probed.split, size, limit=probed.num_sentences):
             batch = batch.to(device)
             memory = model.encode_memory(batch)
             plain += float(model.losses(batch, memory=memory).nll_sum)

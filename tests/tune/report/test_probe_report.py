@@ -10,7 +10,7 @@ from baseline_runs import finish, tiny
 
 from t5vqvae.measures.probe import ProbeResult
 from tune.cli import main
-from tune.probe import summary
+from tune.report.probe_report import summary
 
 SHORT = {"train.max_steps": 2, "train.eval_every": 2, "evaluate.num_examples": 8, "evaluate.num_generated": 2}
 
@@ -53,10 +53,10 @@ def test_another_split_is_another_probe(checkpoint: Path, state: Path, capsys: p
     ("words", "named"),
     [
         (["nowhere/step-00000001"], "nowhere/step-00000001"),
-        (["CHECKPOINT", "--suite", "slow"], "suite=slow"),
+        (["CHECKPOINT", "--suite", "slow"], "suite='slow'"),
         (["CHECKPOINT", "sentences=1"], "sentences=1"),
         (["CHECKPOINT", "sentence=5"], "sentences"),
-        (["CHECKPOINT", "split=train"], "split=train"),
+        (["CHECKPOINT", "split=train"], "split='train'"),
     ],
 )
 def test_a_wrong_input_is_one_line(
