@@ -34,10 +34,12 @@ from t5vqvae.data.batching import Array
 from t5vqvae.data.texts import same_text
 from t5vqvae.evaluation.chains import chain_bits, note_codes, num_counted_sentences
 from t5vqvae.evaluation.decoding import Decoding
+from t5vqvae.evaluation.sparse import sparse_metrics
 from t5vqvae.evaluation.sums import Sums, add_counts
 from t5vqvae.evaluation.text_scores import bleu1, corpus_bleu
-from t5vqvae.measures.control import Control, Outcome, run_edits, scores
+from t5vqvae.measures.control import Control, Outcome, run_edits, scores, sparse_scores
 from t5vqvae.models.contract import Losses, Memory, TextAutoencoder
+from t5vqvae.models.t5 import T5VQVAE
 from t5vqvae.quantizers import Quantizer
 from t5vqvae.quantizers.parts.usage import count_codes, entropy_bits, perplexity, usage
 from t5vqvae.spec.run import RunSpec
@@ -102,6 +104,9 @@ def evaluate(
                 metrics |= _soft(model, split, spec, everything)
             if control is not None:
                 metrics |= _control(model, control, spec)
+            if spec.evaluate.unsent is not None and isinstance(model, T5VQVAE):
+                limit = None if everything else spec.evaluate.num_generated
+                metrics |= sparse_metrics(model, split, train, spec, limit, _longest(spec))
     finally:
         model.train(was_training)
     metrics |= _rate(sums, model, counted)
@@ -157,13 +162,17 @@ def _soft(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everythi
 def _control(model: TextAutoencoder, control: Control, spec: RunSpec) -> dict[str, float]:
     """Returns the metrics of edits; every worker makes its share of them."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    size, longest = spec.evaluate.batch_size, _longest(spec)
-    outcomes = run_edits(model, control.part(rank, world), max_new_tokens=longest, batch_size=size)
-    if world > 1:
-        parts: list[list[Outcome]] = [outcomes] * world
-        dist.all_gather_object(parts, outcomes)
-        outcomes = [outcome for part in parts for outcome in part]
-    return scores(outcomes)
+
+    def outcomes(unsent: float | None) -> list[Outcome]:
+        size, mine = spec.evaluate.batch_size, control.part(rank, world)
+        found = run_edits(model, mine, max_new_tokens=_longest(spec), batch_size=size, unsent=unsent)
+        parts = [found] * world
+        if world > 1:
+            dist.all_gather_object(parts, found)
+        return [outcome for part in parts for outcome in part]
+
+    plain = scores(outcomes(None))
+    return plain if spec.evaluate.unsent is None else plain | sparse_scores(outcomes(spec.evaluate.unsent))
 
 
 def _longest(spec: RunSpec) -> int:

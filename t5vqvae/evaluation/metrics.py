@@ -31,11 +31,16 @@ PRICES = (RATE, JOINT_RATE, STEP_SECONDS, "cost/peak_memory_mb", "cost/parameter
 
 _TEXTS = "evaluate.num_generated"
 _EDITS = "evaluate.control"
-NEEDED = {_TEXTS: "decoded text", _EDITS: "edits of codes"}
-"""What is missing while a setting is 0."""
+_UNSENT = "evaluate.unsent"
+NEEDED = {_TEXTS: "decoded text", _EDITS: "edits of codes", _UNSENT: "sparse codes"}
+"""What is missing while a setting is off."""
+OFF: Mapping[str, object] = {_TEXTS: 0, _EDITS: 0, _UNSENT: None}
+"""The value of these settings that means off."""
 _DECODED = f"{_TEXTS} is not 0"
 _CONTROL = f"{_EDITS} is not 0"
 _PROBE = "a probe"
+_SPARSE = f"{_UNSENT} is set"
+_SPARSE_EDITS = f"{_UNSENT} is set, and {_EDITS} is not 0"
 _CHANGED = "edits that change the text"
 _RECONSTRUCTED = "edits of sentences that the model reconstructs"
 _CODES = "a quantizer with codes"
@@ -143,6 +148,28 @@ _ALL = (
            "locality where source and donor are reconstructed", needs=_EDITS, when=_RECONSTRUCTED),
     Metric("control/validity_exact", "share", "edit", "maximize",
            "validity where source and donor are reconstructed", needs=_EDITS, when=_RECONSTRUCTED),
+    Metric("control/sparse_local_intervention", "answers", "edit", "maximize",
+           "local intervention on sparse codes", "objective", needs=_EDITS, when=_SPARSE_EDITS),
+    Metric("control/sparse_distributed_intervention", "answers", "edit", "maximize",
+           "distributed intervention on sparse codes", "objective", needs=_EDITS, when=_SPARSE_EDITS),
+    Metric("control/sparse_locality", "share", "edit", "maximize",
+           "locality on sparse codes", "constraint", needs=_EDITS, when=_CHANGED),
+    Metric("control/sparse_validity", "share", "edit", "maximize",
+           "validity on sparse codes", "constraint", needs=_EDITS, when=_CHANGED),
+    # Sparse codes: only those that the decoder cannot do without.
+    Metric("sparse/exact_match", "matches", "sentence", "maximize",
+           "texts decoded from sparse codes that equal their target; in [0, 1]", "constraint", needs=_UNSENT,
+           when=_SPARSE),
+    Metric("sparse/nll_per_char", "nats", "character", "minimize",
+           "cross-entropy of the targets given sparse codes", "constraint", needs=_UNSENT, when=_SPARSE),
+    Metric("rate/sent_share", "share", "token", "minimize", "positions whose codes are sent; in (0, 1]",
+           "constraint", needs=_UNSENT, when=_SPARSE),
+    Metric("rate/sparse_joint_bits_per_token", "bits", "token", "minimize",
+           "the joint rate of sparse codes, the mask included", "objective", words="joint rate of sparse codes",
+           instead="rate/bits_per_sentence", needs=_UNSENT, when=_SPARSE),
+    Metric("rate/sparse_prior_bits_per_token", "bits", "token", "minimize",
+           "the same after the codes of the two positions before", "objective", words="sparse rate under a prior",
+           instead="rate/bits_per_sentence", needs=_UNSENT, when=_SPARSE),
     # Use of the codes.
     Metric("codebook/perplexity", "codes", "", "maximize",
            "effective number of codes in use, in [1, K]; mean over the codebooks", "objective", when=_CODES),

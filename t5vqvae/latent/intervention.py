@@ -48,8 +48,13 @@ class Encoded:
 
 
 @torch.no_grad()
-def encode_latents(model: TextAutoencoder, texts: Sequence[str]) -> Encoded:
+def encode_latents(model: TextAutoencoder, texts: Sequence[str], unsent: float | None = None) -> Encoded:
     """Encodes sentences, and keeps the place of every token in its text.
+
+    Args:
+        model: A model with its tokenizer.
+        texts: Sentences.
+        unsent: As for `T5VQVAE.encode`: the latents of codes that are left out are the entry "not sent".
 
     Raises:
         DataError: If the model's memory is not made of its latents position by position.
@@ -62,6 +67,8 @@ def encode_latents(model: TextAutoencoder, texts: Sequence[str]) -> Encoded:
     batch = Batch(ids_BT, mask_BT, labels_BS, None, mask_BT.sum(-1)).to(next(model.parameters()).device)
     memory = model.encode_memory(batch)
     latents_BTE = memory.bottleneck.quantized_BTE if isinstance(model, T5VQVAE) else memory.states_BME
+    if unsent is not None and isinstance(model, T5VQVAE) and model.encoder.not_sent is not None:
+        latents_BTE = model.encoder.not_sent.put(latents_BTE, model.left_out(batch, memory, unsent))
     by_token = memory.mask_BM.shape[1] >= mask_BT.shape[1] and latents_BTE.shape[1] == mask_BT.shape[1]
     if not by_token:
         latents_BTE = memory.states_BME
@@ -106,9 +113,14 @@ def decode_latents(model: TextAutoencoder, encoded: Encoded, latents: Latents, m
     return model.require_tokenizer().batch_decode(ids_BS, skip_special_tokens=True)
 
 
-def apply_edits(model: TextAutoencoder, edits: Sequence[Edit], max_new_tokens: int) -> list[str]:
-    """Returns the text that a model decodes after each edit of a batch."""
-    encoded = encode_latents(model, [edit.source for edit in edits])
+def apply_edits(
+    model: TextAutoencoder, edits: Sequence[Edit], max_new_tokens: int, unsent: float | None = None
+) -> list[str]:
+    """Returns the text that a model decodes after each edit of a batch.
+
+    With `unsent`, the source's codes are sparse. Those of the edited words are sent all the same: they are the edit.
+    """
+    encoded = encode_latents(model, [edit.source for edit in edits], unsent)
     donors = encode_latents(model, [edit.donor for edit in edits])
     if encoded.by_token:
         latents = [

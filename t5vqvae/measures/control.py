@@ -33,6 +33,8 @@ from t5vqvae.stages import stage
 
 SplitName = Literal["validation", "test"]
 KINDS: tuple[Kind, ...] = ("local", "distributed")
+SPARSE = ("local_intervention", "distributed_intervention", "locality", "validity")
+"""What is measured of sparse codes, too."""
 _Item = TypeVar("_Item")
 
 
@@ -118,6 +120,7 @@ def run_edits(
     *,
     max_new_tokens: int,
     batch_size: int = 128,
+    unsent: float | None = None,
 ) -> list[Outcome]:
     """Edits, decodes and judges; the outcomes are in the order of the edits.
 
@@ -126,6 +129,7 @@ def run_edits(
         control: The edits.
         max_new_tokens: Tokens after which decoding stops.
         batch_size: Edits that are decoded together.
+        unsent: Edits sparse codes; see `apply_edits`.
     """
     edits, was_training = control.edits, model.training
     model.train(False)
@@ -138,7 +142,7 @@ def run_edits(
                 now.set(len(edits) * len(plain) // len(texts))
             decoded: dict[int, str] = {}
             for rows in _batches(sorted(range(len(edits)), key=lambda row: len(edits[row].source)), batch_size):
-                found = apply_edits(model, [edits[row] for row in rows], max_new_tokens)
+                found = apply_edits(model, [edits[row] for row in rows], max_new_tokens, unsent)
                 decoded |= dict(zip(rows, found, strict=True))
                 now.advance(len(rows))
     finally:
@@ -168,6 +172,12 @@ def scores(outcomes: Sequence[Outcome]) -> dict[str, float]:
     }
     found = {f"control/{name}": sum(each) / len(each) for name, each in values.items() if each}
     return found if exact else {key: value for key, value in found.items() if not key.endswith("_exact")}
+
+
+def sparse_scores(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Returns the `control/sparse_` metrics of edits of sparse codes."""
+    found = scores(outcomes)
+    return {f"control/sparse_{name}": found[f"control/{name}"] for name in SPARSE if f"control/{name}" in found}
 
 
 def by_factor(outcomes: Sequence[Outcome]) -> dict[str, tuple[float, int]]:

@@ -9,8 +9,13 @@ from torch import Tensor
 
 from t5vqvae.errors import DataError
 
+NOT_SENT = -2
+"""The code, in all Q codebooks, of a position whose code is not sent; only models trained with code dropout know it."""
 
-def check_codes(codes_BTQ: object, code_sizes: tuple[int, ...], name: str, batch: int | None = None) -> None:
+
+def check_codes(
+    codes_BTQ: object, code_sizes: tuple[int, ...], name: str, batch: int | None = None, not_sent: bool = False
+) -> None:
     """Refuses what is no tensor of codes for codebooks of these sizes; -1 in all of a position is padding.
 
     Args:
@@ -18,6 +23,7 @@ def check_codes(codes_BTQ: object, code_sizes: tuple[int, ...], name: str, batch
         code_sizes: Entries of each of the Q codebooks; none: the model has no codes, which its quantizer says.
         name: The name of the codes in errors.
         batch: The number of sentences that they must be for; None: any.
+        not_sent: Whether a position may be `NOT_SENT`.
 
     Raises:
         DataError: With what was given and what is expected.
@@ -31,16 +37,19 @@ def check_codes(codes_BTQ: object, code_sizes: tuple[int, ...], name: str, batch
     if len(shape) != 3 or shape[-1] != num_codebooks or batch not in (None, shape[0]):
         expected = f"({'sentences' if batch is None else batch}, positions, {num_codebooks})"
         raise DataError(f"{name} of shape {shape} must have the shape {expected}, a code for each codebook")
+    lowest = NOT_SENT if not_sent else -1
     for place, size in enumerate(code_sizes):
-        _check_range(codes_BTQ[..., place], size, f"{name}[..., {place}]")
-    if bool(((codes_BTQ < 0).any(-1) & (codes_BTQ >= 0).any(-1)).any()):
+        _check_range(codes_BTQ[..., place], lowest, size, f"{name}[..., {place}]")
+    first_BT1 = codes_BTQ[..., :1]
+    if bool((((codes_BTQ < 0) | (first_BT1 < 0)) & (codes_BTQ != first_BT1)).any()):
         raise DataError(f"{name} are -1 in a part of a position; padding is -1 in all {num_codebooks} of its codes")
 
 
-def _check_range(codes_BT: Tensor, size: int, name: str) -> None:
-    wrong = codes_BT[(codes_BT < -1) | (codes_BT >= size)]
+def _check_range(codes_BT: Tensor, lowest: int, size: int, name: str) -> None:
+    wrong = codes_BT[(codes_BT < lowest) | (codes_BT >= size)]
     if wrong.numel():
-        raise DataError(f"{name} has the code {int(wrong[0])}; codes are 0 to {size - 1}, and -1 at padding")
+        more = "" if lowest == -1 else f", and {NOT_SENT} where none is sent"
+        raise DataError(f"{name} has the code {int(wrong[0])}; codes are 0 to {size - 1}, and -1 at padding{more}")
 
 
 def refuse_no_codes(mask_BT: Tensor) -> None:

@@ -68,6 +68,20 @@ class RunSpec(Config):
         return self
 
     @model_validator(mode="after")
+    def _can_be_sparse(self) -> Self:
+        if self.train.code_dropout and (self.model.name != "t5vqvae" or self.quantizer.name == "none"):
+            raise SettingError(
+                f"train.code_dropout={self.train.code_dropout} needs codes of model.name=t5vqvae, not"
+                f" model.name={self.model.name} with quantizer.name={self.quantizer.name}; set it to 0"
+            )
+        if self.evaluate.unsent is not None and not self.train.code_dropout:
+            raise SettingError(
+                f"evaluate.unsent={self.evaluate.unsent} needs a model that was trained without some codes; set"
+                " train.code_dropout, such as 0.6"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _has_edits(self) -> Self:
         if self.evaluate.control:
             self.data.corpus.require_edits()

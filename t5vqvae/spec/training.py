@@ -35,6 +35,9 @@ class TrainConfig(Config):
     quantize_from: int = setting(
         0, ge=0, description="first step with quantization; earlier steps bypass the bottleneck"
     )
+    code_dropout: float = setting(
+        0.0, ge=0, lt=1, description="largest share of a sentence's codes that training drops; 0: none"
+    )
     eval_every: int = setting(50, ge=1, description="steps between two evaluations (and checkpoints)")
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", description="auto: bfloat16 on GPUs that have it, float32 elsewhere"
@@ -69,6 +72,12 @@ class EvaluateConfig(Config):
     )
     control: int = setting(
         0, ge=0, description="edits of codes with known answers at every evaluation, for control/; 0: none"
+    )
+    unsent: float | None = setting(
+        None,
+        gt=0,
+        description="nats of a sentence below which codes are left out, for sparse/; None: not measured. Needs"
+        " train.code_dropout",
     )
     batch_size: int = setting(128, ge=1, result=False)
     max_new_tokens: int | None = setting(None, ge=1, description="longest decoded text; None: data.max_target_length")

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, fi
 
 from t5vqvae.config import Config, flatten, setting
 from t5vqvae.errors import DamagedFileError, SettingError
-from t5vqvae.evaluation.metrics import NEEDED
+from t5vqvae.evaluation.metrics import NEEDED, OFF
 from t5vqvae.files import read_twice, write_twice
 from t5vqvae.redaction import redacted_values
 from t5vqvae.spec.run import RunSpec
@@ -88,7 +88,7 @@ class StudySpec(Config):
             raise SettingError("train.device=cuda needs GPUs; set resources.gpus, such as 1, 0.25 or auto")
         for metric in metrics:
             needed = NEEDS.get(metric)
-            if needed and getattr(run.evaluate, needed.partition(".")[2]) == 0:
+            if needed and getattr(run.evaluate, needed.partition(".")[2]) == OFF[needed]:
                 raise SettingError(f"{metric} needs {NEEDED[needed]}; set {needed} to more than 0")
 
     @field_validator("base")

@@ -48,6 +48,7 @@ def build_as(
         "cross_positions": settings.resolved_cross_positions,
         "prompts": None if settings.prompts is None else settings.prompts.as_dict(),
         "num_roles": num_roles,
+        "code_dropout": spec.train.code_dropout,
         "seed": spec.seed,
         **extra,
     }

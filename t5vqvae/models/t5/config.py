@@ -15,7 +15,8 @@ class T5VQVAEConfig(transformers.T5Config):
     """T5's config and the bottleneck's: the settings of `quantizer` and `prompts`, and the places of both.
 
     `separate_head` says that the output layer is a separate matrix, as in T5 v1.1, and not the embedding. T5's config
-    cannot say it: Transformers 5 sets `tie_word_embeddings` to True in all of them.
+    cannot say it: Transformers 5 sets `tie_word_embeddings` to True in all of them. A model has the entry "not sent" if
+    `code_dropout` is more than 0.
     """
 
     model_type = "t5vqvae"
@@ -29,6 +30,7 @@ class T5VQVAEConfig(transformers.T5Config):
     num_roles: int = 0
     seed: int = 0
     separate_head: bool = False
+    code_dropout: float = 0.0
 
     def quantizer_config(self) -> QuantizerConfig:
         """Returns the validated settings of the quantizer; those of `none` if there are none.

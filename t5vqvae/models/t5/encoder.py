@@ -19,6 +19,7 @@ from transformers.models.t5.modeling_t5 import T5Stack
 
 from t5vqvae.models.t5.config import T5VQVAEConfig
 from t5vqvae.models.t5.first_weights import T5Start, keep_start
+from t5vqvae.models.t5.not_sent import NotSent
 from t5vqvae.quantizers import QuantizerOutput
 from t5vqvae.quantizers.none import NoQuantizer
 from t5vqvae.quantizers.parts.float32 import float32_start
@@ -41,6 +42,9 @@ class QuantizedEncoder(T5Start, T5Stack):
         with float32_start():  # also while from_pretrained builds elsewhere: the start is computed
             self.quantizer = config.build_quantizer()
         keep_start(self.quantizer)
+        self.not_sent = NotSent(config.d_model, config.code_dropout) if config.code_dropout else None
+        if self.not_sent is not None:
+            keep_start(self.not_sent)
         self._forget()
         # Hooks keep T5's own forward, so the relative bias that block 0 computes is passed on exactly as in plain T5.
         if position < config.num_layers:
@@ -117,4 +121,7 @@ class QuantizedEncoder(T5Start, T5Stack):
         self.output = self.quantizer(states_BTE, self.mask_BT, self._roles_BT)
         if isinstance(self.quantizer, NoQuantizer):
             return states_BTE  # plain T5 also at padding, which decoders read of a sentence without a token
-        return self.output.quantized_BTE
+        quantized_BTE = self.output.quantized_BTE
+        if self.not_sent is None or not self.training:
+            return quantized_BTE
+        return self.not_sent.drop(quantized_BTE, self.mask_BT)

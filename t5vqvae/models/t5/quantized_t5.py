@@ -220,12 +220,15 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
         )
 
     def _score(self, memory: Memory, batch: Batch) -> Tensor:
-        """Returns the logits of every target position of a batch given a memory, shape (B, S, V)."""
+        return self._logits(memory.states_BME, memory.mask_BM, batch.labels_BS)
+
+    def _logits(self, states_BME: Tensor, mask_BM: Tensor, labels_BS: Tensor) -> Tensor:
+        """Returns the logits of every target position given the decoder's memory, shape (B, S, V)."""
         return T5ForConditionalGeneration.forward(
             self,
-            attention_mask=memory.mask_BM,
-            encoder_outputs=BaseModelOutput(last_hidden_state=memory.states_BME),
-            decoder_input_ids=self._shift_right(batch.labels_BS),
+            attention_mask=mask_BM,
+            encoder_outputs=BaseModelOutput(last_hidden_state=states_BME),
+            decoder_input_ids=self._shift_right(labels_BS),
             use_cache=False,
             return_dict=True,
         ).logits

@@ -10,17 +10,22 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
 import transformers
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
+from t5vqvae.data.batch import IGNORED_LABEL, Batch
 from t5vqvae.data.special_tokens import guard
 from t5vqvae.data.texts import Text, tokenized
 from t5vqvae.errors import CheckpointError
 from t5vqvae.models.backbones import UNREADABLE, first_fault, first_line, quietly
-from t5vqvae.models.codes import check_codes, refuse_no_codes
+from t5vqvae.models.codes import NOT_SENT, check_codes, refuse_no_codes
+from t5vqvae.models.contract import Memory
 from t5vqvae.models.t5.config import T5VQVAEConfig
+from t5vqvae.models.t5.not_sent import NotSent
 from t5vqvae.models.t5.quantized_t5 import QuantizedT5
+from t5vqvae.models.t5.sparse import left_out
 from t5vqvae.quantizers import QuantizerOutput
 
 
@@ -46,14 +51,16 @@ class T5VQVAE(QuantizedT5):
         return self.encoder.states_BTE, mask_BT
 
     @torch.no_grad()
-    def encode(self, texts: str | Sequence[Text]) -> Tensor:
+    def encode(self, texts: str | Sequence[Text], *, unsent: float | None = None) -> Tensor:
         """Returns the codes of texts, int64, shape (B, T, Q), -1 at padding.
 
         Args:
             texts: Texts, or pairs of texts that follow each other. One string is one text; no text gives no codes.
+            unsent: Leaves out codes as long as the text's cross-entropy stays below so many nats; such a position is
+                `NOT_SENT` (-2). None: every code is sent. See `sparse.py` for what it costs.
 
         Raises:
-            ValueError: If the model has no bottleneck, so no codes.
+            ValueError: If the model has no bottleneck, so no codes; or no entry for what is not sent.
             DataError: If one of the texts is no text.
         """
         ids_BT, mask_BT = self._tokenize(texts)
@@ -64,7 +71,55 @@ class T5VQVAE(QuantizedT5):
         self.encoder(ids_BT, mask_BT)
         if self.last_codes is None:  # the bottleneck is bypassed
             raise ValueError(f"quantizer {self.config.quantizer_config().name} has no codes yet")
-        return self.last_codes
+        if unsent is None:
+            return self.last_codes
+        labels_BS = ids_BT.masked_fill(~mask_BT, IGNORED_LABEL)
+        batch = Batch(ids_BT, mask_BT, labels_BS, None, mask_BT.sum(-1))
+        memory = self.encode_memory(batch)
+        assert memory.bottleneck.codes_BTQ is not None, "the quantizer has codes"
+        out_BT = self.left_out(batch, memory, unsent)
+        return memory.bottleneck.codes_BTQ.masked_fill(out_BT.unsqueeze(-1), NOT_SENT)
+
+    @torch.no_grad()
+    def left_out(self, batch: Batch, memory: Memory, nats: float) -> Tensor:
+        """Returns the positions of a batch whose codes need not be sent, bool, shape (B, T); see `sparse.py`.
+
+        Args:
+            batch: Sentences with the texts to decode.
+            memory: The model's memory of them.
+            nats: Bound of a sentence's cross-entropy without the codes that are left out.
+
+        Raises:
+            ValueError: If the model was trained without code dropout.
+        """
+        not_sent, was_training = self._require_not_sent(), self.training
+        quantized_BTE, labels_BS = memory.bottleneck.quantized_BTE, batch.labels_BS
+
+        def score(sentences_N: Tensor, out_NT: Tensor) -> Tensor:
+            states_NTE = not_sent.put(quantized_BTE[sentences_N], out_NT)
+            prompts = None if memory.prompt_codes_BPQ is None else memory.prompt_codes_BPQ[sentences_N]
+            return self.sentence_nll(states_NTE, batch.mask_BT[sentences_N], labels_BS[sentences_N], prompts)
+
+        self.train(False)
+        try:
+            return left_out(score, batch.mask_BT, nats)
+        finally:
+            self.train(was_training)
+
+    def _require_not_sent(self) -> NotSent:
+        if self.encoder.not_sent is None:
+            raise ValueError("the model was trained without code dropout; train one with train.code_dropout=0.6")
+        return self.encoder.not_sent
+
+    @torch.no_grad()
+    def sentence_nll(
+        self, quantized_BTE: Tensor, mask_BT: Tensor, labels_BS: Tensor, prompt_codes_BPQ: Tensor | None = None
+    ) -> Tensor:
+        """Returns the cross-entropy of every target text given quantized states, nats, shape (B,)."""
+        memory, mask_BM = self._memory_of(quantized_BTE, mask_BT, prompt_codes_BPQ)
+        assert memory.last_hidden_state is not None
+        logits_BSV = self._logits(memory.last_hidden_state, mask_BM, labels_BS)
+        return F.cross_entropy(logits_BSV.float().transpose(1, 2), labels_BS, reduction="none").sum(1)
 
     @torch.no_grad()
     def quantize(self, states_BTE: Tensor, mask_BT: Tensor) -> QuantizerOutput:
@@ -72,13 +127,15 @@ class T5VQVAE(QuantizedT5):
         return self.quantizer(states_BTE, mask_BT)
 
     def embed_codes(self, codes_BTQ: Tensor) -> Tensor:
-        """Returns the quantized states of codes, shape (B, T, E); zero at padding.
+        """Returns the quantized states of codes, shape (B, T, E); zero at padding, learned where nothing is sent.
 
         Raises:
             DataError: If they are no codes of this model: another shape, type or range.
         """
-        check_codes(codes_BTQ, self.quantizer.code_sizes, "codes")
-        return self.quantizer.lookup(codes_BTQ).to(self.shared.weight.dtype)
+        not_sent = self.encoder.not_sent
+        check_codes(codes_BTQ, self.quantizer.code_sizes, "codes", not_sent=not_sent is not None)
+        states_BTE = self.quantizer.lookup(codes_BTQ.clamp_min(-1)).to(self.shared.weight.dtype)
+        return states_BTE if not_sent is None else not_sent.put(states_BTE, (codes_BTQ == NOT_SENT).all(-1))
 
     @torch.no_grad()
     def encode_prompts(self, texts: str | Sequence[Text]) -> Tensor:
@@ -105,7 +162,7 @@ class T5VQVAE(QuantizedT5):
             DataError: If they are no codes of this model, or a sentence has none.
         """
         states_BTE = self.embed_codes(codes_BTQ)
-        mask_BT = (codes_BTQ >= 0).all(-1)
+        mask_BT = (codes_BTQ != -1).all(-1)
         refuse_no_codes(mask_BT)
         return self.decode_states(states_BTE, mask_BT, max_new_tokens, prompt_codes_BPQ=prompt_codes_BPQ)
 
@@ -125,6 +182,18 @@ class T5VQVAE(QuantizedT5):
         """
         if not len(quantized_BTE):
             return []
+        memory, mask_BM = self._memory_of(quantized_BTE, mask_BT, prompt_codes_BPQ)
+        ids = self._generate_from(memory, mask_BM, max_new_tokens)
+        return self.require_tokenizer().batch_decode(ids, skip_special_tokens=True)
+
+    def _memory_of(
+        self, quantized_BTE: Tensor, mask_BT: Tensor, prompt_codes_BPQ: Tensor | None
+    ) -> tuple[BaseModelOutput, Tensor]:
+        """Returns the decoder's memory of quantized states, prompts first, and its mask.
+
+        Raises:
+            ValueError: If the model has prompts and their codes are missing.
+        """
         quantized_BTE = quantized_BTE.to(self.shared.weight.dtype)
         blank_BTE = torch.zeros_like(quantized_BTE)
         memory = self.encoder(inputs_embeds=blank_BTE, attention_mask=mask_BT, quantized=quantized_BTE)
@@ -137,8 +206,7 @@ class T5VQVAE(QuantizedT5):
                 last_hidden_state=torch.cat([prompts_BPE.to(quantized_BTE), memory.last_hidden_state], 1)
             )
             mask_BT = torch.cat([mask_BT.new_ones(prompts_BPE.shape[:2]), mask_BT], 1)
-        ids = self._generate_from(memory, mask_BT, max_new_tokens)
-        return self.require_tokenizer().batch_decode(ids, skip_special_tokens=True)
+        return memory, mask_BT
 
     @classmethod
     def from_pretrained(cls, path: str | Path, **kwargs: Any) -> Self:  # type: ignore[override]

@@ -22,7 +22,8 @@ SHORT = {"train.max_steps": 2, "train.eval_every": 2, "evaluate.num_examples": 8
 QUANTIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     f"quantizer {name}": ("t5vqvae", {"quantizer.name": name}) for name in ("none", "gumbel", "soft", "sfvq", "fsq")
 }
-KINDS = CASES | QUANTIZERS
+SPARSE = {"train.code_dropout": 0.5, "evaluate.unsent": 100.0}
+KINDS = CASES | QUANTIZERS | {"sparse": ("t5vqvae", SPARSE)}
 OTHERWISE = {
     "a GPU",
     "an ablation",

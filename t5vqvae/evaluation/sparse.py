@@ -1,0 +1,97 @@
+"""Quality and rate of sparse codes: only those that the decoder cannot do without are sent.
+
+The rate counts the sent codes *and* the mask. "Not sent" is one more entry of the first codebook, and the chain of
+`t5vqvae.latent.prior` predicts it like any code: at every position the mask costs what the chain does not foresee.
+Further codebooks of such a position have one code, which costs nothing.
+
+Letters: B batch, T positions of a sentence, Q codes a position.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from t5vqvae.data import Batch, TokenizedSplit, evaluation_batches
+from t5vqvae.data.batching import Array
+from t5vqvae.data.texts import same_text
+from t5vqvae.evaluation.chains import SentenceCodes, chain_bits, num_counted_sentences
+from t5vqvae.models.codes import NOT_SENT
+from t5vqvae.models.contract import Memory
+from t5vqvae.models.t5 import T5VQVAE
+from t5vqvae.spec.run import RunSpec
+from t5vqvae.stages import stage
+
+
+@torch.no_grad()
+def sparse_metrics(
+    model: T5VQVAE, split: TokenizedSplit, train: TokenizedSplit | None, spec: RunSpec, limit: int | None, longest: int
+) -> dict[str, float]:
+    """Returns the metrics of sparse codes; the model is in evaluation mode.
+
+    Args:
+        model: A model trained with code dropout.
+        split: The sentences.
+        train: The training split, on whose sparse codes the chains are counted; None: without rates.
+        spec: Its `evaluate.unsent` is the bound.
+        limit: Sentences to read; None: all.
+        longest: Tokens after which decoding stops.
+    """
+    nats, size = spec.evaluate.unsent, spec.evaluate.batch_size
+    assert nats is not None, "the caller measures sparse codes"
+    codes: SentenceCodes = {}
+    nll = chars = matches = 0.0
+    with stage("leaving out codes", min(len(split), limit or len(split)), "sentences") as now:
+        for indices, batch in evaluation_batches(split, size, limit=limit):
+            batch = batch.to(model.device)
+            memory = model.encode_memory(batch)
+            codes_BTQ, prompts = _sparse_codes(model, batch, memory, nats), memory.prompt_codes_BPQ
+            states_BTE = model.embed_codes(codes_BTQ)
+            nll += float(model.sentence_nll(states_BTE, batch.mask_BT, batch.labels_BS, prompts).sum())
+            chars += int(batch.num_chars_B.sum())
+            texts = model.decode(codes_BTQ, longest, prompt_codes_BPQ=prompts)
+            matches += sum(map(same_text, split.texts(indices.tolist()), texts))
+            _note(codes, indices, codes_BTQ)
+            now.advance(len(indices))
+    found = {
+        "rate/sent_share": float(np.mean(np.concatenate(list(codes.values()))[:, 0] != NOT_SENT)),
+        "sparse/exact_match": matches / len(codes),
+        "sparse/nll_per_char": nll / max(1, chars),
+    }
+    return found if train is None else found | _rates(model, train, codes, spec)
+
+
+def _rates(model: T5VQVAE, train: TokenizedSplit, codes: SentenceCodes, spec: RunSpec) -> dict[str, float]:
+    """Returns the bits of sparse codes, a token, under chains counted on training sentences."""
+    counted: SentenceCodes = {}
+    limit, nats = num_counted_sentences(train), spec.evaluate.unsent
+    assert nats is not None, "the caller measures sparse codes"
+    with stage("leaving out codes of training sentences", limit, "sentences") as now:
+        for indices, batch in evaluation_batches(train, spec.evaluate.batch_size, limit=limit):
+            batch = batch.to(model.device)
+            _note(counted, indices, _sparse_codes(model, batch, model.encode_memory(batch), nats))
+            now.advance(len(indices))
+    first, *others = model.quantizer.code_sizes
+    symbols = [{index: as_symbols(each, first) for index, each in some.items()} for some in (counted, codes)]
+    joint, prior = chain_bits(symbols[0], symbols[1], (first + 1, *others))
+    return {"rate/sparse_joint_bits_per_token": joint, "rate/sparse_prior_bits_per_token": prior}
+
+
+def as_symbols(codes_TQ: npt.NDArray[np.int64], not_sent: int) -> npt.NDArray[np.int64]:
+    """Returns codes with an entry of the first codebook, and 0 of the others, at positions that are not sent."""
+    symbols_TQ = np.where(codes_TQ == NOT_SENT, 0, codes_TQ)
+    symbols_TQ[:, 0] = np.where(codes_TQ[:, 0] == NOT_SENT, not_sent, codes_TQ[:, 0])
+    return symbols_TQ
+
+
+def _sparse_codes(model: T5VQVAE, batch: Batch, memory: Memory, nats: float) -> Tensor:
+    codes_BTQ = memory.bottleneck.codes_BTQ
+    assert codes_BTQ is not None, "the quantizer has codes"
+    return codes_BTQ.masked_fill(model.left_out(batch, memory, nats).unsqueeze(-1), NOT_SENT)
+
+
+def _note(noted: SentenceCodes, indices: Array, codes_BTQ: Tensor) -> None:
+    for index, codes_TQ in zip(indices.tolist(), codes_BTQ.cpu().numpy(), strict=True):
+        noted[index] = codes_TQ[codes_TQ[:, 0] != -1]

@@ -1,0 +1,58 @@
+"""Chooses the positions whose codes need not be sent, because the decoder says the same text without them.
+
+First every position alone is left out, and the sentence's cross-entropy is measured. Then the positions are tried from
+the most predictable on: each stays out if the cross-entropy of the whole sentence is below a bound. That takes two
+passes of the decoder (and of the encoder blocks behind the quantizer) a position; sentences are batched. At least one
+position is sent.
+
+Letters: B batch, T encoder positions, S decoder positions, E model width, N sentences with one change each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+MOST_AT_ONCE = 512
+"""Changed sentences in one pass."""
+
+Score = Callable[[Tensor, Tensor], Tensor]
+"""Returns the cross-entropy (N,) of sentences, given their numbers (N,) and their positions left out (N, T)."""
+
+
+def left_out(score: Score, mask_BT: Tensor, nats: float) -> Tensor:
+    """Returns the positions that need not be sent, bool, shape (B, T); padding is none of them.
+
+    Args:
+        score: Measures sentences with positions left out.
+        mask_BT: True at real positions.
+        nats: Bound of a sentence's cross-entropy. A sentence that is above it with all of its codes sends them all.
+    """
+    order_BT = _alone(score, mask_BT).argsort(1)
+    sentences_B = torch.arange(len(mask_BT), device=mask_BT.device)
+    out_BT = torch.zeros_like(mask_BT)
+    for turn in range(mask_BT.shape[1]):
+        places_B = order_BT[:, turn]
+        tried_BT = out_BT.clone()
+        tried_BT[sentences_B, places_B] = True
+        tried_BT &= mask_BT
+        possible_B = mask_BT[sentences_B, places_B] & (mask_BT & ~tried_BT).any(1)
+        if not bool(possible_B.any()):
+            continue
+        chosen = possible_B.nonzero().squeeze(1)
+        fits = score(chosen, tried_BT[chosen]) < nats
+        out_BT[chosen[fits]] = tried_BT[chosen[fits]]
+    return out_BT
+
+
+def _alone(score: Score, mask_BT: Tensor) -> Tensor:
+    """Returns the cross-entropy of every sentence without each of its positions, (B, T); infinite at padding."""
+    sentences_N, places_N = mask_BT.nonzero(as_tuple=True)
+    found_BT = torch.full(mask_BT.shape, float("inf"), device=mask_BT.device)
+    for some_N, places in zip(sentences_N.split(MOST_AT_ONCE), places_N.split(MOST_AT_ONCE), strict=True):
+        out_NT = torch.zeros(len(some_N), mask_BT.shape[1], dtype=torch.bool, device=mask_BT.device)
+        out_NT[torch.arange(len(some_N), device=mask_BT.device), places] = True
+        found_BT[some_N, places] = score(some_N, out_NT)
+    return found_BT
