@@ -19,7 +19,7 @@ from torch import Tensor
 
 from t5vqvae.errors import SettingError
 from t5vqvae.latent.alignment import fitted
-from t5vqvae.latent.space import LatentSpace, Sentence
+from t5vqvae.latent.latent_space import LatentSpace, Sentence
 
 Term = tuple[int, Sentence]
 """A sentence and its sign, 1 or -1."""

@@ -24,7 +24,7 @@ from torch import Tensor
 from t5vqvae.data.corpora.edits import Span
 from t5vqvae.errors import DataError
 from t5vqvae.latent.intervention import spliced, tokens_of
-from t5vqvae.latent.space import LatentSpace, Sentence
+from t5vqvae.latent.latent_space import LatentSpace, Sentence
 
 AND = "and"
 """The word that joins by default."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from t5vqvae.data.prepare import PreparedData
-    from t5vqvae.latent.space import LatentSpace, Sentence
+    from t5vqvae.latent.latent_space import LatentSpace, Sentence
     from t5vqvae.spec.run import RunSpec
 
 MODEL = "A checkpoint folder, a run id, STUDY, STUDY/TRIAL, or models:/NAME@ALIAS."
@@ -72,7 +72,7 @@ def open_model(name: str, state: Path | None, max_new_tokens: int = 64) -> Opene
     found = None if bare else find_model(name, root)
     import torch
 
-    from t5vqvae.latent.space import LatentSpace
+    from t5vqvae.latent.latent_space import LatentSpace
     from t5vqvae.models.contract import load_model
     from t5vqvae.training.progress_bars import without_progress_bars
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,13 +21,14 @@ from t5vqvae.data.batch import IGNORED_LABEL, Batch
 from t5vqvae.data.corpora.edits import Span
 from t5vqvae.errors import DataError
 from t5vqvae.latent.intervention import encode_latents
-from t5vqvae.models.baselines.base import Autoencoder
 from t5vqvae.models.baselines.cross_layer import CrossLayer
 from t5vqvae.models.baselines.gaussian import GaussianT5
+from t5vqvae.models.baselines.gaussian_latent import GaussianLatent
 from t5vqvae.models.codes import check_codes, refuse_no_codes
 from t5vqvae.models.contract import Memory, TextAutoencoder
 from t5vqvae.models.t5 import T5VQVAE
 from t5vqvae.quantizers import QuantizerOutput
+from t5vqvae.stages import stage
 
 PADDING = -1
 """The code at padding."""
@@ -93,14 +95,11 @@ class LatentSpace:
 
     @property
     def bottleneck(self) -> str:
-        """The name of the bottleneck in errors: the quantizer's, or that of a model with a bottleneck of its own."""
-        if isinstance(self.model, GaussianT5):
-            return "model gaussian"
-        if isinstance(self.model, T5VQVAE):
-            return f"quantizer {self.model.config.quantizer_config().name}"
-        if isinstance(self.model, Autoencoder) and self.model.settings.own_bottleneck:
-            return f"model {self.model.settings.name}"
-        return f"quantizer {self.model.config['quantizer']['name'] if isinstance(self.model, Autoencoder) else 'none'}"
+        """The name of the bottleneck in errors."""
+        quantizer: Any = self.model.quantizer
+        if isinstance(quantizer, GaussianLatent):
+            return "a Gaussian latent"
+        return f"quantizer {quantizer.config.name if quantizer.discrete else 'none'}"
 
     def require_codes(self, operation: str) -> None:
         """Refuses a model without codes.
@@ -122,8 +121,10 @@ class LatentSpace:
             if not text.strip():
                 raise DataError(f"text {place + 1} of {len(texts)} is empty; give a sentence of at least one word")
         found: dict[int, Sentence] = {}
-        for rows in self._batches([len(text) for text in texts]):
-            found |= dict(zip(rows, self._encode([texts[row] for row in rows]), strict=True))
+        with stage("encoding", len(texts), "sentences") as now:
+            for rows in self._batches([len(text) for text in texts]):
+                found |= dict(zip(rows, self._encode([texts[row] for row in rows]), strict=True))
+                now.advance(len(rows))
         return [found[row] for row in range(len(texts))]
 
     @torch.no_grad()
@@ -151,9 +152,11 @@ class LatentSpace:
         """
         prompts = [None] * len(latents) if prompts is None else prompts
         found: dict[int, str] = {}
-        for rows in self._batches([len(each) for each in latents]):
-            texts = self._decode([latents[row] for row in rows], [prompts[row] for row in rows])
-            found |= dict(zip(rows, texts, strict=True))
+        with stage("decoding", len(latents), "sentences") as now:
+            for rows in self._batches([len(each) for each in latents]):
+                texts = self._decode([latents[row] for row in rows], [prompts[row] for row in rows])
+                found |= dict(zip(rows, texts, strict=True))
+                now.advance(len(rows))
         return [found[row] for row in range(len(latents))]
 
     def decode_states(
@@ -195,12 +198,9 @@ class LatentSpace:
         mask_BT = mask_BT.to(latents_BTX.device)
         if isinstance(model, T5VQVAE) and not _is_of_sentences(model):
             prompts_BPQ = self._stacked(model, prompts)
-            decode = (
-                model.decode
-                if of_codes
-                else lambda *given, **more: model.decode_states(given[0], mask_BT, given[1], **more)
-            )
-            return decode(latents_BTX, self.max_new_tokens, prompt_codes_BPQ=prompts_BPQ)
+            if of_codes:
+                return model.decode(latents_BTX, self.max_new_tokens, prompt_codes_BPQ=prompts_BPQ)
+            return model.decode_states(latents_BTX, mask_BT, self.max_new_tokens, prompt_codes_BPQ=prompts_BPQ)
         if of_codes:
             check_codes(latents_BTX, model.quantizer.code_sizes, "codes")
             refuse_no_codes(mask_BT)
@@ -215,7 +215,7 @@ class LatentSpace:
         known = [each for each in prompts if each is not None]
         if len(known) < len(prompts):
             raise DataError("the model has prompts: give the codes of the prompts too, as encoding a text returns them")
-        return torch.stack(known)
+        return torch.stack(known).to(model.device)
 
     def _from_memory(self, states_BME: Tensor, mask_BM: Tensor) -> list[str]:
         """Decodes a memory of a model that is no T5VQVAE of tokens."""

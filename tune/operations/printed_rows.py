@@ -81,7 +81,8 @@ class Rows:
             console.print(self._table(marked=False))
             return page.getvalue().encode()
         if form is Format.json:
-            return (json.dumps([dict(row) for row in self.rows], indent=1, ensure_ascii=False) + "\n").encode()
+            lines = ",\n".join(json.dumps(dict(row), ensure_ascii=False) for row in self.rows)
+            return f"[\n{lines}\n]\n".encode()
         return _csv(self.rows) if form is Format.csv else _parquet(self.rows)
 
     def _print(self) -> None:
