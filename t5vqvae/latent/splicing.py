@@ -59,7 +59,7 @@ def words_in(text: str, words: str) -> Span:
     return found[0].span()
 
 
-def positions_of(sentence: Sentence, words: str) -> tuple[int, int]:
+def _positions_of(sentence: Sentence, words: str) -> tuple[int, int]:
     """Returns the first position of some words of a sentence, and the one after the last.
 
     Raises:
@@ -72,19 +72,19 @@ def positions_of(sentence: Sentence, words: str) -> tuple[int, int]:
 
 def substitution(sentence: Sentence, words: str, donor: Sentence, by: str) -> Tensor:
     """Returns a sentence's latent with some words replaced by words of a donor, shape (M, X)."""
-    span, donor_span = positions_of(sentence, words), positions_of(donor, by)
+    span, donor_span = _positions_of(sentence, words), _positions_of(donor, by)
     return spliced(sentence.latent_TX, span, donor.latent_TX, donor_span)
 
 
 def specification(sentence: Sentence, donor: Sentence, modifier: str, after: str | None = None) -> Tensor:
     """Returns a sentence's latent with a donor's modifier behind some words, or at the end, shape (M, X)."""
-    place = len(sentence.latent_TX) - 1 if after is None else positions_of(sentence, after)[1]
-    return spliced(sentence.latent_TX, (place, place), donor.latent_TX, positions_of(donor, modifier))
+    place = len(sentence.latent_TX) - 1 if after is None else _positions_of(sentence, after)[1]
+    return spliced(sentence.latent_TX, (place, place), donor.latent_TX, _positions_of(donor, modifier))
 
 
 def conjunction(space: LatentSpace, sentence: Sentence, donor: Sentence, predicate: str, word: str = AND) -> Tensor:
     """Returns a sentence's latent joined with a donor's predicate at the end, shape (M, X)."""
-    first, end = positions_of(donor, predicate)
+    first, end = _positions_of(donor, predicate)
     joined = space.encode([f"{sentence.text} {word} {predicate}"])[0]
     start = len(sentence.text) + 1
     place, stop = tokens_of(joined.spans, (start, start + len(word)))

@@ -11,10 +11,14 @@ from spelling_model import CODE, Spelling, codes
 
 from t5vqvae.errors import DataError, SettingError
 from t5vqvae.latent.alignment import aligned, fitted, length_at, shortened
+from t5vqvae.latent.arithmetic import combine
 from t5vqvae.latent.interpolation import interpolate, share_changing_length
 from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.traversal import traverse
 from t5vqvae.models.contract import reconstruct
+from t5vqvae.quantizers import QuantizerConfig
 
+PAIRS = [("a bat eats honey in a lake", "iron is a metal"), ("a cat eats fish", "a dog eats fish")]
 SHORT, LONG = "a bat eats honey", "a cat eats eggs in old trees"
 
 
@@ -85,21 +89,44 @@ def test_wrong_wishes_are_refused(space: LatentSpace, vectors_only: LatentSpace)
 
 @pytest.mark.parametrize(
     "case",
-    ["t5vqvae", "prompts", "transformer", "gaussian token", "gaussian sentence", "optimus memory", "aae"],
+    ["prompts", "transformer", "gaussian token", "gaussian sentence", "optimus memory", "aae", "cross layer"],
 )
 def test_every_architecture_interpolates_between_its_reconstructions(case: str, cache: Path) -> None:
-    torch.manual_seed(0)
     name, changes = CASES[case]
+    if name == "cross_layer":
+        network = tiny("t5vqvae", **{"quantizer.name": "none"})
+        build(network, cache).save_pretrained(cache / "network")
+        changes = {**changes, "model.backbone": str(cache / "network")}
+    torch.manual_seed(0)
     model = build(tiny(name, **changes), cache).eval()
-    pairs = [("a bat eats honey in a lake", "iron is a metal"), ("a cat eats fish", "a dog eats fish")]
     space = LatentSpace(model, max_new_tokens=6)
-    paths = interpolate(space, pairs, num_steps=3)
-    starts, ends = (reconstruct(model, [pair[side] for pair in pairs], 6)[0] for side in (0, 1))
+    paths = interpolate(space, PAIRS, num_steps=3)
+    starts, ends = (reconstruct(model, [pair[side] for pair in PAIRS], 6)[0] for side in (0, 1))
     assert [path.steps[0].text for path in paths] == starts
     if case != "prompts":  # they stay the source's
         assert [path.steps[-1].text for path in paths] == ends
-    if space.has_codes:
-        assert interpolate(space, pairs, num_steps=3, walk=True)[0].steps[0].text == starts[0]
+
+
+@pytest.mark.parametrize("name", sorted(set(QuantizerConfig.variants) - {"none"}))
+def test_every_quantizer_goes_from_the_codes_of_one_sentence_to_those_of_another(name: str, cache: Path) -> None:
+    size = {"quantizer.codebook_size": 32}
+    torch.manual_seed(0)
+    space = LatentSpace(build(tiny("t5vqvae", **{"quantizer.name": name, **size}), cache), max_new_tokens=4)
+    for walk in (False, True):
+        for path in interpolate(space, PAIRS, num_steps=3, walk=walk):
+            assert path.source.codes_TQ is not None and path.goal.codes_TQ is not None
+            assert torch.equal(path.steps[0].latent_TX, path.source.codes_TQ)
+            assert torch.equal(path.steps[-1].latent_TX, path.goal.codes_TQ)
+    swaps = traverse(space, path.source, [1], 5, space.model.quantizer.num_codebooks - 1)
+    assert [swap.distance for swap in swaps] == sorted(swap.distance for swap in swaps)
+    a, b = path.source, path.goal
+    assert torch.equal(combine(space, [(1, a), (-1, b), (1, b)]).latent_TX, a.latent_TX)
+
+
+def test_a_decoder_that_reads_more_than_latents_is_refused(cache: Path) -> None:
+    changes = {"model.prompts.num_prompts": 2, "model.prompts.quantize": False}
+    with pytest.raises(DataError, match="the decoder reads more than the latents"):
+        LatentSpace(build(tiny("t5vqvae", **changes), cache))
 
 
 def test_words_of_the_line_are_what_the_tests_think() -> None:
