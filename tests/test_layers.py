@@ -51,6 +51,7 @@ LAYERS = [
     "tune.promote",
     "tune.known_settings",
     "tune.command_line",
+    "tune.operations",
     "tune.cli",
 ]
 """Every folder and every file directly in a package, lowest first; each may import what stands above it here."""

@@ -22,6 +22,7 @@ from t5vqvae.errors import SettingError
 from t5vqvae.stages import shown, stage
 from tune.command_line import Command, DryRun, Group, RunWords, State, Version, words_argument, writable, writable_state
 from tune.known_settings import ABLATION, SEARCH, known_settings
+from tune.operations.commands import app as operations
 from tune.process import NOTHING_WORKED, STOPPED
 from tune.records.study_paths import StudyPaths, is_there, state_dir
 from tune.spec.study_file import ABLATIONS, STUDIES, read_study, studies_in
@@ -37,6 +38,7 @@ OPTIONS: Any = {"no_args_is_help": True, "add_completion": False, "rich_markup_m
 app = typer.Typer(cls=Group, pretty_exceptions_enable=False, **OPTIONS)
 data = typer.Typer(cls=Group, help="Download public corpora.", **OPTIONS)
 app.add_typer(data, name="data")
+app.add_typer(operations)
 
 
 @app.callback()

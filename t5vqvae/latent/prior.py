@@ -17,7 +17,7 @@ Letters: N positions of all sentences, Q codes a position.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +85,22 @@ def cross_entropies_bits(
     return [sum(each) for each in zip(*bits, strict=True)]
 
 
+def smoothing_strengths(counted: CodeSequences, sizes: Sequence[int], num_before: int) -> list[list[float]]:
+    """Returns the strengths of every codebook, from the shortest context to the longest, to draw from the chain.
+
+    Raises:
+        ValueError: As `cross_entropy_bits`.
+    """
+    _check(counted, counted, sizes)
+    columns = [_Items(counted.codes_NQ[:, place], counted.codes_NQ[:, place]) for place in range(len(sizes))]
+    tuples = functools.reduce(_Items.then, columns)
+    before = [_shifted(tuples, counted, counted, back) for back in range(1, num_before + 1)]
+    return [
+        [strength for _, strength in _levels(columns[place], size, [*columns[:place], *before])]
+        for place, size in enumerate(sizes)
+    ]
+
+
 def _check(counted: CodeSequences, scored: CodeSequences, sizes: Sequence[int]) -> None:
     for name, codes_NQ in (("counted", counted.codes_NQ), ("scored", scored.codes_NQ)):
         if not len(codes_NQ):
@@ -127,19 +143,25 @@ def _code_bits(codes: _Items, size: int, earlier: Sequence[_Items], before: Sequ
         earlier: The position's earlier codes, which are always context.
         before: The code tuples of the positions before, of which 0, 1, ... are context in the results.
     """
-    counted_p_N, scored_p_N = np.full(len(codes.counted_N), 1 / size), np.full(len(codes.scored_N), 1 / size)
-    where = _Items(np.zeros_like(codes.counted_N), np.zeros_like(codes.scored_N))
-    bits = []
-    for more in [None, *earlier, *before]:
-        if more is not None:
-            where = where.then(more)
-        counted_p_N, scored_p_N = _smoothed(codes, where, counted_p_N, scored_p_N)
-        bits.append(float(-np.log2(scored_p_N).mean()))
+    bits = [float(-np.log2(scored_p_N).mean()) for scored_p_N, _ in _levels(codes, size, [*earlier, *before])]
     return bits[len(earlier) :]
 
 
-def _smoothed(codes: _Items, where: _Items, counted_p_N: _Floats, scored_p_N: _Floats) -> tuple[_Floats, _Floats]:
-    """Returns the probabilities of codes in their contexts, from those in shorter contexts.
+def _levels(codes: _Items, size: int, contexts: Sequence[_Items]) -> Iterator[tuple[_Floats, float]]:
+    """Yields the scored codes' probabilities and the strength, without context, then with one context more each."""
+    counted_p_N, scored_p_N = np.full(len(codes.counted_N), 1 / size), np.full(len(codes.scored_N), 1 / size)
+    where = _Items(np.zeros_like(codes.counted_N), np.zeros_like(codes.scored_N))
+    for more in [None, *contexts]:
+        if more is not None:
+            where = where.then(more)
+        counted_p_N, scored_p_N, strength = _smoothed(codes, where, counted_p_N, scored_p_N)
+        yield scored_p_N, strength
+
+
+def _smoothed(
+    codes: _Items, where: _Items, counted_p_N: _Floats, scored_p_N: _Floats
+) -> tuple[_Floats, _Floats, float]:
+    """Returns the probabilities of codes in their contexts, from those in shorter contexts, and the strength.
 
     Args:
         codes: The codes.
@@ -155,7 +177,7 @@ def _smoothed(codes: _Items, where: _Items, counted_p_N: _Floats, scored_p_N: _F
     known = of_code[seen], counted_p_N[seen], of_context[seen]
     a = max(STRENGTHS, key=lambda strength: float(np.log(_shrunk(*known, strength)).sum()))
     scored = _shrunk(pair_counts[pairs.scored_N], scored_p_N, counts[where.scored_N], a)
-    return _shrunk(of_code, counted_p_N, of_context, a), scored
+    return _shrunk(of_code, counted_p_N, of_context, a), scored, float(a)
 
 
 def _shrunk(of_code: _Ints, shorter_p: _Floats, of_context: _Ints, strength: float) -> _Floats:

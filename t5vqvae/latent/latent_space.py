@@ -1,0 +1,238 @@
+"""The latents of sentences: what a trained model keeps of a text, and the texts that changed latents decode to.
+
+Every operation of this folder is a function of a `LatentSpace`: it encodes texts, changes codes (or vectors, where a
+model has no codes), and decodes them. Prompts of a changed sentence are those of the sentence that it came from.
+
+Letters: B batch, T positions of a sentence, M positions of the memory, X what a position has (Q codes, or a vector of
+E numbers), E model width, Q codes a position, P prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from t5vqvae.data.batch import IGNORED_LABEL, Batch
+from t5vqvae.data.corpora.edits import Span
+from t5vqvae.errors import DataError
+from t5vqvae.latent.intervention import encode_latents
+from t5vqvae.models.baselines.cross_layer import CrossLayer
+from t5vqvae.models.baselines.gaussian import GaussianT5
+from t5vqvae.models.baselines.gaussian_latent import GaussianLatent
+from t5vqvae.models.codes import check_codes, refuse_no_codes
+from t5vqvae.models.contract import Memory, TextAutoencoder
+from t5vqvae.models.t5 import T5VQVAE
+from t5vqvae.quantizers import QuantizerOutput
+from t5vqvae.stages import stage
+
+PADDING = -1
+"""The code at padding."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One encoded sentence.
+
+    Attributes:
+        text: The text.
+        spans: Start and end of every token in the text, in characters; empty for special tokens.
+        states_TE: The states before the quantizer; without codes, the vectors that the decoder reads.
+        codes_TQ: The codes; None for a model without codes.
+        prompt_codes_PQ: The codes of its prompts; None without prompts.
+    """
+
+    text: str
+    spans: tuple[Span, ...]
+    states_TE: Tensor
+    codes_TQ: Tensor | None
+    prompt_codes_PQ: Tensor | None
+
+    @property
+    def latent_TX(self) -> Tensor:
+        """What the decoder reads of it: its codes, or its vectors where there are no codes."""
+        return self.states_TE if self.codes_TQ is None else self.codes_TQ
+
+    @property
+    def tokens(self) -> list[str]:
+        """The part of the text that each position stands for; empty for the end of the text."""
+        if len(self.states_TE) != len(self.spans):
+            return [self.text] * len(self.states_TE)
+        return [self.text[start:end].strip() for start, end in self.spans]
+
+
+class LatentSpace:
+    """Encodes texts and decodes latents with one trained model, which it puts into evaluation mode.
+
+    Attributes:
+        model: Any text autoencoder with its tokenizer.
+        max_new_tokens: Tokens after which decoding stops.
+        batch_size: Sentences that are encoded or decoded together.
+    """
+
+    def __init__(self, model: TextAutoencoder, max_new_tokens: int = 64, batch_size: int = 64) -> None:
+        """Takes a model.
+
+        Raises:
+            DataError: If its decoder reads more than latents, so that changed latents do not decide the text.
+        """
+        if model.leaks:
+            raise DataError(
+                "the decoder reads more than the latents (continuous prompts, or model.memory=states);"
+                " take a model without these settings"
+            )
+        self.model = model.eval()
+        self.max_new_tokens, self.batch_size = max_new_tokens, batch_size
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether the model has codes: a discrete bottleneck that is in use."""
+        return self.model.quantizer.discrete and self.model.quantizer.active
+
+    @property
+    def bottleneck(self) -> str:
+        """The name of the bottleneck in errors."""
+        quantizer: Any = self.model.quantizer
+        if isinstance(quantizer, GaussianLatent):
+            return "a Gaussian latent"
+        return f"quantizer {quantizer.config.name if quantizer.discrete else 'none'}"
+
+    def require_codes(self, operation: str) -> None:
+        """Refuses a model without codes.
+
+        Raises:
+            DataError: With the operation that needs them.
+        """
+        if not self.has_codes:
+            raise DataError(f"{self.bottleneck} has no codes; {operation} needs them: take a model with a codebook")
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str]) -> list[Sentence]:
+        """Encodes texts, in batches of similar length.
+
+        Raises:
+            DataError: If a text is empty, or the model's memory is not made of its latents position by position.
+        """
+        for place, text in enumerate(texts):
+            if not text.strip():
+                raise DataError(f"text {place + 1} of {len(texts)} is empty; give a sentence of at least one word")
+        found: dict[int, Sentence] = {}
+        with stage("encoding", len(texts), "sentences") as now:
+            for rows in self._batches([len(text) for text in texts]):
+                found |= dict(zip(rows, self._encode([texts[row] for row in rows]), strict=True))
+                now.advance(len(rows))
+        return [found[row] for row in range(len(texts))]
+
+    @torch.no_grad()
+    def quantize(self, states: Sequence[Tensor]) -> list[Tensor]:
+        """Returns the codes, shape (T, Q), of states before the quantizer, each of shape (T, E)."""
+        self.require_codes("quantizing states")
+        found: dict[int, Tensor] = {}
+        for rows in self._batches([len(each) for each in states]):
+            states_BTE, mask_BT = _padded([states[row] for row in rows], 0.0)
+            codes_BTQ = self.model.quantizer(states_BTE, mask_BT).codes_BTQ
+            assert codes_BTQ is not None
+            found |= {row: codes_BTQ[place, : len(states[row])] for place, row in enumerate(rows)}
+        return [found[row] for row in range(len(states))]
+
+    @torch.no_grad()
+    def decode(self, latents: Sequence[Tensor], prompts: Sequence[Tensor | None] | None = None) -> list[str]:
+        """Decodes latents greedily, in batches of similar length.
+
+        Args:
+            latents: The codes (T, Q) of each sentence, or its vectors (T, E) where the model has no codes.
+            prompts: The prompt codes (P, 1) of each sentence; None: there are no prompts.
+
+        Raises:
+            DataError: If they are no codes of this model, a sentence has none, or prompt codes are missing.
+        """
+        prompts = [None] * len(latents) if prompts is None else prompts
+        found: dict[int, str] = {}
+        with stage("decoding", len(latents), "sentences") as now:
+            for rows in self._batches([len(each) for each in latents]):
+                texts = self._decode([latents[row] for row in rows], [prompts[row] for row in rows])
+                found |= dict(zip(rows, texts, strict=True))
+                now.advance(len(rows))
+        return [found[row] for row in range(len(latents))]
+
+    def decode_states(
+        self, states: Sequence[Tensor], prompts: Sequence[Tensor | None]
+    ) -> tuple[list[Tensor], list[str]]:
+        """Quantizes states where the model has codes; returns the latents and the texts that they decode to."""
+        latents = self.quantize(states) if self.has_codes else list(states)
+        return latents, self.decode(latents, prompts)
+
+    def reconstruct(self, sentences: Sequence[Sentence]) -> list[str]:
+        """Decodes sentences as they were encoded."""
+        return self.decode([each.latent_TX for each in sentences], [each.prompt_codes_PQ for each in sentences])
+
+    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        order = sorted(range(len(lengths)), key=lengths.__getitem__)
+        for start in range(0, len(order), self.batch_size):
+            yield order[start : start + self.batch_size]
+
+    def _encode(self, texts: Sequence[str]) -> Iterator[Sentence]:
+        encoded = encode_latents(self.model, texts)
+        memory = encoded.memory
+        codes_BTQ = memory.bottleneck.codes_BTQ if self.has_codes else None
+        states_BTE = memory.states_BTE if codes_BTQ is not None else None
+        for row, text in enumerate(texts):
+            length = len(encoded.latents[row])
+            prompts_BPQ = memory.prompt_codes_BPQ
+            yield Sentence(
+                text,
+                tuple(encoded.spans[row][: int(encoded.batch.mask_BT[row].sum())]),
+                encoded.latents[row] if states_BTE is None else states_BTE[row, :length],
+                None if codes_BTQ is None else codes_BTQ[row, :length],
+                None if prompts_BPQ is None else prompts_BPQ[row],
+            )
+
+    def _decode(self, latents: list[Tensor], prompts: list[Tensor | None]) -> list[str]:
+        model, of_codes = self.model, self.has_codes
+        latents_BTX, mask_BT = _padded(latents, PADDING if of_codes else 0.0)
+        latents_BTX = latents_BTX.to(next(model.parameters()).device)
+        mask_BT = mask_BT.to(latents_BTX.device)
+        if isinstance(model, T5VQVAE) and not _is_of_sentences(model):
+            prompts_BPQ = self._stacked(model, prompts)
+            if of_codes:
+                return model.decode(latents_BTX, self.max_new_tokens, prompt_codes_BPQ=prompts_BPQ)
+            return model.decode_states(latents_BTX, mask_BT, self.max_new_tokens, prompt_codes_BPQ=prompts_BPQ)
+        if of_codes:
+            check_codes(latents_BTX, model.quantizer.code_sizes, "codes")
+            refuse_no_codes(mask_BT)
+            latents_BTX = model.quantizer.lookup(latents_BTX)
+        if isinstance(model, CrossLayer):
+            latents_BTX = model.upwards(model.explain(latents_BTX, latents_BTX, mask_BT), mask_BT)
+        return self._from_memory(latents_BTX, mask_BT)
+
+    def _stacked(self, model: T5VQVAE, prompts: list[Tensor | None]) -> Tensor | None:
+        if model.prompts is None:
+            return None
+        known = [each for each in prompts if each is not None]
+        if len(known) < len(prompts):
+            raise DataError("the model has prompts: give the codes of the prompts too, as encoding a text returns them")
+        return torch.stack(known).to(model.device)
+
+    def _from_memory(self, states_BME: Tensor, mask_BM: Tensor) -> list[str]:
+        """Decodes a memory of a model that is no T5VQVAE of tokens."""
+        output = QuantizerOutput(states_BME, None, states_BME.new_zeros(()), {}, int(mask_BM.sum()))
+        blank_BM = mask_BM.long() * 0
+        batch = Batch(blank_BM, mask_BM, blank_BM + IGNORED_LABEL, None, mask_BM.sum(-1))
+        ids_BS = self.model.greedy(batch, self.max_new_tokens, memory=Memory(states_BME, mask_BM, output))
+        return self.model.require_tokenizer().batch_decode(ids_BS, skip_special_tokens=True)
+
+
+def _is_of_sentences(model: T5VQVAE) -> bool:
+    """Returns whether a T5 has one latent a sentence, which is its decoder's whole memory."""
+    return isinstance(model, GaussianT5) and model.config.level == "sentence"
+
+
+def _padded(latents: Sequence[Tensor], filler: float) -> tuple[Tensor, Tensor]:
+    """Returns latents as one tensor (B, T, X) and the mask of their real positions (B, T)."""
+    lengths_B = torch.tensor([len(each) for each in latents], device=latents[0].device)
+    latents_BTX = pad_sequence(list(latents), batch_first=True, padding_value=filler)
+    return latents_BTX, torch.arange(latents_BTX.shape[1], device=lengths_B.device) < lengths_B[:, None]

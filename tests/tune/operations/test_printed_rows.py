@@ -1,0 +1,54 @@
+"""Changed words are marked: by style on a terminal, by brackets in a pipe; other forms hold the text alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from t5vqvae.errors import SettingError
+from tune.operations.printed_rows import Format, Rows, changed_words
+
+ROWS = Rows([{"t": 0.5, "codes": [[1], [2]], "text": "a big \x1b[31mbat eats"}], ["a note"], ["a bat eats"])
+
+
+def test_words_that_are_new_in_their_order_are_changed() -> None:
+    assert changed_words("a big bat eats", "a bat eats") == {1}
+    assert changed_words("eats bat", "bat eats") in ({0}, {1})
+    assert changed_words("a", "a") == set() and changed_words("b c", "") == {0, 1}
+
+
+def test_a_pipe_has_brackets_and_a_terminal_a_style(capsys: pytest.CaptureFixture[str]) -> None:
+    ROWS.write(Format.table, None)
+    piped = capsys.readouterr().out
+    assert "a [big] [\\x1b[31mbat] eats" in piped and "codes" not in piped and "a note" in piped
+    console = Console(force_terminal=True, width=80, record=True, color_system="standard")
+    console.print(ROWS._table(marked=True))
+    assert "\x1b[1;4mbig\x1b[0m" in console.export_text(styles=True)
+
+
+def test_other_forms_hold_the_rows_and_notes_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    ROWS.write(Format.json, None)
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == [dict(ROWS.rows[0])] and printed.err == "a note\n"
+    ROWS.write(Format.csv, None)
+    assert capsys.readouterr().out.splitlines()[0] == "t,codes,text"
+
+
+def test_parquet_is_kept_off_a_terminal_and_a_file_that_cannot_be_written_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with pytest.raises(SettingError, match="--format parquet is binary; add --output FILE"):
+        ROWS.write(Format.parquet, None)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingError, match=r"cannot be written: .*; name another file"):
+        ROWS.write(Format.json, tmp_path / "file" / "rows.json")
+
+
+def test_no_row_is_an_empty_table() -> None:
+    assert json.loads(Rows([]).content(Format.json)) == []
+    assert Rows([]).content(Format.csv).strip() == b""

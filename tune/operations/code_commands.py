@@ -1,0 +1,132 @@
+"""The commands `sample` and `codes`: what the codes of training sentences say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tune.command_line import Command, Group, State
+from tune.operations.opened import Opened, open_model
+from tune.operations.options import Codebook, Form, Longest, Model, Output, Sentences, Texts
+from tune.operations.printed_rows import Format, Rows, changed_words
+
+if TYPE_CHECKING:
+    from t5vqvae.latent.latent_space import Sentence
+
+app = typer.Typer(cls=Group)
+
+
+@app.command(cls=Command)
+def sample(
+    model: Model,
+    number: Annotated[int, typer.Option("--number", metavar="N", min=1, help="Sentences to draw.")] = 10,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the draws.")] = 0,
+    texts: Texts = None,
+    sentences: Sentences = 2000,
+    form: Form = Format.table,
+    output: Output = None,
+    max_new_tokens: Longest = 64,
+    state: State = None,
+) -> None:
+    """Draw sentences from a back-off chain over the codes of training sentences."""
+    opened = open_model(model, state, max_new_tokens)
+    opened.space.require_codes("the prior")
+    counted = opened.space.encode(opened.training_texts(sentences, texts))
+    from t5vqvae.latent.sampling import NUM_BEFORE, draw
+
+    drawn = draw(opened.space, counted, number, seed)
+    rows = [
+        {
+            "number": place,
+            "bits": each.bits,
+            "ended": each.ended,
+            "codes": [list(row) for row in each.codes],
+            "text": text,
+        }
+        for place, (each, text) in enumerate(drawn)
+    ]
+    cut = sum(not row["ended"] for row in rows)
+    notes = [
+        f"back-off chain, {NUM_BEFORE} positions of context, counted on {len(counted)} sentences;"
+        f" {cut} of {len(rows)} cut off at the longest of them"
+    ]
+    Rows(rows, notes).write(form, output)
+
+
+@app.command(cls=Command)
+def codes(
+    model: Model,
+    code: Annotated[
+        int | None, typer.Option(metavar="K", help="One code: its contexts, and what a swap changes.")
+    ] = None,
+    codebook: Codebook = 0,
+    most: Annotated[int, typer.Option("--most", metavar="N", min=1, help="Rows to print.")] = 20,
+    texts: Texts = None,
+    sentences: Sentences = 2000,
+    form: Form = Format.table,
+    output: Output = None,
+    max_new_tokens: Longest = 64,
+    state: State = None,
+) -> None:
+    """Print what codes stand for: their words and purity; of one code, its contexts and what a swap changes."""
+    opened = open_model(model, state, max_new_tokens)
+    opened.space.require_codes("codes")
+    from t5vqvae.latent.traversal import refuse_codebook
+
+    refuse_codebook(opened.space, codebook)
+    encoded = opened.space.encode(opened.training_texts(sentences, texts))
+    found = _contexts(opened, encoded, code, codebook, most) if code is not None else _uses(encoded, codebook, most)
+    found.write(form, output)
+
+
+def _uses(encoded: Sequence[Sentence], codebook: int, most: int) -> Rows:
+    """Returns a row for each of the most frequent codes."""
+    from t5vqvae.latent.code_use import use_of_codes
+
+    uses = use_of_codes(encoded, codebook)
+    rows = [
+        {
+            "code": use.code,
+            "count": use.count,
+            "purity": use.purity,
+            "shuffled": use.shuffled_purity,
+            "words": ", ".join(f"{word} {count}" for word, count in use.words[:5]),
+        }
+        for use in uses[:most]
+    ]
+    total = sum(use.count for use in uses)
+    pure = sum(use.count * use.purity for use in uses) / total
+    dealt = sum(use.count * use.shuffled_purity for use in uses) / total
+    note = f"{len(uses)} codes in {len(encoded)} sentences; purity over all positions {pure:.3f}, shuffled {dealt:.3f}"
+    return Rows(rows, [note])
+
+
+def _contexts(opened: Opened, encoded: Sequence[Sentence], code: int, codebook: int, most: int) -> Rows:
+    """Returns a row for each of the first occurrences of a code."""
+    from t5vqvae.data.texts import same_text
+    from t5vqvae.latent.code_use import swaps_of, use_of_codes
+
+    swaps = swaps_of(opened.space, encoded, code, codebook, most)
+    use = next(each for each in use_of_codes(encoded, codebook) if each.code == code)
+    rows = [
+        {
+            "context": swap.sentence.text,
+            "position": swap.position,
+            "word": swap.word,
+            "swapped_to": swap.swapped_to,
+            "text": swap.text,
+        }
+        for swap in swaps
+    ]
+    changed = [len(changed_words(swap.text, swap.plain)) for swap in swaps]
+    moved = sum(not same_text(swap.text, swap.plain) for swap in swaps)
+    words = ", ".join(f"{word} {count}" for word, count in use.words[:5])
+    notes = [
+        f"code {code}: {use.count} times in {len(encoded)} sentences; {words}; purity {use.purity:.3f}, shuffled"
+        f" {use.shuffled_purity:.3f}",
+        f"swapped for its nearest code in use, {moved} of {len(swaps)} texts change, with"
+        f" {sum(changed) / len(changed):.2f} new words on average; marked: differs from the text without the swap",
+    ]
+    return Rows(rows, notes, [swap.plain for swap in swaps])

@@ -1,0 +1,17 @@
+"""The commands of operations on latents, for `t5vqvae` to add to its own.
+
+Each command opens a model, does one operation of `t5vqvae.latent`, and prints rows. What takes seconds to import is
+imported when a command runs: these files are read for every help.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from tune.operations.code_commands import app as of_codes
+from tune.operations.path_commands import app as of_paths
+from tune.operations.sentence_commands import app as of_sentences
+
+app = typer.Typer()
+for each in (of_sentences, of_paths, of_codes):
+    app.add_typer(each)

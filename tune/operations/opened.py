@@ -1,0 +1,129 @@
+"""Opens the trained model of a command, and finds the sentences of its corpus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from t5vqvae.errors import DataError, SettingError
+from t5vqvae.stages import stage
+from tune.records.models import find_model
+from tune.records.study_paths import state_dir
+
+if TYPE_CHECKING:
+    import torch
+
+    from t5vqvae.data.prepare import PreparedData
+    from t5vqvae.latent.latent_space import LatentSpace, Sentence
+    from t5vqvae.spec.run import RunSpec
+
+MODEL = "A checkpoint folder, a run id, STUDY, STUDY/TRIAL, or models:/NAME@ALIAS."
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A trained model that is ready for operations.
+
+    Attributes:
+        space: The model.
+        name: Its name, as the user gave it.
+        spec: The spec that it was trained by; None for a model's folder without one.
+        cache: Where prepared data lies.
+    """
+
+    space: LatentSpace
+    name: str
+    spec: RunSpec | None
+    cache: Path
+
+    def prepared(self, way_out: str) -> PreparedData:
+        """Returns the corpus of the model.
+
+        Args:
+            way_out: What to do when the model has no spec, for the error.
+
+        Raises:
+            SettingError: If the model has no spec, so that its corpus is unknown.
+        """
+        if self.spec is None:
+            raise SettingError(f"{self.name} has no spec.json, so its corpus is unknown; {way_out}")
+        from t5vqvae.data import prepare
+
+        with stage("preparing the data"):
+            return prepare(self.spec.data, self.cache, backbone=self.spec.model.backbone)
+
+    def training_texts(self, number: int, file: Path | None) -> list[str]:
+        """Returns the first sentences of a file, or of the training split."""
+        if file is not None:
+            return lines_of(file)[:number]
+        split = self.prepared("give sentences by --texts FILE").train
+        return split.sources(range(min(number, len(split))))
+
+
+def open_model(name: str, state: Path | None, max_new_tokens: int = 64) -> Opened:
+    """Returns the model that a user names, loaded; a folder of weights alone is one without a spec.
+
+    Raises:
+        UserError: If there is no such model, or its latents do not decide its texts.
+    """
+    folder, root = Path(name).expanduser(), state_dir(state)
+    bare = (folder / "config.json").is_file() and not (folder.parent / "spec.json").is_file()
+    found = None if bare else find_model(name, root)
+    import torch
+
+    from t5vqvae.latent.latent_space import LatentSpace
+    from t5vqvae.models.contract import load_model
+    from t5vqvae.training.progress_bars import without_progress_bars
+
+    with stage("loading the model"), without_progress_bars():
+        model = load_model(folder if found is None else found.folder)
+        space = LatentSpace(model.to("cuda" if torch.cuda.is_available() else "cpu"), max_new_tokens)
+    return Opened(space, name, None if found is None else found.spec, root / "cache")
+
+
+def lines_of(file: Path) -> list[str]:
+    """Returns the sentences of a text file, one a line; empty lines are left out.
+
+    Raises:
+        SettingError: If it cannot be read, or has no sentence.
+    """
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise SettingError(f"{file} cannot be read: {reason}; give a text file with one sentence a line") from None
+    if not any(lines):
+        raise SettingError(f"{file} has no sentence; write one a line")
+    return [line for line in lines if line]
+
+
+def positions_of_role(opened: Opened, sentence: Sentence, role: str) -> list[int]:
+    """Returns the positions of a role in a sentence of the training or validation split.
+
+    Raises:
+        DataError: If the corpus has no roles, the sentence is none of it, or has no such role.
+    """
+    from t5vqvae.data.texts import same_text
+
+    data = opened.prepared("give --position")
+    for split in (data.train, data.validation):
+        if not split.has_roles:
+            raise DataError(f"the corpus of {opened.name} has no roles; give --position")
+        for row, text in enumerate(split.sources(range(len(split)))):
+            if same_text(text, sentence.text):
+                roles_BT = split.batch([row]).roles_BT
+                assert roles_BT is not None
+                return _with_role(roles_BT[0], data.role_names, role, sentence)
+    raise DataError(
+        f"{sentence.text!r:.80} is no sentence of the training or validation split, so its roles are unknown;"
+        " give --position"
+    )
+
+
+def _with_role(roles_T: torch.Tensor, names: tuple[str, ...], role: str, sentence: Sentence) -> list[int]:
+    words = [names[number] for number in roles_T.tolist()]
+    if role not in words or role == names[0]:
+        own = sorted(set(words) - {names[0]})
+        raise DataError(f"--role {role}: {sentence.text!r:.80} has no such role; its roles: {', '.join(own)}")
+    return [place for place, word in enumerate(words) if word == role]

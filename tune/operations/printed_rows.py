@@ -1,0 +1,165 @@
+"""Rows of a command: a readable table with changed words marked, or the same rows as JSON, CSV or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from t5vqvae.errors import SettingError
+from t5vqvae.files import atomic_write
+from tune.monitor.formats import plain_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+MARK = "bold underline"
+PrintedRow = Mapping[str, Any]
+
+
+class Format(StrEnum):
+    """The forms in which rows are printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    parquet = "parquet"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The result of a command.
+
+    Attributes:
+        rows: What is printed; all rows have the same keys.
+        notes: Lines that explain the rows: below a table, else on stderr.
+        compared: For each row, the text whose words its column `text` is compared with; None: nothing is marked.
+        hidden: Columns that are too wide for a table; the other forms have them.
+    """
+
+    rows: Sequence[PrintedRow]
+    notes: Sequence[str] = ()
+    compared: Sequence[str | None] | None = None
+    hidden: Sequence[str] = ("codes",)
+
+    def write(self, form: Format, output: Path | None) -> None:
+        """Prints the rows, or writes them to a file.
+
+        Raises:
+            SettingError: If Parquet would be printed on a terminal, or the file cannot be written.
+        """
+        if form is Format.table and output is None:
+            return self._print()
+        if form is Format.parquet and output is None and sys.stdout.isatty():
+            raise SettingError("--format parquet is binary; add --output FILE, or redirect it")
+        content = self.content(form)
+        if output is not None:
+            _write(output, content)
+        elif form is Format.parquet:
+            sys.stdout.buffer.write(content)
+        else:
+            sys.stdout.write(content.decode())
+        for note in self.notes:
+            print(note, file=sys.stderr)
+        return None
+
+    def content(self, form: Format) -> bytes:
+        """Returns the rows as the content of a file; a table in a file is plain text of 80 columns."""
+        if form is Format.table:
+            from rich.console import Console
+
+            page = io.StringIO()
+            console = Console(file=page, width=80)
+            console.print(self._table(marked=False))
+            return page.getvalue().encode()
+        if form is Format.json:
+            lines = ",\n".join(json.dumps(dict(row), ensure_ascii=False) for row in self.rows)
+            return f"[\n{lines}\n]\n".encode()
+        return _csv(self.rows) if form is Format.csv else _parquet(self.rows)
+
+    def _print(self) -> None:
+        from rich.console import Console
+
+        console = Console()
+        console.print(self._table(console.is_terminal))
+        for note in self.notes:
+            console.print(plain_text(note), highlight=False, markup=False)
+
+    def _table(self, marked: bool) -> Table:
+        from rich import box
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        names = [name for name in self.rows[0] if name not in self.hidden] if self.rows else []
+        for name in names:
+            number = isinstance(self.rows[0][name], int | float)
+            table.add_column(name.replace("_", " "), justify="right" if number else "left", overflow="fold")
+        for place, row in enumerate(self.rows):
+            compared = self.compared[place] if self.compared else None
+            table.add_row(*(_cell(name, row[name], compared, marked) for name in names))
+        return table
+
+
+def changed_words(text: str, compared: str) -> set[int]:
+    """Returns the places of the words of a text that are not words of another one, in their order."""
+    words, others = text.split(), compared.split()
+    blocks = SequenceMatcher(None, others, words, autojunk=False).get_matching_blocks()
+    kept = {place for block in blocks for place in range(block.b, block.b + block.size)}
+    return set(range(len(words))) - kept
+
+
+def _cell(name: str, value: object, compared: str | None, marked: bool) -> Text:
+    from rich.text import Text
+
+    if name != "text" or compared is None:
+        return Text(_plain(value))
+    changed, cell = changed_words(str(value), compared), Text()
+    for place, word in enumerate(str(value).split()):
+        cell.append(" " if place else "")
+        shown = plain_text(word)
+        cell.append(shown if marked or place not in changed else f"[{shown}]", MARK if place in changed else None)
+    return cell
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return " ".join(",".join(map(str, each)) if isinstance(each, list) else str(each) for each in value)
+    return "" if value is None else plain_text(value)
+
+
+def _csv(rows: Sequence[PrintedRow]) -> bytes:
+    """Returns CSV; lists are written as JSON."""
+    page = io.StringIO()
+    writer = csv.writer(page, lineterminator="\n")
+    writer.writerow(rows[0] if rows else [])
+    for row in rows:
+        writer.writerow(json.dumps(value) if isinstance(value, list) else value for value in row.values())
+    return page.getvalue().encode()
+
+
+def _parquet(rows: Sequence[PrintedRow]) -> bytes:
+    import pyarrow
+    import pyarrow.parquet
+
+    page = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([dict(row) for row in rows]), page)
+    return page.getvalue()
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(file) as scratch:
+            scratch.write_bytes(content)
+    except OSError as error:
+        raise SettingError(f"--output {file} cannot be written: {error.strerror or error}; name another file") from None
