@@ -95,20 +95,17 @@ class _Donors:
     def best(self, source: _Sentence, factor: str, rng: random.Random) -> Edit | None:
         """Returns an edit of a factor; None if no donor was found."""
         fitting = list(islice(self._fitting(source, factor, rng), MAX_FITTING))
-        if not fitting:
-            return None
-        donor, answer = max(fitting, key=lambda pair: _num_different(source.meaning, pair[0].meaning))
-        return _edit(source, donor, answer, factor)
+        fitting.sort(key=lambda pair: _num_different(source.meaning, pair[0].meaning), reverse=True)
+        edits = (_edit(source, donor, answer, factor) for donor, answer in fitting)
+        return next((edit for edit in edits if {edit.answer, edit.contrast}.isdisjoint(self._elsewhere)), None)
 
     def _fitting(self, source: _Sentence, factor: str, rng: random.Random) -> Iterator[tuple[_Sentence, _Sentence]]:
         """Yields donors that fit, each with its answer, in random order."""
         within = source.roles_within(factor)
         for donor, answer in self._drawn(source, factor, rng):
-            # In the order of their cost: most donors share a filler with the source.
+            # The cheaper check comes first: most donors share a filler with the source.
             if _differ(source.meaning, donor.meaning, within) and answer.own(factor) == donor.own(factor):
-                contrast = donor.with_value(factor, source.meaning.value(factor))
-                if {answer.written.text, contrast.written.text}.isdisjoint(self._elsewhere):
-                    yield donor, answer
+                yield donor, answer
 
     def _drawn(self, source: _Sentence, factor: str, rng: random.Random) -> Iterator[tuple[_Sentence, _Sentence]]:
         """Yields possible donors, each with its answer: a filler's value is the donor's, a property has two values."""
