@@ -55,3 +55,20 @@ def test_more_than_there_is_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(grammar, "MAX_IDLE_DRAWS", 200)
     with pytest.raises(DataError, match=r"data.corpus.size: 1003 sentences .* about 24"):
         GrammarCorpus(size=1001, validation_size=1, test_size=1).load(tmp_path)
+
+
+def test_version_1_is_what_it_was_before_there_was_another(tmp_path: Path) -> None:
+    first = GrammarCorpus(size=200, validation_size=50, test_size=30)
+    assert first.version == 1 and first.stamp(tmp_path) == 1
+    expected = "6a6ab7909c527b89ce31e798ac57f789e315711acf5534e4e7487418d89ee1d1"
+    assert first.load(tmp_path).fingerprint == expected, "taken before version 2 was written"
+
+
+def test_version_2_has_roles_sizes_and_a_seed(tmp_path: Path) -> None:
+    sizes = {"version": 2, "size": 300, "validation_size": 50, "test_size": 30}
+    corpus = GrammarCorpus(**sizes).load(tmp_path)
+    assert [len(examples) for examples in corpus.splits.values()] == [300, 50, 30]
+    assert all(example.roles is not None for example in corpus.train)
+    assert corpus.fingerprint == GrammarCorpus(**sizes).load(tmp_path).fingerprint
+    assert corpus.fingerprint != GrammarCorpus(**sizes, seed=1).load(tmp_path).fingerprint
+    assert GrammarCorpus(**sizes).stamp(tmp_path) != GrammarCorpus().stamp(tmp_path)
