@@ -137,6 +137,10 @@ class CorpusConfig(Variant):
         """Returns whether the corpus's generator could have written a text; defined where `edits` is."""
         raise NotImplementedError
 
+    def factors_of(self, text: str) -> dict[str, str] | None:
+        """Returns the value of every factor of a text, "none" where it lacks one; None if `is_valid` refuses it."""
+        raise NotImplementedError
+
 
 def spaced(text: str) -> str:
     """Returns a text with single spaces for white space, as it is compared between splits.
