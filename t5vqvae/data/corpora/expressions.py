@@ -2,7 +2,8 @@ r"""Random mathematical expressions, their derivatives and integrals, printed as
 
 An expression starts as an operation on plain letters (cos, sin, exp, log of one letter; +, -, x, ^, / of two). Further
 operations follow, each with one more letter or none. The result is a tree of plain tuples, such as
-`("divide", ("cos", "x"), "y")`. To add an operation, give it a line in `UNARY` or `BINARY` and in `_function`.
+`("divide", ("cos", "x"), "y")`. Trees that were read from a text also have integers, and sums and products of more than
+two parts. To add an operation, give it a line in `UNARY` or `BINARY` and in `_function`.
 
 SymPy takes about a millisecond to evaluate and print a tree. Its output depends on the names only through their order,
 so it is computed once for every *shape*: the tree with private characters in place of its letters, in their order.
@@ -18,7 +19,7 @@ import random
 import string
 from typing import Any, Literal
 
-Tree = str | tuple[Any, ...]
+Tree = str | int | tuple[Any, ...]
 Operation = Literal["diff", "integrate"]
 
 LETTERS = tuple(letter for letter in string.ascii_letters if letter not in "iedO")
@@ -68,6 +69,8 @@ def in_greek(tree: Tree, rng: random.Random) -> dict[str, str]:
 
 def rename(tree: Tree, names: dict[str, str]) -> Tree:
     """Returns the tree with its letters replaced."""
+    if isinstance(tree, int):
+        return tree
     return names[tree] if isinstance(tree, str) else (tree[0], *(rename(child, names) for child in tree[1:]))
 
 
@@ -75,6 +78,12 @@ def print_expression(tree: Tree) -> str:
     r"""Returns the simplified tree as `sympy.latex` prints it, without `\left` and `\right`."""
     shape, names = _shape(tree)
     return _fill(_printed_expression(shape), names)
+
+
+def print_question(tree: Tree, operation: Operation, letter: str) -> str:
+    """Returns a task without its answer: `d/dx f`, or the integral of f dx."""
+    shape, names = _shape(tree)
+    return _fill(_printed_question(shape, operation, SLOTS[names.index(letter)]), names)
 
 
 def print_task(tree: Tree, operation: Operation, letter: str) -> tuple[str, str] | None:
@@ -94,6 +103,8 @@ def _shape(tree: Tree) -> tuple[Tree, list[str]]:
 
 
 def _leaves(tree: Tree) -> list[str]:
+    if isinstance(tree, int):
+        return []
     return [tree] if isinstance(tree, str) else [leaf for child in tree[1:] for leaf in _leaves(child)]
 
 
@@ -115,17 +126,23 @@ def _printed_expression(shape: Tree) -> str:
 
 @functools.cache
 def _printed_task(shape: Tree, operation: Operation, slot: str) -> tuple[str, str] | None:
+    answer = derive(shape, operation, slot)
+    return None if answer is None else (_printed_question(shape, operation, slot), _latex(answer))
+
+
+@functools.cache
+def _printed_question(shape: Tree, operation: Operation, slot: str) -> str:
     import sympy
 
-    answer = derive(shape, operation, slot)
-    task = (sympy.Derivative if operation == "diff" else sympy.Integral)(evaluate(shape), sympy.Symbol(slot))
-    return None if answer is None else (_latex(task), _latex(answer))
+    return _latex((sympy.Derivative if operation == "diff" else sympy.Integral)(evaluate(shape), sympy.Symbol(slot)))
 
 
 def evaluate(tree: Tree) -> Any:
     """Returns the tree as a SymPy expression, simplified only as SymPy does automatically."""
     import sympy
 
+    if isinstance(tree, int):
+        return sympy.Integer(tree)
     return sympy.Symbol(tree) if isinstance(tree, str) else _function(tree[0])(*map(evaluate, tree[1:]))
 
 
@@ -176,9 +193,10 @@ def _function(kind: str) -> Any:
         "sin": sympy.sin,
         "exp": sympy.exp,
         "log": sympy.log,
-        "add": lambda a, b: a + b,
+        "tan": sympy.tan,
+        "add": sympy.Add,
         "subtract": lambda a, b: a - b,
-        "multiply": lambda a, b: a * b,
+        "multiply": sympy.Mul,
         "power": lambda a, b: a**b,
         "divide": lambda a, b: a / b,
     }[kind]

@@ -19,8 +19,12 @@ from typing import ClassVar, Literal, get_args
 
 from t5vqvae.config import setting
 from t5vqvae.data.corpora import expressions
-from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example, load_kept
+from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example, load_kept, spaced
+from t5vqvae.data.corpora.edits import Edit
 from t5vqvae.data.corpora.expressions import Operation, Tree
+from t5vqvae.data.corpora.math_edits import draw_edits
+from t5vqvae.data.corpora.math_factors import factors
+from t5vqvae.data.corpora.math_parser import parse, parse_question
 from t5vqvae.errors import DataError
 from t5vqvae.files import digest
 
@@ -56,6 +60,50 @@ class MathCorpus(CorpusConfig):
 
     def stamp(self, cache_dir: Path) -> object:
         return [GENERATOR_VERSION, version("sympy")]
+
+    def edits(self, cache_dir: Path, split: Literal["validation", "test"], per_factor: int, seed: int) -> list[Edit]:
+        self.require_edits()
+        texts = {name: [each.source for each in found] for name, found in self.load(cache_dir).splits.items()}
+        elsewhere = {text for name, found in texts.items() if name != split for text in found}
+        return draw_edits(texts[split], elsewhere, per_factor, random.Random(f"{seed} edits {split}")).edits
+
+    @property
+    def has_edits(self) -> bool:
+        return self.task == "reconstruct"
+
+    def require_edits(self) -> None:
+        if not self.has_edits:
+            raise DataError(
+                f"data.corpus.task={self.task} has no edits with known answers, which evaluate.control counts; take"
+                " data.corpus.task=reconstruct"
+            )
+
+    def is_valid(self, text: str) -> bool:
+        """Returns whether the corpus's printer could have printed a text, or two with ` = ` between them.
+
+        The number of operations is not compared with `num_further`.
+        """
+        return self.factors_of(text) is not None
+
+    def factors_of(self, text: str) -> dict[str, str] | None:
+        """Returns the value of every factor of a text, "none" where it lacks one; None if `is_valid` refuses it.
+
+        The factors of an equation are those of its left side.
+        """
+        left, *right = (self._factors_of_side(side) for side in spaced(text).split(" = "))
+        if left is None or None in right or len(right) > 1:
+            return None
+        return {**left, "equation": "yes" if right else "none"}
+
+    def _factors_of_side(self, text: str) -> dict[str, str] | None:
+        node = parse(text)
+        if self.task == "reconstruct":
+            # The generator drops what simplifies to a letter or a number.
+            return factors(node) if node is not None and node.parts and node.letters else None
+        if node is not None:
+            return {**factors(node), "task": "none", "by": "none"}
+        question = parse_question(text)
+        return None if question is None else {**factors(question[2]), "task": question[0], "by": question[1]}
 
 
 @dataclass(frozen=True)
