@@ -14,25 +14,30 @@ Intervals: over edits, by the bootstrap of the caller; edits share sentences, so
 
 from __future__ import annotations
 
+import json
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 
+from t5vqvae.data.checked import kept_file
 from t5vqvae.data.corpora.base import CorpusConfig
 from t5vqvae.data.corpora.edits import Edit, Kind
 from t5vqvae.data.texts import same_text
+from t5vqvae.files import digest
 from t5vqvae.latent.intervention import apply_edits
 from t5vqvae.models.contract import TextAutoencoder, reconstruct
 from t5vqvae.stages import stage
 
 SplitName = Literal["validation", "test"]
 KINDS: tuple[Kind, ...] = ("local", "distributed")
+EDITS_VERSION = 1
+"""Raise it with every change of how edits are drawn or chosen: cached ones are then drawn anew."""
 SPARSE = ("local_intervention", "distributed_intervention", "locality", "validity")
 """What is measured of sparse codes, too."""
 _Item = TypeVar("_Item")
@@ -47,13 +52,22 @@ class Control:
 
     @classmethod
     def of(cls, corpus: CorpusConfig, cache_dir: Path, split: SplitName, number: int, seed: int) -> Control:
-        """Returns a seeded subset of a split's edits, of every factor about the same number.
+        """Returns a seeded subset of a split's edits, of every factor about the same number; cached on disk.
 
         Raises:
             DataError: If the corpus has no edits with known answers.
         """
         corpus.require_edits()
-        return cls(choose(corpus.edits(cache_dir, split, number, seed), number, seed), corpus.is_valid)
+        key = digest(EDITS_VERSION, corpus.as_dict(), corpus.stamp(cache_dir), split, number, seed)
+        file = cache_dir / "edits" / f"{key[:24]}.jsonl"
+
+        def write(scratch: Path) -> None:
+            chosen = choose(corpus.edits(cache_dir, split, number, seed), number, seed)
+            scratch.write_text("".join(json.dumps(vars(edit)) + "\n" for edit in chosen), encoding="utf-8")
+
+        with stage("finding edits with known answers"):
+            lines = kept_file(file, write).read_text(encoding="utf-8").splitlines()
+        return cls([_read_edit(json.loads(line)) for line in lines], corpus.is_valid)
 
     def part(self, rank: int, num_workers: int) -> Control:
         """Returns one worker's share."""
@@ -100,6 +114,11 @@ class Outcome:
         outside = _common(source, self.edit.answer.split())
         stayed = _common(source, self.decoded.split())
         return len(outside & stayed) / len(outside) if outside else 1.0
+
+
+def _read_edit(values: dict[str, Any]) -> Edit:
+    spans = {name: tuple(values[name]) for name in ("source_span", "donor_span")}
+    return Edit(**{**values, **spans})
 
 
 def choose(edits: Sequence[Edit], number: int, seed: int) -> list[Edit]:

@@ -23,7 +23,8 @@ QUANTIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     f"quantizer {name}": ("t5vqvae", {"quantizer.name": name}) for name in ("none", "gumbel", "soft", "sfvq", "fsq")
 }
 SPARSE = {"train.code_dropout": 0.5, "evaluate.unsent": 100.0}
-KINDS = CASES | QUANTIZERS | {"sparse": ("t5vqvae", SPARSE)}
+EDITED = {"data.corpus.version": 2, "evaluate.control": 12, **SPARSE}
+KINDS = CASES | QUANTIZERS | {"edited, sparse": ("t5vqvae", EDITED)}
 OTHERWISE = {
     "a GPU",
     "an ablation",
