@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 Direction = Literal["minimize", "maximize"]
-Per = Literal["token", "word", "character", "sentence", "edit", "step", ""]
+Per = Literal["token", "word", "character", "sentence", "edit", "path", "step", ""]
 Role = Literal["objective", "constraint", "record"]
 
 RATE = "rate/bits_per_token"
@@ -219,6 +219,15 @@ _ALL = (
            "rise of the cross-entropy with the memory's positions in a random order", when=_PROBE),
     Metric("latent_use/zeroed", "nats", "character", "maximize",
            "rise of the cross-entropy with a memory of zeros", when=_PROBE),
+    Metric("smoothness/mean", "1", "path", "maximize",
+           "interpolation smoothness of the paths that count; in (0, 1]", when=_PROBE),
+    Metric("smoothness/mean_or_zero", "1", "path", "maximize",
+           "the same over all paths, those that do not count as 0; in [0, 1]", when=_PROBE),
+    Metric("smoothness/counting_share", "share", "path", "maximize",
+           "paths of at least 5 sentences without a step above half of the way", when=_PROBE),
+    Metric("smoothness/undefined_share", "share", "path", None, "paths that never move, or without a known word",
+           when=_PROBE),
+    Metric("smoothness/length_changes", "share", "path", None, "paths whose ends differ in length", when=_PROBE),
     # Measures of single baselines.
     Metric("adversary/score", "probability", "sentence", None,
            "the discriminator's belief that a latent is from the prior; 1/2 if it cannot tell",

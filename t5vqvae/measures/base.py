@@ -67,6 +67,7 @@ class Probed:
     Attributes:
         model: The model, in evaluation mode.
         spec: The run that trained it.
+        train: The training split, from which word vectors and chains are made.
         split: The sentences that it is probed on.
         split_name: Their split.
         role_names: Names of the numbers in `Batch.roles_BT`.
@@ -78,6 +79,7 @@ class Probed:
 
     model: TextAutoencoder
     spec: RunSpec
+    train: TokenizedSplit
     split: TokenizedSplit
     split_name: Literal["validation", "test"]
     role_names: Sequence[str]

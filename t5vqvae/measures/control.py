@@ -38,8 +38,13 @@ SplitName = Literal["validation", "test"]
 KINDS: tuple[Kind, ...] = ("local", "distributed")
 EDITS_VERSION = 1
 """Raise it with every change of how edits are drawn or chosen: cached ones are then drawn anew."""
-SPARSE = ("local_intervention", "distributed_intervention", "locality", "validity")
-"""What is measured of sparse codes, too."""
+SPARSE = {
+    "control/local_intervention": "control/sparse_local_intervention",
+    "control/distributed_intervention": "control/sparse_distributed_intervention",
+    "control/locality": "control/sparse_locality",
+    "control/validity": "control/sparse_validity",
+}
+"""What is measured of sparse codes, too, and its key."""
 _Item = TypeVar("_Item")
 
 
@@ -194,9 +199,9 @@ def scores(outcomes: Sequence[Outcome]) -> dict[str, float]:
 
 
 def sparse_scores(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Returns the `control/sparse_` metrics of edits of sparse codes."""
+    """Returns the metrics of edits of sparse codes, which have keys of their own."""
     found = scores(outcomes)
-    return {f"control/sparse_{name}": found[f"control/{name}"] for name in SPARSE if f"control/{name}" in found}
+    return {sparse: found[whole] for whole, sparse in SPARSE.items() if whole in found}
 
 
 def by_factor(outcomes: Sequence[Outcome]) -> dict[str, tuple[float, int]]:

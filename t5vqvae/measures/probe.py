@@ -8,7 +8,7 @@ from pathlib import Path
 
 from t5vqvae.data import TokenizedSplit, prepare, prepare_test
 from t5vqvae.errors import DataError
-from t5vqvae.measures import edits, information, latent_use  # noqa: F401  # registers them
+from t5vqvae.measures import edits, information, latent_use, paths  # noqa: F401  # registers them
 from t5vqvae.measures.base import MEASURES, Probed, Row
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.spec.probe import ProbeSpec
@@ -52,7 +52,16 @@ def probe(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: Path
     tables: dict[str, Sequence[Row]] = {}
     absent = []
     probed = Probed(
-        model, run, split, spec.split, prepared.role_names, cache_dir, spec.num_sentences, spec.num_edits, spec.seed
+        model=model,
+        spec=run,
+        train=prepared.train,
+        split=split,
+        split_name=spec.split,
+        role_names=prepared.role_names,
+        cache_dir=cache_dir,
+        num_sentences=spec.num_sentences,
+        num_edits=spec.num_edits,
+        seed=spec.seed,
     )
     chosen = [each for each in MEASURES.values() if each.suite == "quick" or spec.suite == "full"]
     try:

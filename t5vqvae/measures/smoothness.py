@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,11 +45,36 @@ class Path:
     counts: bool
 
 
-def word_movers_distance(text: str, other: str, vectors: Vectors, stop_words: Collection[str] = ()) -> float:
-    """Returns the Word Mover's Distance of two texts; infinite if one of them has no known word."""
+def plain_words(text: str) -> list[str]:
+    """Returns the words of a text: lower case, split on white space."""
+    return text.lower().split()
+
+
+@dataclass(frozen=True)
+class Distance:
+    """The Word Mover's Distance.
+
+    Attributes:
+        vectors: A vector for every known word; other words are left out.
+        stop_words: Words to leave out.
+        words_of: Cuts a text into words.
+    """
+
+    vectors: Vectors
+    stop_words: Collection[str] = ()
+    words_of: Callable[[str], Sequence[str]] = plain_words
+
+    def __call__(self, text: str, other: str) -> float:
+        """Returns the distance of two texts; infinite if one of them has no known word."""
+        return _moved(self._known_words(text), self._known_words(other), self.vectors)
+
+    def _known_words(self, text: str) -> Counter[str]:
+        return Counter(word for word in self.words_of(text) if word in self.vectors and word not in self.stop_words)
+
+
+def _moved(words: Counter[str], others: Counter[str], vectors: Vectors) -> float:
     import ot
 
-    words, others = _known_words(text, vectors, stop_words), _known_words(other, vectors, stop_words)
     if not words or not others:
         return float("inf")
     if words == others:
@@ -60,13 +85,13 @@ def word_movers_distance(text: str, other: str, vectors: Vectors, stop_words: Co
     return float(ot.emd2(_shares(words), _shares(others), costs_AB))
 
 
-def path_of(texts: Sequence[str], vectors: Vectors, stop_words: Collection[str] = ()) -> Path:
+def path_of(texts: Sequence[str], distance: Distance) -> Path:
     """Returns a path with its smoothness."""
-    steps = [word_movers_distance(a, b, vectors, stop_words) for a, b in itertools.pairwise(texts)]
+    steps = [distance(a, b) for a, b in itertools.pairwise(texts)]
     total = sum(steps)
     if not 0 < total < float("inf"):
         return Path(texts, None, counts=False)
-    whole = word_movers_distance(texts[0], texts[-1], vectors, stop_words)
+    whole = distance(texts[0], texts[-1])
     gradual = len(set(texts)) >= LEAST_DIFFERENT and max(steps) <= LARGEST_STEP * total
     return Path(texts, whole / total, gradual)
 
@@ -82,10 +107,6 @@ def scores(paths: Sequence[Path]) -> dict[str, float]:
     if counting:
         found["smoothness/mean"] = sum(counting) / len(counting)
     return found
-
-
-def _known_words(text: str, vectors: Vectors, stop_words: Collection[str]) -> Counter[str]:
-    return Counter(word for word in text.lower().split() if word in vectors and word not in stop_words)
 
 
 def _shares(words: Counter[str]) -> npt.NDArray[np.float64]:

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from t5vqvae.measures.smoothness import Path, path_of, scores, word_movers_distance
+from t5vqvae.measures.smoothness import Distance, Path, path_of, scores
 from t5vqvae.measures.word_vectors import skip_gram, stop_words
 
 RNG = np.random.default_rng(0)
@@ -25,33 +25,33 @@ def test_the_distance_of_equally_many_words_is_the_best_assignment(seed: int) ->
         sum(float(np.linalg.norm(RANDOM[a] - RANDOM[b])) for a, b in zip(left, order, strict=True)) / 5
         for order in itertools.permutations(right)
     )
-    assert word_movers_distance(" ".join(left), " ".join(right), RANDOM) == pytest.approx(best)
+    assert Distance(RANDOM)(" ".join(left), " ".join(right)) == pytest.approx(best)
 
 
 def test_unequal_counts_by_hand() -> None:
     # Half of p0 p4 stays at 0 and half moves by 4; p2 alone: both halves move by 2.
-    assert word_movers_distance("p0 p4", "p0", LINE) == pytest.approx(2.0)
-    assert word_movers_distance("p0 p4", "P2 of", LINE, stop_words={"of"}) == pytest.approx(2.0)
-    assert word_movers_distance("p0", "unknown", LINE) == float("inf")
+    assert Distance(LINE)("p0 p4", "p0") == pytest.approx(2.0)
+    assert Distance(LINE, stop_words={"of"})("p0 p4", "P2 of") == pytest.approx(2.0)
+    assert Distance(LINE)("p0", "unknown") == float("inf")
 
 
 def test_a_straight_path_has_one_and_a_detour_its_ratio() -> None:
-    straight = path_of([f"p{place}" for place in range(11)], LINE)
+    straight = path_of([f"p{place}" for place in range(11)], Distance(LINE))
     assert straight.smoothness == pytest.approx(1.0) and straight.counts
-    detour = path_of(["p0", "p1", "p2", "p1", "p2", "p3", "p4"], LINE)
+    detour = path_of(["p0", "p1", "p2", "p1", "p2", "p3", "p4"], Distance(LINE))
     assert detour.smoothness == pytest.approx(4 / 6) and detour.counts
 
 
 def test_a_jump_does_not_count_though_it_is_perfectly_smooth() -> None:
-    jump = path_of(["p0"] * 5 + ["p9"] * 6, LINE)
+    jump = path_of(["p0"] * 5 + ["p9"] * 6, Distance(LINE))
     assert jump.smoothness == pytest.approx(1.0) and not jump.counts
-    mostly = path_of(["p0", "p1", "p2", "p3", "p9", "p10"], LINE)
+    mostly = path_of(["p0", "p1", "p2", "p3", "p9", "p10"], Distance(LINE))
     assert mostly.smoothness == pytest.approx(1.0) and not mostly.counts, "one step is 6 of 10"
 
 
 def test_a_path_that_never_moves_is_undefined() -> None:
-    assert path_of(["p3"] * 11, LINE).smoothness is None
-    assert path_of(["p3", "unknown", "p4"], LINE).smoothness is None
+    assert path_of(["p3"] * 11, Distance(LINE)).smoothness is None
+    assert path_of(["p3", "unknown", "p4"], Distance(LINE)).smoothness is None
 
 
 def test_scores_count_the_others_as_zero_and_apart() -> None:

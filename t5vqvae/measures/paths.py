@@ -1,0 +1,66 @@
+"""Paths between random sentences: how smooth they are, and examples to read.
+
+Sentences are paired at random, seeded. Paths are linear, in 11 steps; see `t5vqvae.latent.interpolation`. Words are
+compared by skip-gram vectors of the training split, the same for all models of a corpus. Where the corpus has no words
+(mathematics), tokens are compared by the model's own embeddings, so values of two such models do not compare.
+"""
+
+from __future__ import annotations
+
+import random
+
+import torch
+
+from t5vqvae.data.special_tokens import guard
+from t5vqvae.errors import DataError
+from t5vqvae.latent.interpolation import Trajectory, interpolate, share_changing_length
+from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.measures.base import Found, Probed, Row, measure
+from t5vqvae.measures.smoothness import Distance, path_of, scores
+from t5vqvae.measures.word_vectors import skip_gram, stop_words
+from t5vqvae.stages import stage
+
+NUM_PATHS = 60
+NUM_SHOWN = 5
+_ROUND = 20
+
+
+@measure("smoothness")
+def smoothness(probed: Probed) -> Found:
+    """Measures how directly interpolation leads from one sentence to another."""
+    try:
+        trajectories = _trajectories(probed)
+    except DataError:  # a memory in which no latent lies between two others
+        return Found()
+    distance = _distance(probed)
+    paths = [path_of([step.text for step in each.steps], distance) for each in trajectories]
+    metrics = scores(paths) | {"smoothness/length_changes": share_changing_length(trajectories)}
+    rows: list[Row] = [
+        {"path": number, "step": place, "decoded": step.text, "IS": path.smoothness, "counts": str(path.counts)}
+        for number, (each, path) in enumerate(zip(trajectories[:NUM_SHOWN], paths, strict=False))
+        for place, step in enumerate(each.steps)
+    ]
+    return Found(metrics, {"Paths, drawn at random": rows})
+
+
+def _trajectories(probed: Probed) -> list[Trajectory]:
+    rng = random.Random(f"{probed.seed} paths")
+    chosen = rng.sample(probed.texts, min(len(probed.texts) // 2, NUM_PATHS) * 2)
+    pairs = list(zip(chosen[::2], chosen[1::2], strict=True))
+    space = LatentSpace(probed.model, probed.max_new_tokens, probed.spec.evaluate.batch_size)
+    found: list[Trajectory] = []
+    with stage("interpolating", len(pairs), "paths") as now:
+        for start in range(0, len(pairs), _ROUND):
+            found += interpolate(space, pairs[start : start + _ROUND])
+            now.set(len(found))
+    return found
+
+
+def _distance(probed: Probed) -> Distance:
+    if probed.spec.data.corpus.default_tokenizer != "latex":
+        return Distance(skip_gram(probed.train.sources(range(len(probed.train))), probed.seed), stop_words())
+    tokenizer = guard(probed.model.require_tokenizer())
+    weights_VE = probed.model.get_input_embeddings().weight.detach().float().cpu()
+    units_VE = torch.nn.functional.normalize(weights_VE, dim=-1).double().numpy()
+    vectors = {token: units_VE[number] for token, number in tokenizer.get_vocab().items() if number < len(units_VE)}
+    return Distance(vectors, words_of=tokenizer.tokenize)
