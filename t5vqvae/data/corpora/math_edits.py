@@ -8,7 +8,8 @@ Factors:
 - `repeated_variable` (distributed): a letter that occurs several times. The span holds its first occurrence; in the
   answer all of them are replaced.
 
-Numbers are no factor: of a thousand texts three have one, and it is nearly always 2.
+Numbers are no factor: few texts have one, and it is nearly always 2. Few texts repeat a letter, too, so many edits of
+`repeated_variable` share a source; larger splits and a larger `num_further` have more sources.
 
 What holds of every edit:
 

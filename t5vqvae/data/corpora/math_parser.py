@@ -21,7 +21,7 @@ from t5vqvae.data.corpora.expressions import ELEMENTARY, GREEK, LETTERS, SLOTS, 
 MAX_DEPTH = 40
 """Brackets within brackets after which a text is refused: Python's stack is short."""
 MAX_EXPONENT = 20
-"""Largest integer exponent that is read; the longest generated expressions reach 8."""
+"""Largest integer exponent that is read; it bounds the size of numbers, and the generator stays below it."""
 
 _WORD = re.compile(r"\\[a-z]+|-?[0-9]{1,3}(?![0-9])|[A-Za-z(]")
 _QUESTION = re.compile(r"\\frac\{(d|\\partial)\}\{\1 (?P<letter>\\?[A-Za-z]+)\} ")

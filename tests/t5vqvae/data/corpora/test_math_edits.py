@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import sympy
 
-from t5vqvae.data import MathCorpus
+from t5vqvae.data import Example, MathCorpus
 from t5vqvae.data.corpora import expressions
 from t5vqvae.data.corpora.edits import Edit
 from t5vqvae.data.corpora.expressions import Tree
 from t5vqvae.data.corpora.math_edits import FACTORS, Drawn, draw_edits
+from t5vqvae.data.tokenizer import TokenizerConfig, build_tokenizer
 from t5vqvae.errors import DataError
 
 WORD = re.compile(r"\\[a-z]+|[A-Za-z]|[0-9]+")
@@ -86,6 +87,13 @@ def test_spans_hold_the_words(drawn: Drawn) -> None:
             assert {old, new} < set(expressions.LETTERS)
             assert (words.count(old) > 1) == (edit.factor == "repeated_variable")
             assert WORD.findall(edit.source[: edit.source_span[0]]).count(old) == 0
+
+
+def test_spans_hold_one_token_of_the_corpus_tokenizer(drawn: Drawn, trees: dict[str, Tree], tmp_path: Path) -> None:
+    tokenizer = build_tokenizer(TokenizerConfig(), [Example(text) for text in trees], "latex", None, tmp_path)
+    for edit in drawn.edits:
+        for text, span in ((edit.source, edit.source_span), (edit.donor, edit.donor_span)):
+            assert span in tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
 
 
 def test_source_and_donor_share_no_word(drawn: Drawn) -> None:
