@@ -46,8 +46,8 @@ def cells(*words: str, last: int) -> list[str]:
 
 @pytest.mark.usefixtures("texts")
 def test_words_that_a_step_changed_are_marked() -> None:
-    found = cells("interpolate", "any", "a bat", "a eats", "--steps", "4", last=4)
-    assert found == ["a bat", "a [cat]", "a [dog]", "a [eats]"]
+    found = cells("interpolate", "any", "a bat", "a eats", "--steps", "7", last=7)
+    assert found == ["a bat", "a bat", "a [cat]", "a cat", "a [dog]", "a dog", "a [eats]"]
 
 
 @pytest.mark.usefixtures("texts")
