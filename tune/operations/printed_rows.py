@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from t5vqvae.errors import SettingError
 from t5vqvae.files import atomic_write
+from t5vqvae.stages import hidden
 from tune.monitor.formats import plain_text
 
 if TYPE_CHECKING:
@@ -56,20 +57,21 @@ class Rows:
         Raises:
             SettingError: If Parquet would be printed on a terminal, or the file cannot be written.
         """
-        if form is Format.table and output is None:
-            return self._print()
         if form is Format.parquet and output is None and sys.stdout.isatty():
             raise SettingError("--format parquet is binary; add --output FILE, or redirect it")
+        with hidden():  # a live line would share the terminal's last line with the rows
+            self._print() if form is Format.table and output is None else self._write(form, output)
+
+    def _write(self, form: Format, output: Path | None) -> None:
         content = self.content(form)
         if output is not None:
-            _write(output, content)
+            _write_file(output, content)
         elif form is Format.parquet:
             sys.stdout.buffer.write(content)
         else:
             sys.stdout.write(content.decode())
         for note in self.notes:
             print(note, file=sys.stderr)
-        return None
 
     def content(self, form: Format) -> bytes:
         """Returns the rows as the content of a file; a table in a file is plain text of 80 columns."""
@@ -156,7 +158,7 @@ def _parquet(rows: Sequence[PrintedRow]) -> bytes:
     return page.getvalue()
 
 
-def _write(file: Path, content: bytes) -> None:
+def _write_file(file: Path, content: bytes) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(file) as scratch:
