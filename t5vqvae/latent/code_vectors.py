@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from t5vqvae.errors import DataError
 from t5vqvae.quantizers import Quantizer
 from t5vqvae.quantizers.parts.assignment import squared_distances
 from t5vqvae.quantizers.sfvq import SFVQQuantizer
@@ -25,7 +26,13 @@ def num_entries(quantizer: Quantizer, codebook: int) -> int:
 
 @torch.no_grad()
 def vectors(quantizer: Quantizer, codes_NQ: Tensor) -> Tensor:
-    """Returns the vectors of codes, shape (N, C)."""
+    """Returns the vectors of codes, shape (N, C).
+
+    Raises:
+        DataError: If a code is not sent, so has no vector.
+    """
+    if bool((codes_NQ < 0).any()):
+        raise DataError("a code that is not sent has no neighbours; encode the sentence with all of its codes")
     return quantizer.lookup_packed(codes_NQ).float()
 
 

@@ -111,19 +111,28 @@ class LatentSpace:
             raise DataError(f"{self.bottleneck} has no codes; {operation} needs them: take a model with a codebook")
 
     @torch.no_grad()
-    def encode(self, texts: Sequence[str]) -> list[Sentence]:
+    def encode(self, texts: Sequence[str], unsent: float | None = None) -> list[Sentence]:
         """Encodes texts, in batches of similar length.
 
+        Args:
+            texts: The texts.
+            unsent: As for `T5VQVAE.encode`: codes that the decoder can do without are `NOT_SENT`. None: all are sent.
+
         Raises:
-            DataError: If a text is empty, or the model's memory is not made of its latents position by position.
+            DataError: If a text is empty, the model's memory is not made of its latents position by position, or it
+                was trained without code dropout and codes are to be left out.
         """
+        if unsent is not None and (not isinstance(self.model, T5VQVAE) or self.model.encoder.not_sent is None):
+            raise DataError(
+                f"unsent={unsent:g}: the model was trained without code dropout; train one with train.code_dropout=0.6"
+            )
         for place, text in enumerate(texts):
             if not text.strip():
                 raise DataError(f"text {place + 1} of {len(texts)} is empty; give a sentence of at least one word")
         found: dict[int, Sentence] = {}
         with stage("encoding", len(texts), "sentences") as now:
             for rows in self._batches([len(text) for text in texts]):
-                found |= dict(zip(rows, self._encode([texts[row] for row in rows]), strict=True))
+                found |= dict(zip(rows, self._encode([texts[row] for row in rows], unsent), strict=True))
                 now.advance(len(rows))
         return [found[row] for row in range(len(texts))]
 
@@ -175,11 +184,13 @@ class LatentSpace:
         for start in range(0, len(order), self.batch_size):
             yield order[start : start + self.batch_size]
 
-    def _encode(self, texts: Sequence[str]) -> Iterator[Sentence]:
+    def _encode(self, texts: Sequence[str], unsent: float | None) -> Iterator[Sentence]:
         encoded = encode_latents(self.model, texts)
         memory = encoded.memory
         codes_BTQ = memory.bottleneck.codes_BTQ if self.has_codes else None
         states_BTE = memory.states_BTE if codes_BTQ is not None else None
+        if unsent is not None and isinstance(self.model, T5VQVAE):
+            codes_BTQ = self.model.encode(texts, unsent=unsent)
         for row, text in enumerate(texts):
             length = len(encoded.latents[row])
             prompts_BPQ = memory.prompt_codes_BPQ

@@ -6,7 +6,7 @@ every code: the mixture (n(context, code) + a p(code | shorter)) / (n(context) +
 with probability n / (n + a), and else a draw from the shorter context; from the shortest one, an even draw.
 
 The end is one code more in every codebook, K, which training sentences have after their last position. A position
-whose codes are a mixture of the end and others is drawn anew, as is an end before the first position.
+whose codes are a mixture of the end and others is drawn anew; an end before the first position, too.
 
 Letters: T positions of a sentence, Q codes a position, K entries of a codebook.
 """
@@ -103,12 +103,11 @@ class CodeChain:
             longest: Positions after which it is cut off; None: those of the longest counted sentence.
         """
         positions: list[Codes] = []
-        while len(positions) < (longest or self.longest):
-            row = self._position(rng, positions)
-            if row == self.end:
-                return Sample(tuple(positions), True, self.bits([*positions, row]))
+        while (row := self._position(rng, positions)) != self.end:
+            if len(positions) == (longest or self.longest):
+                return Sample(tuple(positions), False, self.bits(positions))
             positions.append(row)
-        return Sample(tuple(positions), False, self.bits(positions))
+        return Sample(tuple(positions), True, self.bits([*positions, row]))
 
     def bits(self, positions: Sequence[Codes]) -> float:
         """Returns the bits of a sequence of codes."""
@@ -149,7 +148,7 @@ class CodeChain:
 
 
 def draw(space: LatentSpace, counted: Sequence[Sentence], number: int, seed: int = 0) -> list[tuple[Sample, str]]:
-    """Returns drawn codes and the texts that they decode to; prompts are those of random counted sentences.
+    """Returns codes drawn from the chain and the texts that they decode to.
 
     Args:
         space: The model.
@@ -160,12 +159,28 @@ def draw(space: LatentSpace, counted: Sequence[Sentence], number: int, seed: int
     Raises:
         DataError: If the model has no codes, or no sentence is counted.
     """
+    chain = CodeChain(counted_codes(space, counted), space.model.quantizer.code_sizes)
+    rng = random.Random(f"{seed} samples")
+    return decoded(space, counted, [chain.sample(rng) for _ in range(number)], seed)
+
+
+def counted_codes(space: LatentSpace, counted: Sequence[Sentence]) -> list[npt.NDArray[np.int64]]:
+    """Returns the codes of sentences, each of shape (T, Q), for a prior.
+
+    Raises:
+        DataError: If the model has no codes, or there is no sentence.
+    """
     space.require_codes("the prior")
     if not counted:
         raise DataError("the prior needs the codes of a sentence at least")
-    chain = CodeChain([each.latent_TX.cpu().numpy() for each in counted], space.model.quantizer.code_sizes)
-    rng = random.Random(f"{seed} samples")
-    samples = [chain.sample(rng) for _ in range(number)]
+    return [each.latent_TX.cpu().numpy() for each in counted]
+
+
+def decoded(
+    space: LatentSpace, counted: Sequence[Sentence], samples: Sequence[Sample], seed: int
+) -> list[tuple[Sample, str]]:
+    """Returns samples with the texts that they decode to; their prompts are those of random counted sentences."""
+    rng = random.Random(f"{seed} prompts")
     prompts = [rng.choice(counted).prompt_codes_PQ for _ in samples]
     texts = space.decode([torch.tensor(each.codes) for each in samples], prompts)
     return list(zip(samples, texts, strict=True))

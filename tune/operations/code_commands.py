@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,11 +19,19 @@ if TYPE_CHECKING:
 app = typer.Typer(cls=Group)
 
 
+class Prior(StrEnum):
+    """The priors over codes."""
+
+    chain = "chain"
+    transformer = "transformer"
+
+
 @app.command(cls=Command)
 def sample(
     model: Model,
     number: Annotated[int, typer.Option("--number", metavar="N", min=1, help="Sentences to draw.")] = 10,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the draws.")] = 0,
+    prior: Annotated[Prior, typer.Option(metavar="PRIOR", help="chain or transformer.")] = Prior.chain,
     texts: Texts = None,
     sentences: Sentences = 2000,
     form: Form = Format.table,
@@ -30,13 +39,15 @@ def sample(
     max_new_tokens: Longest = 64,
     state: State = None,
 ) -> None:
-    """Draw sentences from a back-off chain over the codes of training sentences."""
+    """Draw sentences from a prior over the codes of training sentences."""
     opened = open_model(model, state, max_new_tokens)
     opened.space.require_codes("the prior")
     counted = opened.space.encode(opened.training_texts(sentences, texts))
     from t5vqvae.latent.sampling import NUM_BEFORE, draw
+    from t5vqvae.latent.transformer_prior import draw_from_transformer
 
-    drawn = draw(opened.space, counted, number, seed)
+    draw_codes = draw if prior is Prior.chain else draw_from_transformer
+    drawn = draw_codes(opened.space, counted, number, seed)
     rows = [
         {
             "number": place,
@@ -49,7 +60,8 @@ def sample(
     ]
     cut = sum(not row["ended"] for row in rows)
     notes = [
-        f"back-off chain, {NUM_BEFORE} positions of context, counted on {len(counted)} sentences;"
+        f"{f'back-off chain, {NUM_BEFORE} positions of context' if prior is Prior.chain else 'causal Transformer'},"
+        f" learnt from {len(counted)} sentences;"
         f" {cut} of {len(rows)} cut off at the longest of them"
     ]
     Rows(rows, notes).write(form, output)

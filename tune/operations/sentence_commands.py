@@ -10,7 +10,7 @@ import typer
 from t5vqvae.errors import SettingError
 from tune.command_line import Command, Group, State
 from tune.operations.opened import lines_of, open_model
-from tune.operations.options import Form, Longest, Model, Output, latent_column
+from tune.operations.options import Form, Longest, Model, Output, Unsent, latent_column
 from tune.operations.printed_rows import Format, PrintedRow, Rows
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def encode(
     model: Model,
     texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Sentences.")] = None,
     file: Annotated[Path | None, typer.Option("--texts", metavar="FILE", help="Sentences, one a line.")] = None,
+    unsent: Unsent = None,
     form: Form = Format.table,
     output: Output = None,
     state: State = None,
@@ -35,7 +36,7 @@ def encode(
     space = open_model(model, state).space
     space.require_codes("encode")
     rows: list[PrintedRow] = []
-    for number, sentence in enumerate(space.encode(given)):
+    for number, sentence in enumerate(space.encode(given, unsent)):
         prompts = _codes(sentence.prompt_codes_PQ)
         rows += [_coded(number, f"prompt {place}", "", codes) for place, codes in enumerate(prompts)]
         found = zip(sentence.tokens, _codes(sentence.codes_TQ), strict=True)
@@ -118,6 +119,7 @@ def splice(
     join: Annotated[
         str | None, typer.Option(metavar="WORD", help="Conjunction: the word that joins them, such as and.")
     ] = None,
+    unsent: Unsent = None,
     form: Form = Format.table,
     output: Output = None,
     max_new_tokens: Longest = 64,
@@ -125,14 +127,15 @@ def splice(
 ) -> None:
     """Move the codes of words from one sentence into another.
 
-    Without an option they are put at the end of TEXT.
+    Without an option they are put at the end of TEXT. --unsent leaves out codes of TEXT, so that words that are not
+    sent may follow the change.
     """
     if sum(option is not None for option in (replace, after, join)) > 1:
         raise SettingError("splice takes one of --replace, --after and --join")
     space = open_model(model, state, max_new_tokens).space
     from t5vqvae.latent import splicing
 
-    sentence, other = space.encode([text, donor])
+    [sentence], [other] = space.encode([text], unsent), space.encode([donor])
     if replace is not None:
         kind, latent = "substitution", splicing.substitution(sentence, replace, other, words)
     elif join is not None:

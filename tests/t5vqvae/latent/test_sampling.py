@@ -75,6 +75,7 @@ def test_sentences_end_where_training_sentences_end() -> None:
     chain, rng = CodeChain([np.array([[0], [1], [2]])] * 200, [K]), random.Random(0)
     samples = [chain.sample(rng) for _ in range(50)]
     assert Counter(each.codes for each in samples)[((0,), (1,), (2,))] >= 48
+    assert all(each.ended for each in samples if len(each.codes) == 3), "also at the longest length"
     cut = chain.sample(rng, longest=2)
     assert not cut.ended and len(cut.codes) == 2
 

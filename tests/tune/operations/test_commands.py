@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from baseline_runs import tiny
 from typer.testing import CliRunner, Result
 
 from t5vqvae.data import prepare
+from t5vqvae.latent.transformer_prior import TransformerPrior
 from t5vqvae.training import checkpoint
 from tune.cli import app, main
 
@@ -120,9 +122,14 @@ def test_arithmetic_and_splices_are_read_from_the_command_line(folder: Path, sen
     assert joined[2]["codes"][: len(codes["text"]) - 1] == codes["text"][:-1]
 
 
-def test_samples_and_codes_read_the_training_split_or_a_file(folder: Path, tmp_path: Path, sentence: str) -> None:
+def test_samples_and_codes_read_the_training_split_or_a_file(
+    folder: Path, tmp_path: Path, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TransformerPrior, "fit", partial(TransformerPrior.fit, steps=5))
     drawn = rows(folder, "sample", "--number", "3", "--sentences", "50")
     assert len(drawn) == 3 and all(row["bits"] > 0 for row in drawn)
+    drawn = rows(folder, "sample", "--number", "2", "--sentences", "10", "--prior", "transformer")
+    assert len(drawn) == 2 and all(row["ended"] for row in drawn)
     shutil.copytree(folder / "word" / "model", tmp_path / "bare")
     bare = str(tmp_path / "bare")
     assert "has no spec.json, so its corpus is unknown; give sentences by --texts FILE" in refusal(
@@ -153,6 +160,7 @@ def test_pairs_come_from_a_file_and_lengths_are_reported(folder: Path, tmp_path:
 
 
 WRONG = [
+    (["sample", "--prior", "bigram"], "'bigram' is not one of 'chain', 'transformer'"),
     (["interpolate", "a bat", ""], "text 2 of 2 is empty; give a sentence of at least one word"),
     (["interpolate", "a", "b", "--steps", "1"], "--steps 1 must be at least 2: both ends belong to a path"),
     (["traverse", "a bat"], "traverse needs --position N or --role ROLE, one of them"),

@@ -81,4 +81,4 @@ def test_codes_and_samples_say_what_was_counted(texts: Path) -> None:
     one = table("codes", "any", "--code", str(CODE["honey"]), "--texts", str(texts))
     assert [row[-1].strip() for row in one[:2]] == ["a bat eats [eats]", "a cat eats [eats]"]
     sampled = CliRunner().invoke(app, ["sample", "any", "--number", "2", "--texts", str(texts)])
-    assert "counted on 2 sentences" in " ".join(sampled.stdout.split())
+    assert "learnt from 2 sentences" in " ".join(sampled.stdout.split())

@@ -1,0 +1,52 @@
+"""A latent space encodes what the model's own methods encode, also sparse codes, in any batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from baseline_runs import build, tiny
+
+from t5vqvae.errors import DataError
+from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.splicing import substitution
+from t5vqvae.latent.traversal import traverse
+from t5vqvae.models.codes import NOT_SENT
+
+TEXTS = ["a bat eats honey in a lake", "iron", "a cat eats fish"]
+
+
+@pytest.fixture(scope="module")
+def sparse(tmp_path_factory: pytest.TempPathFactory) -> LatentSpace:
+    torch.manual_seed(0)
+    model = build(tiny("t5vqvae", **{"train.code_dropout": 0.6}), tmp_path_factory.mktemp("cache"))
+    return LatentSpace(model, max_new_tokens=4, batch_size=2)
+
+
+def test_codes_and_texts_are_those_of_the_model(sparse: LatentSpace) -> None:
+    codes_BTQ = sparse.model.encode(TEXTS)
+    sentences = sparse.encode(TEXTS)
+    for codes_TQ, sentence in zip(codes_BTQ, sentences, strict=True):
+        assert torch.equal(codes_TQ[codes_TQ[:, 0] >= 0], sentence.latent_TX)
+        assert len(sentence.tokens) == len(sentence.latent_TX) and sentence.tokens[-1] == ""
+    assert sparse.reconstruct(sentences) == sparse.model.decode(codes_BTQ, 4)
+    assert sparse.quantize([each.states_TE for each in sentences])[1].tolist() == sentences[1].latent_TX.tolist()
+
+
+def test_codes_that_are_left_out_stay_left_out_in_a_splice(sparse: LatentSpace) -> None:
+    [sentence], [donor] = sparse.encode(TEXTS[:1], unsent=1e4), sparse.encode(TEXTS[2:])
+    sent = [int(code) for code in sentence.latent_TX[:, 0] if code != NOT_SENT]
+    assert len(sent) == 1, "with such a bound any code may go, but the last one"
+    spliced = substitution(sentence, "bat", donor, "cat")
+    first = next(place for place, token in enumerate(sentence.tokens) if token and token in "bat" and place)
+    assert NOT_SENT not in spliced[first].tolist() and (spliced == NOT_SENT).sum() > 3
+    assert len(sparse.decode([spliced])) == 1
+    with pytest.raises(DataError, match="a code that is not sent has no neighbours"):
+        traverse(sparse, sentence, [sentence.latent_TX[:, 0].tolist().index(NOT_SENT)])
+
+
+def test_a_model_without_code_dropout_sends_every_code(space: LatentSpace, tmp_path: Path) -> None:
+    for each in (space, LatentSpace(build(tiny("t5vqvae"), tmp_path))):
+        with pytest.raises(DataError, match=r"unsent=0.5: the model was trained without code dropout; train one with"):
+            each.encode(["a bat"], unsent=0.5)
