@@ -95,7 +95,7 @@ class Metric:
     @property
     def units(self) -> str:
         """The unit in words, such as `bits a token`."""
-        return f"{self.unit} a {self.per}" if self.per else self.unit
+        return f"{self.unit} {'an' if self.per[0] in 'aeiou' else 'a'} {self.per}" if self.per else self.unit
 
     @property
     def is_evaluated(self) -> bool:
@@ -219,9 +219,9 @@ _ALL = (
            "rise of the cross-entropy with the memory's positions in a random order", when=_PROBE),
     Metric("latent_use/zeroed", "nats", "character", "maximize",
            "rise of the cross-entropy with a memory of zeros", when=_PROBE),
-    Metric("smoothness/mean", "1", "path", "maximize",
+    Metric("smoothness/mean", "1", "", "maximize",
            "interpolation smoothness of the paths that count; in (0, 1]", when=_PROBE),
-    Metric("smoothness/mean_or_zero", "1", "path", "maximize",
+    Metric("smoothness/mean_or_zero", "1", "", "maximize",
            "the same over all paths, those that do not count as 0; in [0, 1]", when=_PROBE),
     Metric("smoothness/counting_share", "share", "path", "maximize",
            "paths of at least 5 sentences without a step above half of the way", when=_PROBE),

@@ -74,6 +74,7 @@ class Probed:
         cache_dir: Cache of generated corpora.
         num_sentences: Sentences to read, at most.
         num_edits: Edits to make.
+        unsent: Bound of the cross-entropy for sparse codes; None: they are not probed.
         seed: Seed of every random choice.
     """
 
@@ -86,6 +87,7 @@ class Probed:
     cache_dir: Path
     num_sentences: int
     num_edits: int
+    unsent: float | None = None
     seed: int = 0
 
     @property
@@ -147,15 +149,18 @@ class Probed:
         assert numbers is not None, "the split has roles"
         return [[self.role_names[number] for number in row] for row in numbers.tolist()]
 
-    @cached_property
-    def outcomes(self) -> list[Outcome]:
-        """What came of edits with known answers; empty for a corpus without them."""
+    def edited(self, unsent: float | None = None) -> list[Outcome]:
+        """Returns what came of edits with known answers; nothing for a corpus without them.
+
+        Args:
+            unsent: Edits sparse codes; see `t5vqvae.latent.intervention.apply_edits`.
+        """
         corpus = self.spec.data.corpus
         if not corpus.has_edits:
             return []
         control = Control.of(corpus, self.cache_dir, self.split_name, self.num_edits, self.seed)
         size = self.spec.evaluate.batch_size
-        return run_edits(self.model, control, max_new_tokens=self.max_new_tokens, batch_size=size)
+        return run_edits(self.model, control, max_new_tokens=self.max_new_tokens, batch_size=size, unsent=unsent)
 
 
 Measure = Callable[[Probed], Found]

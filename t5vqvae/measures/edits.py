@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from t5vqvae.measures.base import Found, Probed, Row, measure
-from t5vqvae.measures.control import Outcome, by_factor, scores
+from t5vqvae.measures.control import Outcome, by_factor, scores, sparse_scores
 
 NUM_SHOWN = 20
 
@@ -17,20 +17,30 @@ NUM_SHOWN = 20
 @measure("control")
 def control(probed: Probed) -> Found:
     """Measures whether edits of the codes change what they should, and only that."""
-    outcomes = probed.outcomes
+    outcomes = probed.edited()
     if not outcomes:
         return Found()
+    metrics, tables = scores(outcomes), {"Control by factor": _by_factor(outcomes)}
+    if probed.unsent is not None:
+        sparse = probed.edited(probed.unsent)
+        metrics |= sparse_scores(sparse)
+        tables["Control by factor, sparse codes"] = _by_factor(sparse)
+        outcomes = sparse
+    tables |= {"What edits changed": _changes(outcomes), "Edits": [_shown(each) for each in outcomes[:NUM_SHOWN]]}
+    return Found(metrics, tables)
+
+
+def _by_factor(outcomes: Sequence[Outcome]) -> list[Row]:
+    """Returns the share of right answers by factor, with Wilson's interval over edits."""
+    from scipy.stats import binomtest
+
     kinds = {outcome.edit.factor: outcome.edit.kind for outcome in outcomes}
-    factors: list[Row] = [
-        {"factor": factor, "kind": kinds[factor], "answers": share, "edits": number}
-        for factor, (share, number) in by_factor(outcomes).items()
-    ]
-    tables: dict[str, Sequence[Row]] = {
-        "Control by factor": factors,
-        "What edits changed": _changes(outcomes),
-        "Edits": [_shown(outcome) for outcome in outcomes[:NUM_SHOWN]],
-    }
-    return Found(scores(outcomes), tables)
+    rows: list[Row] = []
+    for factor, (share, number) in by_factor(outcomes).items():
+        interval = binomtest(round(share * number), number).proportion_ci(method="wilson")
+        bounds = {"low": float(interval.low), "high": float(interval.high)}
+        rows.append({"factor": factor, "kind": kinds[factor], "answers": share, **bounds, "edits": number})
+    return rows
 
 
 def _changes(outcomes: Sequence[Outcome]) -> list[Row]:

@@ -11,6 +11,7 @@ from t5vqvae.errors import DataError
 from t5vqvae.measures import edits, information, latent_use, paths  # noqa: F401  # registers them
 from t5vqvae.measures.base import MEASURES, Probed, Row
 from t5vqvae.models.contract import TextAutoencoder
+from t5vqvae.models.t5 import T5VQVAE
 from t5vqvae.spec.probe import ProbeSpec
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.stages import stage
@@ -41,11 +42,13 @@ def probe(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: Path
         cache_dir: Cache of prepared data.
 
     Raises:
-        DataError: If the corpus has no such split.
+        DataError: If the corpus has no such split, or the model has no sparse codes.
     """
     with stage("preparing the data"):
         prepared = prepare(run.data, cache_dir, backbone=run.model.backbone)
         split = prepared.validation if spec.split == "validation" else _test_split(run, cache_dir)
+    if spec.unsent is not None:
+        _require_sparse(model, spec.unsent)
     was_training = model.training
     model.train(False)
     metrics: dict[str, float] = {}
@@ -61,6 +64,7 @@ def probe(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: Path
         cache_dir=cache_dir,
         num_sentences=spec.num_sentences,
         num_edits=spec.num_edits,
+        unsent=spec.unsent,
         seed=spec.seed,
     )
     chosen = [each for each in MEASURES.values() if each.suite == "quick" or spec.suite == "full"]
@@ -82,3 +86,8 @@ def _test_split(run: RunSpec, cache_dir: Path) -> TokenizedSplit:
     if "test" not in splits:
         raise DataError(f"data.corpus.name={run.data.corpus.name} has no test split; probe with split=validation")
     return splits["test"]
+
+
+def _require_sparse(model: TextAutoencoder, unsent: float) -> None:
+    if not isinstance(model, T5VQVAE) or model.encoder.not_sent is None:
+        raise DataError(f"unsent={unsent} needs a model that was trained with train.code_dropout; leave it out")

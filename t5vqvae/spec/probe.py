@@ -14,6 +14,9 @@ class ProbeSpec(Config):
     split: Literal["validation", "test"] = setting("validation", description="sentences and edits are from it")
     sentences: int | None = setting(None, ge=2, description="sentences to read; None: 500, in the full suite 2000")
     edits: int | None = setting(None, ge=1, description="edits to make; None: 400, in the full suite 2000")
+    unsent: float | None = setting(
+        None, gt=0, description="nats of a sentence below which codes are left out, for sparse control; None: without"
+    )
     seed: int = setting(0, ge=0, description="seed of every random choice")
 
     @property

@@ -11,7 +11,7 @@ from t5vqvae.evaluation.metrics import METRICS
 from t5vqvae.files import digest, write_json
 from t5vqvae.stages import stage
 from tune.monitor.formats import html_text
-from tune.report.page import Section, page, table
+from tune.report.page import Section, listing, page, table
 
 if TYPE_CHECKING:
     from t5vqvae.measures.base import Cell, Row
@@ -67,13 +67,13 @@ def _page(result: ProbeResult, found: FoundModel, spec: ProbeSpec) -> str:
     head = (
         f"<h1>Probe</h1>\n<p>{html_text(found.origin)}; {spec.split} split, suite {spec.suite}, seed {spec.seed}.</p>"
     )
-    metrics = [
-        [key, f"{value:.4f}", METRICS[key].units, METRICS[key].description] for key, value in result.metrics.items()
-    ]
-    measured = table(["metric", "value", "unit", "meaning"], metrics)
+    values = [[key, f"{value:.4f}", METRICS[key].units] for key, value in result.metrics.items()]
+    meanings = listing([f"{key}: {METRICS[key].description}" for key in result.metrics])
+    measured = table(["metric", "value", "unit"], values)
     absent = f"<p>Nothing to measure: {html_text(', '.join(result.absent))}.</p>" if result.absent else ""
     sections = [Section("", head), Section("Metrics", measured + absent)]
     sections += [Section(title, _table(rows)) for title, rows in result.tables.items() if rows]
+    sections.append(Section("What the metrics mean", meanings))
     return page(f"Probe of {found.origin}", sections)
 
 

@@ -32,7 +32,14 @@ def test_summary_page_and_file_agree(checkpoint: Path, state: Path, capsys: pyte
     printed = capsys.readouterr().out.splitlines()
     page, file = map(Path, printed[-2:])
     found = json.loads(file.read_text())
-    assert found["probe"] == {"suite": "quick", "split": "validation", "sentences": 20, "edits": 5, "seed": 0}
+    assert found["probe"] == {
+        "suite": "quick",
+        "split": "validation",
+        "sentences": 20,
+        "edits": 5,
+        "unsent": None,
+        "seed": 0,
+    }
     assert {"latent_use/swapped", "information/word"} <= set(found["metrics"])
     for key, value in found["metrics"].items():
         assert any(line.startswith(key) and f"{value:.4f}" in line for line in printed), key
@@ -56,6 +63,7 @@ def test_another_split_is_another_probe(checkpoint: Path, state: Path, capsys: p
         (["CHECKPOINT", "--suite", "slow"], "suite='slow'"),
         (["CHECKPOINT", "sentences=1"], "sentences=1"),
         (["CHECKPOINT", "sentence=5"], "sentences"),
+        (["CHECKPOINT", "unsent=0.5"], "unsent=0.5 needs a model that was trained with train.code_dropout"),
         (["CHECKPOINT", "split=train"], "split='train'"),
     ],
 )
