@@ -27,6 +27,8 @@ COMMANDS = {
     "search --help": 0,
     "ablate --help": 0,
     "promote --help": 0,
+    "interpolate --help": 0,
+    "traverse quickstart text": 2,
     "trials quickstart": 0,
     "trials quickstar": 2,
     "search quickstar": 2,

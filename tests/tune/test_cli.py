@@ -81,6 +81,8 @@ QUICK: list[tuple[str, int, str]] = [
     ("ablate --help", 0, "moving_averages"),
     ("promote --help", 0, "--gate BOUND"),
     ("report --help", 0, "Usage: t5vqvae report [OPTIONS] STUDY"),
+    ("interpolate --help", 0, "Usage: t5vqvae interpolate [OPTIONS] MODEL [A] [B]"),
+    ("traverse quickstart text", 2, "traverse needs --position N or --role ROLE, one of them"),
     ("trials quickstart", 0, "pruned"),
     ("trials quickstar", 2, "there is no study quickstar under {state}/studies; did you mean quickstart?"),
     ("report quickstar", 2, "there is no study quickstar under {state}/studies; did you mean quickstart?"),
