@@ -44,9 +44,23 @@ def information_bits(codes_N: _Ints, words_N: _Ints) -> float:
 
 def excess_information_bits(codes_N: _Ints, words_N: _Ints, seed: int, num_shuffles: int = NUM_SHUFFLES) -> float:
     """Returns the mutual information less its mean over shuffled codes, bits; about 0 for independent codes."""
+    return information_bits(codes_N, words_N) - shuffled_information_bits(codes_N, words_N, seed, num_shuffles)
+
+
+def shuffled_information_bits(codes_N: _Ints, words_N: _Ints, seed: int, num_shuffles: int = NUM_SHUFFLES) -> float:
+    """Returns the mean of the plug-in estimate over shuffled codes, bits: what chance alone shows."""
     rng = np.random.default_rng(seed)
-    shuffled = [information_bits(rng.permutation(codes_N), words_N) for _ in range(num_shuffles)]
-    return information_bits(codes_N, words_N) - float(np.mean(shuffled))
+    return float(np.mean([information_bits(rng.permutation(codes_N), words_N) for _ in range(num_shuffles)]))
+
+
+def adjusted_share(codes_N: _Ints, words_N: _Ints, seed: int) -> float:
+    """Returns (I - chance) / (H(words) - chance): 1 if the code names the word, about 0 if it is independent.
+
+    Chance is the shuffled value. Where it comes within .1 bits of the entropy, nothing can be said: 0.
+    """
+    chance = shuffled_information_bits(codes_N, words_N, seed)
+    room = entropy_bits(words_N) - chance
+    return (information_bits(codes_N, words_N) - chance) / room if room > 0.1 else 0.0
 
 
 def purity(codes_N: _Ints, words_N: _Ints) -> float:
