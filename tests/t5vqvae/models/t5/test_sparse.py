@@ -164,11 +164,32 @@ def test_without_code_dropout_nothing_changes(cache: Path, tmp_path: Path) -> No
     assert not any(key.startswith("sparse/") for key in milestones[-1].metrics)
 
 
+def test_nothing_is_left_out_before_the_bottleneck_is_in_use(cache: Path) -> None:
+    words = {**SPARSE, "train.quantize_from": 2, "train.max_steps": 4, "train.eval_every": 2}
+    before, after = finish(tiny("t5vqvae", **words), cache)[0]
+    assert not any("sparse" in key or "sent_share" in key for key in before.metrics)
+    assert "rate/sparse_joint_bits_per_token" in after.metrics
+
+
+def test_codes_of_prompts_count_in_the_rate_of_sparse_codes(cache: Path) -> None:
+    words = {**SPARSE, "evaluate.unsent": 1e-9, "evaluate.num_examples": 4, "evaluate.num_generated": 4}
+    metrics = finish(tiny("t5vqvae", **words, **{"model.prompts.num_prompts": 8}), cache)[0][-1].metrics
+    assert metrics["rate/sent_share"] == 1, "all codes are sent: the chain has one more entry, which never occurs"
+    assert metrics["rate/sparse_joint_bits_per_token"] == pytest.approx(metrics["rate/joint_bits_per_token"], abs=0.1)
+
+
+def test_a_decoder_that_sees_past_its_codes_has_no_sparse_codes(cache: Path) -> None:
+    words = {**SPARSE, "model.prompts.quantize": False}
+    metrics = finish(tiny("t5vqvae", **words), cache)[0][-1].metrics
+    assert "validation/nll" in metrics and not any("sparse" in key or "sent_share" in key for key in metrics)
+
+
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
         ({"quantizer.name": "none", "train.code_dropout": 0.5}, "train.code_dropout=0.5 needs codes"),
         ({"evaluate.unsent": 0.5}, "evaluate.unsent=0.5 needs a model"),
+        ({**SPARSE, "evaluate.num_generated": 0}, "evaluate.unsent=50.0 needs sentences to decode"),
         ({"train.code_dropout": 1.0}, "train.code_dropout=1"),
     ],
 )
