@@ -198,17 +198,15 @@ class T5VQVAE(QuantizedT5):
             ValueError: If the model has prompts and their codes are missing.
         """
         quantized_BTE = quantized_BTE.to(self.shared.weight.dtype)
-        memory = BaseModelOutput(last_hidden_state=self.encoder.behind(quantized_BTE, mask_BT))
+        states_BME = self.encoder.behind(quantized_BTE, mask_BT)
         if self.prompts is not None:
             if prompt_codes_BPQ is None:
                 raise ValueError("the model has prompts: decoding needs prompt_codes_BPQ, see encode_prompts")
             check_codes(prompt_codes_BPQ, self.prompts.quantizer.code_sizes, "prompt codes", len(mask_BT))
-            prompts_BPE = self.prompts.embed(prompt_codes_BPQ)
-            memory = BaseModelOutput(
-                last_hidden_state=torch.cat([prompts_BPE.to(quantized_BTE), memory.last_hidden_state], 1)
-            )
+            prompts_BPE = self.prompts.embed(prompt_codes_BPQ).to(quantized_BTE)
+            states_BME = torch.cat([prompts_BPE, states_BME], 1)
             mask_BT = torch.cat([mask_BT.new_ones(prompts_BPE.shape[:2]), mask_BT], 1)
-        return memory, mask_BT
+        return BaseModelOutput(last_hidden_state=states_BME), mask_BT
 
     @classmethod
     def from_pretrained(cls, path: str | Path, **kwargs: Any) -> Self:  # type: ignore[override]

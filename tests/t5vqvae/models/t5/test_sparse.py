@@ -13,7 +13,7 @@ from torch import Tensor
 from t5vqvae.config import Overrides
 from t5vqvae.errors import DataError, SettingError
 from t5vqvae.evaluation.metrics import find
-from t5vqvae.evaluation.sparse import as_symbols
+from t5vqvae.evaluation.sparse_rate import as_symbols
 from t5vqvae.models.codes import NOT_SENT, check_codes
 from t5vqvae.models.contract import load_model
 from t5vqvae.models.t5 import T5VQVAE
