@@ -34,7 +34,7 @@ from t5vqvae.data.batching import Array
 from t5vqvae.data.texts import same_text
 from t5vqvae.evaluation.chains import chain_bits, note_codes, num_counted_sentences
 from t5vqvae.evaluation.decoding import Decoding
-from t5vqvae.evaluation.sparse import sparse_metrics
+from t5vqvae.evaluation.sparse_rate import sparse_metrics
 from t5vqvae.evaluation.sums import Sums, add_counts
 from t5vqvae.evaluation.text_scores import bleu1, corpus_bleu
 from t5vqvae.measures.control import Control, Outcome, run_edits, scores, sparse_scores

@@ -79,6 +79,11 @@ class RunSpec(Config):
                 f"evaluate.unsent={self.evaluate.unsent} needs a model that was trained without some codes; set"
                 " train.code_dropout, such as 0.6"
             )
+        if self.evaluate.unsent is not None and self.evaluate.num_generated == 0:
+            raise SettingError(
+                f"evaluate.unsent={self.evaluate.unsent} needs sentences whose sparse codes are decoded; set"
+                " evaluate.num_generated, or leave evaluate.unsent out"
+            )
         return self
 
     @model_validator(mode="after")

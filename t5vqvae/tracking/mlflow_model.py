@@ -80,7 +80,11 @@ def _save_model(checkpoint: Path, path: Path, examples: Sequence[str], run_id: s
 
 
 def _signature(max_new_tokens: int) -> ModelSignature:
-    """Returns the model's signature: input `text`; outputs `reconstruction` and `codes` (positions x codebooks)."""
+    """Returns the model's signature: input `text`; outputs `reconstruction` and `codes`.
+
+    Codes are positions x codebooks; -2 in all codebooks of a position that is not sent, which only the parameter
+    `unsent` brings about.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array
@@ -92,6 +96,7 @@ def _signature(max_new_tokens: int) -> ModelSignature:
             [
                 ParamSpec("max_new_tokens", DataType.long, max_new_tokens),
                 ParamSpec("batch_size", DataType.long, 64),
+                ParamSpec("unsent", DataType.double, None),
             ]
         ),
     )

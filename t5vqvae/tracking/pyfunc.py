@@ -11,12 +11,20 @@ model.predict(pandas.DataFrame({"text": ["x + y"]}), params={"max_new_tokens": 3
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+if TYPE_CHECKING:
+    from t5vqvae.models.contract import TextAutoencoder
+
+_Params = Mapping[str, int | float | None]
 
 
 class _PyfuncModel(PythonModel):
@@ -32,30 +40,33 @@ class _PyfuncModel(PythonModel):
         self.model = load_model(Path(context.artifacts["model"])).to(device).eval()
 
     def predict(
-        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, int] | None = None
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: _Params | None = None
     ) -> pd.DataFrame:
         """Returns a frame with the columns `reconstruction` and `codes`, one row per text.
 
         `codes` is a list of positions, each with one code per codebook; None for a model without codes. A missing text
-        (None, NaN) gives None in both columns; any other value is read as in a table: 0 is "0", false is "false".
+        (None, NaN) gives None in both columns; any other value is read as in a table: 0 is "0", false is "false". With
+        `unsent`, codes that the decoder can do without are -2 ("not sent"), and the texts are decoded without them.
 
         Args:
             context: Unused.
             model_input: A frame with a column `text`.
-            params: `max_new_tokens` of a reconstruction (default 64), and `batch_size` (default 64).
+            params: `max_new_tokens` of a reconstruction (default 64), `batch_size` (default 64), and `unsent`, the nats
+                below which a sentence's cross-entropy stays without some of its codes (default: all are sent).
 
         Raises:
-            DataError: If the frame has no column `text`, a value is no text, or a parameter is no positive number.
+            DataError: If the frame has no column `text`, or a value is no text.
+            SettingError: If a parameter is no positive number, or `unsent` is for a model without the entry "not sent".
         """
-        from t5vqvae.models.contract import reconstruct
-
         texts = _texts(model_input)
         given = [place for place, text in enumerate(texts) if text is not None]
         size, max_new_tokens = (_positive(params or {}, name) for name in ("batch_size", "max_new_tokens"))
+        unsent = _nats(params or {})
         rows: list[tuple[str | None, list[list[int]] | None]] = [(None, None)] * len(texts)
         for start in range(0, len(given), size):
             part = given[start : start + size]
-            decoded, codes = reconstruct(self.model, [texts[place] or "" for place in part], max_new_tokens)
+            some = [texts[place] or "" for place in part]
+            decoded, codes = _reconstruct(self.model, some, max_new_tokens, unsent)
             found = zip(part, decoded, [None] * len(part) if codes is None else codes, strict=True)
             for place, text, own in found:
                 rows[place] = text, own
@@ -83,7 +94,39 @@ def _texts(frame: pd.DataFrame) -> list[str | None]:
     return texts
 
 
-def _positive(params: dict[str, int], name: str) -> int:
+def _reconstruct(
+    model: TextAutoencoder, texts: list[str], max_new_tokens: int, unsent: float | None
+) -> tuple[list[str], list[list[list[int]]] | None]:
+    """Returns decoded texts and their codes; codes that are left out are -2."""
+    from t5vqvae.errors import SettingError
+    from t5vqvae.models.contract import reconstruct
+    from t5vqvae.models.t5 import T5VQVAE
+
+    if unsent is None:
+        return reconstruct(model, texts, max_new_tokens)
+    if not isinstance(model, T5VQVAE) or model.encoder.not_sent is None or model.leaks:
+        raise SettingError(
+            f"unsent={unsent:g} needs a model of train.code_dropout, whose decoder reads codes alone; leave unsent out"
+        )
+    codes_BTQ = model.encode(texts, unsent=unsent)
+    prompts_BPQ = None if model.prompts is None else model.encode_prompts(texts)
+    decoded = model.decode(codes_BTQ, max_new_tokens, prompt_codes_BPQ=prompts_BPQ)
+    return decoded, [codes_TQ[(codes_TQ != -1).all(-1)].tolist() for codes_TQ in codes_BTQ]
+
+
+def _nats(params: _Params) -> float | None:
+    """Returns the parameter `unsent`; None if it is not given."""
+    from t5vqvae.errors import SettingError
+
+    value = params.get("unsent")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < math.inf:
+        raise SettingError(f"unsent={value!r} must be a number of nats above 0, such as 0.5")
+    return float(value)
+
+
+def _positive(params: _Params, name: str) -> int:
     """Returns a parameter, 64 if it is not given."""
     from t5vqvae.errors import SettingError
 

@@ -46,6 +46,7 @@ class QuantizedEncoder(T5Start, T5Stack):
         if self.not_sent is not None:
             keep_start(self.not_sent)
         self._forget()
+        self._ends_here = position == config.num_layers
         # Hooks keep T5's own forward, so the relative bias that block 0 computes is passed on exactly as in plain T5.
         if position < config.num_layers:
             self.block[position].register_forward_pre_hook(self._before_block)
@@ -92,6 +93,16 @@ class QuantizedEncoder(T5Start, T5Stack):
         return super().forward(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
         )
+
+    def behind(self, quantized_BTE: Tensor, mask_BT: Tensor) -> Tensor:
+        """Returns the encoder's result for quantized states: what follows the quantizer runs on them."""
+        if self.training or not self._ends_here:
+            # A relative bias comes from block 0, so the blocks before the quantizer run too, on blank states.
+            blank_BTE = torch.zeros_like(quantized_BTE)
+            return self(inputs_embeds=blank_BTE, attention_mask=mask_BT, quantized=quantized_BTE).last_hidden_state
+        self._forget()
+        self.mask_BT, self._forced_BTE = mask_BT.bool(), quantized_BTE
+        return self.final_layer_norm(quantized_BTE) if self.config.final_norm == "after" else quantized_BTE
 
     def _before_block(self, block: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (self._quantize(args[0]), *args[1:])

@@ -1,9 +1,10 @@
 """Chooses the positions whose codes need not be sent, because the decoder says the same text without them.
 
-First every position alone is left out, and the sentence's cross-entropy is measured. Then the positions are tried from
-the most predictable on: each stays out if the cross-entropy of the whole sentence is below a bound. That takes two
-passes of the decoder (and of the encoder blocks behind the quantizer) a position; sentences are batched. At least one
-position is sent.
+First every position alone is left out, and the sentence's cross-entropy is measured. A position that alone brings it to
+the bound is sent. The others are tried from the most predictable on: each stays out if the cross-entropy of the whole
+sentence is below the bound, and is sent otherwise; later ones are still tried. That takes at most two passes of the
+decoder (and of the encoder blocks behind the quantizer) a position, and one for each that is sent without a trial. At
+least one position is sent.
 
 Letters: B batch, T encoder positions, S decoder positions, E model width, N sentences with one change each.
 """
@@ -15,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-MOST_AT_ONCE = 512
+MOST_AT_ONCE = 256
 """Changed sentences in one pass."""
 
 Score = Callable[[Tensor, Tensor], Tensor]
@@ -30,26 +31,29 @@ def left_out(score: Score, mask_BT: Tensor, nats: float) -> Tensor:
         mask_BT: True at real positions.
         nats: Bound of a sentence's cross-entropy. A sentence that is above it with all of its codes sends them all.
     """
-    order_BT = _alone(score, mask_BT).argsort(1)
+    alone_BT = _alone(score, mask_BT)
+    order_BT = alone_BT.argsort(stable=True, dim=1)
     sentences_B = torch.arange(len(mask_BT), device=mask_BT.device)
     out_BT = torch.zeros_like(mask_BT)
     for turn in range(mask_BT.shape[1]):
         places_B = order_BT[:, turn]
         tried_BT = out_BT.clone()
         tried_BT[sentences_B, places_B] = True
-        tried_BT &= mask_BT
-        possible_B = mask_BT[sentences_B, places_B] & (mask_BT & ~tried_BT).any(1)
-        if not bool(possible_B.any()):
-            continue
+        possible_B = (alone_BT[sentences_B, places_B] < nats) & (mask_BT & ~tried_BT).any(1)
         chosen = possible_B.nonzero().squeeze(1)
-        fits = score(chosen, tried_BT[chosen]) < nats
-        out_BT[chosen[fits]] = tried_BT[chosen[fits]]
+        if not len(chosen):
+            continue
+        if turn:  # the first one was measured alone
+            chosen = chosen[score(chosen, tried_BT[chosen]) < nats]
+        out_BT[chosen] = tried_BT[chosen]
     return out_BT
 
 
 def _alone(score: Score, mask_BT: Tensor) -> Tensor:
     """Returns the cross-entropy of every sentence without each of its positions, (B, T); infinite at padding."""
     sentences_N, places_N = mask_BT.nonzero(as_tuple=True)
+    by_length_N = mask_BT.sum(1)[sentences_N].argsort(stable=True, dim=0)  # so that a pass has little padding
+    sentences_N, places_N = sentences_N[by_length_N], places_N[by_length_N]
     found_BT = torch.full(mask_BT.shape, float("inf"), device=mask_BT.device)
     for some_N, places in zip(sentences_N.split(MOST_AT_ONCE), places_N.split(MOST_AT_ONCE), strict=True):
         out_NT = torch.zeros(len(some_N), mask_BT.shape[1], dtype=torch.bool, device=mask_BT.device)

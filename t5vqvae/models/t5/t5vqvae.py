@@ -68,17 +68,15 @@ class T5VQVAE(QuantizedT5):
             raise ValueError(f"quantizer {self.config.quantizer_config().name} has no codes")
         if not len(ids_BT):
             return torch.zeros(0, 0, self.quantizer.num_codebooks, dtype=torch.int64, device=self.device)
-        self.encoder(ids_BT, mask_BT)
-        if self.last_codes is None:  # the bottleneck is bypassed
+        memory = self._remember(ids_BT, mask_BT)
+        codes_BTQ = memory.bottleneck.codes_BTQ
+        if codes_BTQ is None:  # the bottleneck is bypassed
             raise ValueError(f"quantizer {self.config.quantizer_config().name} has no codes yet")
         if unsent is None:
-            return self.last_codes
+            return codes_BTQ
         labels_BS = ids_BT.masked_fill(~mask_BT, IGNORED_LABEL)
         batch = Batch(ids_BT, mask_BT, labels_BS, None, mask_BT.sum(-1))
-        memory = self.encode_memory(batch)
-        assert memory.bottleneck.codes_BTQ is not None, "the quantizer has codes"
-        out_BT = self.left_out(batch, memory, unsent)
-        return memory.bottleneck.codes_BTQ.masked_fill(out_BT.unsqueeze(-1), NOT_SENT)
+        return codes_BTQ.masked_fill(self.left_out(batch, memory, unsent).unsqueeze(-1), NOT_SENT)
 
     @torch.no_grad()
     def left_out(self, batch: Batch, memory: Memory, nats: float) -> Tensor:
@@ -93,12 +91,16 @@ class T5VQVAE(QuantizedT5):
             ValueError: If the model was trained without code dropout.
         """
         not_sent, was_training = self._require_not_sent(), self.training
-        quantized_BTE, labels_BS = memory.bottleneck.quantized_BTE, batch.labels_BS
+        quantized_BTE = memory.bottleneck.quantized_BTE
 
         def score(sentences_N: Tensor, out_NT: Tensor) -> Tensor:
-            states_NTE = not_sent.put(quantized_BTE[sentences_N], out_NT)
+            mask_NT = _without_padding(batch.mask_BT[sentences_N], batch.mask_BT[sentences_N])
+            labels_NS = batch.labels_BS[sentences_N]
+            labels_NS = _without_padding(labels_NS, labels_NS != IGNORED_LABEL)
+            longest = mask_NT.shape[1]
+            states_NTE = not_sent.put(quantized_BTE[sentences_N, :longest], out_NT[:, :longest])
             prompts = None if memory.prompt_codes_BPQ is None else memory.prompt_codes_BPQ[sentences_N]
-            return self.sentence_nll(states_NTE, batch.mask_BT[sentences_N], labels_BS[sentences_N], prompts)
+            return self.sentence_nll(states_NTE, mask_NT, labels_NS, prompts)
 
         self.train(False)
         try:
@@ -119,7 +121,8 @@ class T5VQVAE(QuantizedT5):
         memory, mask_BM = self._memory_of(quantized_BTE, mask_BT, prompt_codes_BPQ)
         assert memory.last_hidden_state is not None
         logits_BSV = self._logits(memory.last_hidden_state, mask_BM, labels_BS)
-        return F.cross_entropy(logits_BSV.float().transpose(1, 2), labels_BS, reduction="none").sum(1)
+        nll_N = F.cross_entropy(logits_BSV.float().flatten(0, 1), labels_BS.flatten(), reduction="none")
+        return nll_N.view(labels_BS.shape).sum(1)
 
     @torch.no_grad()
     def quantize(self, states_BTE: Tensor, mask_BT: Tensor) -> QuantizerOutput:
@@ -195,18 +198,15 @@ class T5VQVAE(QuantizedT5):
             ValueError: If the model has prompts and their codes are missing.
         """
         quantized_BTE = quantized_BTE.to(self.shared.weight.dtype)
-        blank_BTE = torch.zeros_like(quantized_BTE)
-        memory = self.encoder(inputs_embeds=blank_BTE, attention_mask=mask_BT, quantized=quantized_BTE)
+        states_BME = self.encoder.behind(quantized_BTE, mask_BT)
         if self.prompts is not None:
             if prompt_codes_BPQ is None:
                 raise ValueError("the model has prompts: decoding needs prompt_codes_BPQ, see encode_prompts")
             check_codes(prompt_codes_BPQ, self.prompts.quantizer.code_sizes, "prompt codes", len(mask_BT))
-            prompts_BPE = self.prompts.embed(prompt_codes_BPQ)
-            memory = BaseModelOutput(
-                last_hidden_state=torch.cat([prompts_BPE.to(quantized_BTE), memory.last_hidden_state], 1)
-            )
+            prompts_BPE = self.prompts.embed(prompt_codes_BPQ).to(quantized_BTE)
+            states_BME = torch.cat([prompts_BPE, states_BME], 1)
             mask_BT = torch.cat([mask_BT.new_ones(prompts_BPE.shape[:2]), mask_BT], 1)
-        return memory, mask_BT
+        return BaseModelOutput(last_hidden_state=states_BME), mask_BT
 
     @classmethod
     def from_pretrained(cls, path: str | Path, **kwargs: Any) -> Self:  # type: ignore[override]
@@ -236,6 +236,11 @@ class T5VQVAE(QuantizedT5):
         super().save_pretrained(directory, **kwargs)
         if self.tokenizer is not None:
             self.tokenizer.save_pretrained(directory)
+
+
+def _without_padding(values_NT: Tensor, real_NT: Tensor) -> Tensor:
+    """Returns values without the last positions that are padding in every sentence."""
+    return values_NT[:, : int(real_NT.any(0).nonzero().max()) + 1]
 
 
 transformers.AutoConfig.register("t5vqvae", T5VQVAEConfig, exist_ok=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from baseline_runs import build, tiny
 
 from t5vqvae.errors import DataError, SettingError
@@ -92,3 +93,49 @@ def test_the_signature_lets_missing_texts_through(served: Any) -> None:
     frame = pd.DataFrame({"text": pd.Series(["a cat", None, float("nan")], dtype=object)})
     checked = _enforce_schema(frame, _signature(8).inputs)
     assert [text is None for text in ask(served, checked["text"])["reconstruction"]] == [False, True, True]
+
+
+@pytest.fixture(scope="module")
+def sparse(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A model with the entry "not sent", and prompts, as MLflow runs it."""
+    from t5vqvae.tracking.pyfunc import _PyfuncModel
+
+    sparse = _PyfuncModel()
+    spec = tiny("t5vqvae", **{"train.code_dropout": 0.5, "model.prompts.num_prompts": 2})
+    sparse.model = build(spec, tmp_path_factory.mktemp("cache")).eval()
+    return sparse
+
+
+def test_codes_that_are_left_out_are_minus_two(sparse: Any) -> None:
+    texts = ["a cat", None, "a dog eats honey", ""]
+    whole, found = ask(sparse, texts), ask(sparse, texts, unsent=1e9)
+    assert found["codes"][1] is None and found["reconstruction"][1] is None
+    for row in (0, 2, 3):
+        own = found["codes"][row]
+        assert len(own) == len(whole["codes"][row]) and sum(code != [-2] for code in own) == 1, "one is always sent"
+        assert all(code in ([-2], all_sent) for code, all_sent in zip(own, whole["codes"][row], strict=True))
+    model, padded = sparse.model, torch.tensor([found["codes"][0]])
+    prompts_BPQ = model.encode_prompts(["a cat"])
+    assert model.decode(padded, 4, prompt_codes_BPQ=prompts_BPQ) == [found["reconstruction"][0]]
+    assert ask(sparse, texts, unsent=None)["codes"].tolist() == whole["codes"].tolist()
+
+
+@pytest.mark.parametrize("value", [0, -0.5, float("nan"), float("inf"), "1", True])
+def test_nats_that_are_no_positive_number_are_refused(value: Any, sparse: Any) -> None:
+    with pytest.raises(SettingError, match=r"unsent=.* must be a number of nats above 0"):
+        ask(sparse, ["a"], unsent=value)
+
+
+def test_a_model_without_the_entry_is_refused(served: Any) -> None:
+    with pytest.raises(SettingError, match=r"unsent=0.5 needs a model of train.code_dropout"):
+        ask(served, ["a"], unsent=0.5)
+
+
+def test_the_signature_takes_nats_and_their_absence() -> None:
+    from mlflow.models.utils import _enforce_params_schema
+
+    from t5vqvae.tracking.mlflow_model import _signature
+
+    schema = _signature(8).params
+    assert _enforce_params_schema({}, schema)["unsent"] is None
+    assert _enforce_params_schema({"unsent": 0.5}, schema)["unsent"] == 0.5

@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from baseline_runs import finish, tiny
+from baseline_runs import batch_of, build, finish, tiny
 from torch import Tensor
 
 from t5vqvae.config import Overrides
 from t5vqvae.errors import DataError, SettingError
 from t5vqvae.evaluation.metrics import find
-from t5vqvae.evaluation.sparse import as_symbols
+from t5vqvae.evaluation.sparse_rate import as_symbols
 from t5vqvae.models.codes import NOT_SENT, check_codes
 from t5vqvae.models.contract import load_model
 from t5vqvae.models.t5 import T5VQVAE
 from t5vqvae.models.t5.not_sent import NotSent
 from t5vqvae.models.t5.sparse import Score, left_out
-from t5vqvae.training.trainer import Milestone
+from t5vqvae.training.trainer import Milestone, train
 
 SPARSE: Overrides = {"train.code_dropout": 0.6, "evaluate.unsent": 50.0, "train.eval_every": 6}
 MASK = torch.tensor([[True, True, True, True], [True, True, True, False]])
@@ -57,6 +57,18 @@ def test_a_sentence_above_the_bound_sends_everything() -> None:
         return 1.0 + out_NT.float().sum(1)
 
     assert not left_out(score, MASK, nats=0.5).any()
+
+
+def test_a_position_that_alone_reaches_the_bound_is_sent_without_a_trial() -> None:
+    passes = torch.zeros(2, dtype=torch.int64)
+
+    def score(sentences_N: Tensor, out_NT: Tensor) -> Tensor:
+        passes.index_add_(0, sentences_N, torch.ones_like(sentences_N))
+        return costs([[0.1, 0.2, 0.3, 0.5], [9.0, 9.0, 0.1, 0.0]])(sentences_N, out_NT)
+
+    out_BT = left_out(score, MASK, nats=0.5)
+    assert out_BT.tolist() == [[True, True, False, False], [False, False, True, False]]
+    assert passes.tolist() == [4 + 2, 3], "each position alone; then those after the first that may fit"
 
 
 # The entry
@@ -164,11 +176,52 @@ def test_without_code_dropout_nothing_changes(cache: Path, tmp_path: Path) -> No
     assert not any(key.startswith("sparse/") for key in milestones[-1].metrics)
 
 
+def test_a_resumed_run_drops_the_codes_that_an_uninterrupted_one_drops(cache: Path, tmp_path: Path) -> None:
+    spec = tiny("t5vqvae", **{"train.code_dropout": 0.6})
+    whole = finish(spec, cache)[1]
+    path = next(train(spec, cache_dir=cache)).state.save(tmp_path)
+    torch.manual_seed(99)
+    resumed = finish(spec, cache, resume_from=path)[1]
+    assert all(torch.equal(resumed[name], value) for name, value in whole.items())
+
+
+def test_code_dropout_leaves_what_the_quantizer_sees_as_it_is(cache: Path) -> None:
+    model, batch = build(tiny("t5vqvae", **SPARSE), cache), batch_of(tiny("t5vqvae"), cache)
+    model.encoder.not_sent.most = 0.0
+    whole = model.encode_memory(batch)
+    model.encoder.not_sent.most = 1.0
+    dropped = model.encode_memory(batch)
+    assert torch.equal(dropped.bottleneck.codes_BTQ, whole.bottleneck.codes_BTQ)
+    assert torch.equal(dropped.bottleneck.aux_loss, whole.bottleneck.aux_loss)
+    assert not torch.equal(dropped.states_BME, whole.states_BME)
+
+
+def test_nothing_is_left_out_before_the_bottleneck_is_in_use(cache: Path) -> None:
+    words = {**SPARSE, "train.quantize_from": 2, "train.max_steps": 4, "train.eval_every": 2}
+    before, after = finish(tiny("t5vqvae", **words), cache)[0]
+    assert not any("sparse" in key or "sent_share" in key for key in before.metrics)
+    assert "rate/sparse_joint_bits_per_token" in after.metrics
+
+
+def test_codes_of_prompts_count_in_the_rate_of_sparse_codes(cache: Path) -> None:
+    words = {**SPARSE, "evaluate.unsent": 1e-9, "evaluate.num_examples": 4, "evaluate.num_generated": 4}
+    metrics = finish(tiny("t5vqvae", **words, **{"model.prompts.num_prompts": 8}), cache)[0][-1].metrics
+    assert metrics["rate/sent_share"] == 1, "all codes are sent: the chain has one more entry, which never occurs"
+    assert metrics["rate/sparse_joint_bits_per_token"] == pytest.approx(metrics["rate/joint_bits_per_token"], abs=0.1)
+
+
+def test_a_decoder_that_sees_past_its_codes_has_no_sparse_codes(cache: Path) -> None:
+    words = {**SPARSE, "model.prompts.quantize": False}
+    metrics = finish(tiny("t5vqvae", **words), cache)[0][-1].metrics
+    assert "validation/nll" in metrics and not any("sparse" in key or "sent_share" in key for key in metrics)
+
+
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
         ({"quantizer.name": "none", "train.code_dropout": 0.5}, "train.code_dropout=0.5 needs codes"),
         ({"evaluate.unsent": 0.5}, "evaluate.unsent=0.5 needs a model"),
+        ({**SPARSE, "evaluate.num_generated": 0}, "evaluate.unsent=50.0 needs sentences whose sparse codes"),
         ({"train.code_dropout": 1.0}, "train.code_dropout=1"),
     ],
 )

@@ -2,12 +2,15 @@
 
 The rate counts the sent codes *and* the mask. "Not sent" is one more entry of the first codebook, and the chain of
 `t5vqvae.latent.prior` predicts it like any code: at every position the mask costs what the chain does not foresee.
-Further codebooks of such a position have one code, which costs nothing.
+Further codebooks of such a position have one code, which costs nothing. Codes of prompts are always sent, and count as
+in the other rates.
 
-Letters: B batch, T positions of a sentence, Q codes a position.
+Letters: B batch, T positions of a sentence, P prompts, Q codes a position.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +20,7 @@ from torch import Tensor
 from t5vqvae.data import Batch, TokenizedSplit, evaluation_batches
 from t5vqvae.data.batching import Array
 from t5vqvae.data.texts import same_text
-from t5vqvae.evaluation.chains import SentenceCodes, chain_bits, num_counted_sentences
+from t5vqvae.evaluation.chains import SentenceCodes, chain_bits, note_codes, num_counted_sentences
 from t5vqvae.models.codes import NOT_SENT
 from t5vqvae.models.contract import Memory
 from t5vqvae.models.t5 import T5VQVAE
@@ -25,11 +28,29 @@ from t5vqvae.spec.run import RunSpec
 from t5vqvae.stages import stage
 
 
+@dataclass
+class _Noted:
+    """The sparse codes, and the codes of prompts, of sentences by their index in the split."""
+
+    codes: SentenceCodes = field(default_factory=dict)
+    prompt_codes: SentenceCodes = field(default_factory=dict)
+
+    def add(self, indices: Array, codes_BTQ: Tensor, prompt_codes_BPQ: Tensor | None) -> None:
+        """Adds a batch, without padding."""
+        for index, codes_TQ in zip(indices.tolist(), codes_BTQ.cpu().numpy(), strict=True):
+            self.codes[index] = codes_TQ[codes_TQ[:, 0] != -1]
+        if prompt_codes_BPQ is not None:
+            note_codes(self.prompt_codes, indices, prompt_codes_BPQ)
+
+
 @torch.no_grad()
 def sparse_metrics(
     model: T5VQVAE, split: TokenizedSplit, train: TokenizedSplit | None, spec: RunSpec, limit: int | None, longest: int
 ) -> dict[str, float]:
     """Returns the metrics of sparse codes; the model is in evaluation mode.
+
+    There are none while the bottleneck is bypassed, nor of a model whose decoder sees past the codes: it cannot decode
+    them.
 
     Args:
         model: A model trained with code dropout.
@@ -41,7 +62,9 @@ def sparse_metrics(
     """
     nats, size = spec.evaluate.unsent, spec.evaluate.batch_size
     assert nats is not None, "the caller measures sparse codes"
-    codes: SentenceCodes = {}
+    if model.leaks or not model.quantizer.active:
+        return {}
+    noted = _Noted()
     nll = chars = matches = 0.0
     with stage("leaving out codes", min(len(split), limit or len(split)), "sentences") as now:
         for indices, batch in evaluation_batches(split, size, limit=limit):
@@ -53,29 +76,35 @@ def sparse_metrics(
             chars += int(batch.num_chars_B.sum())
             texts = model.decode(codes_BTQ, longest, prompt_codes_BPQ=prompts)
             matches += sum(map(same_text, split.texts(indices.tolist()), texts))
-            _note(codes, indices, codes_BTQ)
+            noted.add(indices, codes_BTQ, prompts)
             now.advance(len(indices))
     found = {
-        "rate/sent_share": float(np.mean(np.concatenate(list(codes.values()))[:, 0] != NOT_SENT)),
-        "sparse/exact_match": matches / len(codes),
+        "rate/sent_share": float(np.mean(np.concatenate(list(noted.codes.values()))[:, 0] != NOT_SENT)),
+        "sparse/exact_match": matches / len(noted.codes),
         "sparse/nll_per_char": nll / max(1, chars),
     }
-    return found if train is None else found | _rates(model, train, codes, spec)
+    return found if train is None else found | _rates(model, train, noted, spec)
 
 
-def _rates(model: T5VQVAE, train: TokenizedSplit, codes: SentenceCodes, spec: RunSpec) -> dict[str, float]:
+def _rates(model: T5VQVAE, train: TokenizedSplit, scored: _Noted, spec: RunSpec) -> dict[str, float]:
     """Returns the bits of sparse codes, a token, under chains counted on training sentences."""
-    counted: SentenceCodes = {}
+    counted = _Noted()
     limit, nats = num_counted_sentences(train), spec.evaluate.unsent
     assert nats is not None, "the caller measures sparse codes"
     with stage("leaving out codes of training sentences", limit, "sentences") as now:
         for indices, batch in evaluation_batches(train, spec.evaluate.batch_size, limit=limit):
             batch = batch.to(model.device)
-            _note(counted, indices, _sparse_codes(model, batch, model.encode_memory(batch), nats))
+            memory = model.encode_memory(batch)
+            counted.add(indices, _sparse_codes(model, batch, memory, nats), memory.prompt_codes_BPQ)
             now.advance(len(indices))
     first, *others = model.quantizer.code_sizes
-    symbols = [{index: as_symbols(each, first) for index, each in some.items()} for some in (counted, codes)]
+    symbols = [{row: as_symbols(each, first) for row, each in some.codes.items()} for some in (counted, scored)]
     joint, prior = chain_bits(symbols[0], symbols[1], (first + 1, *others))
+    if model.prompts is not None:
+        share = sum(map(len, scored.prompt_codes.values())) / sum(map(len, scored.codes.values()))
+        sizes = model.prompts.quantizer.code_sizes
+        alone, after = chain_bits(counted.prompt_codes, scored.prompt_codes, sizes)
+        joint, prior = joint + share * alone, prior + share * after
     return {"rate/sparse_joint_bits_per_token": joint, "rate/sparse_prior_bits_per_token": prior}
 
 
@@ -90,8 +119,3 @@ def _sparse_codes(model: T5VQVAE, batch: Batch, memory: Memory, nats: float) -> 
     codes_BTQ = memory.bottleneck.codes_BTQ
     assert codes_BTQ is not None, "the quantizer has codes"
     return codes_BTQ.masked_fill(model.left_out(batch, memory, nats).unsqueeze(-1), NOT_SENT)
-
-
-def _note(noted: SentenceCodes, indices: Array, codes_BTQ: Tensor) -> None:
-    for index, codes_TQ in zip(indices.tolist(), codes_BTQ.cpu().numpy(), strict=True):
-        noted[index] = codes_TQ[codes_TQ[:, 0] != -1]
