@@ -187,7 +187,7 @@ def test_heavy_libraries_stay_in_their_homes(library: str) -> None:
     [
         (
             "prepare_test",
-            {"t5vqvae.data", "t5vqvae.data.prepare", "t5vqvae.evaluation.evaluate", "t5vqvae.measures.probe"},
+            {"t5vqvae.data", "t5vqvae.data.prepare", "t5vqvae.evaluation.evaluate", "t5vqvae.measures.probing"},
         ),
         ("evaluate_test", {"t5vqvae.evaluation.evaluate", "tune.promotion.candidate"}),
     ],

@@ -49,7 +49,10 @@ def decode(
     model: Model,
     codes: Annotated[
         list[str],
-        typer.Argument(metavar="CODES...", help="The codes of a sentence, such as '5 17 1'; with two codebooks '5,3'."),
+        typer.Argument(
+            metavar="CODES...",
+            help="The codes of a sentence: '5 17 1'; with two codebooks '5,3'. Write -- before -2 (not sent).",
+        ),
     ],
     prompts: Annotated[
         str | None, typer.Option(metavar="CODES", help="Codes of the prompts, if there are any.")

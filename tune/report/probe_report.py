@@ -15,14 +15,14 @@ from tune.report.page import Section, listing, page, table
 
 if TYPE_CHECKING:
     from t5vqvae.measures.base import Cell, Row
-    from t5vqvae.measures.probe import ProbeResult
+    from t5vqvae.measures.probing import ProbeResult
     from t5vqvae.spec.probe import ProbeSpec
     from tune.records.models import FoundModel
 
 
 def probe_model(found: FoundModel, spec: ProbeSpec, cache_dir: Path) -> ProbeResult:
     """Loads a model and probes it."""
-    from t5vqvae.measures.probe import probe
+    from t5vqvae.measures.probing import probe
     from t5vqvae.models.contract import load_model
     from t5vqvae.training.device import choose_device
     from t5vqvae.training.progress_bars import without_progress_bars

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from baseline_runs import finish, tiny
 
-from t5vqvae.measures.probe import ProbeResult
+from t5vqvae.measures.probing import ProbeResult
 from tune.cli import main
 from tune.report.probe_report import summary
 
