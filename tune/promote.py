@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from t5vqvae.files import held
 from t5vqvae.stages import stage
 from tune.promotion.candidate import TEST_FILE, best_trial, still_to_come, test_once, test_sets_of
 from tune.promotion.gate import Gate, refusals, refuse_unmeasured
@@ -91,9 +92,24 @@ def promote(
         replace: Move the alias even if the champion is better or was tested on other data; gates still count.
 
     Raises:
-        UserError: If no trial can be promoted, or a gate is on a metric that its test does not measure.
+        UserError: If no trial can be promoted, a gate is on a metric that its test does not measure, or another
+            promotion of this state folder to the same name is under way.
         TrackingError: If the server cannot be reached.
     """
+    lock = paths.state / "promotions" / f"{registered_name}.lock"
+    with held(lock, f"a promotion to {registered_name} is under way", "wait for it; both would move its aliases"):
+        return _promote(paths, tracker, registered_name, alias, gates, replace)
+
+
+def _promote(
+    paths: StudyPaths,
+    tracker: Tracker | None,
+    registered_name: str,
+    alias: str,
+    gates: Sequence[Gate],
+    replace: bool,
+) -> Promotion:
+    """Does what `promote` says, under its lock."""
     spec, record = best_trial(paths)
     tracker = tracker or tracker_of(spec, paths)
     tests = test_sets_of(paths, spec, record)
@@ -112,11 +128,11 @@ def promote(
     failed = refusals([*map(Gate.of_constraint, spec.constraints), *gates], metrics)
     effect, beats, reason = compare(spec, metrics, result, champion, version)
     passed = not failed and (beats or replace)
-    held = _awarded(registry, alias, version, champion, passed)
-    uri = f"models:/{registered_name}@{held}"
+    awarded = _awarded(registry, alias, version, champion, passed)
+    uri = f"models:/{registered_name}@{awarded}"
     return Promotion(
         run_id=result.identity,
-        alias=held,
+        alias=awarded,
         effect=effect,
         test_metrics=result.metrics,
         passed=passed,

@@ -15,6 +15,7 @@ import pytest
 
 from t5vqvae.errors import SettingError, UserError
 from t5vqvae.evaluation.metrics import METRICS, on_test
+from t5vqvae.files import held
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.tracking import Tracker
 from t5vqvae.training.trainer import train
@@ -181,6 +182,16 @@ def test_a_trial_whose_run_mlflow_has_lost_is_tracked_anew(
     run = tracker.destination.client.get_run(version.mlflow_id)
     assert (run.info.lifecycle_stage, run.data.metrics["test/exact_match"]) == ("active", 0.5)
     assert (run.info.run_id == mlflow_id) == (gone != "run"), "a deleted experiment is restored with its runs"
+
+
+def test_two_promotions_to_one_name_are_not_made_at_once(paths: StudyPaths, scores: list[dict[str, float]]) -> None:
+    scores += [SCORES]
+    add_trial(paths, 0, nll=1.0)
+    with held(paths.state / "promotions" / "t5vqvae.lock", "it is tried", "wait", "process 7 on a machine"):
+        with pytest.raises(UserError, match=r"a promotion to t5vqvae is under way by process 7 on a machine; wait"):
+            promote(paths)
+        assert promote(paths, registered_name="another").version == "1", "other names have other aliases"
+    assert promote(paths).version == "1", "the lock falls with its holder"
 
 
 def test_a_failed_gate_keeps_a_better_trial_from_the_alias(paths: StudyPaths, scores: list[dict[str, float]]) -> None:
