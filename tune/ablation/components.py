@@ -82,6 +82,7 @@ PARTS: dict[str, _Part] = {
     "optim.schedule": _Part("constant", "the decay of the learning rate"),
     "optim.grad_clip": _Part(None, "the clipping of gradients"),
     "train.quantize_from": _Part(0, "the warm-up without quantization"),
+    "train.code_dropout": _Part(0.0, "code dropout", when={"evaluate.unsent": None}),  # sparse codes cannot do without
 }
 """`{path: the way to switch it off}`; one entry for all variants that share the setting."""
 
@@ -99,6 +100,7 @@ KEPT: dict[str, str] = {
     "model.gpt2": "another model, not a part of one",
     "model.to_layer": "null: the last; a sweep answers it",
     "model.faithfulness_steps": "how runs are judged",
+    "evaluate.unsent": "how runs are judged",
     "model.final_norm": "null: before the quantizer at the last position; a sweep answers it",
     "model.position": "null: after the last block; a sweep answers it",
     "quantizer.code_width": "null: the model's width; a sweep answers it",

@@ -13,11 +13,16 @@ def clean_name(name: str) -> str:
     """Returns the nearest name that MLflow accepts for a metric, a parameter or a tag.
 
     Letters, digits and `_-. :/` are kept, others become `_`. Parts of dots (`.`, `..`) and empty parts are left out,
-    because MLflow rejects a name that resolves to another path. At most 250 characters are kept.
+    because MLflow rejects a name that resolves to another path; for the same reason two dots in front become `__`. At
+    most 250 characters are kept.
     """
-    parts = re.sub(r"[^/\w.\- :]", "_", name).split("/")
-    kept = [part for part in parts if part.strip(".")]
-    return "/".join(kept)[:MAX_NAME] or "_"
+    cut = _without_dots(re.sub(r"[^/\w.\- :]", "_", name))[:MAX_NAME]
+    return re.sub(r"^\.\.", "__", _without_dots(cut)) or "_"  # twice: the cut may leave dots or a slash at the end
+
+
+def _without_dots(name: str) -> str:
+    """Returns a name without empty parts and without parts of dots."""
+    return "/".join(part for part in name.split("/") if part.strip("."))
 
 
 def split_finite(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from t5vqvae.tracking.plots import effective_codes, usage_svg
@@ -14,6 +14,10 @@ from t5vqvae.tracking.server.limits import against_tokens, clean_name
 
 @settings(deadline=None)  # the first call imports
 @given(st.text(max_size=300))
+@example("..0")
+@example(".../..a")
+@example("a" * 249 + "/b")
+@example("a" * 248 + "/..b")
 def test_every_cleaned_name_is_accepted_by_mlflow(name: str) -> None:
     from mlflow.utils.validation import _validate_metric_name
 
