@@ -196,39 +196,6 @@ def promote(
 
 
 @app.command(cls=Command)
-def probe(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A checkpoint, a run id, STUDY, STUDY/TRIAL, or models:/NAME@ALIAS.")
-    ],
-    words: Annotated[
-        list[str] | None, words_argument("", "Settings of the probe: split, sentences, edits, seed.")
-    ] = None,
-    suite: Annotated[str, typer.Option(metavar="SUITE", help="quick or full.")] = "quick",
-    into: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder to write to; default: one of the state folder.")
-    ] = None,
-    state: State = None,
-) -> int:
-    """Measure what a trained model's codes say and control.
-
-    Writes probe.html and probe.json. Exit status 1: there was nothing to measure.
-    """
-    from tune.records.models import find_model
-
-    found, home = find_model(model, state_dir(state)), state_dir(state)
-    from t5vqvae.spec.probe import ProbeSpec
-    from tune.report.probe_report import folder_of, probe_model, summary, write_probe
-
-    spec = ProbeSpec.parse({**parse_words(list(words or [])), "suite": suite})
-    folder = writable(into or folder_of(found, spec, home), "{} cannot be written: {}; name another folder by --into")
-    result = probe_model(found, spec, home / "cache")
-    print(summary(result))
-    for path in write_probe(result, found, spec, folder):
-        print(path)
-    return 0 if result.metrics else NOTHING_WORKED
-
-
-@app.command(cls=Command)
 def report(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a search or an ablation.")],
     into: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +23,12 @@ Text = str | tuple[str, str]
 def same_text(text: str, other: str) -> bool:
     """Returns whether two texts agree up to runs of white space, which tokenizers do not keep."""
     return text.split() == other.split()
+
+
+def kept_places(words: Sequence[str], others: Sequence[str]) -> set[int]:
+    """Returns the places of the words that another list of words has, too, in their order."""
+    blocks = SequenceMatcher(None, words, others, autojunk=False).get_matching_blocks()
+    return {place for block in blocks for place in range(block.a, block.a + block.size)}
 
 
 def tokenized(tokenizer: PreTrainedTokenizerBase, texts: str | Sequence[Text]) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,7 @@ from t5vqvae.evaluation.decoding import Decoding
 from t5vqvae.evaluation.sparse_rate import sparse_metrics
 from t5vqvae.evaluation.sums import Sums, add_counts
 from t5vqvae.evaluation.text_scores import bleu1, corpus_bleu
-from t5vqvae.measures.control import Control, Outcome, run_edits, scores, sparse_scores
+from t5vqvae.measures.control import Control, run_edits, scores, sparse_scores
 from t5vqvae.models.contract import Losses, Memory, TextAutoencoder
 from t5vqvae.models.t5 import T5VQVAE
 from t5vqvae.quantizers import Quantizer
@@ -102,11 +102,11 @@ def evaluate(
             metrics = {f"{prefix}/{name}": value for name, value in _quality(sums).items()}
             if model.quantizer.has_soft_form:
                 metrics |= _soft(model, split, spec, everything)
-            if control is not None:
+            if control is not None and not model.leaks:
                 metrics |= _control(model, control, spec)
             if spec.evaluate.unsent is not None and isinstance(model, T5VQVAE):
                 limit = None if everything else spec.evaluate.num_generated
-                metrics |= sparse_metrics(model, split, train, spec, limit, _longest(spec))
+                metrics |= sparse_metrics(model, split, train, spec, limit, spec.max_new_tokens)
     finally:
         model.train(was_training)
     metrics |= _rate(sums, model, counted)
@@ -162,22 +162,14 @@ def _soft(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everythi
 def _control(model: TextAutoencoder, control: Control, spec: RunSpec) -> dict[str, float]:
     """Returns the metrics of edits; every worker makes its share of them."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-
-    def outcomes(unsent: float | None) -> list[Outcome]:
-        size, mine = spec.evaluate.batch_size, control.part(rank, world)
-        found = run_edits(model, mine, max_new_tokens=_longest(spec), batch_size=size, unsent=unsent)
-        parts = [found] * world
-        if world > 1:
-            dist.all_gather_object(parts, found)
-        return [outcome for part in parts for outcome in part]
-
-    plain = scores(outcomes(None))
-    return plain if spec.evaluate.unsent is None else plain | sparse_scores(outcomes(spec.evaluate.unsent))
-
-
-def _longest(spec: RunSpec) -> int:
-    """Returns the number of tokens after which decoding stops."""
-    return spec.evaluate.max_new_tokens or spec.data.max_target_length or spec.data.max_length
+    size, unsent = spec.evaluate.batch_size, spec.evaluate.unsent if model.has_codes else None
+    mine = control.part(rank, world)
+    edited = run_edits(model, mine, max_new_tokens=spec.max_new_tokens, batch_size=size, unsent=unsent)
+    parts = [edited] * world
+    if world > 1:
+        dist.all_gather_object(parts, edited)
+    sparse = [outcome for part in parts for outcome in part.sparse]
+    return scores([outcome for part in parts for outcome in part.whole]) | sparse_scores(sparse)
 
 
 _Encoded = tuple[Array, Batch, Memory]
@@ -196,7 +188,7 @@ def _encoded(model: TextAutoencoder, split: TokenizedSplit, size: int, limit: in
 def _counted_codes(model: TextAutoencoder, train: TokenizedSplit, spec: RunSpec) -> Sums:
     """Returns this worker's codes of training sentences; none of a model without a rate."""
     sums, limit = Sums(), num_counted_sentences(train)
-    if model.leaks or not (model.quantizer.discrete and model.quantizer.active):
+    if model.leaks or not model.has_codes:
         return sums
     with stage("encoding training sentences", _count(train, limit), "sentences") as now:
         for indices, _, memory in _counted(_encoded(model, train, spec.evaluate.batch_size, limit), now):
@@ -301,7 +293,7 @@ def _add_decoded(
     sums: Sums,
 ) -> None:
     size = spec.evaluate.batch_size
-    for found in Decoding(model, split, _longest(spec), size).run(batches, single=_count(split, limit) <= size):
+    for found in Decoding(model, split, spec.max_new_tokens, size).run(batches, single=_count(split, limit) <= size):
         indices = [each.index for each in found]
         for each, source, target in zip(found, split.sources(indices), split.texts(indices), strict=True):
             sums.decoded.append((each.index, source, target, each.text, each.codes))

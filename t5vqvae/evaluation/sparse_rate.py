@@ -17,12 +17,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from t5vqvae.data import Batch, TokenizedSplit, evaluation_batches
+from t5vqvae.data import TokenizedSplit, evaluation_batches
 from t5vqvae.data.batching import Array
 from t5vqvae.data.texts import same_text
 from t5vqvae.evaluation.chains import SentenceCodes, chain_bits, note_codes, num_counted_sentences
 from t5vqvae.models.codes import NOT_SENT
-from t5vqvae.models.contract import Memory
 from t5vqvae.models.t5 import T5VQVAE
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.stages import stage
@@ -62,7 +61,7 @@ def sparse_metrics(
     """
     nats, size = spec.evaluate.unsent, spec.evaluate.batch_size
     assert nats is not None, "the caller measures sparse codes"
-    if model.leaks or not model.quantizer.active:
+    if model.leaks or not model.has_codes:
         return {}
     noted = _Noted()
     nll = chars = matches = 0.0
@@ -70,7 +69,7 @@ def sparse_metrics(
         for indices, batch in evaluation_batches(split, size, limit=limit):
             batch = batch.to(model.device)
             memory = model.encode_memory(batch)
-            codes_BTQ, prompts = _sparse_codes(model, batch, memory, nats), memory.prompt_codes_BPQ
+            codes_BTQ, prompts = model.sparse_codes(batch, memory, nats), memory.prompt_codes_BPQ
             states_BTE = model.embed_codes(codes_BTQ)
             nll += float(model.sentence_nll(states_BTE, batch.mask_BT, batch.labels_BS, prompts).sum())
             chars += int(batch.num_chars_B.sum())
@@ -95,7 +94,7 @@ def _rates(model: T5VQVAE, train: TokenizedSplit, scored: _Noted, spec: RunSpec)
         for indices, batch in evaluation_batches(train, spec.evaluate.batch_size, limit=limit):
             batch = batch.to(model.device)
             memory = model.encode_memory(batch)
-            counted.add(indices, _sparse_codes(model, batch, memory, nats), memory.prompt_codes_BPQ)
+            counted.add(indices, model.sparse_codes(batch, memory, nats), memory.prompt_codes_BPQ)
             now.advance(len(indices))
     first, *others = model.quantizer.code_sizes
     symbols = [{row: as_symbols(each, first) for row, each in some.codes.items()} for some in (counted, scored)]
@@ -113,9 +112,3 @@ def as_symbols(codes_TQ: npt.NDArray[np.int64], not_sent: int) -> npt.NDArray[np
     symbols_TQ = np.where(codes_TQ == NOT_SENT, 0, codes_TQ)
     symbols_TQ[:, 0] = np.where(codes_TQ[:, 0] == NOT_SENT, not_sent, codes_TQ[:, 0])
     return symbols_TQ
-
-
-def _sparse_codes(model: T5VQVAE, batch: Batch, memory: Memory, nats: float) -> Tensor:
-    codes_BTQ = memory.bottleneck.codes_BTQ
-    assert codes_BTQ is not None, "the quantizer has codes"
-    return codes_BTQ.masked_fill(model.left_out(batch, memory, nats).unsqueeze(-1), NOT_SENT)

@@ -19,8 +19,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from t5vqvae.data.batch import IGNORED_LABEL, Batch
 from t5vqvae.data.corpora.edits import Span
+from t5vqvae.data.special_tokens import guard
 from t5vqvae.errors import DataError
-from t5vqvae.latent.intervention import encode_latents
 from t5vqvae.models.baselines.cross_layer import CrossLayer
 from t5vqvae.models.baselines.gaussian import GaussianT5
 from t5vqvae.models.baselines.gaussian_latent import GaussianLatent
@@ -58,9 +58,14 @@ class Sentence:
         return self.states_TE if self.codes_TQ is None else self.codes_TQ
 
     @property
+    def by_token(self) -> bool:
+        """Whether there is a latent for every token, and not one for the whole sentence."""
+        return len(self.states_TE) == len(self.spans)
+
+    @property
     def tokens(self) -> list[str]:
         """The part of the text that each position stands for; empty for the end of the text."""
-        if len(self.states_TE) != len(self.spans):
+        if not self.by_token:
             return [self.text] * len(self.states_TE)
         return [self.text[start:end].strip() for start, end in self.spans]
 
@@ -89,11 +94,6 @@ class LatentSpace:
         self.max_new_tokens, self.batch_size = max_new_tokens, batch_size
 
     @property
-    def has_codes(self) -> bool:
-        """Whether the model has codes: a discrete bottleneck that is in use."""
-        return self.model.quantizer.discrete and self.model.quantizer.active
-
-    @property
     def bottleneck(self) -> str:
         """The name of the bottleneck in errors."""
         quantizer: Any = self.model.quantizer
@@ -107,7 +107,7 @@ class LatentSpace:
         Raises:
             DataError: With the operation that needs them.
         """
-        if not self.has_codes:
+        if not self.model.has_codes:
             raise DataError(f"{self.bottleneck} has no codes; {operation} needs them: take a model with a codebook")
 
     @torch.no_grad()
@@ -172,7 +172,7 @@ class LatentSpace:
         self, states: Sequence[Tensor], prompts: Sequence[Tensor | None]
     ) -> tuple[list[Tensor], list[str]]:
         """Quantizes states where the model has codes; returns the latents and the texts that they decode to."""
-        latents = self.quantize(states) if self.has_codes else list(states)
+        latents = self.quantize(states) if self.model.has_codes else list(states)
         return latents, self.decode(latents, prompts)
 
     def reconstruct(self, sentences: Sequence[Sentence]) -> list[str]:
@@ -185,25 +185,48 @@ class LatentSpace:
             yield order[start : start + self.batch_size]
 
     def _encode(self, texts: Sequence[str], unsent: float | None) -> Iterator[Sentence]:
-        encoded = encode_latents(self.model, texts)
-        memory = encoded.memory
-        codes_BTQ = memory.bottleneck.codes_BTQ if self.has_codes else None
-        states_BTE = memory.states_BTE if codes_BTQ is not None else None
+        batch, spans = self._tokenized(texts)
+        memory = self.model.encode_memory(batch)
+        codes_BTQ = memory.bottleneck.codes_BTQ if self.model.has_codes else None
+        states_BTE = self._vectors(batch, memory) if codes_BTQ is None else memory.states_BTE
+        assert states_BTE is not None, "what has codes has states before them"
         if unsent is not None and isinstance(self.model, T5VQVAE):
-            codes_BTQ = self.model.encode(texts, unsent=unsent)
-        for row, text in enumerate(texts):
-            length = len(encoded.latents[row])
-            prompts_BPQ = memory.prompt_codes_BPQ
+            codes_BTQ = self.model.sparse_codes(batch, memory, unsent)
+        for row, (text, length) in enumerate(zip(texts, batch.mask_BT.sum(-1).tolist(), strict=True)):
             yield Sentence(
                 text,
-                tuple(encoded.spans[row][: int(encoded.batch.mask_BT[row].sum())]),
-                encoded.latents[row] if states_BTE is None else states_BTE[row, :length],
+                tuple(spans[row][:length]),
+                states_BTE[row, :length],
                 None if codes_BTQ is None else codes_BTQ[row, :length],
-                None if prompts_BPQ is None else prompts_BPQ[row],
+                None if memory.prompt_codes_BPQ is None else memory.prompt_codes_BPQ[row],
             )
 
+    def _tokenized(self, texts: Sequence[str]) -> tuple[Batch, list[list[Span]]]:
+        """Returns texts as a batch, and the place of every token in its text."""
+        tokens = guard(self.model.require_tokenizer())(
+            list(texts), padding=True, return_tensors="pt", return_offsets_mapping=True
+        )
+        ids_BT, mask_BT = tokens["input_ids"], tokens["attention_mask"].bool()
+        batch = Batch(ids_BT, mask_BT, ids_BT.masked_fill(~mask_BT, IGNORED_LABEL), None, mask_BT.sum(-1))
+        spans = [list(map(tuple, row)) for row in tokens["offset_mapping"].tolist()]
+        return batch.to(next(self.model.parameters()).device), spans
+
+    def _vectors(self, batch: Batch, memory: Memory) -> Tensor:
+        """Returns the vectors that the decoder reads, one a token (B, T, E) or one a sentence (B, 1, E).
+
+        Raises:
+            DataError: If the memory is made neither way.
+        """
+        of_tokens = isinstance(self.model, T5VQVAE) and not _is_of_sentences(self.model)
+        vectors_BME = memory.bottleneck.quantized_BTE if of_tokens else memory.states_BME
+        if vectors_BME.shape[1] not in (1, batch.mask_BT.shape[1]):
+            raise DataError(
+                f"a memory of {vectors_BME.shape[1]} latents a sentence has no operations; use another model"
+            )
+        return vectors_BME
+
     def _decode(self, latents: list[Tensor], prompts: list[Tensor | None]) -> list[str]:
-        model, of_codes = self.model, self.has_codes
+        model, of_codes = self.model, self.model.has_codes
         latents_BTX, mask_BT = _padded(latents, PADDING if of_codes else 0.0)
         latents_BTX = latents_BTX.to(next(model.parameters()).device)
         mask_BT = mask_BT.to(latents_BTX.device)

@@ -65,7 +65,7 @@ def _positions_of(sentence: Sentence, words: str) -> tuple[int, int]:
     Raises:
         DataError: If they are not in it exactly once, or the model has one latent for the whole sentence.
     """
-    if len(sentence.latent_TX) != len(sentence.spans):
+    if not sentence.by_token:
         raise DataError("the model has one latent a sentence, so no span can be moved; take a model with one a token")
     return tokens_of(sentence.spans, words_in(sentence.text, words))
 

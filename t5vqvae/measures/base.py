@@ -21,7 +21,7 @@ import torch
 from t5vqvae.data import TokenizedSplit, evaluation_batches
 from t5vqvae.data.batching import fixed_order
 from t5vqvae.data.special_tokens import guard
-from t5vqvae.measures.control import Control, Outcome, run_edits
+from t5vqvae.measures.control import Control, Edited, run_edits
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.stages import stage
 
@@ -90,16 +90,6 @@ class Probed:
     unsent: float | None = None
     seed: int = 0
 
-    @property
-    def max_new_tokens(self) -> int:
-        """Tokens after which decoding stops."""
-        return self.spec.evaluate.max_new_tokens or self.spec.data.max_target_length or self.spec.data.max_length
-
-    @property
-    def has_codes(self) -> bool:
-        """Whether the model has codes."""
-        return self.model.quantizer.discrete and self.model.quantizer.active
-
     @cached_property
     def indices(self) -> list[int]:
         """The probed sentences: the same random subset that an evaluation reads, ascending."""
@@ -113,7 +103,7 @@ class Probed:
     @cached_property
     def codes(self) -> list[npt.NDArray[np.int64]]:
         """The codes of every sentence, of shape (T, Q); no sentence of a model without codes."""
-        if not self.has_codes:
+        if not self.model.has_codes:
             return []
         found: dict[int, npt.NDArray[np.int64]] = {}
         device, size = next(self.model.parameters()).device, self.spec.evaluate.batch_size
@@ -149,18 +139,14 @@ class Probed:
         assert numbers is not None, "the split has roles"
         return [[self.role_names[number] for number in row] for row in numbers.tolist()]
 
-    def edited(self, unsent: float | None = None) -> list[Outcome]:
-        """Returns what came of edits with known answers; nothing for a corpus without them.
-
-        Args:
-            unsent: Edits sparse codes; see `t5vqvae.latent.intervention.apply_edits`.
-        """
+    def edited(self) -> Edited:
+        """Returns what came of edits with known answers; none if there are none, or the decoder reads past latents."""
         corpus = self.spec.data.corpus
-        if not corpus.has_edits:
-            return []
+        if not corpus.has_edits or self.model.leaks:
+            return Edited([])
         control = Control.of(corpus, self.cache_dir, self.split_name, self.num_edits, self.seed)
-        size = self.spec.evaluate.batch_size
-        return run_edits(self.model, control, max_new_tokens=self.max_new_tokens, batch_size=size, unsent=unsent)
+        size, longest = self.spec.evaluate.batch_size, self.spec.max_new_tokens
+        return run_edits(self.model, control, max_new_tokens=longest, batch_size=size, unsent=self.unsent)
 
 
 Measure = Callable[[Probed], Found]

@@ -17,21 +17,19 @@ from __future__ import annotations
 import json
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-import torch
+from typing import Any, Literal
 
 from t5vqvae.data.checked import kept_file
 from t5vqvae.data.corpora.base import CorpusConfig
 from t5vqvae.data.corpora.edits import Edit, Kind
-from t5vqvae.data.texts import same_text
+from t5vqvae.data.texts import kept_places, same_text
 from t5vqvae.files import digest
 from t5vqvae.latent.intervention import apply_edits
-from t5vqvae.models.contract import TextAutoencoder, reconstruct
+from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.stages import stage
 
 SplitName = Literal["validation", "test"]
@@ -45,7 +43,6 @@ SPARSE = {
     "control/validity": "control/sparse_validity",
 }
 """What is measured of sparse codes, too, and its key."""
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -116,8 +113,8 @@ class Outcome:
     def kept(self) -> float:
         """Share of the source's words outside the answer's changes that stayed, in their order; 1 if there are none."""
         source = self.edit.source.split()
-        outside = _common(source, self.edit.answer.split())
-        stayed = _common(source, self.decoded.split())
+        outside = kept_places(source, self.edit.answer.split())
+        stayed = kept_places(source, self.decoded.split())
         return len(outside & stayed) / len(outside) if outside else 1.0
 
 
@@ -137,7 +134,14 @@ def choose(edits: Sequence[Edit], number: int, seed: int) -> list[Edit]:
     return [edit for edit, _ in zip(turns, range(number), strict=False)]
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Edited:
+    """The outcomes of edits, in their order: of whole codes, and of sparse ones (none if these were not edited)."""
+
+    whole: Sequence[Outcome]
+    sparse: Sequence[Outcome] = ()
+
+
 def run_edits(
     model: TextAutoencoder,
     control: Control,
@@ -145,36 +149,36 @@ def run_edits(
     max_new_tokens: int,
     batch_size: int = 128,
     unsent: float | None = None,
-) -> list[Outcome]:
-    """Edits, decodes and judges; the outcomes are in the order of the edits.
+) -> Edited:
+    """Edits, decodes and judges.
 
     Args:
         model: Any text autoencoder with its tokenizer; it is put into evaluation mode meanwhile.
         control: The edits.
         max_new_tokens: Tokens after which decoding stops.
-        batch_size: Edits that are decoded together.
-        unsent: Edits sparse codes; see `apply_edits`.
+        batch_size: Sentences that are encoded or decoded together.
+        unsent: Edits sparse codes, too; see `apply_edits`.
+
+    Raises:
+        DataError: If the model's decoder reads more than latents.
     """
     edits, was_training = control.edits, model.training
-    model.train(False)
     try:
-        with stage("editing codes", 2 * len(edits), "sentences") as now:
-            texts = sorted({text for edit in edits for text in (edit.source, edit.donor)}, key=len)
-            plain: dict[str, str] = {}
-            for some in _batches(texts, batch_size):
-                plain |= dict(zip(some, reconstruct(model, some, max_new_tokens)[0], strict=True))
-                now.set(len(edits) * len(plain) // len(texts))
-            decoded: dict[int, str] = {}
-            for rows in _batches(sorted(range(len(edits)), key=lambda row: len(edits[row].source)), batch_size):
-                found = apply_edits(model, [edits[row] for row in rows], max_new_tokens, unsent)
-                decoded |= dict(zip(rows, found, strict=True))
-                now.advance(len(rows))
+        with stage("editing codes"):
+            space = LatentSpace(model, max_new_tokens, batch_size)
+            texts = list(dict.fromkeys(text for edit in edits for text in (edit.source, edit.donor)))
+            encoded = dict(zip(texts, space.encode(texts), strict=True))
+            plain = dict(zip(texts, space.reconstruct(list(encoded.values())), strict=True))
+            whole = apply_edits(space, edits, encoded)
+            sparse = [] if unsent is None else apply_edits(space, edits, encoded, unsent)
     finally:
         model.train(was_training)
-    return [
-        Outcome(edit, decoded[row], plain[edit.source], plain[edit.donor], control.is_valid(decoded[row]))
-        for row, edit in enumerate(edits)
-    ]
+
+    def judged(decoded: Sequence[str]) -> list[Outcome]:
+        rows = zip(edits, decoded, strict=True)
+        return [Outcome(e, text, plain[e.source], plain[e.donor], control.is_valid(text)) for e, text in rows]
+
+    return Edited(judged(whole), judged(sparse) if unsent is not None else ())
 
 
 def scores(outcomes: Sequence[Outcome]) -> dict[str, float]:
@@ -199,7 +203,7 @@ def scores(outcomes: Sequence[Outcome]) -> dict[str, float]:
 
 
 def sparse_scores(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Returns the metrics of edits of sparse codes, which have keys of their own."""
+    """Returns the metrics of edits of sparse codes, under the keys of `SPARSE`."""
     found = scores(outcomes)
     return {sparse: found[whole] for whole, sparse in SPARSE.items() if whole in found}
 
@@ -210,14 +214,3 @@ def by_factor(outcomes: Sequence[Outcome]) -> dict[str, tuple[float, int]]:
     for outcome in outcomes:
         groups[outcome.edit.factor].append(outcome.is_answer)
     return {factor: (sum(group) / len(group), len(group)) for factor, group in sorted(groups.items())}
-
-
-def _batches(items: Sequence[_Item], size: int) -> Iterator[list[_Item]]:
-    for start in range(0, len(items), size):
-        yield list(items[start : start + size])
-
-
-def _common(words: list[str], others: list[str]) -> set[int]:
-    """Returns the places of the words that an alignment of two word lists keeps."""
-    blocks = SequenceMatcher(None, words, others, autojunk=False).get_matching_blocks()
-    return {place for block in blocks for place in range(block.a, block.a + block.size)}

@@ -17,15 +17,14 @@ NUM_SHOWN = 20
 @measure("control")
 def control(probed: Probed) -> Found:
     """Measures whether edits of the codes change what they should, and only that."""
-    outcomes = probed.edited()
-    if not outcomes:
+    edited = probed.edited()
+    if not edited.whole:
         return Found()
-    metrics, tables = scores(outcomes), {"Control by factor": _by_factor(outcomes)}
-    if probed.unsent is not None:
-        sparse = probed.edited(probed.unsent)
-        metrics |= sparse_scores(sparse)
-        tables["Control by factor, sparse codes"] = _by_factor(sparse)
-        outcomes = sparse
+    metrics = scores(edited.whole) | sparse_scores(edited.sparse)
+    tables = {"Control by factor": _by_factor(edited.whole)}
+    if edited.sparse:
+        tables["Control by factor, sparse codes"] = _by_factor(edited.sparse)
+    outcomes = edited.sparse or edited.whole
     tables |= {"What edits changed": _changes(outcomes), "Edits": [_shown(each) for each in outcomes[:NUM_SHOWN]]}
     return Found(metrics, tables)
 

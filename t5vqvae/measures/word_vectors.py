@@ -36,7 +36,7 @@ def skip_gram(texts: Sequence[str], seed: int = 0) -> Vectors:
 
 @functools.cache
 def stop_words() -> frozenset[str]:
-    """Returns English words without meaning of their own."""
+    """Returns English words that say little by themselves."""
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     return frozenset(ENGLISH_STOP_WORDS)

@@ -143,6 +143,11 @@ class TextAutoencoder(nn.Module, ABC):
         """Writes config, weights (safetensors) and tokenizer."""
 
     @property
+    def has_codes(self) -> bool:
+        """Whether a sentence has codes: the bottleneck is discrete, and in use."""
+        return self.quantizer.discrete and self.quantizer.active
+
+    @property
     def quantizers(self) -> Sequence[Quantizer]:
         """The bottleneck, then that of the prompts if there are any."""
         return [self.quantizer]

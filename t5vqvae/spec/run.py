@@ -92,6 +92,11 @@ class RunSpec(Config):
             self.data.corpus.require_edits()
         return self
 
+    @property
+    def max_new_tokens(self) -> int:
+        """Tokens after which decoding stops."""
+        return self.evaluate.max_new_tokens or self.data.max_target_length or self.data.max_length
+
     def run_id(self, data_fingerprint: str, precision: str) -> str:
         """Returns 16 hex digits that identify the result: runs with the same id have the same result.
 

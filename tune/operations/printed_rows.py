@@ -8,7 +8,6 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,10 +111,10 @@ class Rows:
 
 def changed_words(text: str, compared: str) -> set[int]:
     """Returns the places of the words of a text that are not words of another one, in their order."""
-    words, others = text.split(), compared.split()
-    blocks = SequenceMatcher(None, others, words, autojunk=False).get_matching_blocks()
-    kept = {place for block in blocks for place in range(block.b, block.b + block.size)}
-    return set(range(len(words))) - kept
+    from t5vqvae.data.texts import kept_places
+
+    words = text.split()
+    return set(range(len(words))) - kept_places(words, compared.split())
 
 
 def _cell(name: str, value: object, compared: str | None, marked: bool) -> Text:

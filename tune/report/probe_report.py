@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from t5vqvae.data.texts import kept_places
 from t5vqvae.evaluation.metrics import METRICS
 from t5vqvae.files import digest, write_json
 from t5vqvae.stages import stage
@@ -93,8 +93,7 @@ def _cell(row: Mapping[str, Cell], name: str) -> str:
 def _marked(text: str, before: str) -> str:
     """Returns a text as HTML, with the words marked that another text does not have at their place."""
     words = text.split()
-    blocks = SequenceMatcher(None, before.split(), words, autojunk=False).get_matching_blocks()
-    kept = {place for block in blocks for place in range(block.b, block.b + block.size)}
+    kept = kept_places(words, before.split())
     shown = [
         html_text(word) if place in kept else f"<mark>{html_text(word)}</mark>" for place, word in enumerate(words)
     ]

@@ -76,11 +76,11 @@ class T5VQVAE(QuantizedT5):
             return codes_BTQ
         labels_BS = ids_BT.masked_fill(~mask_BT, IGNORED_LABEL)
         batch = Batch(ids_BT, mask_BT, labels_BS, None, mask_BT.sum(-1))
-        return codes_BTQ.masked_fill(self.left_out(batch, memory, unsent).unsqueeze(-1), NOT_SENT)
+        return self.sparse_codes(batch, memory, unsent)
 
     @torch.no_grad()
-    def left_out(self, batch: Batch, memory: Memory, nats: float) -> Tensor:
-        """Returns the positions of a batch whose codes need not be sent, bool, shape (B, T); see `sparse.py`.
+    def sparse_codes(self, batch: Batch, memory: Memory, nats: float) -> Tensor:
+        """Returns the codes of a batch, (B, T, Q), `NOT_SENT` where the decoder can do without; see `sparse.py`.
 
         Args:
             batch: Sentences with the texts to decode.
@@ -91,7 +91,8 @@ class T5VQVAE(QuantizedT5):
             ValueError: If the model was trained without code dropout.
         """
         not_sent, was_training = self._require_not_sent(), self.training
-        quantized_BTE = memory.bottleneck.quantized_BTE
+        quantized_BTE, codes_BTQ = memory.bottleneck.quantized_BTE, memory.bottleneck.codes_BTQ
+        assert codes_BTQ is not None, "the bottleneck is in use"
 
         def score(sentences_N: Tensor, out_NT: Tensor) -> Tensor:
             mask_NT = _without_padding(batch.mask_BT[sentences_N], batch.mask_BT[sentences_N])
@@ -104,7 +105,8 @@ class T5VQVAE(QuantizedT5):
 
         self.train(False)
         try:
-            return left_out(score, batch.mask_BT, nats)
+            out_BT = left_out(score, batch.mask_BT, nats)
+            return codes_BTQ.masked_fill(out_BT.unsqueeze(-1), NOT_SENT)
         finally:
             self.train(was_training)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from baseline_runs import finish, tiny
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
@@ -113,7 +114,7 @@ def is_valid(text: str) -> bool:
 
 
 def measured(model: TextAutoencoder, edits: list[Edit] = ALL, **words: Any) -> dict[str, float]:
-    return scores(run_edits(model, Control(edits, is_valid), max_new_tokens=12, **words))
+    return scores(run_edits(model, Control(edits, is_valid), max_new_tokens=12, **words).whole)
 
 
 def test_codes_that_name_tokens_are_right_on_local_factors_and_wrong_on_distributed_ones() -> None:
@@ -122,7 +123,7 @@ def test_codes_that_name_tokens_are_right_on_local_factors_and_wrong_on_distribu
     assert found["control/distributed_intervention"] == 0, "'a old bat ...': the article does not follow"
     assert found["control/validity"] == pytest.approx(2 / 3)
     assert found["control/locality"] == 1 and found["control/changed_share"] == found["control/exact_share"] == 1
-    outcomes = run_edits(Planted(), Control(ALL, is_valid), max_new_tokens=12)
+    outcomes = run_edits(Planted(), Control(ALL, is_valid), max_new_tokens=12).whole
     assert outcomes[2].decoded == "a old bat eats honey in caves"
     assert by_factor(outcomes) == {"animal": (1.0, 1), "food": (1.0, 1), "size": (0.0, 1)}
 
@@ -178,8 +179,8 @@ def test_locality_counts_the_words_that_an_edit_should_have_left() -> None:
 
 
 def test_the_order_of_the_edits_and_the_batches_change_nothing() -> None:
-    together = run_edits(Planted(), Control(ALL, is_valid), max_new_tokens=12)
-    alone = run_edits(Planted(), Control(ALL[::-1], is_valid), max_new_tokens=12, batch_size=1)
+    together = run_edits(Planted(), Control(ALL, is_valid), max_new_tokens=12).whole
+    alone = run_edits(Planted(), Control(ALL[::-1], is_valid), max_new_tokens=12, batch_size=1).whole
     assert [outcome.decoded for outcome in together] == [outcome.decoded for outcome in alone[::-1]]
 
 
@@ -204,3 +205,11 @@ def test_a_token_belongs_to_every_span_that_it_touches() -> None:
 def test_a_splice_may_change_the_length() -> None:
     source_TE, donor_TE = torch.arange(5.0).unsqueeze(-1), torch.arange(10.0, 16.0).unsqueeze(-1)
     assert spliced(source_TE, (1, 2), donor_TE, (2, 5)).squeeze(-1).tolist() == [0, 12, 13, 14, 2, 3, 4]
+
+
+def test_a_decoder_that_reads_past_the_codes_has_no_control(tmp_path: Path) -> None:
+    edited = {"data.corpus.version": 2, "evaluate.control": 6, "train.max_steps": 2, "train.eval_every": 2}
+    for quantize, measured_ in ((True, True), (False, False)):
+        prompts = {"model.prompts.num_prompts": 3, "model.prompts.hidden_width": 16, "model.prompts.quantize": quantize}
+        milestones, _ = finish(tiny("t5vqvae", **{**edited, **prompts}), tmp_path / "cache")
+        assert any(key.startswith("control/") for key in milestones[-1].metrics) == measured_
