@@ -106,4 +106,4 @@ def _evaluate(run: Any, folder: Path, cache: Path) -> dict[str, float]:
 
     with stage("loading the model"), without_progress_bars():
         model = load_model(folder / "model").to(choose_device(run))
-    return evaluate_test(model, run, cache)
+    return evaluate_test(model, run, cache).metrics

@@ -106,7 +106,7 @@ def test_without_decoding_exactly_the_decoded_metrics_are_gone(cache: Path, last
 def test_the_test_split_has_the_counterpart_of_every_evaluated_metric(cache: Path, last: dict[str, Milestone]) -> None:
     for kind in ("prompts", "quantizer soft"):
         name, overrides = KINDS[kind]
-        tested = evaluate_test(last[kind].state.model, tiny(name, **{**SHORT, **overrides}), cache)
+        tested = evaluate_test(last[kind].state.model, tiny(name, **{**SHORT, **overrides}), cache).metrics
         assert all(is_on_test(key) and find(key) for key in tested)
         evaluated = {key for key in last[kind].metrics if key in METRICS and METRICS[key].is_evaluated}
         assert {on_test(key) for key in evaluated} <= set(tested)
