@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t5vqvae.evaluation.metrics import RATE, on_test
+from t5vqvae.evaluation.metrics import JOINT_RATE, RATE, on_test
 from t5vqvae.training.threads import THREADS
 from tune.promotion.candidate import TestResult
 from tune.promotion.gate import compared
@@ -77,9 +77,9 @@ def registered(
 
 
 def _headline(spec: SearchSpec, record: TrialRecord, result: TestResult) -> dict[str, float]:
-    """Returns the test metrics that a version's page shows: the objectives and the rate."""
+    """Returns the test metrics that a version's page shows: the objectives and the rates."""
     metrics = {**record.metrics, **result.metrics}
-    names = [on_test(objective.metric) for objective in spec.objectives] + [on_test(RATE)]
+    names = [on_test(objective.metric) for objective in spec.objectives] + [on_test(RATE), on_test(JOINT_RATE)]
     return {name: metrics[name] for name in names if name in metrics}
 
 

@@ -80,7 +80,9 @@ def test_champion_moves_only_to_what_is_better_on_test(paths: StudyPaths, scores
     add_trial(paths, 1, nll=0.9)
     second = promote(paths)
     assert (second.alias, second.passed, second.effect) == ("challenger", False, pytest.approx(-0.5))
-    assert second.reasons == ("test/nll 2.5 does not beat the 2 of version 1, at 3 bits a token against 3",)
+    assert second.reasons == (
+        "test/nll 2.5 does not beat the 2 of version 1, at 3 bits a token against 3 (upper bound)",
+    )
     assert alias_holders(paths) == {"champion": "1", "challenger": "2"}
     add_trial(paths, 2, nll=0.8)
     third = promote(paths)
@@ -274,6 +276,10 @@ def test_metrics_are_compared_in_the_objective_s_direction_on_test() -> None:
         -10,
         "test/nll 40 does not beat the 30 of it",
     )
+    both = {"test/rate/bits_per_token": 3.0, "test/rate/joint_bits_per_token": 2.0}
+    assert compared(down, {"test/nll": 1.0} | both, {"test/nll": 2.0} | both, "it")[1].endswith(
+        ", at 2 bits a token against 2 (joint rate)"
+    )
     assert compared(up, {"test/bleu": 40.0}, {}, "it") == (None, "it has no test/bleu to compare")
 
 
@@ -348,20 +354,21 @@ def test_promoting_while_trials_are_to_come_says_how_many(
 def test_the_verdict_comes_first_with_few_numbers_each_quality_with_its_rate(
     paths: StudyPaths, scores: list[dict[str, float]]
 ) -> None:
-    scores.append({**SCORES, "VAR/rate/bits_per_token": 2.5, **{f"test/codebook/measure{n}": 0.1 for n in range(40)}})
+    rates = {"VAR/rate/bits_per_token": 2.5, "VAR/rate/joint_bits_per_token": 1.5}
+    scores.append({**SCORES, **rates, **{f"test/codebook/measure{n}": 0.1 for n in range(40)}})
     add_trial(paths, 0)
     lines = shown(promote(paths, gates=[Gate.parse("VAR/exact_match >= 0.2")]))
     assert lines[:7] == [
         "run run0 is version 1, alias challenger",
         "  gate VAR/exact_match >= 0.2 failed: it is 0.1",
         "  no version held the alias",
-        "  test/nll = 2 nats a token at 3 bits a token",
+        "  test/nll = 2 nats a token at 3 bits a token (upper bound)",
         "  test/rate/bits_per_token <= 4: kept, it is 3",
         "  VAR/exact_match >= 0.2: NOT KEPT, it is 0.1",
-        "  test/exact_match = 0.5 at 3 bits a token",
+        "  test/exact_match = 0.5 at 3 bits a token (upper bound)",
     ]
-    assert lines[7] == "  VAR/exact_match = 0.1 at 2.5 bits a token"
-    assert lines[-1].startswith("all 45 metrics: ") and len(lines) < 13
+    assert lines[7] == "  VAR/exact_match = 0.1 at 1.5 bits a token (joint rate)"
+    assert lines[-1].startswith("all 46 metrics: ") and len(lines) < 13
 
 
 def test_the_threads_of_a_test_are_kept_with_it_and_with_the_version(

@@ -338,8 +338,23 @@ def test_the_command_reports_a_study_from_its_own_records(tmp_path, capsys):
     written = capsys.readouterr().out.split()
     assert [path.rsplit("/", 1)[1] for path in written] == ["report.html", "report.md", "trials.csv"]
     text = (paths.root / "report" / "report.md").read_text(encoding="utf-8")
-    assert "Trial 0 of 3 is best: nll_per_char 1 at 8 bits a token." in text
+    assert "Trial 0 of 3 is best: nll_per_char 1 at 8 bits a token (upper bound)." in text
     assert "0.03 hours of trials" in text
+
+
+def test_a_search_report_shows_the_joint_rate_where_every_trial_with_a_rate_has_it() -> None:
+    found = trials(4)
+    for trial in found[:3]:
+        trial["metrics"]["rate/joint_bits_per_token"] = trial["metrics"]["rate/bits_per_token"] - 5
+    mixed, whole = (
+        SearchReport("q", "Which?", some, METRIC, "minimize", 0, cost(some, 2)) for some in (found, found[:3])
+    )
+    bits = found[0]["metrics"]["rate/joint_bits_per_token"]
+    assert f" at {bits:.3g} bits a token (joint rate)" in mixed.answer() and mixed.answer().count("bits") == 1
+    for report, column in ((mixed, "rate (upper bound), bits a token"), (whole, "joint rate, bits a token")):
+        head, *rows = [line for line in report.markdown().splitlines() if line.startswith("|")]
+        assert column in head and head.count("bits a token") == 1
+        assert (f"{bits:.4g}" in next(row for row in rows if row.startswith("| 0 |"))) == (report is whole)
 
 
 def _bad_folder(kind: str, folder: Path) -> str:
