@@ -31,8 +31,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from cluster import service
-from cluster.service import Service, ServiceError, print_line, reaching_loopback
+from cluster.service import Service, ServiceError, print_line
 from t5vqvae.errors import SettingError
+from t5vqvae.tracking.server.loopback import reaching_loopback
 from tune.process import exit_status
 from tune.records.study_paths import state_dir
 

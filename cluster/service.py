@@ -31,13 +31,11 @@ import psutil
 
 from t5vqvae.errors import EnvironmentFault
 from t5vqvae.files import read_json, write_json
+from t5vqvae.tracking.server.loopback import reaching_loopback
 from tune.monitor.formats import shortened
 
 MARK = "T5VQVAE_SERVICE"
 """The environment variable that holds the mark of a service."""
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-"""The names of this machine, as `no_proxy` lists them."""
 
 Facts = Mapping[str, str | int]
 
@@ -125,13 +123,6 @@ def read_record(state: Path, name: str) -> _Record | None:
         return record if whole and _belongs(record["mark"], _mark(state, name)) else None
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
         return None
-
-
-def reaching_loopback(environment: Mapping[str, str]) -> dict[str, str]:
-    """Returns an environment in which no proxy stands between this machine and itself."""
-    known = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-    hosts = dict.fromkeys([*(host.strip() for host in known.split(",") if host.strip()), *LOOPBACK])
-    return {**environment, **dict.fromkeys(("no_proxy", "NO_PROXY"), ",".join(hosts))}
 
 
 def _mark(state: Path, name: str) -> str:

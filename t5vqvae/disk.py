@@ -9,11 +9,12 @@ import errno
 import os
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from t5vqvae.errors import DiskError, UserError
+from t5vqvae.errors import DiskError, SettingError, UserError
 
 MARGIN = 8_000_000
 """Bytes that stay free next to a checkpoint: for records, logs and databases."""
@@ -91,6 +92,25 @@ def need_room(folder: Path, size: int) -> None:
     if free < needed:
         wanted = f"{shown(free)} free, a checkpoint takes {shown(needed)}"
         raise DiskError(f"the disk of {folder} is full ({wanted}); make room, and the same command resumes")
+
+
+def writable(folder: Path, refusal: str) -> Path:
+    """Returns a folder in which a file was created and deleted; creates the folder.
+
+    Args:
+        folder: The folder.
+        refusal: The error, with places for the folder and the reason.
+
+    Raises:
+        SettingError: If nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror or str(error)
+        raise SettingError(refusal.format(folder, reason)) from error
 
 
 def size_of(path: Path) -> int:

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from t5vqvae.config import flatten, parse_words, read_yaml
+from t5vqvae.disk import writable
 from t5vqvae.errors import SettingError
 from t5vqvae.stages import shown, stage
-from tune.command_line import Command, DryRun, Group, RunWords, State, Version, words_argument, writable, writable_state
+from tune.command_line import Command, DryRun, Group, RunWords, State, Version, words_argument, writable_state
 from tune.known_settings import ABLATION, SEARCH, known_settings
 from tune.operations.commands import app as operations
 from tune.process import NOTHING_WORKED, STOPPED

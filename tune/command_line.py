@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from t5vqvae import __version__
+from t5vqvae.disk import writable
 from t5vqvae.errors import SettingError, did_you_mean
 from tune.process import DEBUG, REFUSED, exit_status, printing_anything, skip_last_collection
 from tune.records.study_paths import VARIABLE, state_dir
@@ -66,25 +66,6 @@ def writable_state(given: Path | None) -> Path:
     """
     said = "--state" if given else VARIABLE if os.environ.get(VARIABLE) else "the state folder"
     return writable(state_dir(given), f"{said}={{}} cannot be written: {{}}; name another folder by --state")
-
-
-def writable(folder: Path, refusal: str) -> Path:
-    """Returns a folder in which a file was created and deleted; creates the folder.
-
-    Args:
-        folder: The folder.
-        refusal: The error, with places for the folder and the reason.
-
-    Raises:
-        SettingError: If nothing can be written there.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror or str(error)
-        raise SettingError(refusal.format(folder, reason)) from error
 
 
 class Command(TyperCommand):

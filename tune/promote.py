@@ -4,7 +4,8 @@
     python -m tune.promote STUDY [...]
 
 The validation split decides which trial is best, among completed trials with a bottleneck that keep the study's
-constraints. The test split is evaluated once for a trial; its metrics are kept next to the checkpoint and reused.
+constraints. The test split is evaluated once for a trial; its metrics and the scores of its sentences are kept next to
+the checkpoint and reused. A paired bootstrap over the sentences is printed next to the verdict; it does not decide.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from t5vqvae.files import held
 from t5vqvae.stages import stage
 from tune.promotion.candidate import TEST_FILE, best_trial, still_to_come, test_once, test_sets_of
 from tune.promotion.gate import Gate, refusals, refuse_unmeasured
-from tune.promotion.registration import compare, registered, same
+from tune.promotion.registration import compare, compare_sentences, registered, same
+from tune.promotion.sentence_scores import SENTENCES_FILE
 from tune.promotion.verdict import headline
 from tune.records.models import kept_checkpoint
 from tune.records.study_paths import StudyPaths
@@ -54,6 +56,8 @@ class Promotion:
         reasons: The reasons for that, one sentence each.
         version: Number of the version of the registered model.
         model_uri: The URI for `mlflow.pyfunc.load_model`.
+        paired: The comparison with the champion on the same sentences, with its interval, one line each; empty where
+            there is no champion on the same data. It does not decide.
         headline: The few numbers that the verdict rests on, one line each.
         warning: What speaks against promoting now, such as trials to come; None: nothing.
         details: Where the other metrics are.
@@ -67,6 +71,7 @@ class Promotion:
     reasons: tuple[str, ...]
     version: str
     model_uri: str
+    paired: tuple[str, ...] = ()
     headline: tuple[str, ...] = ()
     warning: str | None = None
     details: str = ""
@@ -122,12 +127,14 @@ def _promote(
     result = test_once(paths, spec, record, weights)
     metrics = {**record.metrics, **result.metrics}
     with stage("registering the model"):
-        version = registered(tracker, registered_name, spec, record, result, weights)
+        sentences = paths.trial(record.number) / SENTENCES_FILE
+        version = registered(tracker, registered_name, spec, record, result, weights, sentences)
     registry = tracker.registry(registered_name)
     champion = registry.by_alias(alias)
     failed = refusals([*map(Gate.of_constraint, spec.constraints), *gates], metrics)
     effect, beats, reason = compare(spec, metrics, result, champion, version)
     passed = not failed and (beats or replace)
+    paired = compare_sentences(tracker, registry, spec, result, champion, version, paths.state)
     awarded = _awarded(registry, alias, version, champion, passed)
     uri = f"models:/{registered_name}@{awarded}"
     return Promotion(
@@ -137,6 +144,7 @@ def _promote(
         test_metrics=result.metrics,
         passed=passed,
         reasons=(*failed, reason),
+        paired=paired.lines,
         version=version.version,
         model_uri=uri,
         headline=tuple(headline(spec, metrics, tests, gates)),
@@ -173,7 +181,7 @@ def _awarded(registry: Registry, alias: str, version: Version, champion: Version
 def shown(outcome: Promotion) -> list[str]:
     """Returns a promotion as lines for the terminal."""
     head = f"run {outcome.run_id} is version {outcome.version}, alias {outcome.alias}"
-    lines = [*outcome.reasons, *outcome.headline, *([outcome.warning] if outcome.warning else [])]
+    lines = [*outcome.reasons, *outcome.paired, *outcome.headline, *([outcome.warning] if outcome.warning else [])]
     return [
         head,
         *(f"  {line}" for line in lines),

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +34,7 @@ from t5vqvae.data.batching import Array
 from t5vqvae.data.texts import same_text
 from t5vqvae.evaluation.chains import chain_bits, note_codes, num_counted_sentences
 from t5vqvae.evaluation.decoding import Decoding
+from t5vqvae.evaluation.scored_sentences import ScoredSentence, nll_of_sentences, note_sentences, scored_sentences
 from t5vqvae.evaluation.sparse_rate import sparse_metrics
 from t5vqvae.evaluation.sums import Sums, add_counts
 from t5vqvae.evaluation.text_scores import bleu1, corpus_bleu
@@ -60,11 +61,23 @@ class Reconstruction:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The metrics of one evaluation, the count of every code (one list per codebook), and a few reconstructions."""
+    """The metrics of one evaluation, the count of every code (one list per codebook), and a few reconstructions.
+
+    `sentences` has the scores of each sentence that was measured and decoded, where they were wanted.
+    """
 
     metrics: dict[str, float]
     code_counts: list[list[int]]
     samples: list[Reconstruction]
+    sentences: list[ScoredSentence] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FinalTest:
+    """The metrics of all test sets, such as `test/nll` and `VAR/exact_match`, and the sentences of the split `test`."""
+
+    metrics: dict[str, float]
+    sentences: list[ScoredSentence]
 
 
 def evaluate(
@@ -77,6 +90,7 @@ def evaluate(
     prefix: str = "validation",
     autocast: AbstractContextManager[object] | None = None,
     everything: bool = False,
+    per_sentence: bool = False,
 ) -> Evaluation:
     """Evaluates a model on a split; the model stays as it was.
 
@@ -91,6 +105,7 @@ def evaluate(
         prefix: First part of the keys of quality metrics.
         autocast: The context of the precision; None: float32.
         everything: Take all sentences instead of as many as `spec.evaluate` says (for test splits).
+        per_sentence: Keep the scores of each sentence.
     """
     was_training = model.training
     model.train(False)
@@ -98,7 +113,7 @@ def evaluate(
         with torch.no_grad(), autocast or nullcontext():
             # First, so that the model's latest batch is one of the evaluated split, as without the chains.
             counted = Sums() if train is None else _over_workers(_counted_codes(model, train, spec))
-            sums = _over_workers(_add_up(model, split, spec, everything, prefix))
+            sums = _over_workers(_add_up(model, split, spec, everything, prefix, per_sentence))
             metrics = {f"{prefix}/{name}": value for name, value in _quality(sums).items()}
             if model.quantizer.has_soft_form:
                 metrics |= _soft(model, split, spec, everything)
@@ -111,28 +126,40 @@ def evaluate(
         model.train(was_training)
     metrics |= _rate(sums, model, counted)
     samples = [Reconstruction(*row[1:]) for row in sums.decoded[:NUM_SAMPLES]]
-    return Evaluation(metrics, [counts.tolist() for counts in sums.counts], samples)
+    sentences = scored_sentences(sums.sentences or {}, sums.decoded)
+    return Evaluation(metrics, [counts.tolist() for counts in sums.counts], samples, sentences)
 
 
-def evaluate_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> dict[str, float]:
-    """Returns the metrics of the test split and of every extra test set, such as `test/nll` and `VAR/exact_match`.
+def evaluate_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> FinalTest:
+    """Returns the metrics of the test split and of every extra test set, and the scores of the split's sentences.
 
     Use it for promotion and final tables only: these numbers test nothing that was chosen by them.
     """
     metrics: dict[str, float] = {}
+    sentences: list[ScoredSentence] = []
     splits = prepare_test(spec.data, cache_dir, backbone=spec.model.backbone)
     train = prepare(spec.data, cache_dir, backbone=spec.model.backbone).train
     edits = control_of(spec, cache_dir, "test")
     with stage("testing", sum(map(len, splits.values())), "sentences") as now:
         for number, (name, split) in enumerate(splits.items(), start=1):
             now.set(now.done, note=f"test set {name}, {number} of {len(splits)}")
-            control = edits if name == "test" else None
-            evaluation = evaluate(model, split, spec, train=train, control=control, prefix=name, everything=True)
+            first = name == "test"
+            control = edits if first else None
+            evaluation = evaluate(
+                model, split, spec, train=train, control=control, prefix=name, everything=True, per_sentence=first
+            )
+            sentences += evaluation.sentences
             shared = {f"{name}/{key}": value for key, value in evaluation.metrics.items() if not key.startswith(name)}
             own = {key: value for key, value in evaluation.metrics.items() if key.startswith(f"{name}/")}
             metrics |= own | shared
             now.advance(len(split))
-    return metrics
+    return FinalTest(metrics, sentences)
+
+
+def sentences_of_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> list[ScoredSentence]:
+    """Returns the scores of the test split's sentences alone, for a model whose test kept none."""
+    split = prepare_test(spec.data, cache_dir, backbone=spec.model.backbone)["test"]
+    return evaluate(model, split, spec, prefix="test", everything=True, per_sentence=True).sentences
 
 
 def control_of(spec: RunSpec, cache_dir: Path, split: Literal["validation", "test"]) -> Control | None:
@@ -203,7 +230,14 @@ def _note_codes(sums: Sums, indices: Array, codes_BTQ: Tensor | None, prompt_cod
         note_codes(sums.prompt_codes, indices, prompt_codes_BPQ)
 
 
-def _add_up(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everything: bool, name: str) -> Sums:
+def _add_up(
+    model: TextAutoencoder,
+    split: TokenizedSplit,
+    spec: RunSpec,
+    everything: bool,
+    name: str,
+    per_sentence: bool = False,
+) -> Sums:
     """Returns this worker's sums.
 
     Args:
@@ -212,8 +246,9 @@ def _add_up(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everyt
         spec: The run.
         everything: See `evaluate`.
         name: What is evaluated, in words.
+        per_sentence: See `evaluate`.
     """
-    sums, config = Sums(), spec.evaluate
+    sums, config = Sums(sentences={} if per_sentence else None), spec.evaluate
     num_examples = None if everything else config.num_examples
     num_generated = None if everything else config.num_generated
     together = num_examples == num_generated  # the same sentences: each is encoded once for both
@@ -236,6 +271,9 @@ def _measured(batches: Iterable[_Encoded], model: TextAutoencoder, sums: Sums, n
     for indices, batch, memory in _counted(batches, now):
         losses = _add_losses(model, batch, memory, sums, with_swap=not sums.num_swapped and len(indices) > 1)
         _note_codes(sums, indices, losses.codes_BTQ, losses.prompt_codes_BPQ)
+        if sums.sentences is not None:
+            nll_B = nll_of_sentences(losses.logits_BSV, batch.labels_BS)
+            note_sentences(sums.sentences, indices, batch, nll_B, _hits(losses, batch))
         yield indices, batch, memory
 
 
@@ -255,10 +293,9 @@ def _count(split: TokenizedSplit, limit: int | None) -> int:
 def _add_losses(model: TextAutoencoder, batch: Batch, memory: Memory, sums: Sums, with_swap: bool) -> Losses:
     """Adds the losses of a batch, and returns them."""
     losses = model.losses(batch, memory=memory)
-    real_BS = batch.labels_BS != IGNORED_LABEL
     sums.nll += float(losses.nll_sum)
     sums.num_tokens += losses.num_tokens
-    sums.num_correct += int(((losses.logits_BSV.argmax(-1) == batch.labels_BS) & real_BS).sum())
+    sums.num_correct += int(_hits(losses, batch).sum())
     sums.num_chars += int(batch.num_chars_B.sum())
     sums.num_positions += losses.num_positions
     sums.num_sentences += batch.labels_BS.shape[0]
@@ -277,6 +314,11 @@ def _add_losses(model: TextAutoencoder, batch: Batch, memory: Memory, sums: Sums
         sums.nll_swapped += float(model.losses(batch, swap_memory=True, memory=memory).nll_sum) - float(losses.nll_sum)
         sums.num_swapped += losses.num_tokens
     return losses
+
+
+def _hits(losses: Losses, batch: Batch) -> Tensor:
+    """Returns which target tokens were ranked first, shape (B, S); False at padding."""
+    return (losses.logits_BSV.argmax(-1) == batch.labels_BS) & (batch.labels_BS != IGNORED_LABEL)
 
 
 def _of_prompts(model: TextAutoencoder) -> Quantizer:

@@ -309,6 +309,18 @@ def label(key: str) -> str:
     return key.split("/", 1)[-1] if metric is None else metric.label
 
 
+def common_rate(*sides: Mapping[str, float], test: str = "") -> tuple[str, str] | None:
+    """Returns the key of the tightest rate that all sides have, and its kind in words; None if they share none.
+
+    Args:
+        sides: Metrics of the runs that are shown together.
+        test: The test set whose rate is wanted; empty: that of the validation split.
+    """
+    kinds = {JOINT_RATE: "joint rate", RATE: "upper bound"}
+    keys = {f"{test}/{rate}" if test else rate: kind for rate, kind in kinds.items()}
+    return next(((key, kind) for key, kind in keys.items() if sides and all(key in side for side in sides)), None)
+
+
 def is_on_test(key: str) -> bool:
     """Returns whether a key is measured on a test set."""
     return re.match(r"(test|[A-Z]+)/", key) is not None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from t5vqvae.evaluation.chains import SentenceCodes
+from t5vqvae.evaluation.scored_sentences import SentenceSums
 from t5vqvae.models.contract import Measures
 
 
@@ -35,6 +36,7 @@ class Sums:
         prompt_codes: The same of the prompts.
         measures: A model's further measures by key: numerator and denominator.
         decoded: Index, source, target, decoded text and codes of every decoded sentence.
+        sentences: Scores of every sentence by its index; None: they are not kept.
     """
 
     nll: float = 0.0
@@ -54,6 +56,7 @@ class Sums:
     prompt_codes: SentenceCodes = field(default_factory=dict)
     measures: dict[str, tuple[float, float]] = field(default_factory=dict)
     decoded: list[tuple[int, str, str, str, str]] = field(default_factory=list)
+    sentences: dict[int, SentenceSums] | None = None
 
     def merge(self, other: Sums) -> None:
         """Adds the sums of another worker."""
@@ -65,6 +68,8 @@ class Sums:
                 self.measure(theirs)
             elif name in ("codes", "prompt_codes"):
                 mine.update(theirs)
+            elif name == "sentences":
+                self.sentences = None if mine is None else {**mine, **theirs}
             else:
                 setattr(self, name, mine + theirs)
 

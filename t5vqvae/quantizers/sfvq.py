@@ -8,8 +8,8 @@ uniform; a state takes the nearest of these points, and both corners of the segm
 - `diveq`: SF-DiVeQ (arXiv 2509.26469, section 4). The decoder reads h + sum_i l_i ||c_i - h|| sg(v_i / ||v_i||) over
   the segment's two corners, with l = (1 - u, u) and v_i ~ N(c_i - h, 1e-3 I), so about the point itself; there is no
   loss term. The paper trains without quantization at first: `train.quantize_from`.
-- `straight_through`: the point itself, with the two terms of `vq`. It is the default because it learns better on the
-  project's token task (`tests/benchmarks/quantizer_learning.py` compares both).
+- `straight_through`: the point itself, with the two terms of `vq`. It is the default because it learns better than
+  `noise` on the project's token task, where `diveq` learns as well (`tests/benchmarks/quantizer_learning.py`).
 
 The curve starts with a few corners and doubles: each corner gets a new one next to it, 1% along its segment.
 
@@ -24,9 +24,9 @@ SF-DiVeQ, arXiv 2509.26469.
 Same: random points of segments, both corners learn; `noise` is NSVQ, the papers' gradient; `diveq` is SF-DiVeQ; four
 corners that double, each new one 1% along its segment; evaluation on the curve with `hard = False`.
 
-Different: the default gradient is `straight_through`, which learns better here; the papers start a fresh Adam and take
-5 epochs at each doubling, here the optimizer keeps its moments and `double_every` says when; interpolation along the
-curve is not measured.
+Different: the default gradient is `straight_through`, which learns better here than `noise`; the papers start a fresh
+Adam and take 5 epochs at each doubling, here the optimizer keeps its moments and `double_every` says when;
+interpolation along the curve is not measured.
 
 Letters: N positions, n positions of one part, C code width, K corners at the end, k corners so far, S segments, 2
 corners of a segment.

@@ -123,12 +123,6 @@ def test_a_proxy_is_not_asked_about_this_machine(web: Path, monkeypatch: pytest.
     assert service.healthy(service.read_record(web, "web")["health_url"])
 
 
-def test_no_proxy_keeps_what_the_user_said() -> None:
-    found = service.reaching_loopback({"NO_PROXY": "intern.example, 127.0.0.1", "PATH": "/bin"})
-    assert found["no_proxy"] == found["NO_PROXY"] == "intern.example,127.0.0.1,localhost,::1"
-    assert found["PATH"] == "/bin"
-
-
 WRONG = '{"pid": 1, "started": 1.0, "mark": 3, "health_url": "", "facts": 1}'
 DAMAGE = ["", "{", "[]", "{}", "null", '{"pid": "1"}', WRONG]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from t5vqvae.disk import MARGIN, disk_errors, need_room, shown, size_of
-from t5vqvae.errors import DataError, DiskError
+from t5vqvae.disk import MARGIN, disk_errors, need_room, shown, size_of, writable
+from t5vqvae.errors import DataError, DiskError, SettingError
 
 
 def said(error: Exception, folder: Path) -> str:
@@ -85,3 +85,13 @@ def test_sizes_are_of_all_files(tmp_path: Path) -> None:
     (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
     assert 2000 <= size_of(tmp_path) < 2200 and size_of(tmp_path / "b") == 1000
     assert shown(2_000) == "0.0 MB" and shown(31_400_000) == "31.4 MB" and shown(2_340_000_000) == "2.3 GB"
+
+
+def test_a_folder_that_is_to_be_written_is_made_and_stays_empty(tmp_path: Path) -> None:
+    folder = tmp_path / "two words" / "#1"
+    assert writable(folder, "") == folder and list(folder.iterdir()) == []
+    file = tmp_path / "file"
+    file.write_text("kept")
+    with pytest.raises(SettingError, match=r"^--into .*/file: it is a file; name another$"):
+        writable(file, "--into {}: {}; name another")
+    assert file.read_text() == "kept"

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from t5vqvae.errors import DamagedFileError
+from t5vqvae.errors import CheckpointError, DamagedFileError, DataError, UserError
+from t5vqvae.evaluation.scored_sentences import ScoredSentence
 from t5vqvae.files import read_mapping, write_json
 from t5vqvae.stages import stage
 from t5vqvae.training.threads import free_threads, use_threads
-from tune.records.models import best_record
+from tune.promotion.sentence_scores import SENTENCES_FILE, KeptScores, artifact_digest
+from tune.records.models import FoundModel, best_record
 from tune.records.record import TrialRecord, read_records
 from tune.records.study_paths import StudyPaths, trial_key
 from tune.spec.search_spec import SearchSpec
+
+if TYPE_CHECKING:
+    from t5vqvae.evaluation.evaluate import FinalTest
+    from t5vqvae.models.contract import TextAutoencoder
+    from t5vqvae.spec.run import RunSpec
 
 TEST_FILE = "test.json"
 
@@ -76,9 +83,38 @@ def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: 
         return known
     threads = free_threads()
     use_threads(threads)
-    result = TestResult(identity, data, _evaluate(run, folder, paths.cache), threads)
+    found = _evaluate(run, folder, paths.cache)
+    scores = KeptScores(
+        artifact_digest(folder / "model"), data, f"trial {record.number} of study {record.study}", found.sentences
+    )
+    scores.write(paths.trial(record.number) / SENTENCES_FILE)
+    result = TestResult(identity, data, found.metrics, threads)
     write_json(file, vars(result), indent=1)
     return result
+
+
+def score_again(found: FoundModel, data: str, cache: Path) -> KeptScores:
+    """Returns the scores of each sentence of the test split, for a model whose test kept none.
+
+    Args:
+        found: The model.
+        data: Fingerprint of the data that it was tested on.
+        cache: Cache of prepared data.
+
+    Raises:
+        DataError: If its corpus has changed.
+    """
+    from t5vqvae.data import prepare
+
+    run = found.spec
+    with stage("preparing the data"):
+        present = prepare(run.data, cache, backbone=run.model.backbone).fingerprint
+    if present != data:
+        raise DataError(
+            f"{found.origin} was tested on data {data[:12]}, its corpus gives {present[:12]} now; restore it"
+        )
+    use_threads(free_threads())
+    return KeptScores(artifact_digest(found.folder), data, found.origin, _score(run, found.folder, cache))
 
 
 def _known(file: Path) -> TestResult | None:
@@ -98,12 +134,31 @@ def _known(file: Path) -> TestResult | None:
 test_once.__test__ = False  # type: ignore[attr-defined]  # pytest takes it for a test otherwise
 
 
-def _evaluate(run: Any, folder: Path, cache: Path) -> dict[str, float]:
+def _evaluate(run: RunSpec, folder: Path, cache: Path) -> FinalTest:
     from t5vqvae.evaluation.evaluate import evaluate_test
+
+    return evaluate_test(_loaded(run, folder / "model"), run, cache)
+
+
+def _score(run: RunSpec, model: Path, cache: Path) -> Sequence[ScoredSentence]:
+    from t5vqvae.evaluation.evaluate import sentences_of_test
+
+    try:
+        loaded = _loaded(run, model)
+    except UserError:
+        raise
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:  # code that changed since
+        reason = str(error).splitlines()[0] if str(error) else repr(error)
+        raise CheckpointError(
+            f"{model} cannot be loaded by this version of the code: {reason}; test it there"
+        ) from error
+    return sentences_of_test(loaded, run, cache)
+
+
+def _loaded(run: RunSpec, model: Path) -> TextAutoencoder:
     from t5vqvae.models.contract import load_model
     from t5vqvae.training.device import choose_device
     from t5vqvae.training.progress_bars import without_progress_bars
 
     with stage("loading the model"), without_progress_bars():
-        model = load_model(folder / "model").to(choose_device(run))
-    return evaluate_test(model, run, cache)
+        return load_model(model).to(choose_device(run))

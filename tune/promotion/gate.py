@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from t5vqvae.errors import SettingError, did_you_mean
-from t5vqvae.evaluation.metrics import METRICS, RATE, on_test
+from t5vqvae.evaluation.metrics import METRICS, RATE, common_rate, on_test
 from tune.spec.bound import Bound
 from tune.spec.objective import Constraint, Objective
 
@@ -91,12 +91,14 @@ def compared(
     Returns:
         The advantage in the metric's unit, above 0 when `mine` is better; None when either was not measured.
     """
-    metric, rate = on_test(objective.metric), on_test(RATE)
+    metric = on_test(objective.metric)
     if metric not in mine or metric not in theirs:
         return None, f"{holder} has no {metric} to compare"
     advantage = objective.sign * (theirs[metric] - mine[metric])
     verb = "beats" if advantage > 0 else "does not beat"
     sentence = f"{metric} {mine[metric]:.4g} {verb} the {theirs[metric]:.4g} of {holder}"
-    if rate in mine and rate in theirs:  # a quality means nothing without its rate
-        sentence += f", at {mine[rate]:.3g} {METRICS[RATE].units} against {theirs[rate]:.3g}"
+    found = common_rate(mine, theirs, test="test")
+    if found is not None:  # a quality means nothing without its rate
+        rate, kind = found
+        sentence += f", at {mine[rate]:.3g} {METRICS[RATE].units} against {theirs[rate]:.3g} ({kind})"
     return advantage, sentence

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t5vqvae.evaluation.metrics import RATE, on_test
+from t5vqvae.evaluation.metrics import JOINT_RATE, RATE, on_test
 from t5vqvae.training.threads import THREADS
 from tune.promotion.candidate import TestResult
 from tune.promotion.gate import compared
+from tune.promotion.paired import ARTIFACT, Paired, VersionScores, keep, paired
+from tune.promotion.sentence_scores import KeptScores, artifact_digest
 from tune.records.record import TrialRecord
 from tune.records.study_paths import trial_key
 from tune.records.study_tracker import tracked_anew
@@ -18,16 +20,32 @@ from tune.spec.search_spec import SearchSpec
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
-    from t5vqvae.tracking.server.model_registry import Version
+    from t5vqvae.tracking.server.model_registry import Registry, Version
 
 
 METRICS, DATA = "t5vqvae.test_metrics", "t5vqvae.data_fingerprint"
 
 
 def registered(
-    tracker: Tracker, name: str, spec: SearchSpec, record: TrialRecord, result: TestResult, folder: Path
+    tracker: Tracker,
+    name: str,
+    spec: SearchSpec,
+    record: TrialRecord,
+    result: TestResult,
+    folder: Path,
+    sentences: Path,
 ) -> Version:
-    """Returns the registered version of a trial; registers the trial if it has none."""
+    """Returns the registered version of a trial; registers the trial if it has none.
+
+    Args:
+        tracker: The study's tracker.
+        name: Name of the registered model.
+        spec: The study.
+        record: The trial.
+        result: Its test.
+        folder: Its checkpoint.
+        sentences: The scores of its sentences, if they were kept; MLflow receives a copy.
+    """
     registry = tracker.registry(name)
     known = registry.find(result.identity)
     if known is not None and known.tags.get(DATA) == result.data_fingerprint:
@@ -39,11 +57,17 @@ def registered(
     )
     model_uri = tracker.log_model(mlflow_id, folder)
     tracker.add_final(mlflow_id, result.metrics, model_uri)
+    scores = KeptScores.read(sentences)
+    if scores is not None and not scores.belong_to(artifact_digest(folder / "model"), result.data_fingerprint):
+        scores = None
+    if scores is not None:
+        keep(tracker, mlflow_id, sentences, scores)
     tags = {
         "study": spec.name,
         "trial": record.number,
         **({} if result.threads is None else {THREADS: result.threads}),
         DATA: result.data_fingerprint,
+        ARTIFACT: None if scores is None else scores.artifact,
         METRICS: json.dumps({**record.metrics, **result.metrics}),
         **{f"test.{key}": f"{value:.6g}" for key, value in _headline(spec, record, result).items()},
     }
@@ -53,9 +77,9 @@ def registered(
 
 
 def _headline(spec: SearchSpec, record: TrialRecord, result: TestResult) -> dict[str, float]:
-    """Returns the test metrics that a version's page shows: the objectives and the rate."""
+    """Returns the test metrics that a version's page shows: the objectives and the rates."""
     metrics = {**record.metrics, **result.metrics}
-    names = [on_test(objective.metric) for objective in spec.objectives] + [on_test(RATE)]
+    names = [on_test(objective.metric) for objective in spec.objectives] + [on_test(RATE), on_test(JOINT_RATE)]
     return {name: metrics[name] for name in names if name in metrics}
 
 
@@ -79,6 +103,30 @@ def compare(
     theirs = json.loads(champion.tags.get(METRICS, "{}"))
     effect, sentence = compared(spec.objectives[0], metrics, theirs, f"version {champion.version}")
     return effect, effect is not None and effect > 0, sentence
+
+
+def compare_sentences(
+    tracker: Tracker,
+    registry: Registry,
+    spec: SearchSpec,
+    result: TestResult,
+    champion: Version | None,
+    version: Version,
+    state: Path,
+) -> Paired:
+    """Compares a version with the champion on the same sentences, and tags it with what was found.
+
+    Returns:
+        No line where there is no champion, or one that was tested on other data, which is among `compare`'s reasons.
+    """
+    if champion is None or same(champion, version) or champion.tags.get(DATA) != result.data_fingerprint:
+        return Paired(())
+    found = paired(
+        VersionScores(tracker, registry, result.data_fingerprint, state), spec.objectives[0], version, champion
+    )
+    if found.tags:
+        registry.tag(version.version, found.tags)
+    return found
 
 
 def same(one: Version | None, other: Version) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from t5vqvae.evaluation.metrics import METRICS, RATE, find, on_test
+from t5vqvae.evaluation.metrics import JOINT_RATE, METRICS, RATE, common_rate, find, on_test
 from tune.promotion.gate import Gate
 from tune.spec.judging import Judging
 
@@ -38,6 +38,7 @@ def _quality(key: str, metrics: Mapping[str, float]) -> str:
     """Returns a metric with its unit and the rate on the same test set: a quality means nothing without it."""
     metric = find(key)
     units = "" if metric is None or key.endswith(MATCH) else f" {metric.units}"
-    rate = f"{key.partition('/')[0]}/{RATE}"
-    at = f" at {metrics[rate]:.3g} {METRICS[RATE].units}" if rate in metrics and rate != key else ""
+    test, _, name = key.partition("/")
+    found = None if name in (RATE, JOINT_RATE) else common_rate(metrics, test=test)
+    at = "" if found is None else f" at {metrics[found[0]]:.3g} {METRICS[RATE].units} ({found[1]})"
     return f"{key} = {metrics[key]:.4g}{units}{at}"

@@ -193,7 +193,18 @@ def _registered_model(name: str, state: Path) -> FoundModel:
         raise SettingError(f"{name}: there is no MLflow database {file}; set MLFLOW_TRACKING_URI, or promote a study")
     tracker.check()
     registry = tracker.registry(match["name"])
-    version = _version(registry, match["alias"], match["version"], redacted(tracker.uri))
+    return downloaded_model(
+        registry, _version(registry, match["alias"], match["version"], redacted(tracker.uri)), state
+    )
+
+
+def downloaded_model(registry: Registry, version: Version, state: Path) -> FoundModel:
+    """Returns the model of a registered version; its artifacts are downloaded once, into the cache.
+
+    Raises:
+        CheckpointError: If t5vqvae did not write it.
+        TrackingError: If the server cannot be reached.
+    """
     folder = state / "cache" / "models" / f"{registry.name}-{version.version}-{version.mlflow_id}"
     if not folder.is_dir():
         with atomic_write(folder, folder=True) as scratch:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from t5vqvae.disk import writable
 from t5vqvae.errors import SettingError, TrackingError
 from t5vqvae.tracking import Tracker
 from tune.ablation.ablation_spec import AblationSpec
@@ -108,19 +108,8 @@ def write_report(paths: StudyPaths, folder: Path) -> list[Path]:
     Raises:
         SettingError: If none of its trials has ended, or the folder cannot be written.
     """
-    _refuse_unwritable(folder)
+    writable(folder, "--into {} cannot be written: {}; name another folder")  # before what takes seconds
     return _write_ablation(paths, folder) if paths.ablation.exists() else _write_search(paths, folder)
-
-
-def _refuse_unwritable(folder: Path) -> None:
-    """Refuses a folder before the report is computed, which takes seconds."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise SettingError(f"--into {folder}: {reason.lower()}; name a folder that can be written") from error
 
 
 def _write_search(paths: StudyPaths, folder: Path) -> list[Path]:

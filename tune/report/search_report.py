@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from t5vqvae.config import short_names
-from t5vqvae.evaluation.metrics import METRICS, RATE, STEP_SECONDS, Direction, label
+from t5vqvae.evaluation.metrics import METRICS, RATE, STEP_SECONDS, Direction, common_rate, label
 from tune.analysis import Cost, Importance, fanova, main_effect, pareto_front, ped_anova, surface
 from tune.analysis.trial_values import Trial, comparable, completed, searched
 from tune.monitor.formats import html_text, markdown_table, markdown_text, shortened
@@ -66,9 +66,9 @@ class SearchReport:
         found = {trial["number"]: trial for trial in self.trials}
         if self.best is None or self.best not in found:
             return f"No trial of {len(found)} counts as best: none completed with codes and within the constraints."
-        value = found[self.best]["metrics"][self.metric]
-        rate = found[self.best]["metrics"].get(RATE)
-        priced = "" if rate is None else f" at {rate:.3g} {METRICS[RATE].units}"
+        metrics = found[self.best]["metrics"]
+        value, rate = metrics[self.metric], common_rate(metrics)
+        priced = "" if rate is None else f" at {metrics[rate[0]]:.3g} {METRICS[RATE].units} ({rate[1]})"
         sentence = f"Trial {self.best} of {len(found)} is best: {label(self.metric)} {value:.4g}{priced}"
         first = None if self.baseline is None else found.get(self.baseline)
         if first is None or self.baseline == self.best or self.metric not in first["metrics"]:
@@ -85,7 +85,7 @@ class SearchReport:
     def markdown(self) -> str:
         """Returns the answer and the best trials as Markdown."""
         names = searched(self.trials)
-        head = ["trial", "status", label(self.metric), METRICS[RATE].units, *short_names(names).values()]
+        head = ["trial", "status", label(self.metric), label(self._rate), *short_names(names).values()]
         lines = [f"# {markdown_text(self.question or self.name)}", "", f"**{markdown_text(self.answer())}**", ""]
         lines += [markdown_text(self._cost_sentence()), ""]
         best = self._ordered()[:10]
@@ -173,7 +173,7 @@ class SearchReport:
             rest = [trial["status"], *self._numbers(trial), *self._settings(trial, names)]
             cells = [*rest, trial.get("mlflow_id") or "-"]
             rows.append([f'<span id="trial-{html_text(trial["number"])}">{number}</span>', *map(html_text, cells)])
-        head = ["trial", "status", label(self.metric), METRICS[RATE].units, *short_names(names).values(), "run"]
+        head = ["trial", "status", label(self.metric), label(self._rate), *short_names(names).values(), "run"]
         return Section("All trials", table(head, rows, numeric_from=2))
 
     def _ordered(self) -> list[Trial]:
@@ -187,8 +187,14 @@ class SearchReport:
 
         return sorted(self.trials, key=order)
 
+    @property
+    def _rate(self) -> str:
+        """The rate in the tables: the joint one where all trials with a rate have it."""
+        found = common_rate(*(trial["metrics"] for trial in self.trials if RATE in trial["metrics"]))
+        return RATE if found is None else found[0]
+
     def _numbers(self, trial: Trial) -> list[str]:
-        values = [trial["metrics"].get(metric) for metric in (self.metric, RATE)]
+        values = [trial["metrics"].get(metric) for metric in (self.metric, self._rate)]
         return ["-" if value is None else f"{value:.4g}" for value in values]
 
     def _settings(self, trial: Trial, names: Sequence[str]) -> list[str]:

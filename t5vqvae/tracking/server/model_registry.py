@@ -128,6 +128,12 @@ class Registry:
             )
             return _version(created)
 
+    def tag(self, version: str, tags: Mapping[str, object]) -> None:
+        """Sets tags of a version; its other tags stay."""
+        with translated(self.destination.uri):
+            for name, value in as_tags(tags).items():
+                self.destination.client.set_model_version_tag(self.name, version, name, value)
+
     def point(self, alias: str, version: str | None) -> None:
         """Points an alias at a version; None deletes the alias."""
         with translated(self.destination.uri):

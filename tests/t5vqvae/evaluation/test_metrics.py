@@ -13,7 +13,7 @@ import pytest
 from baseline_runs import CASES, finish, tiny
 
 from t5vqvae.evaluation.evaluate import evaluate_test
-from t5vqvae.evaluation.metrics import METRICS, find, is_on_test, label, metrics_of, on_test
+from t5vqvae.evaluation.metrics import METRICS, common_rate, find, is_on_test, label, metrics_of, on_test
 from t5vqvae.tracking.system import SystemMetrics
 from t5vqvae.training.trainer import Milestone
 
@@ -79,6 +79,14 @@ def test_an_objective_has_a_direction_and_one_per_token_names_what_to_take_inste
     assert all(objectives[m.instead].per != "token" for m in objectives.values() if m.instead)
 
 
+def test_the_rate_to_show_is_the_joint_one_where_all_sides_have_it() -> None:
+    old, new = {"rate/bits_per_token": 3.0}, {"rate/bits_per_token": 3.0, "rate/joint_bits_per_token": 2.0}
+    assert common_rate(new, new) == ("rate/joint_bits_per_token", "joint rate")
+    assert common_rate(new, old) == ("rate/bits_per_token", "upper bound")
+    assert common_rate(new, {}) is None and common_rate() is None
+    assert common_rate({"VAR/rate/bits_per_token": 1.0}, test="VAR") == ("VAR/rate/bits_per_token", "upper bound")
+
+
 # What runs produce
 
 
@@ -106,7 +114,7 @@ def test_without_decoding_exactly_the_decoded_metrics_are_gone(cache: Path, last
 def test_the_test_split_has_the_counterpart_of_every_evaluated_metric(cache: Path, last: dict[str, Milestone]) -> None:
     for kind in ("prompts", "quantizer soft"):
         name, overrides = KINDS[kind]
-        tested = evaluate_test(last[kind].state.model, tiny(name, **{**SHORT, **overrides}), cache)
+        tested = evaluate_test(last[kind].state.model, tiny(name, **{**SHORT, **overrides}), cache).metrics
         assert all(is_on_test(key) and find(key) for key in tested)
         evaluated = {key for key in last[kind].metrics if key in METRICS and METRICS[key].is_evaluated}
         assert {on_test(key) for key in evaluated} <= set(tested)

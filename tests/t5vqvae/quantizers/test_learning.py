@@ -40,6 +40,13 @@ def test_defaults_learn(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("name", "overrides"), [("vq", {"estimator": "diveq"}), ("sfvq", {"gradient": "diveq"})])
+def test_entries_learn_by_diveq_without_a_loss_term(name: str, overrides: dict[str, object]) -> None:
+    result = score(name, **overrides)
+    assert result.accuracy >= 0.60 and result.perplexity > CODES / 8
+
+
+@pytest.mark.slow
 def test_gumbel_with_tied_logits_is_shown_failing() -> None:
     result = score("gumbel", form="tied")
     assert result.accuracy < 0.60 and result.perplexity < CODES / 8

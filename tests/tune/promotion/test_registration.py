@@ -9,49 +9,23 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from promotions import STUDY, add_trial
 
 from t5vqvae.errors import SettingError, UserError
+from t5vqvae.evaluation.evaluate import FinalTest
 from t5vqvae.evaluation.metrics import METRICS, on_test
 from t5vqvae.files import held
-from t5vqvae.spec.run import RunSpec
 from t5vqvae.tracking import Tracker
-from t5vqvae.training.trainer import train
 from tune.cli import main
 from tune.promote import Promotion, promote, shown
 from tune.promotion import candidate as module
 from tune.promotion.gate import Gate, compared
-from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
 from tune.spec.objective import Objective
 from tune.spec.search_spec import SearchSpec
 
-TINY = {
-    "data.corpus.name": "math",
-    "data.corpus.size": 200,
-    "data.corpus.validation_size": 20,
-    "data.corpus.test_size": 10,
-    "model.d_model": 16,
-    "model.d_ff": 32,
-    "model.num_heads": 2,
-    "model.num_layers": 1,
-    "model.num_decoder_layers": 1,
-    "quantizer.codebook_size": 16,
-    "train.max_steps": 2,
-    "train.eval_every": 2,
-    "train.batch_size": 16,
-    "evaluate.num_generated": 2,
-}
-STUDY = {
-    "name": "tiny",
-    "base": TINY,
-    "space": {"quantizer.commitment_weight": {"type": "float", "low": 0.1, "high": 2.0}},
-    "objectives": [{"metric": "validation/nll"}],
-    "constraints": ["rate/bits_per_token <= 4"],
-    "scheduler": {"name": "none"},
-}
 SCORES = {
     "test/nll": 2.0,
     "test/exact_match": 0.5,
@@ -60,42 +34,11 @@ SCORES = {
 }
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state folder with an empty tracking database, prepared data and one trained checkpoint."""
-    state = tmp_path_factory.mktemp("state")
-    Tracker(f"sqlite:///{state}/mlflow.db", "tiny").check()
-    for milestone in train(RunSpec().with_overrides(TINY), cache_dir=state / "cache"):
-        milestone.state.save(state / "checkpoint")
-    return state
-
-
-@pytest.fixture
-def paths(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyPaths:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copytree(template, tmp_path / "var")
-    paths = StudyPaths(tmp_path / "var", "tiny")
-    paths.root.mkdir(parents=True)
-    SearchSpec.parse(STUDY).write(paths.spec)
-    return paths
-
-
-def add_trial(paths: StudyPaths, number: int, **changes: Any) -> TrialRecord:
-    """Adds a completed trial with a checkpoint; `nll` and `bits` set its metrics."""
-    metrics = {"validation/nll": changes.pop("nll", 1.0), "rate/bits_per_token": changes.pop("bits", 3.0)}
-    shutil.copytree(paths.state / "checkpoint", paths.trial(number))
-    (checkpoint,) = paths.trial(number).glob("step-*")
-    record = TrialRecord("tiny", number, {}, f"run{number}", None, "completed", 2, metrics, str(checkpoint))
-    record = replace(record, **changes)
-    record.write(paths.trial(number))
-    return record
-
-
 @pytest.fixture
 def scores(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
     """Stands in for the evaluation on the test split: hands out the scores put in, one a call."""
     queue: list[dict[str, float]] = []
-    monkeypatch.setattr(module, "_evaluate", lambda run, folder, cache: queue.pop(0))
+    monkeypatch.setattr(module, "_evaluate", lambda run, folder, cache: FinalTest(queue.pop(0), []))
     return queue
 
 
@@ -137,7 +80,9 @@ def test_champion_moves_only_to_what_is_better_on_test(paths: StudyPaths, scores
     add_trial(paths, 1, nll=0.9)
     second = promote(paths)
     assert (second.alias, second.passed, second.effect) == ("challenger", False, pytest.approx(-0.5))
-    assert second.reasons == ("test/nll 2.5 does not beat the 2 of version 1, at 3 bits a token against 3",)
+    assert second.reasons == (
+        "test/nll 2.5 does not beat the 2 of version 1, at 3 bits a token against 3 (upper bound)",
+    )
     assert alias_holders(paths) == {"champion": "1", "challenger": "2"}
     add_trial(paths, 2, nll=0.8)
     third = promote(paths)
@@ -331,6 +276,10 @@ def test_metrics_are_compared_in_the_objective_s_direction_on_test() -> None:
         -10,
         "test/nll 40 does not beat the 30 of it",
     )
+    both = {"test/rate/bits_per_token": 3.0, "test/rate/joint_bits_per_token": 2.0}
+    assert compared(down, {"test/nll": 1.0} | both, {"test/nll": 2.0} | both, "it")[1].endswith(
+        ", at 2 bits a token against 2 (joint rate)"
+    )
     assert compared(up, {"test/bleu": 40.0}, {}, "it") == (None, "it has no test/bleu to compare")
 
 
@@ -405,20 +354,21 @@ def test_promoting_while_trials_are_to_come_says_how_many(
 def test_the_verdict_comes_first_with_few_numbers_each_quality_with_its_rate(
     paths: StudyPaths, scores: list[dict[str, float]]
 ) -> None:
-    scores.append({**SCORES, "VAR/rate/bits_per_token": 2.5, **{f"test/codebook/measure{n}": 0.1 for n in range(40)}})
+    rates = {"VAR/rate/bits_per_token": 2.5, "VAR/rate/joint_bits_per_token": 1.5}
+    scores.append({**SCORES, **rates, **{f"test/codebook/measure{n}": 0.1 for n in range(40)}})
     add_trial(paths, 0)
     lines = shown(promote(paths, gates=[Gate.parse("VAR/exact_match >= 0.2")]))
     assert lines[:7] == [
         "run run0 is version 1, alias challenger",
         "  gate VAR/exact_match >= 0.2 failed: it is 0.1",
         "  no version held the alias",
-        "  test/nll = 2 nats a token at 3 bits a token",
+        "  test/nll = 2 nats a token at 3 bits a token (upper bound)",
         "  test/rate/bits_per_token <= 4: kept, it is 3",
         "  VAR/exact_match >= 0.2: NOT KEPT, it is 0.1",
-        "  test/exact_match = 0.5 at 3 bits a token",
+        "  test/exact_match = 0.5 at 3 bits a token (upper bound)",
     ]
-    assert lines[7] == "  VAR/exact_match = 0.1 at 2.5 bits a token"
-    assert lines[-1].startswith("all 45 metrics: ") and len(lines) < 13
+    assert lines[7] == "  VAR/exact_match = 0.1 at 1.5 bits a token (joint rate)"
+    assert lines[-1].startswith("all 46 metrics: ") and len(lines) < 13
 
 
 def test_the_threads_of_a_test_are_kept_with_it_and_with_the_version(

@@ -35,7 +35,6 @@ from tune.cli import main
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
 from tune.report import AblationReport, SearchReport
-from tune.report.build import _refuse_unwritable
 from tune.report.factors import Factors
 from tune.report.page import anchor, link
 from tune.report.sentences import answer, interval, p_text
@@ -339,8 +338,23 @@ def test_the_command_reports_a_study_from_its_own_records(tmp_path, capsys):
     written = capsys.readouterr().out.split()
     assert [path.rsplit("/", 1)[1] for path in written] == ["report.html", "report.md", "trials.csv"]
     text = (paths.root / "report" / "report.md").read_text(encoding="utf-8")
-    assert "Trial 0 of 3 is best: nll_per_char 1 at 8 bits a token." in text
+    assert "Trial 0 of 3 is best: nll_per_char 1 at 8 bits a token (upper bound)." in text
     assert "0.03 hours of trials" in text
+
+
+def test_a_search_report_shows_the_joint_rate_where_every_trial_with_a_rate_has_it() -> None:
+    found = trials(4)
+    for trial in found[:3]:
+        trial["metrics"]["rate/joint_bits_per_token"] = trial["metrics"]["rate/bits_per_token"] - 5
+    mixed, whole = (
+        SearchReport("q", "Which?", some, METRIC, "minimize", 0, cost(some, 2)) for some in (found, found[:3])
+    )
+    bits = found[0]["metrics"]["rate/joint_bits_per_token"]
+    assert f" at {bits:.3g} bits a token (joint rate)" in mixed.answer() and mixed.answer().count("bits") == 1
+    for report, column in ((mixed, "rate (upper bound), bits a token"), (whole, "joint rate, bits a token")):
+        head, *rows = [line for line in report.markdown().splitlines() if line.startswith("|")]
+        assert column in head and head.count("bits a token") == 1
+        assert (f"{bits:.4g}" in next(row for row in rows if row.startswith("| 0 |"))) == (report is whole)
 
 
 def _bad_folder(kind: str, folder: Path) -> str:
@@ -361,11 +375,5 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_report_is_compute
     folder = _bad_folder(kind, tmp_path)
     assert main(["report", "tiny", "--state", str(tmp_path), "--into", folder]) == 2
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"--into {folder}: ") and line.endswith("; name a folder that can be written")
+    assert line.startswith(f"--into {folder} cannot be written: ") and line.endswith("; name another folder")
     assert (tmp_path / "file").read_text() == "kept"
-
-
-def test_a_report_goes_into_a_folder_that_is_made(tmp_path: Path) -> None:
-    folder = tmp_path / "two words" / "#1"
-    _refuse_unwritable(folder)
-    assert list(folder.iterdir()) == []

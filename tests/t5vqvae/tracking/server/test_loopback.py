@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import requests.utils
 
-from t5vqvae.tracking.server.loopback import spare_loopback
+from t5vqvae.tracking.server.loopback import reaching_loopback, spare_loopback
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:5000", "http://localhost:5000", "http://[::1]:5000"])
@@ -27,3 +27,16 @@ def test_loopback_is_never_sent_through_a_proxy(
     assert requests.utils.get_environ_proxies("http://intern.example") == {} or not before
     if before != {"NO_PROXY": "*"}:
         assert requests.utils.get_environ_proxies("http://elsewhere.example") != {}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, "localhost,127.0.0.1,127.0.0.0/8,::1"),
+        ({"NO_PROXY": "intern.example, 127.0.0.1"}, "intern.example,127.0.0.1,localhost,127.0.0.0/8,::1"),
+        ({"NO_PROXY": "*"}, "*"),
+    ],
+)
+def test_no_proxy_keeps_what_the_user_said(before: dict[str, str], after: str) -> None:
+    found = reaching_loopback({**before, "PATH": "/bin"})
+    assert found == {"no_proxy": after, "NO_PROXY": after, "PATH": "/bin"}
