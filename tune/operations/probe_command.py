@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from t5vqvae.config import parse_words
-from tune.command_line import Command, Group, State, words_argument, writable
+from t5vqvae.disk import writable
+from tune.command_line import Command, Group, State, words_argument
 from tune.operations.options import Model
 from tune.process import NOTHING_WORKED
 from tune.records.study_paths import state_dir
