@@ -132,7 +132,13 @@ def assert_survived(
     for number, record in records.items():
         if number in but:
             continue
-        assert outcome(record) == outcome(twin[number]), f"trial {number} differs from its twin"
+        got, expected = outcome(record), outcome(twin[number])
+        differing = {
+            name: (got.get(name), expected.get(name))
+            for name in {*got, *expected}
+            if got.get(name) != expected.get(name)
+        }
+        assert not differing, f"trial {number} differs from its twin: {differing}; its tags: {record.tags}"
         every, last = spec.base_spec.train.eval_every, record.steps
         steps = metric_steps(spec, paths, str(record.mlflow_id), "validation/nll")
         assert steps == list(range(every, last + 1, every)), f"trial {number}'s milestones in MLflow: {steps}"
@@ -142,10 +148,15 @@ def assert_survived(
 
 
 def outcome(record: TrialRecord) -> dict[str, Any]:
-    """Returns what an interruption must not change of a trial."""
-    metrics = {name: value for name, value in record.metrics.items() if not name.startswith(MEASURED)}
-    told = (record.status, record.run_id, record.steps, dict(record.overrides))
-    return {"told": told, "metrics": metrics, "checkpoint": record.checkpoint and Path(record.checkpoint).name}
+    """Returns what an interruption must not change of a trial, by name."""
+    return {
+        **{name: value for name, value in record.metrics.items() if not name.startswith(MEASURED)},
+        **{f"setting {name}": value for name, value in record.overrides.items()},
+        "status": record.status,
+        "run_id": record.run_id,
+        "steps": record.steps,
+        "checkpoint": record.checkpoint and Path(record.checkpoint).name,
+    }
 
 
 def num_repeated(state: Path) -> int:
