@@ -23,6 +23,7 @@ from searches import assert_all_agree, metric_steps
 
 from t5vqvae.runs.ownership import OWNER
 from t5vqvae.training import checkpoint
+from tune.records.ranking import contenders
 from tune.records.record import FILE, TrialRecord
 from tune.records.study_paths import CODE_ROOT, StudyPaths
 from tune.spec.search_spec import SearchSpec
@@ -117,7 +118,7 @@ def assert_survived(
     """Judges a search that was interrupted and has ended; returns its records.
 
     Every trial occurs once everywhere with the same status, and no run stays RUNNING (`assert_all_agree`); every
-    milestone is in MLflow once; each trial has the settings, the status and the numbers of the twin's.
+    milestone is in MLflow once; each trial has the settings, the status, the numbers and the checkpoint of the twin's.
 
     Args:
         spec: The study.
@@ -129,10 +130,14 @@ def assert_survived(
     paths = StudyPaths(state, spec.name)
     records = assert_all_agree(spec, state)
     assert sorted(records) == list(range(spec.budget.trials))
+    kept = {record.number for record in contenders(records.values(), spec)[: spec.retention.keep_best]}
     for number, record in records.items():
         if number in but:
             continue
         got, expected = outcome(record), outcome(twin[number])
+        if but:
+            # A trial that failed leaves its place among the kept ones to the next best.
+            expected["checkpoint"] = f"step-{record.steps:08}" if number in kept else None
         differing = {
             name: (got.get(name), expected.get(name))
             for name in {*got, *expected}
