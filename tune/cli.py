@@ -202,6 +202,9 @@ def report(
     into: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder to write to; default: report/ of the study.")
     ] = None,
+    light: Annotated[
+        bool, typer.Option("--light", help="Pages of kilobytes, for a repository; their figures need the internet.")
+    ] = False,
     state: State = None,
 ) -> None:
     """Write the report of a search or an ablation."""
@@ -209,7 +212,7 @@ def report(
     from tune.report.build import write_report
 
     with stage("writing the report"):
-        files = write_report(paths, into or paths.root / "report")
+        files = write_report(paths, into or paths.root / "report", light=light)
     for path in files:
         print(path)
 

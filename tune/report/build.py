@@ -18,6 +18,7 @@ from tune.records.ranking import best
 from tune.records.record import TrialRecord, read_records
 from tune.records.study_paths import StudyPaths
 from tune.report.ablation_report import AblationReport
+from tune.report.page import light as lighter
 from tune.report.search_report import SearchReport
 from tune.spec.search_spec import SearchSpec
 
@@ -102,14 +103,23 @@ def _urls(spec: SearchSpec | AblationSpec, records: Sequence[TrialRecord]) -> di
     return {number: url for number, url in found.items() if url is not None}
 
 
-def write_report(paths: StudyPaths, folder: Path) -> list[Path]:
+def write_report(paths: StudyPaths, folder: Path, *, light: bool = False) -> list[Path]:
     """Writes the report of a search or an ablation; returns its files.
+
+    Args:
+        paths: Where the study lives.
+        folder: Where the files go.
+        light: Whether pages leave Plotly to the internet.
 
     Raises:
         SettingError: If none of its trials has ended, or the folder cannot be written.
     """
     writable(folder, "--into {} cannot be written: {}; name another folder")  # before what takes seconds
-    return _write_ablation(paths, folder) if paths.ablation.exists() else _write_search(paths, folder)
+    files = _write_ablation(paths, folder) if paths.ablation.exists() else _write_search(paths, folder)
+    if light:
+        for page in (file for file in files if file.suffix == ".html"):
+            page.write_text(lighter(page.read_text(encoding="utf-8")), encoding="utf-8")
+    return files
 
 
 def _write_search(paths: StudyPaths, folder: Path) -> list[Path]:

@@ -1,7 +1,8 @@
 """Builds the page of a report: one HTML file that opens offline and on a phone, with Plotly packed inside.
 
 Style and script lie in `assets/` and become part of the page. Plotly's library has 4.8 MB; gzipped and in base64 it has
-2 MB, and the browser unpacks it (`DecompressionStream`, in every browser since 2023). Question, answer and forest plot,
+2 MB, and the browser unpacks it (`DecompressionStream`, in every browser since 2023); a light page, for a repository,
+fetches it from Plotly's site. Question, answer and forest plot,
 which a reader needs first, are plain HTML and do not wait for it. A figure is a dictionary with Plotly's `data` and
 `layout`.
 """
@@ -10,11 +11,14 @@ from __future__ import annotations
 
 import base64
 import gzip
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
+
+from plotly.offline import get_plotlyjs_version
 
 from t5vqvae.files import digest
 from tune.monitor.formats import html_text, script_json
@@ -72,6 +76,13 @@ def _scripts(figures: Sequence[Figure]) -> str:
 def _asset(name: str) -> str:
     """Returns a file of `assets/`."""
     return files("tune.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def light(text: str) -> str:
+    """Returns a page that fetches Plotly from its own site instead of carrying it: kilobytes, figures only online."""
+    version = get_plotlyjs_version()
+    source = f'<script id="plotly" type="text/plain">https://cdn.plot.ly/plotly-{version}.min.js</script>\n'
+    return re.sub(r'<script type="application/gzip" id="plotly">[^<]*</script>\n', lambda _: source, text)
 
 
 @cache

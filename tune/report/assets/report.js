@@ -1,11 +1,20 @@
 (async () => {
   const plots = [...document.querySelectorAll('.plot')];
   try {
-    const packed = Uint8Array.from(atob(document.getElementById('plotly').textContent), c => c.charCodeAt(0));
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'));
-    const script = document.createElement('script');
-    script.textContent = await new Response(stream).text();
-    document.head.appendChild(script);
+    const source = document.getElementById('plotly'), script = document.createElement('script');
+    if (source.type === 'text/plain') {
+      await new Promise((done, fail) => {
+        script.onload = done;
+        script.onerror = () => fail(new Error('Plotly is fetched from ' + new URL(source.textContent).host));
+        script.src = source.textContent;
+        document.head.appendChild(script);
+      });
+    } else {
+      const packed = Uint8Array.from(atob(source.textContent), c => c.charCodeAt(0));
+      const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'));
+      script.textContent = await new Response(stream).text();
+      document.head.appendChild(script);
+    }
     const figures = JSON.parse(document.getElementById('figures').textContent);
     const shared = {font: {family: 'system-ui, sans-serif', size: 13, color: '#1c2733'}, paper_bgcolor: '#fff',
       plot_bgcolor: '#fff', colorway: ['#0b6e99', '#d1495b', '#edae49', '#4c956c', '#7a5195', '#66707a']};
@@ -18,6 +27,6 @@
       });
     });
   } catch (error) {
-    plots.forEach(plot => { plot.textContent = 'This browser cannot draw the figure (' + error.message + ').'; });
+    plots.forEach(plot => { plot.textContent = 'The figure cannot be drawn here (' + error.message + ').'; });
   }
 })();
