@@ -214,28 +214,6 @@ def report(
         print(path)
 
 
-@app.command(cls=Command)
-def trials(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a search.")], state: State = None
-) -> None:
-    """List the ended trials of a search."""
-    paths = StudyPaths.existing(state_dir(state), study)
-    from rich.console import Console
-
-    from tune.monitor.board import Board
-    from tune.monitor.row import Row
-    from tune.records.ranking import best
-    from tune.records.record import read_records
-    from tune.spec.judging import StudyHeader
-
-    header, records = StudyHeader.read(paths.spec), read_records(paths.trials)
-    board = Board(study, [objective.metric for objective in header.objectives], None, Console())
-    winner = best(records, header)
-    board.best = winner.number if winner else None
-    board.rows = {r.number: Row(r.number, r.overrides, r.status, r.metrics, r.seconds) for r in records}
-    board.console.print(board.table(limit=None))
-
-
 @data.command(cls=Command)
 def get(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a corpus, as `t5vqvae data list` prints it.")],

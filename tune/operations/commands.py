@@ -1,6 +1,7 @@
-"""The commands of operations on latents, for `t5vqvae` to add to its own.
+"""The commands on studies and on trained models, for `t5vqvae` to add to its own.
 
-Each command opens a model, does one operation of `t5vqvae.latent`, and prints rows; `probe` measures. What takes
+Those on studies read the study's folder and print rows. Those on latents open a model, do one operation of
+`t5vqvae.latent`, and print rows; `probe` measures. What takes
 seconds to import is imported when a command runs: these files are read for every help.
 """
 
@@ -12,7 +13,8 @@ from tune.operations.code_commands import app as of_codes
 from tune.operations.path_commands import app as of_paths
 from tune.operations.probe_command import app as of_probes
 from tune.operations.sentence_commands import app as of_sentences
+from tune.operations.study_commands import app as of_studies
 
 app = typer.Typer()
-for each in (of_sentences, of_paths, of_codes, of_probes):
+for each in (of_studies, of_sentences, of_paths, of_codes, of_probes):
     app.add_typer(each)
