@@ -10,6 +10,7 @@ from __future__ import annotations
 import typer
 
 from tune.operations.code_commands import app as of_codes
+from tune.operations.lifecycle_commands import app as of_lifecycles
 from tune.operations.model_commands import app as of_models
 from tune.operations.path_commands import app as of_paths
 from tune.operations.probe_command import app as of_probes
@@ -17,5 +18,5 @@ from tune.operations.sentence_commands import app as of_sentences
 from tune.operations.study_commands import app as of_studies
 
 app = typer.Typer()
-for each in (of_studies, of_models, of_sentences, of_paths, of_codes, of_probes):
+for each in (of_studies, of_lifecycles, of_models, of_sentences, of_paths, of_codes, of_probes):
     app.add_typer(each)

@@ -215,7 +215,7 @@ def studies(state: Path | str | None = None) -> list[Study | DamagedFileError]:
     """Returns all studies under a state folder by name; for a damaged one, its error."""
     found: list[Study | DamagedFileError] = []
     folder = state_dir(state) / "studies"
-    for root in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for root in sorted(folder.glob("[!.]*")):
         paths = StudyPaths(state_dir(state), root.name)
         if is_there(paths.spec) or is_there(paths.ablation):
             try:
