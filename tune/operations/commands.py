@@ -15,8 +15,9 @@ from tune.operations.model_commands import app as of_models
 from tune.operations.path_commands import app as of_paths
 from tune.operations.probe_command import app as of_probes
 from tune.operations.sentence_commands import app as of_sentences
+from tune.operations.server_commands import app as of_servers
 from tune.operations.study_commands import app as of_studies
 
 app = typer.Typer()
-for each in (of_studies, of_lifecycles, of_models, of_sentences, of_paths, of_codes, of_probes):
+for each in (of_servers, of_studies, of_lifecycles, of_models, of_sentences, of_paths, of_codes, of_probes):
     app.add_typer(each)
