@@ -16,6 +16,7 @@ from tune.command_line import Command, Group, State, writable_state
 from tune.monitor.formats import plain_text
 from tune.operations.options import Form, Output
 from tune.operations.printed_rows import Format, PrintedRow, Rows
+from tune.operations.search_end import next_command
 from tune.operations.study_commands import Number, StudyName
 from tune.process import NOTHING_WORKED
 from tune.records.events import START, STOP, TRIAL, Event, StudyEvents
@@ -123,7 +124,9 @@ def rerun(
     judged = [name for name in found.header.judged_metrics if name in metrics]
     rows = [_both(name, before.get(name), metrics[name]) for name in judged]
     titles = {"trial": f"trial {number}, seed {own}", "rerun": f"seed {spec.seed}"}
-    Rows(rows, [f"next: t5vqvae compare {study}/{number} {newest}"], hidden=(), titles=titles).write(form, output)
+    Rows(rows, [f"next: {next_command(f'compare {study}/{number} {newest}', state)}"], hidden=(), titles=titles).write(
+        form, output
+    )
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from t5vqvae.stages import duration
 from tune.command_line import Command, Group, State
 from tune.operations.options import Form, Output
 from tune.operations.printed_rows import Format, PrintedRow, Rows
+from tune.operations.search_end import next_command
 from tune.operations.trial_columns import filtered_rows, shown_trials, sorted_rows
 from tune.records.running import Progress
 from tune.records.study import Study
@@ -65,7 +67,7 @@ def status(study: StudyName, form: Form = Format.table, output: Output = None, s
         cells = {"step": trial.step, "of": trial.steps, metric: trial.metrics.get(metric), "seconds": trial.seconds}
         rows.append({"what": "trial", "trial": trial.number, "status": trial.status, **cells, "seconds_left": None})
     titles = {metric: metric.partition("/")[2], "seconds_left": "left, s"}
-    Rows(rows, [_sentence(found, progress)], hidden=(), titles=titles, yielding=["seconds"]).write(form, output)
+    Rows(rows, [_sentence(found, progress, state)], hidden=(), titles=titles, yielding=["seconds"]).write(form, output)
 
 
 @app.command(cls=Command)
@@ -118,11 +120,12 @@ def trial(
             rows.append({"kind": kind, "name": name, "value": value, "unit": _unit(name) if kind == "metric" else ""})
     kinds = ("record", "setting", "metric")
     rows.sort(key=lambda each: kinds.index(each["kind"]))
-    commands = [f"t5vqvae diff {study} {found.best} {number}"] if found.best not in (None, number) else []
+    commands = [f"diff {study} {found.best} {number}"] if found.best not in (None, number) else []
     if row["checkpoint"]:
-        commands += [f"t5vqvae evaluate {study}/{number}"]
-    again = [f"t5vqvae rerun {study} {number} --seed 1"] if number in found.records else []
-    Rows(rows, [f"next: {command}" for command in [*commands, *again]], hidden=["kind"]).write(form, output)
+        commands += [f"evaluate {study}/{number}"]
+    again = [f"rerun {study} {number} --seed 1"] if number in found.records else []
+    notes = [f"next: {next_command(command, state)}" for command in [*commands, *again]]
+    Rows(rows, notes, hidden=["kind"]).write(form, output)
 
 
 @app.command(cls=Command)
@@ -164,18 +167,18 @@ def _overview(study: Study) -> PrintedRow:
     }
 
 
-def _sentence(study: Study, progress: Progress) -> str:
+def _sentence(study: Study, progress: Progress, state: Path | None) -> str:
     """Returns how far a study is in a sentence, with what to do next."""
     of = "" if progress.planned is None else f" of {progress.planned}"
     line = f"{study.name}: {progress.done}{of} trials done"
     if progress.state == "running":
         since = "" if progress.seconds is None else f", running for {duration(progress.seconds)}"
         left = "" if progress.left is None else f", about {duration(progress.left)} left"
-        return f"{line}{since}{left}; t5vqvae stop {study.name} stops it gently"
+        return f"{line}{since}{left}; {next_command(f'stop {study.name}', state)} stops it gently"
     if progress.state == "interrupted":
         return f"{line}; nothing runs: the command that started it resumes it"
     best = "" if study.best is None else f", best: trial {study.best} with {_objectives(study, study.best)}"
-    return f"{line}{best}; t5vqvae report {study.name} writes its report"
+    return f"{line}{best}; {next_command(f'report {study.name}', state)} writes its report"
 
 
 def _objectives(study: Study, number: int) -> str:
