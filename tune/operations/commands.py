@@ -10,6 +10,7 @@ from __future__ import annotations
 import typer
 
 from tune.operations.code_commands import app as of_codes
+from tune.operations.dashboard_command import app as of_dashboard
 from tune.operations.lifecycle_commands import app as of_lifecycles
 from tune.operations.model_commands import app as of_models
 from tune.operations.path_commands import app as of_paths
@@ -19,5 +20,7 @@ from tune.operations.server_commands import app as of_servers
 from tune.operations.study_commands import app as of_studies
 
 app = typer.Typer()
-for each in (of_servers, of_studies, of_lifecycles, of_models, of_sentences, of_paths, of_codes, of_probes):
+_ON_STUDIES = (of_servers, of_studies, of_lifecycles, of_dashboard)
+_ON_MODELS = (of_models, of_sentences, of_paths, of_codes, of_probes)
+for each in (*_ON_STUDIES, *_ON_MODELS):
     app.add_typer(each)
