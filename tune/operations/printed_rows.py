@@ -100,7 +100,7 @@ class Rows:
         if self.rows:
             console.print(table)
         for note in [*self.notes, *left_out]:
-            console.print(plain_text(note), highlight=False, markup=False, soft_wrap=not console.is_terminal)
+            console.print(plain_text(note), highlight=False, markup=False)
 
     def _fitted(self, console: Console) -> tuple[Table, list[str]]:
         """Returns the table that fits the console, and a line about the columns that it leaves out."""

@@ -138,7 +138,7 @@ def test_a_trial_run_again_repeats_and_with_another_seed_differs(tiny: StudyPath
     assert found["metric"] == "validation/nll" and found["difference"] == pytest.approx(0, abs=1e-6)
     other = run(tiny.state, "rerun", "tiny", "0", "--seed", "3")
     assert other.exit_code == 0 and "seed 3" in other.output, other.output
-    assert "next: t5vqvae compare tiny/0 " in other.output
+    assert "next: t5vqvae compare tiny/0 " in " ".join(other.output.split())
     rows = json.loads(run(tiny.state, "rerun", "tiny", "0", "--seed", "3", "--format", "json").stdout)
     assert abs(rows[0]["difference"]) > 1e-4
     record = json.loads((tiny.trial(0) / "record.json").read_text())
