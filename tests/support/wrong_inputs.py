@@ -48,7 +48,7 @@ COMMAND_LINE: dict[str, list[Case]] = {
         ("remove  nosuch" + OWN, ("nosuch", "{state}/studies", "--state")),
         ("rerun  nosuch  1" + OWN, ("nosuch", "{state}/studies", "--state")),
     ],
-    "no whole number": [
+    "no number of a trial or a port": [
         ("trial  quickstart  x", ("trial", "'x'", "--help")),
         ("diff  quickstart  1  2.5", ("diff", "'2.5'", "--help")),
         ("trials  quickstart  --best  few", ("--best", "few")),
@@ -175,11 +175,6 @@ SETTINGS: dict[str, list[Case]] = {
         ("config  .train=3", (".train", "known: ")),
         ("config  train.=3", ("train.", "known: ", "max_steps")),
         ("config  train.max_steps.x=3", ("train.max_steps.x", "did you mean train.max_steps?")),
-    ],
-    "no study to act on": [
-        ("stop  nosuch" + OWN, ("nosuch", "{state}/studies", "--state")),
-        ("remove  nosuch" + OWN, ("nosuch", "{state}/studies", "--state")),
-        ("rerun  nosuch  1" + OWN, ("nosuch", "{state}/studies", "--state")),
     ],
     "no whole number": [
         ("config  train.max_steps=abc", ("train.max_steps='abc'", "whole number")),

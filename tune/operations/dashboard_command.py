@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tune.command_line import Command, Group, State
+from tune.operations.options import within
 from tune.records.study_paths import StudyPaths, state_dir
 
 app = typer.Typer(cls=Group)
@@ -16,7 +17,7 @@ app = typer.Typer(cls=Group)
 def dashboard(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a search.")],
     port: Annotated[
-        int | None, typer.Option(metavar="PORT", min=1, max=65535, help="Default: 8080, or any free one.")
+        int | None, typer.Option(metavar="PORT", callback=within(1, 65535), help="Default: 8080, or any free one.")
     ] = None,
     state: State = None,
 ) -> None:

@@ -14,7 +14,7 @@ from t5vqvae.errors import SettingError
 from t5vqvae.stages import stage
 from tune.command_line import Command, Group, State, writable_state
 from tune.monitor.formats import plain_text
-from tune.operations.options import Form, Output
+from tune.operations.options import Form, Output, within
 from tune.operations.printed_rows import Format, PrintedRow, Rows
 from tune.operations.search_end import next_command
 from tune.operations.study_commands import Number, StudyName
@@ -61,7 +61,7 @@ def stop(
     study: StudyName,
     now: Annotated[bool, typer.Option("--now", help="Do not wait for the next checkpoints.")] = False,
     seconds: Annotated[
-        float, typer.Option("--wait", metavar="S", min=0, help="Most seconds to wait for its end.")
+        float, typer.Option("--wait", metavar="S", callback=within(0), help="Most seconds to wait for its end.")
     ] = 600,
     state: State = None,
 ) -> int:
@@ -91,7 +91,8 @@ def rerun(
     study: StudyName,
     number: Number,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Another seed; default: the trial's own, which repeats it.")
+        int | None,
+        typer.Option(metavar="N", callback=within(0), help="Another seed; default: the trial's own, which repeats it."),
     ] = None,
     into: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the checkpoints; default: one of the state folder.")

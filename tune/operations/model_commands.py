@@ -11,7 +11,7 @@ from t5vqvae.errors import SettingError, did_you_mean
 from t5vqvae.evaluation.metrics import METRICS, find
 from tune.command_line import Command, Group, State, words_argument
 from tune.operations.opened import MODEL
-from tune.operations.options import Form, Model, Output
+from tune.operations.options import Form, Model, Output, within
 from tune.operations.printed_rows import Format, PrintedRow, Rows
 from tune.records.study_paths import state_dir
 
@@ -62,8 +62,10 @@ def evaluate(
 def compare(
     model_a: Annotated[str, typer.Argument(metavar="MODEL_A", help=MODEL)],
     model_b: Annotated[str, typer.Argument(metavar="MODEL_B", help="Another one.")],
-    sentences: Annotated[int, typer.Option(metavar="N", min=2, help="Validation sentences to decode with both.")] = 200,
-    most: Annotated[int, typer.Option(metavar="N", min=1, help="Sentences that differ to print.")] = 20,
+    sentences: Annotated[
+        int, typer.Option(metavar="N", callback=within(2), help="Validation sentences to decode with both.")
+    ] = 200,
+    most: Annotated[int, typer.Option(metavar="N", callback=within(1), help="Sentences that differ to print.")] = 20,
     metrics: Annotated[
         bool, typer.Option("--metrics", help="Print the metrics with their intervals as rows, not the sentences.")
     ] = False,

@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from tune.command_line import Command, Group, State, writable_state
+from tune.operations.options import within
 from tune.records.study_paths import state_dir
 
 app = typer.Typer(cls=Group)
 Port = Annotated[
-    int | None, typer.Option(metavar="PORT", min=1, max=65535, help="Default: the usual one, or any free.")
+    int | None, typer.Option(metavar="PORT", callback=within(1, 65535), help="Default: the usual one, or any free.")
 ]
 
 
@@ -19,7 +20,7 @@ Port = Annotated[
 def up(
     dashboard_port: Port = None,
     mlflow_port: Port = None,
-    timeout: Annotated[float, typer.Option(metavar="S", min=1, help="Seconds to wait for both.")] = 180,
+    timeout: Annotated[float, typer.Option(metavar="S", callback=within(1), help="Seconds to wait for both.")] = 180,
     state: State = None,
 ) -> int:
     """Start Ray and MLflow on this machine.

@@ -11,7 +11,7 @@ from t5vqvae.errors import SettingError
 from t5vqvae.evaluation.metrics import METRICS, find
 from t5vqvae.stages import duration
 from tune.command_line import Command, Group, State
-from tune.operations.options import Form, Output
+from tune.operations.options import Form, Output, within
 from tune.operations.printed_rows import Format, PrintedRow, Rows
 from tune.operations.search_end import next_command
 from tune.operations.trial_columns import filtered_rows, shown_trials, sorted_rows
@@ -80,7 +80,9 @@ def trials(
         list[str] | None,
         typer.Option("--filter", metavar="CONDITION", help="Such as 'nll < 1.5' or 'status = completed'; repeatable."),
     ] = None,
-    best: Annotated[int | None, typer.Option(metavar="N", min=1, help="The N best trials, best first.")] = None,
+    best: Annotated[
+        int | None, typer.Option(metavar="N", callback=within(1), help="The N best trials, best first.")
+    ] = None,
     form: Form = Format.table,
     output: Output = None,
     state: State = None,
