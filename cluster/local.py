@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -47,7 +48,23 @@ PORT_FLAGS = ("--node-manager-port", "--object-manager-port", "--metrics-export-
 AGENT_PORT_FLAGS = ("--dashboard-agent-listen-port", "--dashboard-agent-grpc-port", "--runtime-env-agent-port")
 
 
-def start(state: Path, dashboard_port: int | None, mlflow_port: int | None, timeout: float) -> None:
+@dataclass(frozen=True)
+class Words:
+    """The commands by which a user starts, reaches and stops the services, for lines that say what to do next."""
+
+    start: str
+    env: str
+    stop: str
+    t5vqvae: str
+
+
+BY_MAKE = Words("make start", 'eval "$(make env)"', "make stop", ".venv/bin/t5vqvae")
+BY_T5VQVAE = Words("t5vqvae up", 'eval "$(t5vqvae env)"', "t5vqvae down", "t5vqvae")
+
+
+def start(
+    state: Path, dashboard_port: int | None, mlflow_port: int | None, timeout: float, words: Words = BY_MAKE
+) -> None:
     """Starts the services that do not run yet, and waits until both answer.
 
     Args:
@@ -55,6 +72,7 @@ def start(state: Path, dashboard_port: int | None, mlflow_port: int | None, time
         dashboard_port: Port of Ray's dashboard and job server; None: 8265 if free, else any.
         mlflow_port: Port of the MLflow server; None: 5000 if free, else any.
         timeout: Seconds to wait for both.
+        words: The commands that errors name.
 
     Raises:
         ServiceError: If a port is taken, or a service ends or is not ready in time.
@@ -66,7 +84,7 @@ def start(state: Path, dashboard_port: int | None, mlflow_port: int | None, time
             begun.append("mlflow")
             known_port = _known_mlflow_port(state)
             service.stop(state, "mlflow")
-            way_out = "end that program, or say `make stop`, then `make start`" if known_port else PORT_WAY_OUT
+            way_out = f"end that program, or say `{words.stop}`, then `{words.start}`" if known_port else PORT_WAY_OUT
             wanted = known_port or mlflow_port
             _mlflow_service(state, service.pick_port(wanted or 5000, wanted is not None, way_out)).start()
         if service.running(state, "ray") is None:
@@ -118,7 +136,8 @@ def _ray_service(state: Path, dashboard_port: int, mlflow_url: str) -> Service:
     """Returns a Ray head with dashboard, whose jobs run in the project's root with this interpreter."""
     port = service.pick_port(None)  # this port and those of the flags are free ones: a machine may run several heads
     folder = ray_folder(state)
-    command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--disable-usage-stats"]
+    # As a module: an environment that takes Ray from another one has no `ray` next to its Python.
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
     command += ["--node-ip-address", "127.0.0.1", "--port", str(port), "--temp-dir", str(folder)]
     command += ["--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard_port), "--include-dashboard", "true"]
     for flag in (*PORT_FLAGS, *AGENT_PORT_FLAGS):
@@ -229,11 +248,11 @@ def print_status(state: Path) -> int:
     return 0 if answers == len(NAMES) else 1
 
 
-def _print_exports(state: Path) -> int:
+def print_exports(state: Path, words: Words = BY_MAKE) -> int:
     """Prints the exports with which a shell reaches both services; returns 0 if both run, else 1."""
     mlflow, ray = (service.running(state, name) for name in NAMES)
     if mlflow is None or ray is None:
-        print("the Ray head or the MLflow server does not run; run `make start` first", file=sys.stderr)
+        print(f"the Ray head or the MLflow server does not run; run `{words.start}` first", file=sys.stderr)
         return 1
     print_line(f"export MLFLOW_TRACKING_URI={mlflow['url']} RAY_API_SERVER_ADDRESS={ray['url']}")
     print_line(f"export T5VQVAE_STATE={shlex.quote(str(state))}")
@@ -315,15 +334,20 @@ def _run(args: argparse.Namespace) -> int:
     if args.command == "status":
         return print_status(state)
     if args.command == "env":
-        return _print_exports(state)
+        return print_exports(state)
     words = _words(args)
     if args.command == "search" and ((status := checked(state, words)) or {"--help", "--dry-run"} & set(words)):
         return status
     start(state, args.dashboard_port, args.mlflow_port, args.timeout)
     status = search(state, words) if args.command == "search" else 0
     print_status(state)
-    print_line('Next: eval "$(make env)", then .venv/bin/t5vqvae --help; make stop ends both servers')
+    print_next(BY_MAKE)
     return status
+
+
+def print_next(words: Words) -> None:
+    """Prints how a shell reaches the services, and how they are ended."""
+    print_line(f"Next: {words.env}, then {words.t5vqvae} --help; {words.stop} ends both servers")
 
 
 def _words(args: argparse.Namespace) -> list[str]:

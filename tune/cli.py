@@ -24,6 +24,7 @@ from t5vqvae.stages import shown, stage
 from tune.command_line import Command, DryRun, Group, RunWords, State, Version, words_argument, writable_state
 from tune.known_settings import ABLATION, SEARCH, known_settings
 from tune.operations.commands import app as operations
+from tune.operations.search_end import last_lines, written_report
 from tune.process import NOTHING_WORKED, STOPPED
 from tune.records.study_paths import StudyPaths, is_there, state_dir
 from tune.spec.study_file import ABLATIONS, STUDIES, read_study, studies_in
@@ -126,9 +127,14 @@ def search(
         return 0
     from tune.search import search as run
 
-    result = run(spec, state=writable_state(state), warm_start=warm_start)
+    home = writable_state(state)
+    before = len(StudyPaths(home, spec.name).ended)
+    result = run(spec, state=home, warm_start=warm_start)
     if _report_stop(result.stopped):
         return STOPPED
+    if result.records:
+        page = written_report(StudyPaths(home, spec.name), anew=len(result.records) > before)
+        print("\n".join(last_lines(spec, result, before, page, state)))
     worked = [record for record in result.records if record.status in ("completed", "pruned")]
     return 0 if worked or not result.records else NOTHING_WORKED
 
@@ -215,28 +221,6 @@ def report(
         files = write_report(paths, into or paths.root / "report", light=light)
     for path in files:
         print(path)
-
-
-@app.command(cls=Command)
-def trials(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a search.")], state: State = None
-) -> None:
-    """List the ended trials of a search."""
-    paths = StudyPaths.existing(state_dir(state), study)
-    from rich.console import Console
-
-    from tune.monitor.board import Board
-    from tune.monitor.row import Row
-    from tune.records.ranking import best
-    from tune.records.record import read_records
-    from tune.spec.judging import StudyHeader
-
-    header, records = StudyHeader.read(paths.spec), read_records(paths.trials)
-    board = Board(study, [objective.metric for objective in header.objectives], None, Console())
-    winner = best(records, header)
-    board.best = winner.number if winner else None
-    board.rows = {r.number: Row(r.number, r.overrides, r.status, r.metrics, r.seconds) for r in records}
-    board.console.print(board.table(limit=None))
 
 
 @data.command(cls=Command)

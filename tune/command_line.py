@@ -25,6 +25,10 @@ KEPT = {
     "promote": "tests that ended are kept, and no alias was moved; the same command does the rest",
     "probe": "nothing was written; the same command starts again",
     "report": "the report may be incomplete; the same command writes it again",
+    "up": "what this command started was ended; run it again",
+    "rerun": "checkpoints are kept; the same command resumes from the last one",
+    "stop": "the study was asked to stop and may still be stopping; the same command waits again",
+    "remove": "a study that was agreed on is gone from the list; t5vqvae studies shows what is left",
     "data": "nothing was put into the cache; the same command starts again",
 }
 """What an interrupted command leaves, and how to resume it."""

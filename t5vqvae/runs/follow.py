@@ -20,16 +20,12 @@ from t5vqvae.runs.fingerprint import changed_source, sources_of
 from t5vqvae.runs.ownership import FolderOwner
 from t5vqvae.runs.trace import RunTrace
 from t5vqvae.runs.tracked_run import TRAINER, TrackedRun, load_trainer
-from t5vqvae.stages import noted, stage
+from t5vqvae.stages import PROGRESS, noted, stage
 from t5vqvae.training import checkpoint
 
 if TYPE_CHECKING:
     from t5vqvae.training.checkpoint import StoredMilestone
     from t5vqvae.training.trainer import TrainingState
-
-PROGRESS = "progress.json"
-"""The file of a run's folder that says, while the run trains, how far it is; see `t5vqvae.stages.noted`."""
-
 
 NO_DISK = "no_disk"
 """The status of an attempt that a full or read-only disk has ended; no run ends with it."""

@@ -9,6 +9,6 @@ library, a worker) stages print nothing. `noted` keeps the outermost stage in a 
 """
 
 from t5vqvae.stages.display import hidden, shown
-from t5vqvae.stages.open_stages import Stage, duration, noted, read_note, stage
+from t5vqvae.stages.open_stages import PROGRESS, Stage, duration, noted, read_note, stage
 
-__all__ = ["Stage", "duration", "hidden", "noted", "read_note", "shown", "stage"]
+__all__ = ["PROGRESS", "Stage", "duration", "hidden", "noted", "read_note", "shown", "stage"]

@@ -18,6 +18,8 @@ NOTE_SECONDS = 1.0
 MARK_SECONDS, NUM_MARKS = 5.0, 7
 """A rate is measured from the oldest of the last marks: what was slow at the start is forgotten."""
 STARTING = "starting"
+PROGRESS = "progress.json"
+"""The file of a run's folder that says, while the run trains, how far it is; see `noted`."""
 
 
 class Stage:

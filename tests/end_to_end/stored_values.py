@@ -53,7 +53,7 @@ def read_search(state: Path) -> Values:
     found["best trial"] = _tag(state, SEARCH, "best_trial")
     return {
         "search": found | _records(root, state, SEARCH),
-        "search, Optuna": _suggested(root / "optuna.db"),
+        "search, Optuna": _suggested(root),
         "search, report": _report(root / "report"),
     }
 
@@ -107,15 +107,26 @@ def _tag(state: Path, run: str, key: str) -> Any:
     return next(iter(_rows(state / "mlflow.db", query, run, key)), (None,))[0]
 
 
-def _suggested(file: Path) -> dict[str, Any]:
+def _suggested(root: Path) -> dict[str, Any]:
     """Returns Optuna's journal: every parameter, value and attribute in the order of writing, without times."""
-    changes = [(number, json.loads(text)) for number, text in _rows(file, "SELECT number, change FROM changes")]
+    changes = list(_changes(root))
     return {
         f"change {number} {name}": value if isinstance(value, float) else _text(value)
         for number, change in changes
         for name, value in change.items()
         if name != "worker_id" and not name.startswith("datetime")
     }
+
+
+def _changes(root: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields the changes by number, from 1, of this version's file or of an older one's."""
+    file = root / "optuna.journal"
+    if not file.exists():
+        for number, text in _rows(root / "optuna.db", "SELECT number, change FROM changes"):
+            yield number, json.loads(text)
+        return
+    for number, line in enumerate(file.read_text().splitlines()[1:], 1):
+        yield number, json.loads(line.partition(" ")[2])
 
 
 def _rows(file: Path, query: str, *parameters: str) -> list[tuple[Any, ...]]:

@@ -156,7 +156,7 @@ budget: {trials: 2, concurrent: 1}
 REAL = {
     "cut study.json": (cut, "studies/small/study.json"),
     "no study.json": (delete, "studies/small/study.json"),
-    "flipped optuna.db": (flip, "studies/small/optuna.db"),
+    "flipped optuna.journal": (flip, "studies/small/optuna.journal"),
     "noise for a record": (replace, "studies/small/trials/00001/record.json"),
     "no record": (delete, "studies/small/trials/00000/record.json"),
     "flipped weights": (flip, "studies/small/trials/0000*/step-*/model/model.safetensors"),

@@ -36,6 +36,25 @@ COMMAND_LINE: dict[str, list[Case]] = {
         ("data  get", ("data get", "'NAME'", "--help")),
         ("trials", ("trials", "'STUDY'", "--help")),
     ],
+    "missing argument of a look": [
+        ("status", ("status", "'STUDY'", "--help")),
+        ("trial  quickstart", ("trial", "'N'", "--help")),
+        ("diff  quickstart  1", ("diff", "'B'", "--help")),
+        ("compare  quickstart", ("compare", "'MODEL_B'", "--help")),
+        ("rerun  quickstart", ("rerun", "'N'", "--help")),
+    ],
+    "no study to act on": [
+        ("stop  nosuch" + OWN, ("nosuch", "{state}/studies", "--state")),
+        ("remove  nosuch" + OWN, ("nosuch", "{state}/studies", "--state")),
+        ("rerun  nosuch  1" + OWN, ("nosuch", "{state}/studies", "--state")),
+    ],
+    "no number of a trial or a port": [
+        ("trial  quickstart  x", ("trial", "'x'", "--help")),
+        ("diff  quickstart  1  2.5", ("diff", "'2.5'", "--help")),
+        ("trials  quickstart  --best  few", ("--best", "few")),
+        ("up  --mlflow-port  70000" + OWN, ("--mlflow-port", "70000")),
+        ("rerun  quickstart  1  --seed  -1" + OWN, ("--seed", "-1")),
+    ],
     "missing value": [
         ("search  --trials", ("--trials", "requires an argument")),
         ("promote  quickstart  --gate", ("--gate", "requires an argument")),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray.tune
 
-from t5vqvae.evaluation.metrics import metrics_of
+from t5vqvae.evaluation.metrics import RATE, STEP, metrics_of
 from t5vqvae.runs.attempt import OUT_OF_MEMORY
 from t5vqvae.runs.follow import NO_DISK
 from tune.execution.background import BackgroundQueue
@@ -21,7 +21,8 @@ from tune.execution.deaths import DeadWorkers
 from tune.execution.retention import Retention, clean
 from tune.execution.trial import TrialPlan, TuneResult, release
 from tune.monitor.board import Board
-from tune.monitor.row import Row
+from tune.monitor.row import FRACTION, Row
+from tune.records.events import TRIAL, StudyEvents
 from tune.records.record import TrialRecord
 from tune.spec.study_spec import StudySpec
 
@@ -66,9 +67,11 @@ class TrialRecorder(ray.tune.Callback):
         self.board = board
         self.deaths = deaths or DeadWorkers()
         self.background = BackgroundQueue()
+        self.events = StudyEvents(plan.paths.root)
         self.num_failed = 0
         self.disk_error: str | None = None
         self._released = 0.0
+        self._noted: set[int] = set()
         self._live: dict[int, dict[str, Any]] = {}
         for number in sorted(records):
             retention.add(records[number])
@@ -177,7 +180,19 @@ class TrialRecorder(ray.tune.Callback):
     def _show(self, number: int, status: str, known: Mapping[str, Any]) -> None:
         best = self.retention.best
         self.board.best = None if best is None else best.number
-        self.board.put(self._row(number, status, known))
+        row = self._row(number, status, known)
+        self.board.put(row)
+        self._note(row, known)
+
+    def _note(self, row: Row, known: Mapping[str, Any]) -> None:
+        """Appends the trial's state to the study's events; its settings once in a start, because they do not change."""
+        settings = {} if row.number in self._noted else {"overrides": dict(self.board.rows[row.number].overrides)}
+        self._noted.add(row.number)
+        shown = [*self.board.objectives, *self.spec.kept_metrics, RATE, STEP, FRACTION]
+        metrics = {name: row.metrics[name] for name in shown if name in row.metrics}
+        error = {"error": known["tags"]["error"]} if "error" in known["tags"] else {}
+        facts = {"seconds": round(row.seconds, 1), "url": row.url, **error, **settings}
+        self.events.append(TRIAL, number=row.number, status=row.status, metrics=metrics, **facts)
 
     def _row(self, number: int, status: str, known: Mapping[str, Any]) -> Row:
         tracker, mlflow_id = self.plan.tracker, known.get("mlflow_id")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,9 +20,8 @@ import ray.tune
 
 from t5vqvae.disk import disk_errors, shown, size_of
 from t5vqvae.errors import DiskError, TrackingError, UserError
-from t5vqvae.runs.follow import PROGRESS
 from t5vqvae.spec.run import RunSpec
-from t5vqvae.stages import read_note, stage
+from t5vqvae.stages import PROGRESS, read_note, stage
 from tune.execution.asha import RunToCompletion
 from tune.execution.deaths import DeadWorkers
 from tune.execution.gpu_packing import GPUPackingSearcher
@@ -34,6 +34,7 @@ from tune.execution.stopping import Stop
 from tune.execution.trial import PLAN, TrialPlan, trainable
 from tune.monitor.board import Board
 from tune.process import collected_seldom
+from tune.records.events import START, STOP, StudyEvents
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
 from tune.records.study_tracker import track_lost
@@ -142,8 +143,14 @@ class Session:
         self.stop.failed = lambda: recorder.disk_error or too_many_failures(recorder.num_failed)
         packs = bool(self.plan.gpus)
         searcher = GPUPackingSearcher(source, scheduler, self.plan) if packs else TrialSearcher(source, scheduler)
-        with _quiet(), every_death_is_known(), self.stop.gently(), board:
-            self._run_tune(searcher, scheduler, recorder, concurrent)
+        events = StudyEvents(self.plan.paths.root)
+        facts = {"planned": board.trials, "before": len(self.records), "hours": board.hours, "process": os.getpid()}
+        events.append(START, **facts, concurrent=concurrent)
+        try:
+            with _quiet(), every_death_is_known(), self.stop.gently(), board:
+                self._run_tune(searcher, scheduler, recorder, concurrent)
+        finally:
+            events.append(STOP, reason=self.stop.reason or recorder.disk_error)
         board.final()
         if recorder.disk_error is not None:
             raise DiskError(recorder.disk_error)

@@ -25,6 +25,7 @@ from t5vqvae.evaluation.metrics import METRICS, RATE, STEP
 from t5vqvae.stages import duration, hidden
 from tune.monitor.formats import plain_text, shortened
 from tune.monitor.row import Row
+from tune.records.pace import time_left
 
 LINE_SECONDS = 10.0
 """The shortest time between two summaries in a log."""
@@ -32,8 +33,6 @@ DRAW_SECONDS = 0.5
 """The shortest time between two drawings of the table on a terminal."""
 NUM_RUNNING = 8
 """The most running trials in a line of a log."""
-LEAST_WORK = 0.1
-"""The trials' worth that must be done before the time left is estimated."""
 STYLES = {
     "running": "cyan",
     "completed": "green",
@@ -170,13 +169,8 @@ class Board:
     def seconds_left(self) -> float | None:
         """Returns the seconds to the end of the study at the pace of this start; None while unknown or at the end."""
         seconds = time.monotonic() - self._started
-        hours = [] if self.hours is None else [max(0.0, 3600 * self.hours - seconds)]
         work = self._work(map(self._now, self.rows.values()))
-        if self.trials is None or work - self._before < LEAST_WORK:
-            return hours[0] if hours else None
-        if work >= self.trials:
-            return None
-        return min([(self.trials - work) * seconds / (work - self._before), *hours])
+        return time_left(work, self._before, self.trials, seconds, self.hours)
 
     def _running(self) -> str:
         """Returns the end of a line: step and objectives of every running trial."""

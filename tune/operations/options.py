@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from t5vqvae.errors import SettingError
 from tune.operations.opened import MODEL
 from tune.operations.printed_rows import Format
 
@@ -28,6 +30,18 @@ Texts = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Sentences, one a line; default: the model's training split.")
 ]
 Sentences = Annotated[int, typer.Option(metavar="N", min=1, help="Most sentences to read.")]
+
+
+def within(low: float, high: float | None = None) -> Callable[[Any, Any], Any]:
+    """Returns a callback of an option that refuses a number outside a range, with the number in its line."""
+
+    def check(param: typer.CallbackParam, value: Any) -> Any:
+        if value is not None and (value < low or (high is not None and value > high)):
+            range_ = f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
+            raise SettingError(f"{param.opts[-1]} {value:g} must be {range_}")
+        return value
+
+    return check
 
 
 def latent_column(latent_TX: Tensor) -> dict[str, Any]:

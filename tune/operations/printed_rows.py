@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from t5vqvae.stages import hidden
 from tune.monitor.formats import plain_text
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -43,12 +45,16 @@ class Rows:
         notes: Lines that explain the rows: below a table, else on stderr.
         compared: For each row, the text whose words its column `text` is compared with; None: nothing is marked.
         hidden: Columns that are too wide for a table; the other forms have them.
+        yielding: Columns that a narrow table leaves out, the last of them first.
+        titles: The heads of columns that are not their names.
     """
 
     rows: Sequence[PrintedRow]
     notes: Sequence[str] = ()
     compared: Sequence[str | None] | None = None
     hidden: Sequence[str] = ("codes",)
+    yielding: Sequence[str] = ()
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, form: Format, output: Path | None) -> None:
         """Prints the rows, or writes them to a file.
@@ -79,10 +85,10 @@ class Rows:
 
             page = io.StringIO()
             console = Console(file=page, width=80)
-            console.print(self._table(marked=False))
+            console.print(self._fitted(console)[0])
             return page.getvalue().encode()
         if form is Format.json:
-            lines = ",\n".join(json.dumps(dict(row), ensure_ascii=False) for row in self.rows)
+            lines = ",\n".join(json.dumps(_finite(row), ensure_ascii=False) for row in self.rows)
             return f"[\n{lines}\n]\n".encode()
         return _csv(self.rows) if form is Format.csv else _parquet(self.rows)
 
@@ -90,19 +96,39 @@ class Rows:
         from rich.console import Console
 
         console = Console()
-        console.print(self._table(console.is_terminal))
-        for note in self.notes:
+        table, left_out = self._fitted(console)
+        if self.rows:
+            console.print(table)
+        for note in [*self.notes, *left_out]:
             console.print(plain_text(note), highlight=False, markup=False)
 
-    def _table(self, marked: bool) -> Table:
+    def _fitted(self, console: Console) -> tuple[Table, list[str]]:
+        """Returns the table that fits the console, and a line about the columns that it leaves out."""
+        from rich.measure import Measurement
+
+        names = [name for name in self.rows[0] if name not in self.hidden] if self.rows else []
+        giving_way = [name for name in self.yielding if name in names]
+        unlimited = console.options.update(max_width=10_000)
+        table = self._table(names, console.is_terminal)
+        left_out: list[str] = []
+        while giving_way and Measurement.get(console, unlimited, table).maximum > console.width:
+            left_out.insert(0, giving_way.pop())
+            table = self._table([name for name in names if name not in left_out], console.is_terminal)
+        if not left_out:
+            return table, []
+        named = ", ".join(self.titles.get(name, name) for name in left_out)
+        return table, [f"left out at {console.width} columns: {named}; COLUMNS=200 or --format csv shows them"]
+
+    def _table(self, names: Sequence[str], marked: bool) -> Table:
         from rich import box
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        names = [name for name in self.rows[0] if name not in self.hidden] if self.rows else []
         for name in names:
-            number = isinstance(self.rows[0][name], int | float)
-            table.add_column(name.replace("_", " "), justify="right" if number else "left", overflow="fold")
+            number = all(isinstance(row[name], int | float | None) for row in self.rows)
+            title = plain_text(self.titles.get(name, name.replace("_", " ")))
+            table.add_column(Text(title), justify="right" if number else "left", overflow="fold")
         for place, row in enumerate(self.rows):
             compared = self.compared[place] if self.compared else None
             table.add_row(*(_cell(name, row[name], compared, marked) for name in names))
@@ -148,12 +174,26 @@ def _csv(rows: Sequence[PrintedRow]) -> bytes:
     return page.getvalue().encode()
 
 
+def _finite(row: PrintedRow) -> PrintedRow:
+    """Returns a row in which NaN and infinities, which JSON does not know, are null."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
+    }
+
+
 def _parquet(rows: Sequence[PrintedRow]) -> bytes:
+    """Returns Parquet; a column with texts next to numbers is one of texts."""
     import pyarrow
     import pyarrow.parquet
 
+    kinds = {name: {type(row[name]) for row in rows} - {type(None)} for name in (rows[0] if rows else ())}
+    mixed = {name for name, found in kinds.items() if len(found) > 1 and found != {int, float}}
+    texts = [
+        {name: json.dumps(value) if name in mixed and value is not None else value for name, value in row.items()}
+        for row in rows
+    ]
     page = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([dict(row) for row in rows]), page)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(texts), page)
     return page.getvalue()
 
 

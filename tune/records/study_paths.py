@@ -4,7 +4,7 @@
       cache/                     tokenized data, once a node
       mlflow.db, artifacts/      tracking, unless MLFLOW_TRACKING_URI says otherwise
       studies/<study>/
-        study.json, optuna.db, lock
+        study.json, optuna.journal, events.jsonl, lock
         trials/<number>/         step-*/, record.json, spool/, error.txt
 
 `ray job submit --working-dir .` unpacks a copy of the project into a folder that Ray deletes: state must not lie there.
@@ -144,7 +144,7 @@ class StudyPaths:
 
     @property
     def storage(self) -> Path:
-        return self.root / "optuna.db"
+        return self.root / "optuna.journal"
 
     @property
     def trials(self) -> Path:

@@ -1,4 +1,4 @@
-"""Resumes a study in Optuna after anything: it agrees with the records, whatever became of `optuna.db`.
+"""Resumes a study in Optuna after anything: it agrees with the records, whatever became of `optuna.journal`.
 
 The records are the truth. What Optuna lacks is added from them, with the milestones that judged each trial. A trial
 that Optuna calls ended and that has no record is opened again, or gets a record of what Optuna holds. A database that
@@ -18,6 +18,7 @@ from t5vqvae.errors import DamagedFileError, UserError
 from t5vqvae.training import checkpoint
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
+from tune.sampling.old_storage import NAME, beside
 from tune.sampling.suggestions import BASELINE, ORIGIN, TOLD, Suggestions, is_ours
 from tune.spec.search_spec import SearchSpec
 
@@ -53,7 +54,7 @@ def resumed(
 
 
 def _opened(spec: SearchSpec, paths: StudyPaths, records: Mapping[int, TrialRecord]) -> Suggestions:
-    """Returns what Optuna's database holds; a database that cannot be this study's is set aside."""
+    """Returns what Optuna's file holds; one that cannot be this study's is set aside."""
     try:
         suggestions = Suggestions(spec, paths.storage)
         if (other := _contradicted(suggestions, records)) is None:
@@ -61,7 +62,8 @@ def _opened(spec: SearchSpec, paths: StudyPaths, records: Mapping[int, TrialReco
         reason = f"{paths.storage} contradicts the record of trial {other}"
     except DamagedFileError as error:
         reason = str(error)
-    for file in (paths.storage, *(paths.storage.with_name(f"{paths.storage.name}-{end}") for end in ("wal", "shm"))):
+    old = paths.storage.with_name(NAME)
+    for file in (paths.storage, old, *beside(old), *beside(paths.storage)):
         if file.exists():
             os.replace(file, file.with_name(f"{file.name}.damaged"))
     print(f"{reason}; set aside, and made anew from the records of the trials", file=sys.stderr)
@@ -133,7 +135,7 @@ def _point(spec: SearchSpec, settings: Mapping[str, Any] | None) -> dict[str, An
     if point is None:
         outside = ", ".join(f"{d.path}={settings.get(d.path)}" for d in spec.space.outside(settings))
         raise UserError(
-            f"study {spec.name} has a trial outside its space ({outside}), and its optuna.db lacks it; restore the"
+            f"study {spec.name} has a trial outside its space ({outside}), and its optuna.journal lacks it; restore the"
             f" right database, or start a study of another name with --from {spec.name}"
         )
     return point
@@ -162,7 +164,7 @@ def _restore(suggestions: Suggestions, paths: StudyPaths, records: dict[int, Tri
         status="diverged" if diverged else "pruned",
         steps=step,
         metrics=metrics,
-        tags={"restored": "its record was lost; this one is of optuna.db"},
+        tags={"restored": "its record was lost; this one is of optuna.journal"},
     )
     print(f"{place}; it was stopped at step {step}, and gets a record of that", file=sys.stderr)
     record.write(paths.trial(trial.number))

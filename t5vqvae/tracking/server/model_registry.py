@@ -145,3 +145,12 @@ class Registry:
 
 def _version(found: ModelVersion) -> Version:
     return Version(str(found.version), found.run_id or "", dict(found.tags))
+
+
+def versions_by_alias(destination: Destination, alias: str) -> list[tuple[str, Version]]:
+    """Returns the version that an alias points to in each registered model that has it, with the model's name."""
+    with translated(destination.uri):
+        models = destination.client.search_registered_models(max_results=1000)
+        found = [(model.name, model.aliases[alias]) for model in models if alias in model.aliases]
+        versions = [(name, destination.client.get_model_version(name, str(number))) for name, number in found]
+    return [(name, _version(version)) for name, version in versions]

@@ -14,11 +14,11 @@ import torch
 from rich.console import Console
 
 from t5vqvae.runs import in_process
-from t5vqvae.runs.follow import PROGRESS, Report
+from t5vqvae.runs.follow import Report
 from t5vqvae.runs.in_process import run_here
 from t5vqvae.runs.tracked_run import TrackedRun
 from t5vqvae.spec.run import RunSpec
-from t5vqvae.stages import read_note
+from t5vqvae.stages import PROGRESS, read_note
 from t5vqvae.stages.open_stages import STACK
 from t5vqvae.training import threads
 

@@ -51,7 +51,7 @@ def test_a_trial_that_died_too_often_has_failed():
 
 
 def test_ray_gets_configs_and_optuna_the_ends_of_trials(tmp_path):
-    suggestions = Suggestions(study(budget={"trials": 4}), tmp_path / "optuna.db")
+    suggestions = Suggestions(study(budget={"trials": 4}), tmp_path / "optuna.journal")
     searcher = TrialSearcher(suggestions, RunToCompletion())
     configs = [searcher.suggest(key) for key in "abcd"]
     assert configs[0] == {"number": 0, "overrides": BASELINE}
@@ -65,5 +65,5 @@ def test_ray_gets_configs_and_optuna_the_ends_of_trials(tmp_path):
     states = [trial.state.name for trial in suggestions.trials()]
     assert states == ["COMPLETE", "PRUNED", "FAIL", "RUNNING"]
     assert suggestions.intermediate_values()[1] == {50: 0.5}
-    heir = TrialSearcher(Suggestions(study(budget={"trials": 4}), tmp_path / "optuna.db"), RunToCompletion())
+    heir = TrialSearcher(Suggestions(study(budget={"trials": 4}), tmp_path / "optuna.journal"), RunToCompletion())
     assert heir.suggest("x")["number"] == 3

@@ -26,7 +26,7 @@ def test_a_pipe_has_brackets_and_a_terminal_a_style(capsys: pytest.CaptureFixtur
     piped = capsys.readouterr().out
     assert "a [big] [\\x1b[31mbat] eats" in piped and "codes" not in piped and "a note" in piped
     console = Console(force_terminal=True, width=80, record=True, color_system="standard")
-    console.print(ROWS._table(marked=True))
+    console.print(ROWS._table(["t", "text"], marked=True))
     assert "\x1b[1;4mbig\x1b[0m" in console.export_text(styles=True)
 
 

@@ -33,7 +33,7 @@ def frozen(suggestions: Suggestions, number: int) -> optuna.trial.FrozenTrial:
 
 
 def test_the_baseline_comes_first_and_the_budget_ends_it(tmp_path):
-    suggestions = Suggestions(study(), tmp_path / "optuna.db")
+    suggestions = Suggestions(study(), tmp_path / "optuna.journal")
     asked = run(suggestions, 6)
     assert asked[0] == BASELINE
     assert suggestions.next() is None
@@ -42,7 +42,7 @@ def test_the_baseline_comes_first_and_the_budget_ends_it(tmp_path):
 
 
 def test_the_budget_can_be_extended(tmp_path):
-    path = tmp_path / "optuna.db"
+    path = tmp_path / "optuna.journal"
     first = run(Suggestions(study(), path), 6)
     more = Suggestions(study(budget={"trials": 8}), path)
     later = run(more, 2)
@@ -71,7 +71,7 @@ def test_tpe_learns_from_results():
 
 
 def test_trials_of_a_dead_driver_come_back_first(tmp_path):
-    path = tmp_path / "optuna.db"
+    path = tmp_path / "optuna.journal"
     dead = Suggestions(study(), path)
     run(dead, 1)
     left = [dead.next(), dead.next()]
@@ -83,7 +83,7 @@ def test_trials_of_a_dead_driver_come_back_first(tmp_path):
 
 
 def test_a_kill_in_the_middle_of_a_suggestion_loses_no_setting(tmp_path):
-    path = tmp_path / "optuna.db"
+    path = tmp_path / "optuna.journal"
     dead = Suggestions(study(), path)
     dead.enqueue_baseline()
     trial = dead.study.ask()
@@ -97,7 +97,7 @@ def test_a_sigkill_loses_nothing_that_was_reported(tmp_path):
     code = f"""
 import os, signal
 from suggested import *
-s = Suggestions(study(), Path({str(tmp_path / "optuna.db")!r}))
+s = Suggestions(study(), Path({str(tmp_path / "optuna.journal")!r}))
 run(s, 2)
 s.next(); s.report(2, metrics(step=50, nll=3.0))
 os.kill(os.getpid(), signal.SIGKILL)
@@ -108,7 +108,7 @@ os.kill(os.getpid(), signal.SIGKILL)
         ).returncode
         == -9
     )
-    heir = Suggestions(study(), tmp_path / "optuna.db")
+    heir = Suggestions(study(), tmp_path / "optuna.journal")
     assert [trial.state.name for trial in heir.trials()] == ["COMPLETE", "COMPLETE", "RUNNING"]
     assert heir.intermediate_values()[2] == {50: 3.0}
     assert heir.next().number == 2
@@ -184,14 +184,14 @@ def test_a_completed_trial_without_a_finite_objective_counts_as_diverged(value):
 
 
 def test_what_is_reported_twice_is_stored_once(tmp_path):
-    suggestions = Suggestions(study(), tmp_path / "optuna.db")
+    suggestions = Suggestions(study(), tmp_path / "optuna.journal")
     suggestions.next()
     suggestions.report(0, metrics(step=50, nll=2.0))
     suggestions.report(0, metrics(step=50, nll=9.0))
     suggestions.end(0, "completed", metrics(nll=1.0))
     suggestions.end(0, "failed", {})
     suggestions.report(0, metrics(step=150, nll=9.0))
-    heir = Suggestions(study(), tmp_path / "optuna.db")
+    heir = Suggestions(study(), tmp_path / "optuna.journal")
     heir.report(0, metrics(step=200))
     heir.end(0, "pruned", metrics(nll=5.0))
     assert frozen(heir, 0).state == TrialState.COMPLETE and frozen(heir, 0).value == 1.0
@@ -200,11 +200,11 @@ def test_what_is_reported_twice_is_stored_once(tmp_path):
 
 def test_a_leak_is_judged_worst_and_what_has_no_codes_is_not_judged(tmp_path):
     """A trial over the rate cap must not set the bar for those that keep to it, before or after a restart."""
-    suggestions = Suggestions(study(), tmp_path / "optuna.db")
+    suggestions = Suggestions(study(), tmp_path / "optuna.journal")
     kept, leaking, open_ = (suggestions.next().number for _ in range(3))
     for number, bits in ((kept, 8.0), (leaking, 12.0), (open_, None)):
         suggestions.report(number, metrics(step=50, nll=0.5 if number == kept else 0.1, bits=bits))
-    values = Suggestions(study(), tmp_path / "optuna.db").intermediate_values()
+    values = Suggestions(study(), tmp_path / "optuna.journal").intermediate_values()
     assert values[kept] == {50: 0.5} and values[open_] == {} and math.isnan(values[leaking][50])
     assert frozen(suggestions, leaking).intermediate_values == {50: 0.1}, "Optuna receives the objective itself"
     rungs = Rungs(50, 100, 2, "minimize")
@@ -213,7 +213,7 @@ def test_a_leak_is_judged_worst_and_what_has_no_codes_is_not_judged(tmp_path):
 
 
 def test_several_objectives_keep_the_schedulers_metric(tmp_path):
-    path = tmp_path / "optuna.db"
+    path = tmp_path / "optuna.journal"
     suggestions = Suggestions(study(**TWO), path)
     for number in range(2):
         suggestions.next()
@@ -246,7 +246,7 @@ def record(number: int, overrides: dict, status: str = "completed", **changed) -
 
 
 def test_the_end_in_a_record_reaches_optuna(tmp_path):
-    path = tmp_path / "optuna.db"
+    path = tmp_path / "optuna.journal"
     dead = Suggestions(study(), path)
     first, second = dead.next(), dead.next()
     heir = Suggestions(study(), path)
@@ -274,7 +274,7 @@ WIDER = STUDY["space"] | {"quantizer.codebook_size": {"type": "int", "low": 64, 
 def test_trials_that_could_be_ours_are_evidence(tmp_path):
     folder = other_study(tmp_path / "other", OTHERS, space=WIDER)
     for _ in range(2):  # the second time as a restart
-        suggestions = Suggestions(study(), tmp_path / "optuna.db")
+        suggestions = Suggestions(study(), tmp_path / "optuna.journal")
         warm_start(suggestions, folder)
     origins = [trial.user_attrs.get(ORIGIN) for trial in suggestions.trials()]
     assert origins == ["baseline", "told:other#0", "told:other#1"]
@@ -287,7 +287,7 @@ def test_trials_that_could_be_ours_are_evidence(tmp_path):
 def test_trials_trained_otherwise_give_settings_to_start_from(tmp_path):
     folder = other_study(tmp_path / "other", OTHERS, base=STUDY["base"] | {"train.max_steps": 100})
     (tmp_path / "other" / "trials" / "00002" / "record.json").unlink()
-    suggestions = Suggestions(study(), tmp_path / "optuna.db")
+    suggestions = Suggestions(study(), tmp_path / "optuna.journal")
     warm_start(suggestions, folder)
     assert [trial.state for trial in suggestions.trials()] == [TrialState.WAITING] * 3, "none is evidence"
     assert run(suggestions, 3) == [BASELINE, OTHERS[1].overrides, OTHERS[0].overrides]
@@ -301,9 +301,9 @@ def test_a_study_without_anything_in_common_is_refused(tmp_path):
 
 
 def test_a_study_begun_with_other_objectives_is_refused(tmp_path):
-    Suggestions(study(), tmp_path / "optuna.db")
+    Suggestions(study(), tmp_path / "optuna.journal")
     with pytest.raises(DamagedFileError, match="holds study tiny, with other objectives"):
-        Suggestions(study(**TWO), tmp_path / "optuna.db")
+        Suggestions(study(**TWO), tmp_path / "optuna.journal")
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
@@ -363,7 +363,7 @@ def test_all_settings_of_a_small_space_are_tried_once(space, sampler, at_once, t
         pytest.skip("the sampler takes no such space")
     asked: list[dict] = []
     for _ in range(30):  # each time as a restart
-        suggestions = Suggestions(spec, tmp_path / "optuna.db")
+        suggestions = Suggestions(spec, tmp_path / "optuna.journal")
         batch = [trial for trial in (suggestions.next() for _ in range(at_once)) if trial is not None]
         asked += [dict(trial.overrides) for trial in batch]
         for trial in batch:

@@ -1,0 +1,152 @@
+"""The commands that look at studies: what they print, in every form, at 80 columns, and what they refuse."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+from kept_studies import keep_study, start_trial
+from typer.testing import CliRunner
+
+from tune.cli import app
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("state")
+    keep_study(folder)
+    keep_study(folder, "empty", ended=0)
+    return folder
+
+
+def printed(state: Path, *words: str, width: int = 80) -> str:
+    done = CliRunner(env={"COLUMNS": str(width)}).invoke(app, [*words, "--state", str(state)])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def said(state: Path, *words: str) -> str:
+    """What a command prints, without its line breaks."""
+    return " ".join(printed(state, *words).split())
+
+
+def rows(state: Path, *words: str) -> list[dict[str, object]]:
+    return json.loads(printed(state, *words, "--format", "json"))
+
+
+def refusal(state: Path, *words: str) -> str:
+    done = CliRunner().invoke(app, [*words, "--state", str(state)])
+    assert done.exit_code == 2 and done.output.count("\n") == 1, done.output
+    return done.output.rstrip("\n")
+
+
+def numbers(state: Path, *words: str) -> list[object]:
+    return [row["trial"] for row in rows(state, "trials", "kept", *words)]
+
+
+def test_studies_lists_each_with_its_best_trial(state: Path) -> None:
+    found = rows(state, "studies")
+    assert [(row["study"], row["done"], row["planned"], row["best"]) for row in found] == [
+        ("empty", 0, 4, None),
+        ("kept", 4, 4, 1),
+    ]
+    assert [row["state"] for row in found] == ["interrupted", "finished"]
+    table = printed(state, "studies")
+    assert "kept" in table and "0.3" in table
+
+
+def test_trials_are_sorted_filtered_and_ranked(state: Path) -> None:
+    assert numbers(state) == [0, 1, 2, 3]
+    assert numbers(state, "--sort", "nll") == [3, 1, 0, 2]
+    assert numbers(state, "--sort", "-optim.learning_rate") == [0, 1, 2, 3]
+    assert numbers(state, "--filter", "status = completed", "--filter", "nll<=0.3") == [1, 3]
+    assert numbers(state, "--filter", "trial != 2") == [0, 1, 3]
+    assert numbers(state, "--best", "1") == [1], "trial 3 is lower and breaks the constraint"
+    assert numbers(state, "--filter", "nll > 7") == []
+
+
+def test_every_form_holds_the_same_trials(state: Path, tmp_path: Path) -> None:
+    wanted = rows(state, "trials", "kept")
+    by_csv = list(csv.DictReader(io.StringIO(printed(state, "trials", "kept", "--format", "csv"))))
+    assert [float(row["validation/nll"]) for row in by_csv] == [row["validation/nll"] for row in wanted]
+    assert list(by_csv[0]) == list(wanted[0])
+    file = tmp_path / "trials.parquet"
+    printed(state, "trials", "kept", "--format", "parquet", "--output", str(file))
+    assert pyarrow.parquet.read_table(file).to_pylist() == wanted
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_in_a_narrow_table_settings_give_way_and_never_trial_status_and_objective(state: Path, width: int) -> None:
+    lines = printed(state, "trials", "kept", width=width).splitlines()
+    table = lines[: next(number for number, line in enumerate(lines) if line.startswith("kept:"))]
+    assert max(map(len, table)) <= width
+    assert lines[0].split()[:3] == ["trial", "status", "nll"]
+    assert lines[3].split()[:3] == ["1", "completed", "0.3"]
+    wide = printed(state, "trials", "kept", width=120)
+    assert "learning_rate" in wide and "left out" not in wide
+    if width == 40:
+        assert "learning_rate" not in lines[0]
+        rest = " ".join(" ".join(lines).split())
+        assert "left out at 40 columns: seconds, step, learning_rate; COLUMNS=200" in rest
+
+
+def test_a_running_study_says_step_objective_and_time_left(tmp_path: Path) -> None:
+    paths = keep_study(tmp_path, trials=6, ended=2)
+    start_trial(paths, 2, planned=6, before=2, ago=10, step=20)
+    with paths.locked():
+        found = rows(tmp_path, "status", "kept")
+        line = said(tmp_path, "status", "kept")
+    assert [row["what"] for row in found] == ["study", "best", "trial"]
+    study, best, trial = found
+    assert (study["status"], study["step"], study["of"]) == ("running", 2, 6) and 60 < float(
+        str(study["seconds_left"])
+    ) < 80
+    assert (best["trial"], best["validation/nll"]) == (1, 0.3)
+    assert (trial["trial"], trial["step"], trial["of"], trial["validation/nll"]) == (2, 20, 40, 0.7)
+    assert "2 of 6 trials done, running for 10 s, about 1:" in line and "t5vqvae stop kept" in line
+    assert "nothing runs: the command that started it resumes it" in said(tmp_path, "status", "kept")
+
+
+def test_a_trial_is_printed_whole_with_units(state: Path) -> None:
+    found = {row["name"]: row for row in rows(state, "trial", "kept", "1")}
+    assert found["validation/nll"]["value"] == 0.3 and found["validation/nll"]["unit"] == "nats a token"
+    assert found["optim.learning_rate"]["kind"] == "setting" and found["status"]["value"] == "completed"
+    assert "next: t5vqvae rerun kept 1 --seed 1" in said(state, "trial", "kept", "1")
+
+
+def test_two_trials_differ_in_what_is_printed(state: Path) -> None:
+    found = rows(state, "diff", "kept", "0", "1")
+    assert [row["name"] for row in found] == ["optim.learning_rate", "validation/nll"]
+    assert "trial 0" in printed(state, "diff", "kept", "0", "1")
+
+
+@pytest.mark.parametrize(
+    "words, line",
+    [
+        ("status kep", "there is no study kep under {state}/studies; did you mean kept?"),
+        ("trials kep", "did you mean kept?"),
+        ("trials empty", "no trial of study empty has started yet; t5vqvae status empty says how far it is"),
+        ("trials kept --sort nl", "--sort: there is no column nl; did you mean nll?"),
+        ("trials kept --sort wrong", "--sort: there is no column wrong; t5vqvae trials STUDY --format csv prints all"),
+        (
+            "trials kept --filter nll",
+            "--filter 'nll' must read as 'COLUMN < VALUE', with one of <, <=, >,",
+        ),
+        ("trials kept --filter nll<x", "--filter 'nll<x': x is no number; compare it by = or !="),
+        ("trials kept --filter status<3", "--filter 'status<3': status is text; compare it by = or !="),
+        ("trials kept --filter status=done", "there is no status done; known: completed"),
+        ("trials kept --filter nl<3", "--filter: there is no column nl; did you mean nll?"),
+        ("trials kept --best 0", "--best"),
+        ("trial kept 9", "study kept has no trial 9; it has trials 0 to 3"),
+        ("trial empty 0", "study empty has no trial 0; none has started; search it first"),
+        ("diff kept 1 1", "trial 1 is compared with itself; name two trials"),
+        ("diff kept 1 8", "study kept has no trial 8; it has trials 0 to 3"),
+        ("trials kept --format yaml", "'--format'"),
+    ],
+)
+def test_wrong_words_are_refused_in_one_line_with_the_way_out(state: Path, words: str, line: str) -> None:
+    assert line.format(state=state) in refusal(state, *words.split())

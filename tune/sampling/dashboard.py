@@ -1,0 +1,73 @@
+"""Serves Optuna's dashboard over a copy of a study, on the loopback interface."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import optuna
+
+from t5vqvae.errors import EnvironmentFault, SettingError
+from tune.sampling.storage import copied_storage
+
+HOST, PORT = "127.0.0.1", 8080
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """Answers several requests of one page at once."""
+
+    daemon_threads = True
+
+
+class _Silent(WSGIRequestHandler):
+    """Prints no line for each request."""
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@contextmanager
+def dashboard(path: Path, study: str, port: int | None) -> Iterator[tuple[WSGIServer, int]]:
+    """Yields a server of the dashboard, and the number of trials that it shows.
+
+    It shows a copy in memory: what is noted there goes with it, and the study's file stays as it is.
+
+    Args:
+        path: The study's file.
+        study: Its name in Optuna.
+        port: Its port; None: 8080 if free, else any.
+
+    Raises:
+        SettingError: If the study has no trial yet.
+        EnvironmentFault: If the port is taken.
+        DamagedFileError: If the file is damaged.
+    """
+    from optuna_dashboard import wsgi
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("optuna_dashboard").setLevel(logging.WARNING)
+    try:
+        storage = copied_storage(path)
+        trials = optuna.load_study(study_name=study, storage=storage).get_trials(deepcopy=False)
+    except (FileNotFoundError, KeyError):
+        raise SettingError(f"study {study} has no trial yet; t5vqvae status {study} says how far it is") from None
+    server = _bound(wsgi(storage), port)
+    try:
+        yield server, len(trials)
+    finally:
+        server.server_close()
+
+
+def _bound(app: Any, port: int | None) -> WSGIServer:
+    """Returns a server on a port, or on any free one where the usual one is taken."""
+    for wanted in [port] if port is not None else [PORT, 0]:
+        try:
+            return make_server(HOST, wanted, app, _Server, _Silent)
+        except OSError as error:
+            reason = error.strerror or str(error)
+    raise EnvironmentFault(f"port {port}: {reason.lower()}; give another by --port, or none to get a free one")
