@@ -8,7 +8,17 @@ from pathlib import Path
 
 from t5vqvae.data import TokenizedSplit, prepare, prepare_test
 from t5vqvae.errors import DataError
-from t5vqvae.measures import disentanglement, edited, information, latent_use, trajectories  # noqa: F401  # registers them
+from t5vqvae.measures import (  # noqa: F401  # registers them
+    dci,
+    disentanglement,
+    edited,
+    explicitness,
+    information,
+    latent_use,
+    separated,
+    trajectories,
+    z_diff,
+)
 from t5vqvae.measures.base import MEASURES, Probed, Row
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.models.t5 import T5VQVAE
