@@ -131,11 +131,11 @@ class Probed:
         for number, (text, codes_TQ, of_tokens) in enumerate(zip(self.texts, self.codes, spans, strict=True)):
             if len(codes_TQ) != len(of_tokens):
                 return []
-            found += _words_of(number, text, codes_TQ, of_tokens, self._roles[number])
+            found += _words_of(number, text, codes_TQ, of_tokens, self.roles[number])
         return found
 
     @cached_property
-    def _roles(self) -> list[list[str]]:
+    def roles(self) -> list[list[str]]:
         """The role of every token of every sentence; empty lists where the corpus has none."""
         if not self.split.has_roles:
             return [[] for _ in self.texts]
@@ -152,7 +152,7 @@ class Probed:
         read = replace(self, split=self.train, num_sentences=NUM_FACTORED)
         space = LatentSpace(self.model, self.spec.max_new_tokens, self.spec.evaluate.batch_size)
         with stage("reading latents and factors"):
-            return slots_of(space.encode(read.texts), read._roles, [corpus.factors_of(text) for text in read.texts])
+            return slots_of(space.encode(read.texts), read.roles, [corpus.factors_of(text) for text in read.texts])
 
     def edited(self) -> Edited:
         """Returns what came of edits with known answers; none if there are none, or the decoder reads past latents."""

@@ -16,7 +16,9 @@ from t5vqvae.measures import (  # noqa: F401  # registers them
     information,
     latent_use,
     separated,
+    splices,
     trajectories,
+    traversals,
     z_diff,
 )
 from t5vqvae.measures.base import MEASURES, Probed, Row
