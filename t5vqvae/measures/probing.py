@@ -9,13 +9,18 @@ from pathlib import Path
 from t5vqvae.data import TokenizedSplit, prepare, prepare_test
 from t5vqvae.errors import DataError
 from t5vqvae.measures import (  # noqa: F401  # registers them
+    codebook_health,
+    curve_order,
     dci,
     disentanglement,
     edited,
     explicitness,
     information,
     latent_use,
+    prefixes,
+    sensitivity,
     separated,
+    soft_gap,
     splices,
     trajectories,
     traversals,
