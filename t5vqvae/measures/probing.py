@@ -9,7 +9,10 @@ from pathlib import Path
 from t5vqvae.data import TokenizedSplit, prepare, prepare_test
 from t5vqvae.errors import DataError
 from t5vqvae.measures import (  # noqa: F401  # registers them
+    attention,
+    code_probes,
     codebook_health,
+    concepts,
     curve_order,
     dci,
     disentanglement,
