@@ -30,6 +30,7 @@ from t5vqvae.measures import (  # noqa: F401  # registers them
     z_diff,
 )
 from t5vqvae.measures.base import MEASURES, Probed, Row
+from t5vqvae.measures.control import Control, Edited, run_edits
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.models.t5 import T5VQVAE
 from t5vqvae.spec.probe import ProbeSpec
@@ -99,6 +100,17 @@ def probe(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: Path
     finally:
         model.train(was_training)
     return ProbeResult(metrics, tables, absent)
+
+
+def edit_outcomes(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: Path) -> Edited:
+    """Returns what comes of the edits that a probe makes: of two models of one corpus, the same ones.
+
+    Raises:
+        DataError: If the corpus has no edits with known answers, or the decoder reads more than latents.
+    """
+    control = Control.of(run.data.corpus, cache_dir, spec.split, spec.num_edits, spec.seed)
+    size, longest = run.evaluate.batch_size, run.max_new_tokens
+    return run_edits(model, control, max_new_tokens=longest, batch_size=size, unsent=spec.unsent)
 
 
 def _test_split(run: RunSpec, cache_dir: Path) -> TokenizedSplit:

@@ -24,6 +24,9 @@ def probe(
         list[str] | None, words_argument("", "Settings of the probe: split, sentences, edits, unsent, seed.")
     ] = None,
     suite: Annotated[str, typer.Option(metavar="SUITE", help="quick or full.")] = "quick",
+    against: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Compare control with another model's, on the same edits.")
+    ] = None,
     into: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder to write to; default: one of the state folder.")
     ] = None,
@@ -38,12 +41,19 @@ def probe(
     home = state_dir(state)
     found = find_model(model, home)
     from t5vqvae.spec.probe import ProbeSpec
+    from tune.report.probe_comparison import refuse_another_corpus, with_comparison
     from tune.report.probe_report import folder_of, probe_model, summary, write_probe
 
     spec = ProbeSpec.parse({**parse_words(list(words or [])), "suite": suite})
-    folder = writable(into or folder_of(found, spec, home), "{} cannot be written: {}; name another folder by --into")
-    result = probe_model(found, spec, home / "cache")
-    print(summary(result))
+    other = None if against is None else find_model(against, home)
+    if other is not None:
+        refuse_another_corpus(found, other, against or "")
+    folder = into or folder_of(found, spec, home, other)
+    folder = writable(folder, "{} cannot be written: {}; name another folder by --into")
+    result, claims = probe_model(found, spec, home / "cache"), list[str]()
+    if other is not None:
+        result, claims = with_comparison(result, found, other, spec, home / "cache")
+    print("\n".join([summary(result), *claims]))
     for path in write_probe(result, found, spec, folder):
         print(path)
     return 0 if result.metrics else NOTHING_WORKED
