@@ -78,6 +78,7 @@ class Probed:
         cache_dir: Cache of generated corpora.
         num_sentences: Sentences to read, at most.
         num_edits: Edits to make.
+        num_paths: Paths between sentences to decode.
         unsent: Bound of the cross-entropy for sparse codes; None: they are not probed.
         seed: Seed of every random choice.
     """
@@ -91,6 +92,7 @@ class Probed:
     cache_dir: Path
     num_sentences: int
     num_edits: int
+    num_paths: int = 60
     unsent: float | None = None
     seed: int = 0
 

@@ -91,7 +91,7 @@ def probes(probed: Probed) -> Found:
         for name, task in tasks.items():
             if task is not None:
                 found = probe_scores(task, probed.seed)
-                metrics |= {f"probe/{name}_{kind}": value for kind, value in found.items()}
+                metrics |= {f"readout/{name}_{kind}": value for kind, value in found.items()}
                 rows.append({"read": name, "items": len(task.labels), "labels": len(set(task.labels)), **found})
     return Found(metrics, {"Probes of frozen latents": rows})
 

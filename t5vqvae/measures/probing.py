@@ -10,6 +10,7 @@ from t5vqvae.data import TokenizedSplit, prepare, prepare_test
 from t5vqvae.errors import DataError
 from t5vqvae.measures import (  # noqa: F401  # registers them
     attention,
+    code_map,
     code_probes,
     codebook_health,
     concepts,
@@ -85,6 +86,7 @@ def probe(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: Path
         cache_dir=cache_dir,
         num_sentences=spec.num_sentences,
         num_edits=spec.num_edits,
+        num_paths=spec.num_paths,
         unsent=spec.unsent,
         seed=spec.seed,
     )

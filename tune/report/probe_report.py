@@ -11,6 +11,7 @@ from t5vqvae.evaluation.metrics import METRICS
 from t5vqvae.files import digest, write_json
 from t5vqvae.stages import stage
 from tune.monitor.formats import html_text
+from tune.report.code_map import code_map_figure
 from tune.report.page import Section, listing, page, table
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from t5vqvae.models.contract import TextAutoencoder
     from t5vqvae.spec.probe import ProbeSpec
     from tune.records.models import FoundModel
+
+CODE_MAP = "Map of the codebook"
+"""The table that is drawn; `t5vqvae.measures.code_map` names it so, and is imported with torch alone."""
 
 
 def probe_model(found: FoundModel, spec: ProbeSpec, cache_dir: Path) -> ProbeResult:
@@ -79,9 +83,16 @@ def _page(result: ProbeResult, found: FoundModel, spec: ProbeSpec) -> str:
     measured = table(["metric", "value", "unit"], values)
     absent = f"<p>Nothing to measure: {html_text(', '.join(result.absent))}.</p>" if result.absent else ""
     sections = [Section("", head), Section("Metrics", measured + absent)]
-    sections += [Section(title, _table(rows)) for title, rows in result.tables.items() if rows]
+    sections += [_section(title, rows) for title, rows in result.tables.items() if rows]
     sections.append(Section("What the metrics mean", meanings))
     return page(f"Probe of {found.origin}", sections)
+
+
+def _section(title: str, rows: Sequence[Row]) -> Section:
+    if title != CODE_MAP:
+        return Section(title, _table(rows))
+    caption = "Codes in use by their two main directions, coloured by the role of their most frequent word."
+    return Section(title, figures=((caption, code_map_figure(rows)),))
 
 
 def _table(rows: Sequence[Row]) -> str:
