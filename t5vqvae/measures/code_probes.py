@@ -4,7 +4,7 @@ Two tasks: the role of a token (a part of speech, where the corpus has these) fr
 template of a sentence from the mean of its vectors. A logistic regression is fitted on two thirds of the sentences and
 judged on the others; codes are taken by their vectors. Next to each accuracy stand two controls:
 
-- `control`: the accuracy of a *control task*, where every different token has a random label of its own, drawn with the
+- `control`: the accuracy of a *control task*, where every different token has a random label, drawn with the
   frequencies of the task. A probe that is as good there names tokens, and shows no structure.
 - `shuffled`: the accuracy with vectors in a random order, about the share of the most frequent label.
 
@@ -84,7 +84,7 @@ def probes(probed: Probed) -> Found:
         return Found()
     space = LatentSpace(probed.model, probed.spec.max_new_tokens, probed.spec.evaluate.batch_size)
     sentences = space.encode(probed.texts)
-    vectors = [vectors_of(space, each) for each in sentences]
+    vectors = [_position_vectors(space, each) for each in sentences]
     tasks = {"role": _role_task(probed, sentences, vectors), "template": _template_task(probed, vectors)}
     metrics, rows = dict[str, float](), list[Row]()
     with stage("fitting probes"):
@@ -97,7 +97,7 @@ def probes(probed: Probed) -> Found:
 
 
 @torch.no_grad()
-def vectors_of(space: LatentSpace, sentence: Sentence) -> Floats:
+def _position_vectors(space: LatentSpace, sentence: Sentence) -> Floats:
     """Returns the vector of every position of a sentence, those of codes by lookup, shape (T, E)."""
     latent_TX = sentence.latent_TX
     found_TE = latent_TX if sentence.codes_TQ is None else space.model.quantizer.lookup(latent_TX[None])[0]

@@ -3,7 +3,8 @@
 The concept of a role is the direction from the mean of all code vectors to the mean of those at the role's tokens. Its
 part in every vector of a sentence is removed (all that is left is the mean's), and the rise of the cross-entropy is
 measured over the sentences with the role, nats a character. The control removes a random direction instead. A direction
-whose removal costs no more than that of a random one is no concept that the decoder uses, whatever it correlates with.
+whose removal costs no more than that of a random one is no concept that the decoder uses, even if it correlates with
+the role.
 
 The direction is found on training sentences.
 

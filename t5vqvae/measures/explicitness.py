@@ -32,11 +32,11 @@ def explicitness(slots: Slots, seed: int) -> float:
     """Returns InfoE, in [0, 1]."""
     values_ND, (fit, rest) = np.concatenate(slots.linear, 1), slots.halves(seed)
     choose, judge = rest[: len(rest) // 2], rest[len(rest) // 2 :]
-    taken = [taken_away(values_ND, factor_N, fit, choose, judge) for factor_N in slots.factors_NF.T]
+    taken = [_entropy_share(values_ND, factor_N, fit, choose, judge) for factor_N in slots.factors_NF.T]
     return sum(taken) / len(taken)
 
 
-def taken_away(values_ND: Floats, factor_N: Ints, fit: Ints, choose: Ints, judge: Ints) -> float:
+def _entropy_share(values_ND: Floats, factor_N: Ints, fit: Ints, choose: Ints, judge: Ints) -> float:
     """Returns the share of a factor's entropy that a linear model takes away, at least 0.
 
     Values that the sentences to fit on lack are left out: no model can have a probability for them.

@@ -28,7 +28,7 @@ def add_probe(
     Args:
         found: The model.
         state: The state folder.
-        metrics: What was measured; a run gets it as `probe/KEY`, of the test split as `test/probe/KEY`.
+        metrics: What was measured; a run gets it under `probe`, and that of the test split under `test`, then `probe`.
         files: Goes to the run's artifacts.
         on_test: Whether it was measured on the test split.
 

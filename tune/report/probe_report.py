@@ -11,7 +11,7 @@ from t5vqvae.evaluation.metrics import METRICS
 from t5vqvae.files import digest, write_json
 from t5vqvae.stages import stage
 from tune.monitor.formats import html_text
-from tune.report.code_map import code_map_figure
+from tune.report.codebook_figure import code_map_figure
 from tune.report.page import Section, listing, page, table
 
 if TYPE_CHECKING:
