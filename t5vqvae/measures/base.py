@@ -9,7 +9,7 @@ Letters: B batch, T positions of a sentence, Q codes a position.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -21,7 +21,9 @@ import torch
 from t5vqvae.data import TokenizedSplit, evaluation_batches
 from t5vqvae.data.batching import fixed_order
 from t5vqvae.data.special_tokens import guard
+from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.measures.control import Control, Edited, run_edits
+from t5vqvae.measures.slots import Slots, slots_of
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.stages import stage
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from t5vqvae.spec.run import RunSpec
 
 Suite = Literal["quick", "full"]
+NUM_FACTORED = 2_000
+"""Training sentences whose latents and factors are read: a template needs a hundred or more."""
 Cell = str | int | float | None
 Row = Mapping[str, Cell]
 
@@ -74,6 +78,7 @@ class Probed:
         cache_dir: Cache of generated corpora.
         num_sentences: Sentences to read, at most.
         num_edits: Edits to make.
+        num_paths: Paths between sentences to decode.
         unsent: Bound of the cross-entropy for sparse codes; None: they are not probed.
         seed: Seed of every random choice.
     """
@@ -87,6 +92,7 @@ class Probed:
     cache_dir: Path
     num_sentences: int
     num_edits: int
+    num_paths: int = 60
     unsent: float | None = None
     seed: int = 0
 
@@ -127,17 +133,28 @@ class Probed:
         for number, (text, codes_TQ, of_tokens) in enumerate(zip(self.texts, self.codes, spans, strict=True)):
             if len(codes_TQ) != len(of_tokens):
                 return []
-            found += _words_of(number, text, codes_TQ, of_tokens, self._roles[number])
+            found += _words_of(number, text, codes_TQ, of_tokens, self.roles[number])
         return found
 
     @cached_property
-    def _roles(self) -> list[list[str]]:
+    def roles(self) -> list[list[str]]:
         """The role of every token of every sentence; empty lists where the corpus has none."""
         if not self.split.has_roles:
             return [[] for _ in self.texts]
         numbers = self.split.batch(self.indices).roles_BT
         assert numbers is not None, "the split has roles"
         return [[self.role_names[number] for number in row] for row in numbers.tolist()]
+
+    @cached_property
+    def slots(self) -> list[Slots]:
+        """Latents and factors of training sentences by template; none if the corpus has no roles with known factors."""
+        corpus = self.spec.data.corpus
+        if not corpus.has_edits or not self.train.has_roles or self.model.leaks:
+            return []
+        read = replace(self, split=self.train, num_sentences=NUM_FACTORED)
+        space = LatentSpace(self.model, self.spec.max_new_tokens, self.spec.evaluate.batch_size)
+        with stage("reading latents and factors"):
+            return slots_of(space.encode(read.texts), read.roles, [corpus.factors_of(text) for text in read.texts])
 
     def edited(self) -> Edited:
         """Returns what came of edits with known answers; none if there are none, or the decoder reads past latents."""

@@ -8,8 +8,30 @@ from pathlib import Path
 
 from t5vqvae.data import TokenizedSplit, prepare, prepare_test
 from t5vqvae.errors import DataError
-from t5vqvae.measures import disentanglement, edited, information, latent_use, trajectories  # noqa: F401  # registers them
+from t5vqvae.measures import (  # noqa: F401  # registers them
+    attention,
+    code_map,
+    code_probes,
+    codebook_health,
+    concepts,
+    curve_order,
+    dci,
+    disentanglement,
+    edited,
+    explicitness,
+    information,
+    latent_use,
+    prefixes,
+    sensitivity,
+    separated,
+    soft_gap,
+    splices,
+    trajectories,
+    traversals,
+    z_diff,
+)
 from t5vqvae.measures.base import MEASURES, Probed, Row
+from t5vqvae.measures.control import Control, Edited, run_edits
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.models.t5 import T5VQVAE
 from t5vqvae.spec.probe import ProbeSpec
@@ -64,6 +86,7 @@ def probe(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: Path
         cache_dir=cache_dir,
         num_sentences=spec.num_sentences,
         num_edits=spec.num_edits,
+        num_paths=spec.num_paths,
         unsent=spec.unsent,
         seed=spec.seed,
     )
@@ -79,6 +102,17 @@ def probe(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: Path
     finally:
         model.train(was_training)
     return ProbeResult(metrics, tables, absent)
+
+
+def edit_outcomes(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: Path) -> Edited:
+    """Returns what comes of the edits that a probe makes: of two models of one corpus, the same ones.
+
+    Raises:
+        DataError: If the corpus has no edits with known answers, or the decoder reads more than latents.
+    """
+    control = Control.of(run.data.corpus, cache_dir, spec.split, spec.num_edits, spec.seed)
+    size, longest = run.evaluate.batch_size, run.max_new_tokens
+    return run_edits(model, control, max_new_tokens=longest, batch_size=size, unsent=spec.unsent)
 
 
 def _test_split(run: RunSpec, cache_dir: Path) -> TokenizedSplit:

@@ -19,7 +19,6 @@ from t5vqvae.measures.smoothness import Distance, path_of, scores
 from t5vqvae.measures.word_vectors import skip_gram, stop_words
 from t5vqvae.stages import stage
 
-NUM_PATHS = 60
 NUM_SHOWN = 5
 _ROUND = 20
 
@@ -43,7 +42,7 @@ def smoothness(probed: Probed) -> Found:
 
 def _trajectories(probed: Probed) -> list[Trajectory]:
     rng = random.Random(f"{probed.seed} paths")
-    chosen = rng.sample(probed.texts, min(len(probed.texts) // 2, NUM_PATHS) * 2)
+    chosen = rng.sample(probed.texts, min(len(probed.texts) // 2, probed.num_paths) * 2)
     pairs = list(zip(chosen[::2], chosen[1::2], strict=True))
     space = LatentSpace(probed.model, probed.spec.max_new_tokens, probed.spec.evaluate.batch_size)
     found: list[Trajectory] = []

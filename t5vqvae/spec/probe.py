@@ -28,3 +28,8 @@ class ProbeSpec(Config):
     def num_edits(self) -> int:
         """Edits to make."""
         return self.edits or (2_000 if self.suite == "full" else 400)
+
+    @property
+    def num_paths(self) -> int:
+        """Paths between sentences to decode."""
+        return 300 if self.suite == "full" else 60

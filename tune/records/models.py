@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,11 +32,13 @@ class FoundModel:
         folder: Its weights, config and tokenizer, as `t5vqvae.models.contract.load_model` reads them.
         spec: The resolved spec that it was trained by.
         origin: Its origin in words, such as `trial 3 of study quickstart, step-00000300`.
+        mlflow_id: MLflow's id of the run behind a registered model; None for others, whose folders say it.
     """
 
     folder: Path
     spec: RunSpec
     origin: str
+    mlflow_id: str | None = None
 
 
 def find_model(name: str, state: Path) -> FoundModel:
@@ -209,7 +211,8 @@ def downloaded_model(registry: Registry, version: Version, state: Path) -> Found
     if not folder.is_dir():
         with atomic_write(folder, folder=True) as scratch:
             registry.download(version, scratch)
-    return _downloaded(folder, f"version {version.version} of the registered model {registry.name}")
+    found = _downloaded(folder, f"version {version.version} of the registered model {registry.name}")
+    return replace(found, mlflow_id=version.mlflow_id or None)
 
 
 def _version(registry: Registry, alias: str | None, number: str | None, server: str) -> Version:

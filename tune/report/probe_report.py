@@ -11,27 +11,37 @@ from t5vqvae.evaluation.metrics import METRICS
 from t5vqvae.files import digest, write_json
 from t5vqvae.stages import stage
 from tune.monitor.formats import html_text
+from tune.report.codebook_figure import code_map_figure
 from tune.report.page import Section, listing, page, table
 
 if TYPE_CHECKING:
     from t5vqvae.measures.base import Cell, Row
     from t5vqvae.measures.probing import ProbeResult
+    from t5vqvae.models.contract import TextAutoencoder
     from t5vqvae.spec.probe import ProbeSpec
     from tune.records.models import FoundModel
+
+CODE_MAP = "Map of the codebook"
+"""The table that is drawn; `t5vqvae.measures.code_map` names it so, and is imported with torch alone."""
 
 
 def probe_model(found: FoundModel, spec: ProbeSpec, cache_dir: Path) -> ProbeResult:
     """Loads a model and probes it."""
     from t5vqvae.measures.probing import probe
-    from t5vqvae.models.contract import load_model
-    from t5vqvae.training.device import choose_device
-    from t5vqvae.training.progress_bars import without_progress_bars
     from t5vqvae.training.threads import free_threads, use_threads
 
     use_threads(free_threads())
+    return probe(loaded(found), found.spec, spec, cache_dir)
+
+
+def loaded(found: FoundModel) -> TextAutoencoder:
+    """Returns a model in memory, on its device."""
+    from t5vqvae.models.contract import load_model
+    from t5vqvae.training.device import choose_device
+    from t5vqvae.training.progress_bars import without_progress_bars
+
     with stage("loading the model"), without_progress_bars():
-        model = load_model(found.folder).to(choose_device(found.spec))
-    return probe(model, found.spec, spec, cache_dir)
+        return load_model(found.folder).to(choose_device(found.spec))
 
 
 def summary(result: ProbeResult) -> str:
@@ -43,9 +53,10 @@ def summary(result: ProbeResult) -> str:
     return "\n".join(lines)
 
 
-def folder_of(found: FoundModel, spec: ProbeSpec, state: Path) -> Path:
-    """Returns the folder of a probe's files: the same for the same model and spec."""
-    return state / "probes" / digest(str(found.folder), spec.as_dict())[:16]
+def folder_of(found: FoundModel, spec: ProbeSpec, state: Path, other: FoundModel | None = None) -> Path:
+    """Returns the folder of a probe's files: the same for the same model, spec and other model."""
+    beside = [] if other is None else [str(other.folder)]
+    return state / "probes" / digest(str(found.folder), spec.as_dict(), *beside)[:16]
 
 
 def write_probe(result: ProbeResult, found: FoundModel, spec: ProbeSpec, folder: Path) -> list[Path]:
@@ -72,9 +83,16 @@ def _page(result: ProbeResult, found: FoundModel, spec: ProbeSpec) -> str:
     measured = table(["metric", "value", "unit"], values)
     absent = f"<p>Nothing to measure: {html_text(', '.join(result.absent))}.</p>" if result.absent else ""
     sections = [Section("", head), Section("Metrics", measured + absent)]
-    sections += [Section(title, _table(rows)) for title, rows in result.tables.items() if rows]
+    sections += [_section(title, rows) for title, rows in result.tables.items() if rows]
     sections.append(Section("What the metrics mean", meanings))
     return page(f"Probe of {found.origin}", sections)
+
+
+def _section(title: str, rows: Sequence[Row]) -> Section:
+    if title != CODE_MAP:
+        return Section(title, _table(rows))
+    caption = "Codes in use by their two main directions, coloured by the role of their most frequent word."
+    return Section(title, figures=((caption, code_map_figure(rows)),))
 
 
 def _table(rows: Sequence[Row]) -> str:

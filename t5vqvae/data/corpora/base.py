@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 
 from t5vqvae.config import Variant
 from t5vqvae.data.checked import kept_file
-from t5vqvae.data.corpora.edits import Edit
+from t5vqvae.data.corpora.edits import Edit, Splice
 from t5vqvae.errors import DataError
 
 
@@ -115,6 +115,10 @@ class CorpusConfig(Variant):
             DataError: If the corpus has no factors whose edits have known answers.
         """
         raise NotImplementedError
+
+    def splices(self, cache_dir: Path, split: Literal["validation", "test"], per_kind: int, seed: int) -> list[Splice]:
+        """Returns splices with known answers, up to `per_kind` of each kind; none where a corpus defines none."""
+        return []
 
     @property
     def has_edits(self) -> bool:

@@ -41,3 +41,25 @@ class Edit:
     kind: Kind
     source_span: Span
     donor_span: Span
+
+
+@dataclass(frozen=True)
+class Splice:
+    """A span of a donor that is put into a source, and the right answer.
+
+    Attributes:
+        kind: `substitution` (in place of the span), `specification` (before it) or `conjunction` (at the end, after a
+            joining word that neither text has).
+        source: The sentence to change.
+        donor: The sentence that the span is from.
+        answer: What should come of it.
+        source_span: What is replaced; empty, where it is put.
+        donor_span: What is put there.
+    """
+
+    kind: Literal["substitution", "specification", "conjunction"]
+    source: str
+    donor: str
+    answer: str
+    source_span: Span
+    donor_span: Span

@@ -18,9 +18,10 @@ from typing import Literal
 from t5vqvae.config import setting
 from t5vqvae.data.corpora import grammar_parser
 from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example, spaced
-from t5vqvae.data.corpora.edits import Edit
+from t5vqvae.data.corpora.edits import Edit, Splice
 from t5vqvae.data.corpora.grammar_edits import edits_between
 from t5vqvae.data.corpora.grammar_sentences import SENTENCES_VERSION, draw_meaning, write
+from t5vqvae.data.corpora.grammar_splices import splices_between
 from t5vqvae.errors import DataError
 
 GRAMMAR_VERSION = 1
@@ -109,10 +110,18 @@ class GrammarCorpus(CorpusConfig):
 
     def edits(self, cache_dir: Path, split: Literal["validation", "test"], per_factor: int, seed: int) -> list[Edit]:
         self.require_edits()
+        return edits_between(*self._split_and_others(cache_dir, split), per_factor, seed)
+
+    def splices(self, cache_dir: Path, split: Literal["validation", "test"], per_kind: int, seed: int) -> list[Splice]:
+        if not self.has_edits:
+            return []
+        return splices_between(*self._split_and_others(cache_dir, split), per_kind, seed)
+
+    def _split_and_others(self, cache_dir: Path, split: str) -> tuple[list[str], set[str]]:
+        """Returns the sentences of a split, and those of all others."""
         splits = self.load(cache_dir).splits
         texts = {name: [example.source for example in examples] for name, examples in splits.items()}
-        elsewhere = {text for name, some in texts.items() if name != split for text in some}
-        return edits_between(texts[split], elsewhere, per_factor, seed)
+        return texts[split], {text for name, some in texts.items() if name != split for text in some}
 
     def is_valid(self, text: str) -> bool:
         return self.factors_of(text) is not None

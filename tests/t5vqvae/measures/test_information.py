@@ -8,13 +8,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import mutual_info_score
 
-from t5vqvae.measures.information import (
-    entropy_bits,
-    excess_information_bits,
-    information_bits,
-    numbered,
-    purity,
-)
+from t5vqvae.measures.counted import entropy_bits, excess_information_bits, information_bits, numbered
+from t5vqvae.measures.information import purity
 
 NUM = 10_000
 RNG = np.random.default_rng(0)

@@ -26,6 +26,13 @@ def checkpoint(state: Path) -> Path:
     return milestones[-1].state.save(state / "run")
 
 
+@pytest.fixture(scope="module")
+def edited(state: Path) -> Path:
+    """A checkpoint whose corpus has edits with known answers."""
+    milestones, _ = finish(tiny("t5vqvae", **{**SHORT, "data.corpus.version": 2}), state / "cache")
+    return milestones[-1].state.save(state / "edited")
+
+
 def test_summary_page_and_file_agree(checkpoint: Path, state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["probe", str(checkpoint), "sentences=20", "edits=5", "--state", str(state)]
     assert main(words) == 0
@@ -56,6 +63,22 @@ def test_another_split_is_another_probe(checkpoint: Path, state: Path, capsys: p
     assert found["validation"] != found["test"]
 
 
+@pytest.mark.slow
+def test_another_model_is_compared_on_the_same_edits(
+    edited: Path, state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["probe", str(edited), "--against", str(edited), "sentences=20", "edits=20", "--state", str(state)]
+    assert main(words) == 0
+    printed = capsys.readouterr().out.splitlines()
+    claims = [line for line in printed if "adjusted p = 1: undecided" in line]
+    assert any(line.startswith("local intervention: ") and "difference +0.000" in line for line in claims)
+    page, file = (Path(line).read_text() for line in printed[-2:])
+    title = f"Control against checkpoint {edited}"
+    rows = json.loads(file)["tables"][title]
+    assert [row["part"] for row in rows][:2] == ["local intervention", "distributed intervention"]
+    assert title in page and "Map of the codebook" in page and "plotly" in page
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
@@ -64,13 +87,20 @@ def test_another_split_is_another_probe(checkpoint: Path, state: Path, capsys: p
         (["CHECKPOINT", "sentences=1"], "sentences=1"),
         (["CHECKPOINT", "sentence=5"], "sentences"),
         (["CHECKPOINT", "unsent=0.5"], "unsent=0.5 needs a model that was trained with train.code_dropout"),
+        (["CHECKPOINT", "--against", "CHECKPOINT"], "has no edits with known answers; leave --against out"),
+        (
+            ["CHECKPOINT", "--against", "EDITED"],
+            "--against EDITED: it was trained on another corpus (data.corpus.version",
+        ),
         (["CHECKPOINT", "split=train"], "split='train'"),
     ],
 )
 def test_a_wrong_input_is_one_line(
-    words: list[str], named: str, checkpoint: Path, state: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], named: str, checkpoint: Path, edited: Path, state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = [str(checkpoint) if word == "CHECKPOINT" else word for word in words]
+    places = {"CHECKPOINT": str(checkpoint), "EDITED": str(edited)}
+    given = [places.get(word, word) for word in words]
+    named = named.replace("EDITED", str(edited))
     assert main(["probe", *given, "--state", str(state)]) == 2
     error = capsys.readouterr().err
     assert named in error and len(error.splitlines()) == 1

@@ -1,0 +1,89 @@
+"""Prefixes of residual codes, the order of a curve and the soft-hard gap, on planted models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from baseline_runs import finish, tiny
+
+from t5vqvae.data import prepare
+from t5vqvae.measures.base import CodedWord, Probed
+from t5vqvae.measures.curve_order import order
+from t5vqvae.measures.prefixes import prefixes
+from t5vqvae.measures.soft_gap import soft_gap
+from t5vqvae.quantizers.sfvq import SFVQQuantizer
+
+SHORT = {"train.max_steps": 2, "train.eval_every": 2, "evaluate.num_examples": 8, "evaluate.num_generated": 2}
+
+
+def probed(cache: Path, name: str, **words: Any) -> Probed:
+    """An untrained model with a quantizer, probed on 30 validation sentences."""
+    spec = tiny("t5vqvae", **{**SHORT, "quantizer.name": name, **words})
+    model = finish(spec, cache)[0][-1].state.model.eval()
+    data = prepare(spec.data, cache)
+    return Probed(model, spec, data.train, data.validation, "validation", data.role_names, cache, 30, 20)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def with_words(base: Probed, words: list[CodedWord]) -> Probed:
+    """The same probe of given words."""
+    copy = replace(base)
+    copy.__dict__["words"] = words
+    return copy
+
+
+def test_a_first_code_that_names_the_role_is_pure_and_the_second_names_the_word(cache: Path) -> None:
+    base = probed(cache, "vq", **{"quantizer.codebook_size": 8})
+    texts = [("bat", "ARG0"), ("cat", "ARG0"), ("eats", "V"), ("sees", "V")] * 25
+    words = [
+        CodedWord(number, 0, text, role, (0 if role == "V" else 1, number % 4))
+        for number, (text, role) in enumerate(texts)
+    ]
+    found = prefixes(with_words(base, words))
+    assert found.metrics["prefix/role_purity"] == 1 and found.metrics["prefix/word_purity"] == 0.5
+    assert found.metrics["prefix/role_purity_shuffled"] < 0.7 and found.metrics["prefix/word_purity_shuffled"] < 0.5
+    table = found.tables["Purity of prefixes"]
+    assert [row["purity"] for row in table if row["about"] == "word"] == [0.5, 1.0]
+    assert prefixes(with_words(base, [replace(word, codes=word.codes[:1]) for word in words])).metrics == {}
+
+
+def test_corners_on_a_line_are_in_order_and_dealt_anew_are_not(cache: Path) -> None:
+    base = probed(cache, "sfvq", **{"quantizer.codebook_size": 32, "quantizer.first_corners": 32})
+    quantizer = base.model.quantizer
+    assert isinstance(quantizer, SFVQQuantizer)
+    with torch.no_grad():
+        quantizer.corners_KC.copy_(torch.linspace(-1, 1, 32)[:, None] * torch.ones(quantizer.corners_KC.shape[1]))
+    assert len(np.unique(np.concatenate(base.codes))) > 5
+    found = order(base).metrics
+    assert found["order/distance"] > 0.99 and abs(found["order/distance_shuffled"]) < 0.5
+    with torch.no_grad():
+        quantizer.corners_KC.copy_(quantizer.corners_KC[torch.randperm(32, generator=torch.Generator().manual_seed(0))])
+    assert order(replace(base)).metrics["order/distance"] < 0.6
+
+
+def test_a_form_that_is_as_good_as_its_codes_has_no_gap(cache: Path) -> None:
+    base = probed(cache, "soft", **{"quantizer.codebook_size": 16})
+    gap = soft_gap(base).metrics["codebook/soft_gap"]
+    assert np.isfinite(gap) and base.model.quantizer.hard
+    before = type(base.model.quantizer).forward
+
+    def always_hard(self: Any, *args: Any, **words: Any) -> Any:
+        hard, self.hard = self.hard, True
+        try:
+            return before(self, *args, **words)
+        finally:
+            self.hard = hard
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(type(base.model.quantizer), "forward", always_hard)
+        assert soft_gap(base).metrics["codebook/soft_gap"] == 0
+    assert gap != 0 and soft_gap(probed(cache, "vq", **{"quantizer.codebook_size": 8})).metrics == {}
