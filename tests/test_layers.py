@@ -62,6 +62,7 @@ HOMES = {
     "mlflow": ("t5vqvae.tracking",),
     "transformers": ("t5vqvae.models", "t5vqvae.data", "t5vqvae.training"),
     "datasets": ("t5vqvae.data",),
+    "fsspec": ("tune.records.remote_folder",),
 }
 """The folders and files that may import a library."""
 

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from t5vqvae.config import flatten, parse_words, read_yaml
+from t5vqvae.config.paths import absolute_address
 from t5vqvae.disk import writable
 from t5vqvae.errors import SettingError
 from t5vqvae.stages import shown, stage
-from tune.command_line import Command, DryRun, Group, RunWords, State, Version, words_argument, writable_state
+from tune.command_line import Command, DryRun, Fetch, Group, RunWords, State, Version, words_argument, writable_state
 from tune.known_settings import ABLATION, SEARCH, known_settings
 from tune.operations.commands import app as operations
 from tune.operations.search_end import last_lines, written_report
@@ -32,6 +33,7 @@ from tune.spec.study_file import ABLATIONS, STUDIES, read_study, studies_in
 if TYPE_CHECKING:
     from t5vqvae.spec.run import RunSpec
     from tune.ablation.ablation_spec import AblationSpec
+    from tune.records.copies import StudyCopies
     from tune.spec.search_spec import SearchSpec
 
 QUICKSTART = "quickstart"
@@ -183,21 +185,23 @@ def promote(
         bool, typer.Option("--replace", help="Take the alias even from a better or an incomparable version.")
     ] = False,
     name: Annotated[str, typer.Option(metavar="NAME", help="The registered model.")] = "t5vqvae",
+    fetch: Fetch = None,
     state: State = None,
 ) -> int:
     """Test the best trial of a search and register it as a model.
 
     Exit status 0: it is the champion; 1: it is the challenger.
     """
-    paths = StudyPaths.existing(state_dir(state), study)
     if not name.strip() or set(name) & set("/:"):
         raise SettingError(f"--name {name!r} is no name of a registered model; write one without '/' and ':'")
+    copies = None if fetch is None else _fetched(study, fetch, state)
+    paths = StudyPaths.existing(state_dir(state), study)
     from tune.promotion.gate import Gate
 
     gates = [Gate.parse(text) for text in gate or ()]
     from tune import promote as promotion
 
-    outcome = promotion.promote(paths, registered_name=name, gates=gates, replace=replace)
+    outcome = promotion.promote(paths, registered_name=name, gates=gates, replace=replace, copies=copies)
     print("\n".join(promotion.shown(outcome)))
     return 0 if outcome.alias != promotion.CHALLENGER else 1
 
@@ -211,14 +215,16 @@ def report(
     light: Annotated[
         bool, typer.Option("--light", help="Pages of kilobytes, for a repository; their figures need the internet.")
     ] = False,
+    fetch: Fetch = None,
     state: State = None,
 ) -> None:
     """Write the report of a search or an ablation."""
+    copies = None if fetch is None else _fetched(study, fetch, state)
     paths = StudyPaths.existing(state_dir(state), study, ablations=True)
     from tune.report.build import write_report
 
     with stage("writing the report"):
-        files = write_report(paths, into or paths.root / "report", light=light)
+        files = write_report(paths, into or paths.root / "report", copies, light=light)
     for path in files:
         print(path)
 
@@ -247,6 +253,15 @@ def _list() -> None:
 
     for name, source in SOURCES.items():
         typer.echo(f"{name}: {source.origin}; {source.licence}")
+
+
+def _fetched(study: str, address: str, state: Path | None) -> StudyCopies:
+    """Fetches a study from an address into the state folder."""
+    if study in ("", ".", "..") or "/" in study:
+        raise SettingError(f"STUDY: {study!r} is no study's name; give the name, and the address to --fetch")
+    from tune.records.fetching import fetch
+
+    return fetch(StudyPaths(writable_state(state), study), absolute_address(address))
 
 
 def _run_spec(words: list[str] | None) -> RunSpec:

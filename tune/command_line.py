@@ -56,6 +56,12 @@ RunWords = Annotated[
 State = Annotated[
     Path | None, typer.Option(metavar="DIR", help="State folder; default: $T5VQVAE_STATE or the project's var/.")
 ]
+Fetch = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Fetch the study from where another machine copied it (retention.copy_to), then work."
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would run and for how long, and exit.")]
 Version = Annotated[
     bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")

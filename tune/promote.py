@@ -20,6 +20,7 @@ if __name__ == "__main__":  # before the imports below, which take seconds: help
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t5vqvae.files import held
@@ -29,6 +30,8 @@ from tune.promotion.gate import Gate, refusals, refuse_unmeasured
 from tune.promotion.registration import compare, compare_sentences, registered, same
 from tune.promotion.sentence_scores import SENTENCES_FILE
 from tune.promotion.verdict import headline
+from tune.records.copies import StudyCopies
+from tune.records.fetching import fetch_checkpoint
 from tune.records.models import kept_checkpoint
 from tune.records.study_paths import StudyPaths
 from tune.records.study_tracker import tracker_of
@@ -85,6 +88,7 @@ def promote(
     alias: str = CHAMPION,
     gates: Sequence[Gate] = (),
     replace: bool = False,
+    copies: StudyCopies | None = None,
 ) -> Promotion:
     """Registers the best trial of a study; it gets the alias if it beats the version that holds it.
 
@@ -94,6 +98,7 @@ def promote(
         registered_name: Name of the registered model.
         alias: Alias of the best version.
         gates: Bounds on test metrics, in addition to the study's constraints.
+        copies: Where the study was fetched from; the trial's test is copied there, else to its spec's address.
         replace: Move the alias even if the champion is better or was tested on other data; gates still count.
 
     Raises:
@@ -103,7 +108,7 @@ def promote(
     """
     lock = paths.state / "promotions" / f"{registered_name}.lock"
     with held(lock, f"a promotion to {registered_name} is under way", "wait for it; both would move its aliases"):
-        return _promote(paths, tracker, registered_name, alias, gates, replace)
+        return _promote(paths, tracker, registered_name, alias, gates, replace, copies)
 
 
 def _promote(
@@ -113,6 +118,7 @@ def _promote(
     alias: str,
     gates: Sequence[Gate],
     replace: bool,
+    copies: StudyCopies | None,
 ) -> Promotion:
     """Does what `promote` says, under its lock."""
     spec, record = best_trial(paths)
@@ -123,8 +129,11 @@ def _promote(
         tracker.check()
     warning = _warned(paths, spec)
     _send_last_entries(paths, tracker)
+    if copies is not None:
+        fetch_checkpoint(copies, record)
     weights = kept_checkpoint(paths, record)
     result = test_once(paths, spec, record, weights)
+    _copy_test(copies or StudyCopies.of(spec, paths), paths.trial(record.number))
     metrics = {**record.metrics, **result.metrics}
     with stage("registering the model"):
         sentences = paths.trial(record.number) / SENTENCES_FILE
@@ -165,6 +174,12 @@ def _send_last_entries(paths: StudyPaths, tracker: Tracker) -> None:
     with stage("sending the study's last entries to MLflow"):
         for folder in (paths.root, paths.trials):
             tracker.replay(folder)
+
+
+def _copy_test(copies: StudyCopies | None, trial: Path) -> None:
+    """Copies the test of a trial to the study's address, if it has one."""
+    if copies is not None:
+        copies.add(file for file in (trial / TEST_FILE, trial / SENTENCES_FILE) if file.is_file())
 
 
 def _awarded(registry: Registry, alias: str, version: Version, champion: Version | None, passed: bool) -> str:

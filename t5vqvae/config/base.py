@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from t5vqvae.config.paths import absolute_folder, absolute_path, flatten, unknown_setting
+from t5vqvae.config.paths import absolute_address, absolute_folder, absolute_path, flatten, unknown_setting
 from t5vqvae.errors import SettingError
 
 Overrides = Mapping[str, Any]
@@ -36,6 +36,8 @@ MAX_INTEGER = 2**53
 """Largest whole number of a setting: from here on, a float no longer holds every one."""
 LocalPath = Annotated[str, AfterValidator(absolute_path)]
 """A file or folder of this machine; a relative one is kept in full, from the folder where it was said."""
+Address = Annotated[str, AfterValidator(absolute_address)]
+"""A local folder, kept in full, or an address such as `s3://bucket/folder`."""
 LocalOrHub = Annotated[str, AfterValidator(absolute_folder)]
 """A local folder, kept in full, or a name on a hub."""
 

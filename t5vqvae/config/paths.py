@@ -30,6 +30,11 @@ def absolute_path(place: str) -> str:
     return os.path.abspath(os.path.expanduser(place)) if place else place
 
 
+def absolute_address(place: str) -> str:
+    """Returns a local folder in full, and an address such as `s3://bucket/folder` as it is."""
+    return place if "://" in place else absolute_path(place)
+
+
 def absolute_folder(place: str) -> str:
     """Returns a local folder in full, and a name on a hub as it is: what starts with neither `.`, `~` nor `/`, and is
     no folder here."""

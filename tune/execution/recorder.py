@@ -16,18 +16,20 @@ import ray.tune
 from t5vqvae.evaluation.metrics import RATE, STEP, metrics_of
 from t5vqvae.runs.attempt import OUT_OF_MEMORY
 from t5vqvae.runs.follow import NO_DISK
-from tune.execution.background import BackgroundQueue
 from tune.execution.deaths import DeadWorkers
 from tune.execution.retention import Retention, clean
 from tune.execution.trial import TrialPlan, TuneResult, release
 from tune.monitor.board import Board
 from tune.monitor.row import FRACTION, Row
+from tune.records.background import BackgroundQueue
 from tune.records.events import TRIAL, StudyEvents
 from tune.records.record import TrialRecord
 from tune.spec.study_spec import StudySpec
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
+
+    from tune.records.copies import StudyCopies
 
 FINAL = ("completed", "diverged", "failed")
 """The last statuses that a trial reports; a trial that ends with the status `running` was pruned."""
@@ -45,6 +47,7 @@ class TrialRecorder(ray.tune.Callback):
         retention: Decides which checkpoints stay.
         board: Where progress is shown.
         deaths: Knows which trials died, and which of them are retried; None: none dies.
+        copies: Where ended trials are copied to; None: nowhere.
 
     Attributes:
         num_failed: Trials that failed in this start.
@@ -59,12 +62,14 @@ class TrialRecorder(ray.tune.Callback):
         retention: Retention,
         board: Board,
         deaths: DeadWorkers | None = None,
+        copies: StudyCopies | None = None,
     ) -> None:
         self.spec = spec
         self.plan = plan
         self.records = records
         self.retention = retention
         self.board = board
+        self.copies = copies
         self.deaths = deaths or DeadWorkers()
         self.background = BackgroundQueue()
         self.events = StudyEvents(plan.paths.root)
@@ -169,6 +174,8 @@ class TrialRecorder(ray.tune.Callback):
     def _keep(self, record: TrialRecord) -> None:
         record.write(self.plan.paths.trial(record.number))
         self.records[record.number] = record
+        if self.copies is not None:
+            self.copies.put(record.number)
 
     def _close(self, number: int, known: Mapping[str, Any], status: str) -> None:
         """Ends the trial's MLflow run; the trial's folder keeps what an absent server misses."""

@@ -34,6 +34,7 @@ from tune.execution.stopping import Stop
 from tune.execution.trial import PLAN, TrialPlan, trainable
 from tune.monitor.board import Board
 from tune.process import collected_seldom
+from tune.records.copies import SETTING, StudyCopies
 from tune.records.events import START, STOP, StudyEvents
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
@@ -80,10 +81,14 @@ class Session:
         self.plan = plan
         self.records = records
         self.stop = stop
+        self.copies = StudyCopies.of(spec, plan.paths)
 
     @contextmanager
     def on_ray(self) -> Iterator[int]:
         """Connects to Ray and yields how many trials run at once; an error interrupts the study's MLflow run."""
+        if self.copies is not None:
+            with stage(f"looking at {SETTING}"):
+                self.copies.check()
         with ExitStack() as stack:
             with stage("connecting to Ray"):
                 stack.enter_context(connect())
@@ -137,9 +142,11 @@ class Session:
         retention = Retention(self.plan.paths, self.spec.retention.keep_best, rank)
         board.hours = self.spec.budget.hours
         board.live = lambda number: read_note(self.plan.paths.trial(number) / PROGRESS)
+        if self.copies is not None:
+            self.copies.put()
         scheduler = scheduler or RunToCompletion()
         scheduler.deaths = deaths = DeadWorkers(concurrent, self.plan.paths)
-        recorder = TrialRecorder(self.spec, self.plan, self.records, retention, board, deaths)
+        recorder = TrialRecorder(self.spec, self.plan, self.records, retention, board, deaths, self.copies)
         self.stop.failed = lambda: recorder.disk_error or too_many_failures(recorder.num_failed)
         packs = bool(self.plan.gpus)
         searcher = GPUPackingSearcher(source, scheduler, self.plan) if packs else TrialSearcher(source, scheduler)
@@ -200,6 +207,8 @@ class Session:
         root = self.plan.paths.root
         print(f"study {self.spec.name} takes {shown(size_of(root))} of the disk, in {root}")
         self._end("interrupted" if self.stop.reason else "completed", tags, metrics)
+        if self.copies is not None:
+            self.copies.finish(self.records)
 
     @property
     def tracker(self) -> Tracker:

@@ -14,6 +14,7 @@ from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.findings import Findings, write_parquet
 from tune.ablation.history import read_findings
 from tune.analysis import cost
+from tune.records.copies import StudyCopies
 from tune.records.ranking import best
 from tune.records.record import TrialRecord, read_records
 from tune.records.study_paths import StudyPaths
@@ -21,6 +22,7 @@ from tune.report.ablation_report import AblationReport
 from tune.report.page import light as lighter
 from tune.report.search_report import SearchReport
 from tune.spec.search_spec import SearchSpec
+from tune.spec.study_spec import StudySpec
 
 
 def search_report(
@@ -103,35 +105,42 @@ def _urls(spec: SearchSpec | AblationSpec, records: Sequence[TrialRecord]) -> di
     return {number: url for number, url in found.items() if url is not None}
 
 
-def write_report(paths: StudyPaths, folder: Path, *, light: bool = False) -> list[Path]:
+def write_report(
+    paths: StudyPaths, folder: Path, copies: StudyCopies | None = None, *, light: bool = False
+) -> list[Path]:
     """Writes the report of a search or an ablation; returns its files.
 
     Args:
-        paths: Where the study lives.
-        folder: Where the files go.
+        paths: The study.
+        folder: Where to write; a report in the study's folder is copied to its address, too.
+        copies: Where the study was fetched from; None: the address of its spec counts.
         light: Whether pages leave Plotly to the internet.
 
     Raises:
         SettingError: If none of its trials has ended, or the folder cannot be written.
     """
     writable(folder, "--into {} cannot be written: {}; name another folder")  # before what takes seconds
-    files = _write_ablation(paths, folder) if paths.ablation.exists() else _write_search(paths, folder)
+    spec, files = _write_ablation(paths, folder) if paths.ablation.exists() else _write_search(paths, folder)
     if light:
         for page in (file for file in files if file.suffix == ".html"):
             page.write_text(lighter(page.read_text(encoding="utf-8")), encoding="utf-8")
+    copies = copies or StudyCopies.of(spec, paths)
+    if copies is not None and folder.is_relative_to(paths.root):
+        copies.add(files)
     return files
 
 
-def _write_search(paths: StudyPaths, folder: Path) -> list[Path]:
+def _write_search(paths: StudyPaths, folder: Path) -> tuple[StudySpec, list[Path]]:
     records = read_records(paths.trials)
     if not records:
         raise SettingError(f"no trial of study {paths.study} has ended yet; search it first")
     spec = SearchSpec.read(paths.spec)
-    return search_report(spec, records, _urls(spec, records)).write(folder)
+    return spec, search_report(spec, records, _urls(spec, records)).write(folder)
 
 
-def _write_ablation(paths: StudyPaths, folder: Path) -> list[Path]:
+def _write_ablation(paths: StudyPaths, folder: Path) -> tuple[StudySpec, list[Path]]:
     findings, notes = read_findings(paths)
     urls = _urls(findings.spec, list(findings.records.values()))
     report = ablation_report(replace(findings, urls=urls), notes)
-    return [*report.write(folder), write_parquet(findings.table(), folder / "runs.parquet")]
+    files = [*report.write(folder), write_parquet(findings.table(), folder / "runs.parquet")]
+    return findings.spec, files

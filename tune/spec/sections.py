@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import PlainValidator, model_validator
 
 from t5vqvae.config import Config, setting
+from t5vqvae.config.base import Address
 from t5vqvae.errors import SettingError
 
 
@@ -100,6 +101,11 @@ class Retention(Config):
     """Decides which checkpoints stay on the disk."""
 
     keep_best: int | None = setting(3, ge=1, description="trials that keep their last checkpoint; None: all that count")
+    copy_to: Address | None = setting(
+        None,
+        min_length=1,
+        description="folder or address (s3://, gs://) to copy ended trials to, for other machines; None: nowhere",
+    )
     keep_steps: int = setting(2, ge=1, description="checkpoints of a running trial")
 
 

@@ -12,13 +12,13 @@ import pytest
 from rich.console import Console
 
 from t5vqvae.spec.run import RunSpec
-from tune.execution.background import BackgroundQueue
 from tune.execution.ray_cluster import workers_on
 from tune.execution.recorder import TrialRecorder
 from tune.execution.retention import Retention
 from tune.execution.stopping import Stop
 from tune.execution.trial import TrialPlan
 from tune.monitor.board import Board
+from tune.records.background import BackgroundQueue
 from tune.records.ranking import contenders
 from tune.records.record import TrialRecord, read_records
 from tune.records.study_paths import StudyPaths
