@@ -35,6 +35,7 @@ LAYERS = [
     "t5vqvae.training",
     "t5vqvae.tracking",
     "t5vqvae.runs",
+    "t5vqvae.serving",
     "tune.process",
     "tune.space",
     "tune.spec",

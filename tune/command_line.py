@@ -24,6 +24,8 @@ KEPT = {
     "ablate": "ended runs and the checkpoints of running ones are kept; the same command resumes",
     "promote": "tests that ended are kept, and no alias was moved; the same command does the rest",
     "probe": "nothing was written; the same command starts again",
+    "serve": "the server has ended; what it had accepted was answered",
+    "playground": "the server has ended; permalinks work again when it runs",
     "report": "the report may be incomplete; the same command writes it again",
     "up": "what this command started was ended; run it again",
     "rerun": "checkpoints are kept; the same command resumes from the last one",

@@ -1,0 +1,154 @@
+"""Answers the items of many requests together: a bounded queue, and one thread that computes.
+
+There is no waiting time: while a batch is computed, the next one gathers. A batch begins with the item that has waited
+longest and takes those nearest to it in length, because the longest text of a batch decides how long it takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from t5vqvae.errors import UserError
+
+Call = Callable[[Any, Sequence[Any]], Sequence[Any]]
+"""Computes the answers to items that share a key."""
+
+
+class BusyError(UserError):
+    """The queue is full; the same request may be answered later."""
+
+
+class _Request:
+    """What one caller waits for."""
+
+    def __init__(self, number: int) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[list[Any]] = self.loop.create_future()
+        self.answers: list[Any] = [None] * number
+        self.missing = number
+
+    def deliver(self, place: int, found: Any) -> None:
+        """Takes one answer, or an error, which is then the answer to the whole request."""
+        if self.future.done():
+            return
+        if isinstance(found, BaseException):
+            self.future.set_exception(found)
+            return
+        self.answers[place], self.missing = found, self.missing - 1
+        if not self.missing:
+            self.future.set_result(self.answers)
+
+
+class _Job:
+    """One item in the queue."""
+
+    __slots__ = ("item", "key", "length", "place", "request")
+
+    def __init__(self, key: Hashable, item: Any, length: int, request: _Request, place: int) -> None:
+        self.key, self.item, self.length, self.request, self.place = key, item, length, request, place
+
+
+class Batcher:
+    """The queue and the thread; one in a process.
+
+    Args:
+        call: See `Call`.
+        most: Most items of a batch.
+        capacity: Most items that wait.
+        seen: Receives the size of every batch.
+        waiting: Receives the number of waiting items whenever it changes.
+        begin: Runs first in the thread.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        most: int,
+        capacity: int,
+        seen: Callable[[int], object] = lambda size: None,
+        waiting: Callable[[int], object] = lambda number: None,
+        begin: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.most, self.capacity = most, capacity
+        self._call, self._seen, self._waiting, self._begin = call, seen, waiting, begin
+        self._jobs: list[_Job] = []
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
+        self._thread.start()
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    async def answers(self, key: Hashable, items: Sequence[Any], length: Callable[[Any], int]) -> list[Any]:
+        """Returns the answers to a request's items, computed with those of others that have the same key.
+
+        Raises:
+            BusyError: If the queue has no room for them.
+            UserError: If one of them cannot be answered.
+        """
+        request = _Request(len(items))
+        jobs = [_Job(key, item, length(item), request, place) for place, item in enumerate(items)]
+        with self._changed:
+            if self._closed or len(self._jobs) + len(jobs) > self.capacity:
+                raise BusyError(f"{len(self._jobs)} sentences wait, and {self.capacity} can; try again in a second")
+            self._jobs += jobs
+            self._waiting(len(self._jobs))
+            self._changed.notify()
+        return await request.future
+
+    def close(self) -> None:
+        """Answers what waits, and ends the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        self._begin()
+        while batch := self._next():
+            self._seen(len(batch))
+            found = self._found(batch)
+            for loop in {job.request.loop for job in batch}:
+                own = [(job, each) for job, each in zip(batch, found, strict=True) if job.request.loop is loop]
+                with suppress(RuntimeError):  # the loop has ended, and nobody waits
+                    loop.call_soon_threadsafe(_deliver, own)
+
+    def _next(self) -> list[_Job]:
+        """Waits for items and takes a batch; empty once the batcher is closed and nothing waits."""
+        with self._changed:
+            while not self._jobs and not self._closed:
+                self._changed.wait()
+            self._jobs = [
+                job for job in self._jobs if not job.request.future.done()
+            ]  # its caller left, or has an error
+            batch = self._chosen() if self._jobs else []
+            taken = set(map(id, batch))
+            self._jobs = [job for job in self._jobs if id(job) not in taken]
+            self._waiting(len(self._jobs))
+        return batch if batch or self._closed else self._next()
+
+    def _chosen(self) -> list[_Job]:
+        first = self._jobs[0]
+        like = [job for job in self._jobs if job.key == first.key]
+        return sorted(like, key=lambda job: abs(job.length - first.length))[: self.most]
+
+    def _found(self, batch: Sequence[_Job]) -> Sequence[Any]:
+        """Returns an answer or an error for each; where a batch is refused, its items are asked one by one."""
+        try:
+            return self._call(batch[0].key, [job.item for job in batch])
+        except UserError as error:
+            if len(batch) == 1:
+                return [error]
+            return [self._found([job])[0] for job in batch]
+        except Exception as error:
+            return [error] * len(batch)
+
+
+def _deliver(found: Sequence[tuple[_Job, Any]]) -> None:
+    for job, each in found:
+        job.request.deliver(job.place, each)

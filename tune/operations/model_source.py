@@ -1,0 +1,77 @@
+"""The model of a server: any that a command can open, and the registered one whose alias may move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from t5vqvae.errors import SettingError, UserError
+from t5vqvae.serving.served_model import ServedModel
+from t5vqvae.tracking import Tracker
+from tune.operations.opened import Opened, lines_of, open_model
+from tune.records.models import REGISTERED
+from tune.records.study_paths import state_dir
+from tune.records.study_tracker import tracking_uri
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a served model comes from.
+
+    Attributes:
+        model: Its name, as the user gave it.
+        state: The state folder; None: the usual one.
+        sentences: Sentences that the pages of its codes read.
+        texts: A file of such sentences; None: the model's training split.
+    """
+
+    model: str
+    state: Path | None
+    sentences: int
+    texts: Path | None = None
+
+    @property
+    def follows(self) -> bool:
+        """Whether an alias names the model."""
+        found = REGISTERED.fullmatch(self.model)
+        return found is not None and found["alias"] is not None
+
+    def newest(self) -> str:
+        """Returns the version that the alias names now; of what no alias names, its version."""
+        found = REGISTERED.fullmatch(self.model)
+        if found is None or found["alias"] is None:
+            return "" if found is None else found["version"]
+        tracker = Tracker(tracking_uri(state_dir(self.state)), "t5vqvae")
+        tracker.check()
+        version = tracker.registry(found["name"]).by_alias(found["alias"])
+        if version is None:
+            raise SettingError(f"{self.model} names no version; promote a study, or give models:/NAME/VERSION")
+        return version.version
+
+    def load(self, version: str) -> ServedModel:
+        """Returns the model of a version, loaded.
+
+        Raises:
+            UserError: If there is none, or its latents do not decide its texts.
+        """
+        found = REGISTERED.fullmatch(self.model)
+        named = self.model if found is None else f"models:/{found['name']}/{version}"
+        opened = open_model(named, self.state)
+
+        def sentences() -> Sequence[str]:
+            return self._sentences(opened)
+
+        if found is not None:
+            return ServedModel(opened.space, found["name"], version, sentences)
+        return ServedModel(opened.space, self.model, version, sentences)
+
+    def _sentences(self, opened: Opened) -> Sequence[str]:
+        if self.texts is not None:
+            return lines_of(self.texts)[: self.sentences]
+        try:
+            return opened.training_texts(self.sentences, None)
+        except OSError as error:
+            raise UserError(
+                f"the corpus of {opened.name} cannot be read: {error}; give sentences by --texts FILE"
+            ) from None
