@@ -97,11 +97,10 @@ def test_a_process_that_does_not_hold_the_study_is_left_alone(tmp_path: Path) ->
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         with held(lock, "x", "y", f"process {bystander.pid} on {os.uname().nodename}"):
-            assert f"is held by a process that is not {bystander.pid} of this machine" in refusal(
-                tmp_path, "stop", "kept"
-            )
+            said = refusal(tmp_path, "stop", "kept", "--wait", "1")
+        assert f"held by a process that is not {bystander.pid} of this machine" in said
         with held(lock, "x", "y", "process 1 on elsewhere, the Ray job search-7 (ray job stop search-7)"):
-            said = refusal(tmp_path, "stop", "kept")
+            said = refusal(tmp_path, "stop", "kept", "--wait", "1")
         assert "runs as process 1 on elsewhere; stop it on that machine, or say ray job stop search-7" in said
         assert bystander.poll() is None
     finally:
