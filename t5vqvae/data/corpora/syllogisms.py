@@ -2,8 +2,8 @@
 
 The premises "all daks are lupis . no lupis are zefs ." give "no daks are zefs". A chain of h hops has h + 1 premises.
 Some premises have nothing to do with the chain (a distractor, of two classes of its own). Nouns are made up, so no
-answer is known from elsewhere. A quarter of the answers are "nothing follows"; the other relations are equally frequent.
-Of the symmetric conclusions (no, some) the subject is the end whose noun comes first in the text.
+answer is known from elsewhere. A quarter of the answers are "nothing follows"; the other relations are equally
+frequent. Of the symmetric conclusions (no, some) the subject is the end whose noun comes first in the text.
 
 Training, validation and test have few hops. Extra test sets: `LONG` has more hops, in order; `LONGSHUFFLED` the same,
 shuffled; `NOUNS` nouns that training lacks; `SHUFFLED` few hops, all shuffled.
@@ -31,9 +31,38 @@ NOTHING = "nothing follows"
 NOTHING_SHARE = 0.25
 MAX_IDLE_DRAWS = 20_000
 """Draws in a row without a new text after which the generator counts as exhausted."""
-_ONSETS = "b d f g h k l m n p r s t v w z bl br dr fl gr kl pl pr sk sn st tr".split()
-_VOWELS = "a e i o u".split()
-_CODAS = "b d f g k l m n p r t".split()
+_ONSETS = [
+    "b",
+    "d",
+    "f",
+    "g",
+    "h",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "t",
+    "v",
+    "w",
+    "z",
+    "bl",
+    "br",
+    "dr",
+    "fl",
+    "gr",
+    "kl",
+    "pl",
+    "pr",
+    "sk",
+    "sn",
+    "st",
+    "tr",
+]
+_VOWELS = ["a", "e", "i", "o", "u"]
+_CODAS = ["b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "t"]
 
 
 class SyllogismsCorpus(CorpusConfig):

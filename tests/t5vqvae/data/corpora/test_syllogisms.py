@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from pathlib import Path
@@ -66,7 +67,7 @@ def test_long_chains_are_in_order_and_about_half_of_all_have_a_distractor(corpus
     for example in corpus.splits["LONG"]:
         times, said = links_of(example), statements(example)
         chain = [{a, b} for _, a, b in said if times[a] > 1 or times[b] > 1]
-        assert all(one & other for one, other in zip(chain, chain[1:], strict=False)), example
+        assert all(one & other for one, other in itertools.pairwise(chain)), example
         distracted += len(chain) < len(said)
     assert 70 <= distracted <= 130
 
