@@ -106,8 +106,11 @@ class QuantizedEncoder(T5Start, T5Stack):
         ones_BT = torch.ones(given.shape[:2], dtype=torch.bool, device=given.device)
         self.mask_BT = ones_BT if attention_mask is None else attention_mask.bool()
         self._roles_BT, self._forced_BTE, self._dropped = roles, quantized, False
-        separate = self.config.premises == "separate" and input_ids is not None
-        self._apart_BTT = _of_other_texts(input_ids, self.config.eos_token_id) if separate else None
+        self._apart_BTT = None
+        if input_ids is not None and self.config.premises == "separate":
+            end = self.config.eos_token_id
+            assert isinstance(end, int), "T5 has one end token"
+            self._apart_BTT = _of_other_texts(input_ids, end)
         return super().forward(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
         )
