@@ -71,7 +71,7 @@ BARE = [
     "t5vqvae.models.t5",
     "t5vqvae.training.trainer",
     "t5vqvae.evaluation.evaluate",
-    "t5vqvae.tasks.registry",
+    "t5vqvae.tasks.all_tasks",
     "t5vqvae.tasks.report",
 ]
 ABSENT = ["ray", "mlflow", "optuna", "datasets", "plotly", "sklearn", "statsmodels", "pandas", "typer", "rouge_score"]

@@ -1,1 +1,1 @@
-"""Tasks: a text that is not the input comes out. What is asked, how it is scored, and what doing nothing scores."""
+"""Tasks: a text that is not the input comes out. The question, the scores, and what doing nothing scores."""

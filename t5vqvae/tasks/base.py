@@ -3,7 +3,7 @@
 A task is trained and searched as everything else is: its corpus gives a source and a target. What a task adds is the
 judgement: a model counts as having learnt it only if its score's interval lies above every idle answer.
 
-To add a task, write one file with a `Task`, and import it in `registry.py`.
+To add a task, write one file with a `Task`, and import it in `all_tasks.py`.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def task(
     home = state_dir(state)
     found = find_model(model, home)
     from t5vqvae.models.contract import load_model
-    from t5vqvae.tasks.registry import task_of
+    from t5vqvae.tasks.all_tasks import task_of
     from t5vqvae.tasks.report import judge_model
 
     asked = task_of(found.spec.data.corpus, name)

@@ -7,11 +7,11 @@ import pytest
 from t5vqvae.data import CorpusConfig, GrammarCorpus, MathCorpus, PublicCorpus
 from t5vqvae.errors import SettingError
 from t5vqvae.tasks import idle
+from t5vqvae.tasks.all_tasks import TASKS, task_of
 from t5vqvae.tasks.base import Asked, Pair, Task
-from t5vqvae.tasks.registry import TASKS, task_of
 from t5vqvae.tasks.report import Judgement, Row, judge
 from t5vqvae.tasks.scores import distinct, exact, rouge
-from t5vqvae.tasks.syllogisms import ends_with_quantifier
+from t5vqvae.tasks.syllogistic import ends_with_quantifier
 
 PREMISES = "a cat is an animal </s> an animal needs some food"
 CHAIN = "no zefs are lupis . all daks are zefs . not all rons are tibs ."

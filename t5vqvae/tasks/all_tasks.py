@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from t5vqvae.data import CorpusConfig
 from t5vqvae.errors import SettingError, did_you_mean
-from t5vqvae.tasks import derive, dialogue, inference, summarization, syllogisms
+from t5vqvae.tasks import derive, dialogue, inference, summarization, syllogistic
 from t5vqvae.tasks.base import Task
 
 TASKS: dict[str, Task] = {
-    task.name: task for task in (inference.TASK, syllogisms.TASK, derive.TASK, summarization.TASK, dialogue.TASK)
+    task.name: task for task in (inference.TASK, syllogistic.TASK, derive.TASK, summarization.TASK, dialogue.TASK)
 }
 
 
