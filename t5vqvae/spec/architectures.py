@@ -103,6 +103,10 @@ class T5VQVAESettings(_SizedConfig):
     cross_positions: Literal["none", "absolute", "relative"] | None = setting(
         None, description="positions in cross-attention; None: absolute from scratch, none with a backbone"
     )
+    premises: Literal["joint", "separate"] = setting(
+        "joint",
+        description="a pair of texts before the quantizer; separate: each as if alone, the blocks behind it see both",
+    )
     prompts: PromptConfig | None = setting(None, description="quantized prompts made from the input; None: no prompts")
 
     @model_validator(mode="after")

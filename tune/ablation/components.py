@@ -54,6 +54,7 @@ class _Component:
 PARTS: dict[str, _Part] = {
     "model.cross_positions": _Part("none", "positions in cross-attention"),
     "model.dropout": _Part(0.0, "dropout"),
+    "model.premises": _Part("joint", "the separate encoding of premises"),
     "model.prompts": _Part(None, "the prompts"),
     "model.prompts.consistency_weight": _Part(0.0, "the consistency term of the prompts"),
     "model.prompts.quantize": _Part(False, "the quantization of the prompts", label="quantized prompts"),

@@ -4,6 +4,9 @@ At the end of the encoder, dropout falls on the states before the quantizer and 
 T5's own order would zero a share of the quantized memory. Without a bottleneck, and where blocks follow the quantizer,
 every dropout is T5's.
 
+With `premises=separate` the blocks before the quantizer attend within a text only: every text of a pair gets the codes
+that it has alone, and the blocks behind the quantizer are the first to see both.
+
 Letters: B batch, T encoder positions, E model width.
 """
 
@@ -24,7 +27,16 @@ from t5vqvae.quantizers import QuantizerOutput
 from t5vqvae.quantizers.none import NoQuantizer
 from t5vqvae.quantizers.parts.float32 import float32_start
 
-_OF_THE_BATCH = ("output", "states_BTE", "raw_states_BTE", "mask_BT", "_roles_BT", "_forced_BTE", "_dropped")
+_OF_THE_BATCH = (
+    "output",
+    "states_BTE",
+    "raw_states_BTE",
+    "mask_BT",
+    "_roles_BT",
+    "_forced_BTE",
+    "_dropped",
+    "_apart_BTT",
+)
 
 
 class QuantizedEncoder(T5Start, T5Stack):
@@ -46,6 +58,9 @@ class QuantizedEncoder(T5Start, T5Stack):
         if self.not_sent is not None:
             keep_start(self.not_sent)
         self._forget()
+        if config.premises == "separate":
+            for block in self.block[:position]:
+                block.register_forward_pre_hook(self._within_texts)
         self._ends_here = position == config.num_layers
         # Hooks keep T5's own forward, so the relative bias that block 0 computes is passed on exactly as in plain T5.
         if position < config.num_layers:
@@ -65,6 +80,7 @@ class QuantizedEncoder(T5Start, T5Stack):
         self.mask_BT: Tensor | None = None
         self._roles_BT: Tensor | None = None
         self._forced_BTE: Tensor | None = None
+        self._apart_BTT: Tensor | None = None
         self._dropped = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -90,6 +106,11 @@ class QuantizedEncoder(T5Start, T5Stack):
         ones_BT = torch.ones(given.shape[:2], dtype=torch.bool, device=given.device)
         self.mask_BT = ones_BT if attention_mask is None else attention_mask.bool()
         self._roles_BT, self._forced_BTE, self._dropped = roles, quantized, False
+        self._apart_BTT = None
+        if input_ids is not None and self.config.premises == "separate":
+            end = self.config.eos_token_id
+            assert isinstance(end, int), "T5 has one end token"
+            self._apart_BTT = _of_other_texts(input_ids, end)
         return super().forward(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
         )
@@ -103,6 +124,18 @@ class QuantizedEncoder(T5Start, T5Stack):
         self._forget()
         self.mask_BT, self._forced_BTE = mask_BT.bool(), quantized_BTE
         return self.final_layer_norm(quantized_BTE) if self.config.final_norm == "after" else quantized_BTE
+
+    def _within_texts(self, block: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Hides the other text of a pair from a block; quantized states that a caller gave need no block before."""
+        states_BTE, mask, *rest = args
+        if self._apart_BTT is None:
+            return args
+        lowest = torch.finfo(states_BTE.dtype).min
+        apart = self._apart_BTT.unsqueeze(1)
+        if mask is None:
+            mask = torch.zeros_like(apart, dtype=states_BTE.dtype)
+        mask = mask & ~apart if mask.dtype == torch.bool else mask.masked_fill(apart, lowest)
+        return (states_BTE, mask, *rest)
 
     def _before_block(self, block: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (self._quantize(args[0]), *args[1:])
@@ -136,3 +169,11 @@ class QuantizedEncoder(T5Start, T5Stack):
         if self.not_sent is None or not self.training:
             return quantized_BTE
         return self.not_sent.drop(quantized_BTE, self.mask_BT)
+
+
+def _of_other_texts(ids_BT: Tensor, end: int) -> Tensor:
+    """Returns which positions a position must not see, shape (B, T, T): those of another text, each with its end."""
+    ended_BT = (ids_BT == end).long()
+    text_BT = ended_BT.cumsum(1) - ended_BT
+    is_text_BT = text_BT < ended_BT.sum(1, keepdim=True)  # padding sees everything: a row without keys would be NaN
+    return (text_BT.unsqueeze(2) != text_BT.unsqueeze(1)) & is_text_BT.unsqueeze(2)

@@ -1,0 +1,17 @@
+"""The task `derive`: the derivative or integral of an expression, as the corpus `math` prints it."""
+
+from __future__ import annotations
+
+from t5vqvae.evaluation.text_scores import bleu1
+from t5vqvae.tasks.base import Task, asks
+from t5vqvae.tasks.idle import COMMON, most_frequent, of_each, whole
+from t5vqvae.tasks.scores import exact
+
+TASK = Task(
+    name="derive",
+    question="What is the derivative or the integral of an expression?",
+    fits=asks("math", task="derive"),
+    scores={"exact_match": exact, "bleu1": bleu1},
+    idle={"copy of the question": of_each(whole), "majority": most_frequent, **COMMON},
+    of_all={},
+)

@@ -1,0 +1,100 @@
+"""Idle answers and scores worked by hand, and laws over every task."""
+
+from __future__ import annotations
+
+import pytest
+
+from t5vqvae.data import CorpusConfig, GrammarCorpus, MathCorpus, PublicCorpus
+from t5vqvae.errors import SettingError
+from t5vqvae.tasks import idle
+from t5vqvae.tasks.all_tasks import TASKS, task_of
+from t5vqvae.tasks.base import Asked, Pair, Task
+from t5vqvae.tasks.report import Judgement, Row, judge
+from t5vqvae.tasks.scores import distinct, exact, rouge
+from t5vqvae.tasks.syllogistic import ends_with_quantifier
+
+PREMISES = "a cat is an animal </s> an animal needs some food"
+CHAIN = "no zefs are lupis . all daks are zefs . not all rons are tibs ."
+
+
+def test_parts_of_the_input() -> None:
+    assert idle.first_premise(PREMISES) == "a cat is an animal"
+    assert idle.second_premise(PREMISES) == "an animal needs some food"
+    assert idle.longer_premise(PREMISES) == "a cat is an animal"  # both have five words
+    assert idle.longer_premise("one </s> two words") == "two words"
+    assert idle.union(PREMISES) == "a cat is an animal needs some food"
+    assert idle.whole(PREMISES) == "a cat is an animal an animal needs some food"
+    assert idle.lead("We try this. It works! Really?") == "We try this."
+    assert idle.lead("no end") == "no end"
+
+
+def test_ends_without_reasoning() -> None:
+    assert ends_with_quantifier(min)(CHAIN) == "all zefs are tibs"
+    assert ends_with_quantifier(max)(CHAIN) == "not all zefs are tibs"
+    assert ends_with_quantifier(min)("no premises at all") == ""
+
+
+def test_constants_come_from_training_targets() -> None:
+    train = [Pair("q", "yes it is")] * 3 + [Pair("q", "no")] * 2
+    asked = Asked(train, ["a", "b"], exact)
+    assert idle.most_frequent(asked) == idle.constant(asked) == ["yes it is"] * 2
+    assert set(idle.random_target(Asked(train, ["q"] * 50, exact))) == {"yes it is", "no"}
+    # A list of frequent words is no target, and scores more than any of them.
+    words = [Pair("q", f"the {letter} of") for letter in "abcdefgh"]
+    assert set(idle.constant(Asked(words, ["q"], rouge("rouge1")))[0].split()) == {"the", "of"}
+
+
+def test_scores_by_hand() -> None:
+    assert exact("a  b", "a b") == 1 and exact("a b", "b a") == 0
+    # Common subsequence "the cat sat": 3 of 4 words on one side and 3 of 3 on the other; F = 2 * .75 / 1.75.
+    assert rouge("rougeL")("the black cat sat", "the cat sat") == pytest.approx(6 / 7)
+    assert rouge("rougeL")("a b", "b a") == pytest.approx(0.5) and rouge("rouge1")("a b", "b a") == 1
+    assert distinct(1)([], ["a b a", "a"]) == 2 / 4
+    assert distinct(2)([], ["a b a", "a b"]) == 2 / 3
+    assert distinct(2)([], ["a"]) == 0
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_every_task_is_judged(task: Task) -> None:
+    train = [Pair(f"{PREMISES} {n}", f"a right answer {n}") for n in range(5)]
+    asked = [Pair(f"{CHAIN} </s> {n}", f"an answer {n} here") for n in range(20)]
+    right = judge(task, "test", train, asked, [pair.target for pair in asked])
+    assert right.rows[0].score == pytest.approx(1) and right.is_learnt
+    assert [row.name for row in right.rows] == ["model", *task.idle]
+    assert all(row.low <= row.score <= row.high for row in right.rows)
+    assert set(right.rows[0].others) == {*task.scores, *task.of_all} - {task.main_score}
+    assert not judge(task, "test", train, asked, ["x"] * 20).is_learnt
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_who_only_answers_as_the_best_idle_one_has_learnt_nothing(task: Task) -> None:
+    asked = [Pair(f"all a{n} are b{n} . </s> no b{n} are c{n} .", f"all a{n} are b{n} .") for n in range(30)]
+    train = asked[:3]
+    idle_rows = judge(task, "test", train, asked, ["x"] * 30).rows[1:]
+    best = max(idle_rows, key=lambda row: row.score).name
+    known = Asked(train, [pair.source for pair in asked], task.scores[task.main_score])
+    copied = judge(task, "test", train, asked, task.idle[best](known))
+    assert copied.rows[0].score == max(row.score for row in copied.rows) and not copied.is_learnt
+
+
+def test_the_lower_end_decides_and_not_the_mean() -> None:
+    idle_row = Row("idle", 0.5, 0.4, 0.6, {})
+    above, touching = Row("model", 0.6, 0.51, 0.7, {}), Row("model", 0.6, 0.5, 0.7, {})
+    assert Judgement("test", 9, 0, [above, idle_row]).is_learnt
+    assert not Judgement("test", 9, 0, [touching, idle_row]).is_learnt
+
+
+def test_a_corpus_asks_its_task() -> None:
+    asking: list[tuple[CorpusConfig, str]] = [
+        (PublicCorpus(dataset="entailment"), "inference"),
+        (PublicCorpus(dataset="summarization"), "summarization"),
+        (PublicCorpus(dataset="dialogue"), "dialogue"),
+        (MathCorpus(task="derive"), "derive"),
+        (CorpusConfig.variants["syllogisms"](), "syllogisms"),  # type: ignore[list-item]
+    ]
+    assert [task_of(corpus).name for corpus, _ in asking] == [name for _, name in asking]
+    assert task_of(GrammarCorpus(), "dialogue").name == "dialogue"
+    with pytest.raises(SettingError, match=r"data.corpus.name=math asks no task; name one by --task: inference"):
+        task_of(MathCorpus())
+    with pytest.raises(SettingError, match=r"--task dialog is no task; did you mean dialogue\?"):
+        task_of(MathCorpus(), "dialog")

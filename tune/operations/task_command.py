@@ -1,0 +1,74 @@
+"""The command `task`: how well a trained model does its task, next to what doing nothing scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tune.command_line import Command, Group, State
+from tune.operations.options import Form, Model, Output
+from tune.operations.printed_rows import Format, Rows
+from tune.process import NOTHING_WORKED
+from tune.records.study_paths import state_dir
+
+if TYPE_CHECKING:
+    from t5vqvae.tasks.report import Judgement
+
+app = typer.Typer(cls=Group)
+
+
+@app.command(cls=Command)
+def task(
+    model: Model,
+    name: Annotated[
+        str | None, typer.Option("--task", metavar="TASK", help="Its name; default: the task of the model's corpus.")
+    ] = None,
+    test: Annotated[bool, typer.Option("--test", help="All test sets, not the validation split.")] = False,
+    form: Form = Format.table,
+    output: Output = None,
+    state: State = None,
+) -> int:
+    """Score a trained model on its task, next to doing nothing.
+
+    Exit status 1: on some set the model's interval does not lie above every idle answer.
+    """
+    from tune.records.models import find_model
+
+    home = state_dir(state)
+    found = find_model(model, home)
+    from t5vqvae.models.contract import load_model
+    from t5vqvae.tasks.all_tasks import task_of
+    from t5vqvae.tasks.report import judge_model
+
+    asked = task_of(found.spec.data.corpus, name)
+    loaded = load_model(found.folder)
+    judged = judge_model(asked, loaded, found.spec, home / "cache", "test" if test else "validation")
+    rows = [row for each in judged for row in _printed(each, asked.main_score)]
+    Rows(rows, notes=[_verdict(each) for each in judged]).write(form, output)
+    return 0 if all(each.is_learnt for each in judged) else NOTHING_WORKED
+
+
+def _printed(judged: Judgement, main_score: str) -> list[dict[str, object]]:
+    return [
+        {
+            "set": judged.split,
+            "who": row.name,
+            main_score: round(row.score, 4),
+            "low": round(row.low, 4),
+            "high": round(row.high, 4),
+            **{name: round(value, 4) for name, value in row.others.items()},
+        }
+        for row in judged.rows
+    ]
+
+
+def _verdict(judged: Judgement) -> str:
+    model, *idle = judged.rows
+    best = max(idle, key=lambda row: row.score)
+    word = "learnt" if judged.is_learnt else "not learnt"
+    left_out = f"; {judged.num_left_out} more were left out for their length" if judged.num_left_out else ""
+    return (
+        f"{judged.split}: {word}: {model.score:.3f} [{model.low:.3f}, {model.high:.3f}] on {judged.num_questions}"
+        f" questions{left_out}; best of doing nothing: {best.name}, {best.score:.3f}"
+    )
