@@ -6,23 +6,25 @@ folder's name is a hash of the content, so a touched corpus file is read again b
 files are not what its manifest says, or that has no manifest (as an earlier version left it), is made anew. The test
 splits are in the folder too, but only `prepare_test` opens them.
 
-Left out of a split and counted are rows without a text, texts that are too long, and texts that the tokenizer cannot
-spell. Two splits never share a text, also not one that only the tokenizer reads as the same.
+Left out of a split and counted are rows without a text, training texts that are too long, and texts that the tokenizer
+cannot spell. No other split loses a sentence for its length. Two splits never share a text, also not one that only the
+tokenizer reads as the same. Rows that `data.augment` adds to the training split are counted apart.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t5vqvae.config import Config, setting
+from t5vqvae.data.augment import AUGMENT_VERSION, NO_ROLE, Added, AugmentConfig, added_rows, refuse_unnamed
 from t5vqvae.data.checked import is_intact, read_line, write_line, write_manifest
 from t5vqvae.data.corpora import registry as variants
-from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example
+from t5vqvae.data.corpora.base import TWIN, Corpus, CorpusConfig, Example
 from t5vqvae.data.sift import Sifted, refuse_same_ids, report_rows, sift
 from t5vqvae.data.special_tokens import special_tokens, unguarded_json
 from t5vqvae.data.split import Tokenized, TokenizedSplit, write_split
@@ -46,7 +48,8 @@ else:
 
 PREPARED_VERSION = 1
 """Raise it with every change of what is written: cached folders of the old version are then ignored."""
-NO_ROLE = "none"
+LAYOUT = 2
+"""Raise it with every change of what is written that a fingerprint does not show, such as a further file."""
 CHUNK = 1_000
 """Examples tokenized at once."""
 
@@ -57,10 +60,17 @@ class DataConfig(Config):
     corpus: AnyCorpus = setting(variants.MathCorpus())
     tokenizer: TokenizerConfig = setting(TokenizerConfig())
     max_length: int = setting(
-        45, ge=2, description="source tokens, the end-of-text token included; longer examples are dropped"
+        45, ge=2, description="source tokens, the end-of-text token included; longer training examples are dropped"
     )
     max_target_length: int | None = setting(
         None, ge=2, description="target tokens, as max_length; null: the same limit"
+    )
+    augment: AugmentConfig = setting(AugmentConfig())
+    ood: int = setting(
+        0, ge=0, description="sentences of each validation set out of distribution, for validation_ood/; 0: none"
+    )
+    harder: int = setting(
+        0, ge=0, description="sentences of each harder test set of the corpus, which no search reads; 0: none"
     )
 
 
@@ -74,13 +84,17 @@ class PreparedData:
     fingerprint: str
     """sha256 over corpus, tokenizer and lengths: the same fingerprint means the same examples."""
     num_too_long: dict[str, int]
-    """Number of examples dropped for their length, by split."""
+    """Number of examples longer than the limits, by split: dropped from training, kept elsewhere."""
     left_out: dict[str, dict[str, int]]
     """Number of rows and examples dropped for another reason ("missing", "empty", "unspellable"), by split."""
     num_repeated: dict[str, int]
     """Number of examples that are in their split already; they are kept, so that frequent texts count as such."""
     role_names: tuple[str, ...]
     """Names of the role numbers in `Batch.roles_BT`; the first is "none"."""
+    num_augmented: dict[str, int] = field(default_factory=dict)
+    """Number of rows that `data.augment` added to the training split, by kind; they are its last rows."""
+    twins: dict[str, TokenizedSplit] = field(default_factory=dict)
+    """The validation sets that are out of distribution, by the name of the test set that each is a twin of."""
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -116,7 +130,20 @@ def prepare(config: DataConfig, cache_dir: Path, backbone: str | None = None) ->
         left_out=facts["left_out"],
         num_repeated=facts["num_repeated"],
         role_names=tuple(facts["role_names"]),
+        num_augmented=facts["num_augmented"],
+        twins={name.removeprefix(TWIN): TokenizedSplit(folder / name) for name in facts["twins"]},
     )
+
+
+def test_strings(config: DataConfig, cache_dir: Path, backbone: str | None = None) -> str:
+    """Returns a hash of the raw strings of the test split: two models are comparable where it is the same.
+
+    Tokenizer, lengths and augmentation do not count.
+    """
+    return str(_prepared(config, Path(cache_dir), backbone)[1]["test_strings"])
+
+
+test_strings.__test__ = False  # type: ignore[attr-defined]  # pytest takes it for a test otherwise
 
 
 def prepare_test(config: DataConfig, cache_dir: Path, backbone: str | None = None) -> dict[str, TokenizedSplit]:
@@ -140,7 +167,7 @@ def _prepared_folder(config: DataConfig, cache_dir: Path, backbone: str | None) 
     """Returns the folder of the prepared splits; prepares them first when they are missing."""
     kind = resolved_kind(config.tokenizer, config.corpus.default_tokenizer, backbone)
     backbone = backbone if kind == "pretrained" else None
-    key = digest(PREPARED_VERSION, config.as_dict(), config.corpus.stamp(cache_dir), backbone_stamp(backbone))
+    key = digest(PREPARED_VERSION, LAYOUT, config.as_dict(), config.corpus.stamp(cache_dir), backbone_stamp(backbone))
     shortcut = cache_dir / "prepared" / "asked" / key[:24]
     known = _intact_folder(shortcut)
     if known is None:
@@ -160,24 +187,55 @@ def _intact_folder(shortcut: Path) -> Path | None:
 
 
 def _prepare(config: DataConfig, cache_dir: Path, backbone: str | None) -> Path:
+    refuse_unnamed(config.augment, config.corpus)
     with stage(f"reading the corpus {config.corpus.name}"):
-        corpus = config.corpus.load(cache_dir)
+        corpus = _with_further_sets(config, config.corpus.load(cache_dir))
     tokenizer = build_tokenizer(config.tokenizer, corpus.train, config.corpus.default_tokenizer, backbone, cache_dir)
     max_target_length = config.max_target_length or config.max_length
-    identity = [PREPARED_VERSION, corpus.fingerprint, unguarded_json(tokenizer), config.max_length, max_target_length]
+    max_lengths = (config.max_length, max_target_length)
+    identity = [PREPARED_VERSION, corpus.fingerprint, unguarded_json(tokenizer), *max_lengths]
     # Earlier versions read such texts otherwise, under a fingerprint without this word.
     identity += ["spelt"] if _spells_special_tokens(corpus, tokenizer) else []
+    identity += [AUGMENT_VERSION, config.augment.as_dict()] if config.augment.is_on else []
+    # Earlier versions dropped these sentences from the validation split.
+    identity += ["long"] if _has_longer(corpus.validation, tokenizer, max_lengths) else []
     fingerprint = digest(*identity)
-    folder = cache_dir / "prepared" / fingerprint[:24]
+    folder = cache_dir / "prepared" / digest(fingerprint, LAYOUT)[:24]
     with locked(folder):
         if not is_intact(folder):
+            with stage("augmenting the training split"):
+                added = added_rows(config.augment, corpus, config.corpus, tokenizer)
             with atomic_write(folder, folder=True) as scratch:
                 tokenizer.save_pretrained(scratch / "tokenizer")
-                facts = _write_splits(corpus, tokenizer, (config.max_length, max_target_length), scratch)
+                facts = _write_splits(corpus, tokenizer, max_lengths, scratch, added)
                 facts |= {"fingerprint": fingerprint, "num_tokens": len(tokenizer)}
                 (scratch / "facts.json").write_text(json.dumps(facts))
                 write_manifest(scratch)
     return folder
+
+
+def _with_further_sets(config: DataConfig, corpus: Corpus) -> Corpus:
+    """Returns a corpus with the validation and test sets that the settings ask for besides its own."""
+    if config.ood:
+        corpus = replace(corpus, twins=config.corpus.twins(corpus, config.ood))
+    if config.harder:
+        harder = config.corpus.harder_tests(corpus, config.harder)
+        corpus = replace(corpus, extra_tests={**corpus.extra_tests, **harder})
+    return corpus
+
+
+def _has_longer(examples: Sequence[Example], tokenizer: Tokenizer, max_lengths: tuple[int, int]) -> bool:
+    return any(
+        len(e.source_ids) > max_lengths[0] or len(e.target_ids) > max_lengths[1]
+        for e in _tokenize(examples, tokenizer, _Numbers())
+    )
+
+
+class _Numbers(dict[str, int]):
+    """Numbers every role 0, for texts whose roles do not matter."""
+
+    def __missing__(self, role: str) -> int:
+        return 0
 
 
 def _spells_special_tokens(corpus: Corpus, tokenizer: Tokenizer) -> bool:
@@ -187,11 +245,14 @@ def _spells_special_tokens(corpus: Corpus, tokenizer: Tokenizer) -> bool:
     return any(token in text for text in texts if text and "<" in text for token in special)
 
 
-def _write_splits(corpus: Corpus, tokenizer: Tokenizer, max_lengths: tuple[int, int], folder: Path) -> dict[str, Any]:
+def _write_splits(
+    corpus: Corpus, tokenizer: Tokenizer, max_lengths: tuple[int, int], folder: Path, added: Added
+) -> dict[str, Any]:
     """Writes every split and returns the facts for `facts.json`.
 
     Raises:
-        DataError: If nothing is left of the training or validation split, or two splits share a text.
+        DataError: If nothing is left of the training or validation split, two splits share a text, or one is far too
+            long to be measured.
     """
     splits = {name: examples for name, examples in corpus.splits.items() if examples}
     roles = sorted({role for examples in splits.values() for e in examples for role in e.roles or ()} - {NO_ROLE})
@@ -204,15 +265,32 @@ def _write_splits(corpus: Corpus, tokenizer: Tokenizer, max_lengths: tuple[int, 
         num_repeated[name] = len(examples) - len({(e.shown, e.target) for e in examples})
         report_rows(name, left_out[name], num_repeated[name], len(examples))
         left_out[name] |= {"unspellable": found.num_unspellable} if found.num_unspellable else {}
-        write_split(folder / name, found.kept)
-    refuse_same_ids({name: found.kept for name, found in sifted.items()})
+    kinds = {"rename": added.rename, "join": added.join} if added.rows else {}
+    more = {kind: _sifted_rows(rows, tokenizer, role_ids, max_lengths) for kind, rows in kinds.items()}
+    kept = {name: found.kept for name, found in sifted.items()}
+    kept["train"] = [*kept["train"], *(row for rows in more.values() for row in rows)]
+    refuse_same_ids(kept)
+    for name, examples_kept in kept.items():
+        write_split(folder / name, examples_kept)
+    twins = [name for name in kept if name.startswith(TWIN)]
     return {
         "num_too_long": {name: found.num_too_long for name, found in sifted.items()},
         "left_out": left_out,
         "num_repeated": num_repeated,
+        "num_augmented": {kind: len(rows) for kind, rows in more.items()},
         "role_names": list(role_ids),
-        "tests": [name for name, found in sifted.items() if name not in ("train", "validation") and found.kept],
+        "twins": twins,
+        "tests": [name for name in kept if name not in ("train", "validation", *twins) and kept[name]],
+        "test_strings": digest([[e.source, e.target] for e in kept.get("test", [])]),
     }
+
+
+def _sifted_rows(
+    rows: Sequence[Example], tokenizer: Tokenizer, role_ids: Mapping[str, int], max_lengths: tuple[int, int]
+) -> list[Tokenized]:
+    """Returns the added rows that are short enough."""
+    found = _tokenize(rows, tokenizer, role_ids)
+    return [e for e in found if len(e.source_ids) <= max_lengths[0] and len(e.target_ids) <= max_lengths[1]]
 
 
 def _tokenize(examples: Sequence[Example], tokenizer: Tokenizer, role_ids: Mapping[str, int]) -> Iterable[Tokenized]:

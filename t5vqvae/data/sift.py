@@ -17,12 +17,17 @@ if TYPE_CHECKING:
     from t5vqvae.data.tokenizer import Tokenizer
 
 SHOWN_CHARACTERS = 5
+MEASURABLE = 20
+"""Times the limit of training up to which a longer sentence can be measured: memory grows with its square."""
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Sifted:
-    """The examples that a split keeps, and how many were dropped for what."""
+    """The examples that a split keeps, and how many were dropped for what.
+
+    Too long ones are dropped from the training split alone; elsewhere they are kept and counted.
+    """
 
     kept: list[Tokenized]
     num_too_long: int
@@ -30,19 +35,49 @@ class Sifted:
 
 
 def sift(name: str, found: Iterable[Tokenized], tokenizer: Tokenizer, max_lengths: tuple[int, int]) -> Sifted:
-    """Returns the examples of a split that the tokenizer can spell and that are short enough; logs the others.
+    """Returns the examples of a split that the tokenizer can spell; of the training split, those short enough.
+
+    What is dropped is logged. Longer examples of other splits are measured whole, so that no test gets easier by a
+    small limit: their decoded text ends at the limit, so it counts as wrong.
 
     Raises:
-        DataError: If none is left of the training or validation split.
+        DataError: If none is left of the training or validation split, or an example of another split is so long that
+            it cannot be measured.
     """
     examples = list(found)
     unknown = tokenizer.unk_token_id
     spelt = [e for e in examples if unknown not in e.source_ids and unknown not in e.target_ids]
     if len(spelt) < len(examples):
         _report_unspellable(name, examples, len(spelt), tokenizer)
-    kept = [e for e in spelt if len(e.source_ids) <= max_lengths[0] and len(e.target_ids) <= max_lengths[1]]
-    _report_too_long(name, len(spelt) - len(kept), len(spelt), max_lengths)
-    return Sifted(kept, len(spelt) - len(kept), len(examples) - len(spelt))
+    short = [e for e in spelt if len(e.source_ids) <= max_lengths[0] and len(e.target_ids) <= max_lengths[1]]
+    num_too_long = len(spelt) - len(short)
+    if name == "train":
+        _report_too_long(name, num_too_long, len(spelt), max_lengths)
+        return Sifted(short, num_too_long, len(examples) - len(spelt))
+    _report_longer(name, spelt, num_too_long, max_lengths)
+    return Sifted(spelt, num_too_long, len(examples) - len(spelt))
+
+
+def _report_longer(name: str, examples: Sequence[Tokenized], number: int, max_lengths: tuple[int, int]) -> None:
+    """Logs how many of a split's examples are longer than training ones; refuses what cannot be measured.
+
+    Raises:
+        DataError: With the split, its longest example, and the limit that it needs.
+    """
+    if not number:
+        return
+    longest = tuple(max(len(getattr(e, ids)) for e in examples) for ids in ("source_ids", "target_ids"))
+    if any(found > MEASURABLE * limit for found, limit in zip(longest, max_lengths, strict=True)):
+        raise DataError(
+            f"data.max_length={max_lengths[0]} (and max_target_length, {max_lengths[1]}) is far below the longest of"
+            f" the {len(examples)} sentences of the {name} split ({max(longest)} tokens), and no such sentence is"
+            f" dropped; raise it to {-(-max(longest) // MEASURABLE)} at least, or shorten the sentence"
+        )
+    logger.warning(
+        "%d of %d sentences of the %s split are longer than %d source or %d target tokens (up to %d): they are measured"
+        " whole, and decoded text ends at the limit, so it is wrong; to mend that, raise data.max_length",
+        number, len(examples), name, *max_lengths, max(longest)
+    )  # fmt: skip
 
 
 def _report_unspellable(name: str, examples: Sequence[Tokenized], num_spelt: int, tokenizer: Tokenizer) -> None:
@@ -70,8 +105,8 @@ def _unspelt(text: str, tokenizer: Tokenizer) -> list[str]:
 
 
 def _report_too_long(name: str, number: int, of: int, max_lengths: tuple[int, int]) -> None:
-    """Logs how many of a split's examples were dropped; refuses an empty training or validation split."""
-    if number == of and name in ("train", "validation"):
+    """Logs how many of the training split's examples were dropped; refuses an empty one."""
+    if number == of:
         raise DataError(
             f"data.max_length={max_lengths[0]} (and max_target_length, {max_lengths[1]}) leaves none of the "
             f"{of} sentences of the {name} split: all are longer; raise it"

@@ -9,7 +9,8 @@ A run uses a pretrained backbone's tokenizer, or trains one of two kinds:
 
 A backbone's own tokenizer restores what its vocabulary can spell, up to its own normalizer and white space (T5's is
 NFKC). No kind reads a special token from a text: `special_tokens.py`. `prepare` leaves out what a tokenizer cannot
-spell.
+spell. With `open_vocabulary` both trained kinds spell everything, and have no token that is rare in training:
+`open_vocabulary.py`.
 
 To add a kind, write a function that trains a tokenizer.
 """
@@ -25,6 +26,17 @@ from typing import TYPE_CHECKING, Literal, cast
 from t5vqvae.config import Config, setting
 from t5vqvae.data.checked import kept_file
 from t5vqvae.data.corpora.base import Example
+from t5vqvae.data.open_vocabulary import (
+    BYTE_LIKE,
+    OPEN_VERSION,
+    byte_token,
+    open_latex,
+    open_pieces,
+    rare_relations,
+    spell_relations,
+    unigram_model,
+    without_relations,
+)
 from t5vqvae.data.special_tokens import cut_apart, guard
 from t5vqvae.data.unigram import learn_pieces
 from t5vqvae.errors import DataError, SettingError
@@ -37,13 +49,14 @@ if TYPE_CHECKING:
 TOKENIZER_VERSION = 1
 """Raise it with every change of how tokenizers are trained: cached ones of the old version are then ignored."""
 SPECIAL = ("<pad>", "</s>", "<unk>")
-BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
+BYTES = tuple(map(byte_token, range(256)))
 BYTE_SCORE = -1e4
 """Log probability of a byte: so low that a byte is used only where no pieces fit."""
 LATEX_TOKEN = r"\\[A-Za-z]+|[\s\S]"
 WHITE_SPACE = r"[\s\x1c-\x1f\x85\u2581]+"
 """Characters that `unigram` reads as one space, U+2581 included: the tokenizer itself writes a space as U+2581."""
-
+ASCII_SPACE = " \t\n\x0b\x0c\r\x1c\x1d\x1e\x1f"
+"""Those of them that are ASCII characters: a unigram tokenizer never spells them."""
 
 _UNREADABLE = (OSError, ValueError, ImportError, TypeError, AttributeError, KeyError)
 """What Transformers raises for a tokenizer that is missing or whose files are damaged (valid JSON of another kind)."""
@@ -58,6 +71,12 @@ class TokenizerConfig(Config):
     vocab_size: int = setting(
         4_000, ge=300, description="tokens of a unigram tokenizer, 259 bytes and special tokens included"
     )
+    open_vocabulary: bool = setting(
+        False, description="spell what is rare in letters and bytes, so that no token is unknown or never trained"
+    )
+    min_count: int = setting(
+        50, ge=1, description="occurrences in training from which on something is a token of an open vocabulary"
+    )
 
 
 def resolved_kind(config: TokenizerConfig, kind: str, backbone: str | None) -> str:
@@ -69,13 +88,18 @@ def resolved_kind(config: TokenizerConfig, kind: str, backbone: str | None) -> s
         backbone: Name or folder of a pretrained checkpoint, or None.
 
     Raises:
-        SettingError: If the kind is `pretrained` and there is no backbone.
+        SettingError: If the kind is `pretrained` and there is no backbone, or its vocabulary is to be open.
     """
     if config.kind == "pretrained" and backbone is None:
         raise SettingError("data.tokenizer.kind='pretrained' needs a pretrained backbone; name one, or use auto")
-    if config.kind != "auto":
-        return config.kind
-    return kind if backbone is None else "pretrained"
+    own = kind if backbone is None else "pretrained"
+    resolved = own if config.kind == "auto" else config.kind
+    if resolved == "pretrained" and config.open_vocabulary:
+        raise SettingError(
+            "data.tokenizer.open_vocabulary=true needs a tokenizer that is trained here, and a backbone brings its own;"
+            " leave it out, or set data.tokenizer.kind"
+        )
+    return resolved
 
 
 def build_tokenizer(
@@ -104,10 +128,12 @@ def build_tokenizer(
         return load_pretrained(backbone)
     size = config.vocab_size if resolved == "unigram" else None
     texts = [text for e in train_examples for text in dict.fromkeys((e.source, e.second, e.text)) if text is not None]
-    path = cache_dir / "tokenizers" / f"{resolved}-{digest(TOKENIZER_VERSION, size, texts)[:16]}.json"
+    how = [OPEN_VERSION, config.min_count] if config.open_vocabulary else []
+    path = cache_dir / "tokenizers" / f"{resolved}-{digest(TOKENIZER_VERSION, size, texts, *how)[:16]}.json"
+    min_count = config.min_count if config.open_vocabulary else None
 
     def train(scratch: Path) -> None:
-        (_train_latex(texts) if size is None else _train_unigram(texts, size)).save(str(scratch))
+        (_train_latex(texts, min_count) if size is None else _train_unigram(texts, size, min_count)).save(str(scratch))
 
     return guard(_wrap(kept_file(path, train)))
 
@@ -163,35 +189,60 @@ def refuse_few_rows(backbone: str | None, num_tokens: int) -> None:
         )
 
 
-def _train_latex(texts: Iterable[str]) -> RawTokenizer:
-    """Makes a token of every printable ASCII character, and of every other character and command in the texts."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+def _train_latex(texts: Sequence[str], min_count: int | None = None) -> RawTokenizer:
+    """Makes tokens of commands and characters; without `min_count` of all in the texts, and of printable ASCII."""
+    from tokenizers import Regex, pre_tokenizers
 
-    found = {token for text in texts for token in re.findall(LATEX_TOKEN, text)}
+    found = (token for text in texts for token in re.findall(LATEX_TOKEN, text))
+    if min_count is None:
+        tokenizer = _closed_latex(set(found))
+    else:
+        tokenizer = open_latex(found, min_count, SPECIAL)
+        spell_relations(tokenizer, rare_relations(texts, min_count))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(LATEX_TOKEN), "isolated")
+    return _finish(tokenizer)
+
+
+def _closed_latex(found: set[str]) -> RawTokenizer:
+    from tokenizers import Tokenizer, decoders, models
+
     tokens = [*SPECIAL, *sorted(found | {chr(code) for code in range(32, 127)})]
     vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
     # Byte-pair encoding without merges: a command in the vocabulary is one token, any other is its characters.
     model = models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>", ignore_merges=True)
     tokenizer = Tokenizer(model)
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(LATEX_TOKEN), "isolated")
     tokenizer.decoder = decoders.Fuse()
-    return _finish(tokenizer)
+    return tokenizer
 
 
-def _train_unigram(texts: Iterable[str], vocab_size: int) -> RawTokenizer:
+def _train_unigram(texts: Sequence[str], vocab_size: int, min_count: int | None = None) -> RawTokenizer:
     """Learns pieces of words and adds bytes, which are so unlikely that they spell only what no piece can."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-    plain = (re.sub(WHITE_SPACE, " ", cut_apart(text, (*SPECIAL, *BYTES))) for text in texts)
-    words = Counter(f"\u2581{word}" for text in plain for word in text.split(" ") if word)
-    # These characters are always pieces, so that the text "<0x41>" is spelt with them and not read as the byte 41.
-    learnt = learn_pieces(words, vocab_size - len(SPECIAL) - len(BYTES), required="\u2581<0x>123456789ABCDEF")
-    pieces = [*((token, 0.0) for token in SPECIAL), *learnt, *((byte, BYTE_SCORE) for byte in BYTES)]
-    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=SPECIAL.index("<unk>"), byte_fallback=True))
+    num_pieces = vocab_size - len(SPECIAL) - len(BYTES)
+    rare = "" if min_count is None else rare_relations(texts, min_count)
+    if min_count is None:
+        # These characters are always pieces, so that the text "<0x41>" is spelt with them and not read as the byte 41.
+        learnt = learn_pieces(_words(texts), num_pieces, required="\u2581<0x>123456789ABCDEF")
+        pieces = [*((token, 0.0) for token in SPECIAL), *learnt, *((byte, BYTE_SCORE) for byte in BYTES)]
+        tokenizer = Tokenizer(models.Unigram(pieces, unk_id=SPECIAL.index("<unk>"), byte_fallback=True))
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    else:
+        kept = open_pieces(_words(without_relations(text, rare) for text in texts), num_pieces, min_count)
+        tokenizer = Tokenizer(unigram_model(kept, SPECIAL, BYTE_SCORE, unused=ASCII_SPACE + rare))
+        cut = pre_tokenizers.Split(Regex(BYTE_LIKE), "merged_with_previous")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), cut])
     tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(Regex(WHITE_SPACE), " "), normalizers.Strip()])
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(), decoders.Fuse()])
+    if min_count is not None:
+        spell_relations(tokenizer, rare)
     return _finish(tokenizer)
+
+
+def _words(texts: Iterable[str]) -> Counter[str]:
+    """Returns the words of texts with the mark of their start, and how often each occurs."""
+    plain = (re.sub(WHITE_SPACE, " ", cut_apart(text, (*SPECIAL, *BYTES))) for text in texts)
+    return Counter(f"\u2581{word}" for text in plain for word in text.split(" ") if word)
 
 
 def _finish(tokenizer: RawTokenizer) -> RawTokenizer:

@@ -19,7 +19,7 @@ codebook.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,7 @@ from t5vqvae.data.batching import Array
 from t5vqvae.data.texts import same_text
 from t5vqvae.evaluation.chains import chain_bits, note_codes, num_counted_sentences
 from t5vqvae.evaluation.decoding import Decoding
+from t5vqvae.evaluation.out_of_distribution import TESTS, mean_over, twin_metrics
 from t5vqvae.evaluation.scored_sentences import ScoredSentence, nll_of_sentences, note_sentences, scored_sentences
 from t5vqvae.evaluation.sparse_rate import sparse_metrics
 from t5vqvae.evaluation.sums import Sums, add_counts
@@ -47,6 +48,11 @@ from t5vqvae.spec.run import RunSpec
 from t5vqvae.stages import Stage, stage
 
 NUM_SAMPLES = 10
+PER_CHARACTER = {
+    "rate/bits_per_token": "rate/bits_per_char",
+    "rate/joint_bits_per_token": "rate/joint_bits_per_char",
+}
+"""Rates a token, and their counterparts that are comparable across tokenizers."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,8 @@ def evaluate(
             # First, so that the model's latest batch is one of the evaluated split, as without the chains.
             counted = Sums() if train is None else _over_workers(_counted_codes(model, train, spec))
             sums = _over_workers(_add_up(model, split, spec, everything, prefix, per_sentence))
-            metrics = {f"{prefix}/{name}": value for name, value in _quality(sums).items()}
+            quality = _quality(sums) | (_meaning(sums, spec) if spec.evaluate.meaning else {})
+            metrics = {f"{prefix}/{name}": value for name, value in quality.items()}
             if model.quantizer.has_soft_form:
                 metrics |= _soft(model, split, spec, everything)
             if control is not None and not model.leaks:
@@ -138,7 +145,8 @@ def evaluate_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> Fin
     metrics: dict[str, float] = {}
     sentences: list[ScoredSentence] = []
     splits = prepare_test(spec.data, cache_dir, backbone=spec.model.backbone)
-    train = prepare(spec.data, cache_dir, backbone=spec.model.backbone).train
+    prepared = prepare(spec.data, cache_dir, backbone=spec.model.backbone)
+    train = prepared.train
     edits = control_of(spec, cache_dir, "test")
     with stage("testing", sum(map(len, splits.values())), "sentences") as now:
         for number, (name, split) in enumerate(splits.items(), start=1):
@@ -153,7 +161,28 @@ def evaluate_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> Fin
             own = {key: value for key, value in evaluation.metrics.items() if key.startswith(f"{name}/")}
             metrics |= own | shared
             now.advance(len(split))
+    metrics |= mean_over(metrics, prepared.twins, TESTS)
     return FinalTest(metrics, sentences)
+
+
+def evaluate_twins(
+    model: TextAutoencoder,
+    twins: Mapping[str, TokenizedSplit],
+    spec: RunSpec,
+    autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> dict[str, float]:
+    """Returns the means over the validation sets that are out of distribution, each measured as the validation split.
+
+    Args:
+        model: A model with its tokenizer.
+        twins: The sets; none gives no metric.
+        spec: The run.
+        autocast: Returns the context of the precision.
+    """
+    plain = spec.with_overrides({"evaluate.unsent": None})
+    return twin_metrics(
+        twins, lambda split, name: evaluate(model, split, plain, prefix=name, autocast=autocast()).metrics
+    )
 
 
 def sentences_of_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> list[ScoredSentence]:
@@ -297,6 +326,9 @@ def _add_losses(model: TextAutoencoder, batch: Batch, memory: Memory, sums: Sums
     sums.num_tokens += losses.num_tokens
     sums.num_correct += int(_hits(losses, batch).sum())
     sums.num_chars += int(batch.num_chars_B.sum())
+    tokens_N = batch.input_ids_BT[batch.mask_BT].cpu()
+    counted = torch.bincount(tokens_N, minlength=len(model.require_tokenizer()))
+    sums.token_counts = add_counts(sums.token_counts, [counted])
     sums.num_positions += losses.num_positions
     sums.num_sentences += batch.labels_BS.shape[0]
     sums.error += losses.squared_error
@@ -369,8 +401,22 @@ def _quality(sums: Sums) -> dict[str, float]:
     return metrics
 
 
+def _meaning(sums: Sums, spec: RunSpec) -> dict[str, float]:
+    """Returns how many decoded answers are right by meaning, out of those that could be decided."""
+    if not sums.decoded:
+        return {}
+    judge = spec.data.corpus.judge
+    verdicts = [judge(" ".join(row[1].split()), " ".join(row[3].split())) for row in sums.decoded]
+    undecided = verdicts.count("undecided")
+    decided = (
+        {"meaning_match": verdicts.count("right") / (len(verdicts) - undecided)} if undecided < len(verdicts) else {}
+    )
+    return {**decided, "meaning_undecided": undecided / len(verdicts)}
+
+
 def _rate(sums: Sums, model: TextAutoencoder, counted: Sums) -> dict[str, float]:
     metrics = {"rate/log2_vocabulary": math.log2(len(model.require_tokenizer()))}
+    metrics |= {"rate/token_entropy_bits": sum(map(entropy_bits, sums.token_counts))}
     metrics |= {name: above / max(1e-12, below) for name, (above, below) in sums.measures.items()}
     if not sums.counts:
         return metrics
@@ -387,6 +433,9 @@ def _rate(sums: Sums, model: TextAutoencoder, counted: Sums) -> dict[str, float]
         log2_codes += share * _log2_codes(_of_prompts(model))
         metrics["prompts/perplexity"] = _mean([perplexity(counts) for counts in sums.prompt_counts])
     metrics |= _chain_rates(sums, model, counted)
+    per_char = sums.num_positions / max(1, sums.num_chars)
+    rates = {"rate/bits_per_token": bits, **metrics}
+    metrics |= {new: rates[old] * per_char for old, new in PER_CHARACTER.items() if old in rates}
     return metrics | {
         "rate/bits_per_token": bits,
         "rate/bits_per_sentence": bits * sums.num_positions / sums.num_sentences,

@@ -32,15 +32,25 @@ PRICES = (RATE, JOINT_RATE, STEP_SECONDS, "cost/peak_memory_mb", "cost/parameter
 _TEXTS = "evaluate.num_generated"
 _EDITS = "evaluate.control"
 _UNSENT = "evaluate.unsent"
-NEEDED = {_TEXTS: "decoded text", _EDITS: "edits of codes", _UNSENT: "sparse codes"}
+_OOD = "data.ood"
+_MEANING = "evaluate.meaning"
+NEEDED = {
+    _TEXTS: "decoded text",
+    _EDITS: "edits of codes",
+    _UNSENT: "sparse codes",
+    _OOD: "validation sets that are out of distribution",
+    _MEANING: "answers judged by meaning",
+}
 """What is missing while a setting is off."""
-OFF: Mapping[str, object] = {_TEXTS: 0, _EDITS: 0, _UNSENT: None}
+OFF: Mapping[str, object] = {_TEXTS: 0, _EDITS: 0, _UNSENT: None, _OOD: 0, _MEANING: False}
 """The value of these settings that means off."""
 _DECODED = f"{_TEXTS} is not 0"
 _CONTROL = f"{_EDITS} is not 0"
 _PROBE = "a probe"
 _SPARSE = f"{_UNSENT} is set"
 _SPARSE_EDITS = f"{_UNSENT} is set, and {_EDITS} is not 0"
+_TWINS = f"{_OOD} is not 0"
+_JUDGED = f"{_MEANING} is true, and {_TEXTS} is not 0"
 _CHANGED = "edits that change the text"
 _RECONSTRUCTED = "edits of sentences that the model reconstructs"
 _CODES = "a quantizer with codes"
@@ -123,6 +133,18 @@ _ALL = (
     Metric("validation/bleu1", "points", "sentence", "maximize",
            "mean sentence BLEU-1 on white-space tokens, the T5VQVAE paper's BLEU; in [0, 1]",
            "objective", needs=_TEXTS, when=_DECODED),
+    Metric("validation/meaning_match", "answers", "sentence", "maximize",
+           "decoded answers that mean the right one, over those that could be decided; in [0, 1]",
+           "objective", brief="meaning {:.3f}", needs=_MEANING, when=_JUDGED),
+    Metric("validation/meaning_undecided", "share", "sentence", "minimize",
+           "decoded answers that could not be decided; in [0, 1]", "constraint", needs=_MEANING, when=_JUDGED),
+    # The same on the twins of test sets that are out of distribution; see t5vqvae/evaluation/out_of_distribution.py.
+    Metric("validation_ood/nll_per_char", "nats", "character", "minimize",
+           "mean of that cross-entropy over the validation sets that are out of distribution",
+           "objective", words="nll per character, out of distribution", needs=_OOD, when=_TWINS),
+    Metric("validation_ood/exact_match", "matches", "sentence", "maximize",
+           "mean of the exact match over these sets: it saturates, so it is no objective; in [0, 1]",
+           "constraint", words="exact match, out of distribution", brief="ood {:.3f}", needs=_OOD, when=_TWINS),
     # Control: edits of codes with known answers; see t5vqvae/measures/control.py.
     Metric("control/local_intervention", "answers", "edit", "maximize",
            "edits of local factors whose decoded text is the right answer; in [0, 1]",
@@ -195,6 +217,15 @@ _ALL = (
     Metric("rate/bits_per_sentence", "bits", "sentence", "minimize",
            "sum of marginal entropies a source sentence: an upper bound",
            "objective", when=_BOTTLENECK),
+    Metric("rate/bits_per_char", "bits", "character", "minimize",
+           "the upper bound over the characters of the targets; comparable across tokenizers",
+           "objective", words="rate (upper bound), bits a character", when=_BOTTLENECK),
+    Metric("rate/joint_bits_per_char", "bits", "character", "minimize",
+           "the joint rate over the characters of the targets; comparable across tokenizers",
+           "objective", words="joint rate, bits a character", when=_BOTTLENECK),
+    Metric("rate/token_entropy_bits", "bits", "token", None,
+           "entropy of the source tokens themselves: what a code for each token would need",
+           words="entropy of the tokens, bits a token"),
     Metric("rate/log2_codes", "bits", "token", "minimize", "rate if all codes were equally frequent",
            "objective", instead="rate/bits_per_sentence", when=_BOTTLENECK),
     Metric("rate/log2_vocabulary", "bits", "token", None, "rate of the plain text if all tokens were equally frequent",
@@ -367,7 +398,8 @@ METRICS: dict[str, Metric] = {metric.key: metric for metric in _ALL}
 
 FAMILIES = {
     "test": "the metrics of an evaluation on the test split",
-    "[A-Z]+": "the same on a further test set of the corpus, such as `VAR/nll`",
+    "[A-Z][A-Z0-9_]*": "the same on a further test set of the corpus, such as `VAR/nll`",
+    "test_ood": "the mean over the test sets that have a twin, as `validation_ood` is over the twins",
     "soft": "the quality of a quantizer's continuous form, whose rate has no bound",
     "tokens": "a second series in MLflow, against target tokens instead of steps",
     "probe": "the metrics of a probe, in the model's run",
@@ -406,7 +438,7 @@ def common_rate(*sides: Mapping[str, float], test: str = "") -> tuple[str, str] 
 
 def is_on_test(key: str) -> bool:
     """Returns whether a key is measured on a test set."""
-    return re.match(r"(test|[A-Z]+)/", key) is not None
+    return re.match(r"(test|test_ood|[A-Z][A-Z0-9_]*)/", key) is not None
 
 
 def on_test(key: str) -> str:
@@ -414,7 +446,8 @@ def on_test(key: str) -> str:
     metric = METRICS.get(key)
     if metric is None or not metric.is_evaluated:
         return key
-    return f"test/{key.removeprefix('validation/')}"
+    split, _, name = key.partition("/")
+    return f"test_ood/{name}" if split == "validation_ood" else f"test/{key.removeprefix('validation/')}"
 
 
 def metrics_of(report: Mapping[str, object]) -> dict[str, float]:

@@ -92,6 +92,15 @@ class RunSpec(Config):
             self.data.corpus.require_edits()
         return self
 
+    @model_validator(mode="after")
+    def _has_meaning(self) -> Self:
+        if self.evaluate.meaning and not self.data.corpus.has_meaning:
+            raise SettingError(
+                f"evaluate.meaning=true needs answers that have a meaning, as those of math;"
+                f" data.corpus.name={self.data.corpus.name} has none, so leave it out"
+            )
+        return self
+
     @property
     def max_new_tokens(self) -> int:
         """Tokens after which decoding stops."""

@@ -73,6 +73,9 @@ class EvaluateConfig(Config):
     control: int = setting(
         0, ge=0, description="edits of codes with known answers at every evaluation, for control/; 0: none"
     )
+    meaning: bool = setting(
+        False, description="judge decoded answers by meaning, for validation/meaning_match; of corpora with answers"
+    )
     unsent: float | None = setting(
         None,
         gt=0,

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from t5vqvae.data import BatchPlan, PreparedData, prepare
-from t5vqvae.evaluation.evaluate import Evaluation, Reconstruction, control_of, evaluate
+from t5vqvae.evaluation.evaluate import Evaluation, Reconstruction, control_of, evaluate, evaluate_twins
 from t5vqvae.measures.control import Control
 from t5vqvae.models.backbones import is_finite
 from t5vqvae.models.contract import TextAutoencoder
@@ -31,6 +31,7 @@ from t5vqvae.training import checkpoint, diagnostics
 from t5vqvae.training.codebook_start import start_codebook
 from t5vqvae.training.compile import compile_blocks, eagerly
 from t5vqvae.training.device import autocast, choose_device, resolve_precision
+from t5vqvae.training.labels import labels
 from t5vqvae.training.optim import build_optimizer, learning_rate_at
 from t5vqvae.training.progress import StepLosses, progress_metrics
 from t5vqvae.training.training_state import TrainingState
@@ -107,6 +108,7 @@ class Trainer:
         self.model = model.to(self.device).train()
         if spec.train.compile:
             compile_blocks(self.model)
+        self._labels = labels(spec, self.model, prepared)
         self.state = TrainingState(spec, self.model, build_optimizer(self.model, spec.optim), self.device)
         rank, world = rank_and_world()
         self.plan = BatchPlan(
@@ -175,16 +177,18 @@ class Trainer:
         """Evaluates on the validation split, in the precision of training."""
         with eagerly(self.spec):
             precision, data = autocast(self.device, self.precision), self.prepared
-            return evaluate(
+            found = evaluate(
                 self.model, data.validation, self.spec, train=data.train, control=self.control, autocast=precision
             )
+            twins = evaluate_twins(self.model, data.twins, self.spec, lambda: autocast(self.device, self.precision))
+            return replace(found, metrics=found.metrics | twins)
 
     def milestone(self, status: Status, evaluation: Evaluation | None) -> Milestone:
         """Returns the milestone of this moment; without an evaluation (diverged), only with the training metrics."""
         state, metrics = self.state, self._progress() | (evaluation.metrics if evaluation else {})
         metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
         state.history.append(metrics)
-        tags = diagnostics.find(state.history, status, state.step)
+        tags = diagnostics.find(state.history, status, state.step) | self._labels
         samples = evaluation.samples if evaluation else []
         counts = evaluation.code_counts if evaluation else []
         stored: checkpoint.StoredMilestone = {

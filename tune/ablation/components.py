@@ -52,6 +52,9 @@ class _Component:
 
 
 PARTS: dict[str, _Part] = {
+    "data.tokenizer.open_vocabulary": _Part(False, "the open vocabulary"),
+    "data.augment.rename": _Part(0.0, "renaming"),
+    "data.augment.join": _Part(0.0, "joining"),
     "model.cross_positions": _Part("none", "positions in cross-attention"),
     "model.dropout": _Part(0.0, "dropout"),
     "model.premises": _Part("joint", "the separate encoding of premises"),
@@ -102,6 +105,7 @@ KEPT: dict[str, str] = {
     "model.to_layer": "null: the last; a sweep answers it",
     "model.faithfulness_steps": "how runs are judged",
     "evaluate.unsent": "how runs are judged",
+    "evaluate.meaning": "how runs are judged",
     "model.final_norm": "null: before the quantizer at the last position; a sweep answers it",
     "model.position": "null: after the last block; a sweep answers it",
     "quantizer.code_width": "null: the model's width; a sweep answers it",

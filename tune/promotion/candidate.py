@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,8 @@ class TestResult:
     identity: str
     data_fingerprint: str
     metrics: Mapping[str, float]
+    test_strings: str | None = None
+    """Hash of the raw strings of the test split; None where an earlier version tested it."""
     threads: int | None = None
     """Threads with which it was tested; they decide in which order floats are added."""
 
@@ -71,16 +73,17 @@ def still_to_come(paths: StudyPaths, spec: SearchSpec) -> str | None:
 
 def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: Path) -> TestResult:
     """Returns a trial's test metrics, from its folder or, for the first promotion, evaluated now."""
-    from t5vqvae.data import prepare
+    from t5vqvae.data.prepare import prepare, test_strings
 
     run = spec.run_spec(record.overrides)
     identity = record.run_id or trial_key(record.study, record.number)
     with stage("preparing the data"):
         data = prepare(run.data, paths.cache, backbone=run.model.backbone).fingerprint
+        strings = test_strings(run.data, paths.cache, backbone=run.model.backbone)
     file = paths.trial(record.number) / TEST_FILE
     known = _known(file)
     if known is not None and (known.identity, known.data_fingerprint) == (identity, data):
-        return known
+        return replace(known, test_strings=strings)
     threads = free_threads()
     use_threads(threads)
     found = _evaluate(run, folder, paths.cache)
@@ -88,7 +91,7 @@ def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: 
         artifact_digest(folder / "model"), data, f"trial {record.number} of study {record.study}", found.sentences
     )
     scores.write(paths.trial(record.number) / SENTENCES_FILE)
-    result = TestResult(identity, data, found.metrics, threads)
+    result = TestResult(identity, data, found.metrics, strings, threads)
     write_json(file, vars(result), indent=1)
     return result
 

@@ -58,6 +58,7 @@ def refuse_unmeasured(gates: Iterable[Gate], record: Mapping[str, float], tests:
     counterparts = {on_test(key).removeprefix("test/") for key in (record if whole else evaluated) if key in evaluated}
     counterparts |= {key for key in record if key.startswith("soft/")}
     known = {f"{test}/{name}" for test in tests for name in counterparts} | set(record)
+    known |= {on_test(key) for key in record if key.startswith("validation_ood/")}
     for gate in gates:
         if gate.metric not in known:
             near = did_you_mean(gate.metric, known) if _close(gate.metric, known) else _listed(counterparts, tests)
@@ -75,6 +76,12 @@ def _listed(counterparts: Iterable[str], tests: Sequence[str]) -> str:
 def refusals(gates: Iterable[Gate], metrics: Mapping[str, float]) -> list[str]:
     """Returns the reasons of all gates that failed."""
     return [reason for gate in gates if (reason := gate.refusal(metrics)) is not None]
+
+
+def across_tokenizers(objective: Objective) -> Objective:
+    """Returns the objective to compare models with different tokenizers by: one that is not a value per token."""
+    instead = METRICS[objective.metric].instead
+    return Objective.parse({"metric": instead}) if instead else objective
 
 
 def compared(

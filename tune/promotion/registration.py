@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from t5vqvae.evaluation.metrics import JOINT_RATE, RATE, on_test
 from t5vqvae.training.threads import THREADS
 from tune.promotion.candidate import TestResult
-from tune.promotion.gate import compared
+from tune.promotion.gate import across_tokenizers, compared
 from tune.promotion.paired import ARTIFACT, Paired, VersionScores, keep, paired
 from tune.promotion.sentence_scores import KeptScores, artifact_digest
 from tune.records.record import TrialRecord
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 
 METRICS, DATA = "t5vqvae.test_metrics", "t5vqvae.data_fingerprint"
+STRINGS = "t5vqvae.test_strings"
+"""The tag of a version with the hash of its test split's raw strings; earlier versions lack it."""
 
 
 def registered(
@@ -67,6 +69,7 @@ def registered(
         "trial": record.number,
         **({} if result.threads is None else {THREADS: result.threads}),
         DATA: result.data_fingerprint,
+        STRINGS: result.test_strings,
         ARTIFACT: None if scores is None else scores.artifact,
         METRICS: json.dumps({**record.metrics, **result.metrics}),
         **{f"test.{key}": f"{value:.6g}" for key, value in _headline(spec, record, result).items()},
@@ -98,11 +101,21 @@ def compare(
         return None, True, "no version held the alias"
     if same(champion, version):
         return None, True, f"version {version.version} holds the alias already"
-    if champion.tags.get(DATA) != result.data_fingerprint:
+    if not _same_strings(champion, result):
         return None, False, f"version {champion.version} was tested on other data, so the two cannot be compared"
     theirs = json.loads(champion.tags.get(METRICS, "{}"))
-    effect, sentence = compared(spec.objectives[0], metrics, theirs, f"version {champion.version}")
+    objective = spec.objectives[0]
+    if champion.tags.get(DATA) != result.data_fingerprint:
+        objective = across_tokenizers(objective)
+    effect, sentence = compared(objective, metrics, theirs, f"version {champion.version}")
     return effect, effect is not None and effect > 0, sentence
+
+
+def _same_strings(champion: Version, result: TestResult) -> bool:
+    """Returns whether a version was tested on the same raw strings, however it reads them."""
+    strings = champion.tags.get(STRINGS)
+    known = strings is not None and strings == result.test_strings
+    return known or champion.tags.get(DATA) == result.data_fingerprint
 
 
 def compare_sentences(
@@ -119,8 +132,10 @@ def compare_sentences(
     Returns:
         No line where there is no champion, or one that was tested on other data, which is among `compare`'s reasons.
     """
-    if champion is None or same(champion, version) or champion.tags.get(DATA) != result.data_fingerprint:
+    if champion is None or same(champion, version) or not _same_strings(champion, result):
         return Paired(())
+    if champion.tags.get(DATA) != result.data_fingerprint:
+        return Paired((f"no paired interval: version {champion.version} read the same strings in another way",))
     found = paired(
         VersionScores(tracker, registry, result.data_fingerprint, state), spec.objectives[0], version, champion
     )

@@ -7,6 +7,7 @@ both is written here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -88,8 +89,9 @@ class StudySpec(Config):
             raise SettingError("train.device=cuda needs GPUs; set resources.gpus, such as 1, 0.25 or auto")
         for metric in metrics:
             needed = NEEDS.get(metric)
-            if needed and getattr(run.evaluate, needed.partition(".")[2]) == OFF[needed]:
-                raise SettingError(f"{metric} needs {NEEDED[needed]}; set {needed} to more than 0")
+            if needed and attrgetter(needed)(run) == OFF[needed]:
+                on = "true" if OFF[needed] is False else "more than 0"
+                raise SettingError(f"{metric} needs {NEEDED[needed]}; set {needed} to {on}")
 
     @field_validator("base")
     @classmethod

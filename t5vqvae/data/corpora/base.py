@@ -17,7 +17,10 @@ from typing import ClassVar, Literal
 from t5vqvae.config import Variant
 from t5vqvae.data.checked import kept_file
 from t5vqvae.data.corpora.edits import Edit, Splice
-from t5vqvae.errors import DataError
+from t5vqvae.errors import DataError, SettingError
+
+TWIN = "validation_"
+"""What the name of a twin's split begins with."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Corpus:
     licence: str | None = None
     left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict, compare=False)
     """Number of rows that were read and not used, by split and reason ("missing", "empty")."""
+    twins: Mapping[str, Sequence[Example]] = field(default_factory=dict)
+    """Validation sets that are out of distribution, by the name of the test set that each is a twin of."""
     fingerprint: str = field(init=False)
     """sha256 over the content and order of all splits."""
 
@@ -78,8 +83,9 @@ class Corpus:
 
     @property
     def splits(self) -> dict[str, Sequence[Example]]:
-        """Every split by name: train, validation, test and the extra test sets."""
-        return {"train": self.train, "validation": self.validation, "test": self.test, **self.extra_tests}
+        """Every split by name: train, validation, test, the extra test sets, and the twins."""
+        twins = {f"{TWIN}{name}": examples for name, examples in self.twins.items()}
+        return {"train": self.train, "validation": self.validation, "test": self.test, **self.extra_tests, **twins}
 
 
 class CorpusConfig(Variant):
@@ -136,6 +142,50 @@ class CorpusConfig(Variant):
                 f"data.corpus.name={self.name} has no edits with known answers, which evaluate.control counts; take"
                 " math, or grammar with data.corpus.version=2"
             )
+
+    reserved: ClassVar[str] = ""
+    """A text with every symbol of twins and harder tests: augmentation never shows one, prepared or not."""
+
+    def twins(self, corpus: Corpus, size: int) -> dict[str, list[Example]]:
+        """Returns validation sets that are out of distribution, each with up to `size` sentences of no other split.
+
+        A search may read them, so each has other strings and other symbols than the test set whose name it has.
+
+        Raises:
+            SettingError: If the corpus has none.
+        """
+        raise SettingError(f"data.ood={size} needs a corpus with twins of its test sets, such as math; set it to 0")
+
+    def harder_tests(self, corpus: Corpus, size: int) -> dict[str, list[Example]]:
+        """Returns test sets without a twin, each with up to `size` sentences of no other split; no search reads them.
+
+        Raises:
+            SettingError: If the corpus has none.
+        """
+        raise SettingError(f"data.harder={size} needs a corpus with harder tests, such as math; set it to 0")
+
+    @property
+    def has_names(self) -> bool:
+        """Whether `renamed` is defined."""
+        return False
+
+    def renamed(self, example: Example, names: Callable[[Sequence[str]], Mapping[str, str]]) -> Example | None:
+        """Returns an example with other names, in the corpus's own form; None if it has no names.
+
+        Args:
+            example: One of the corpus.
+            names: Returns new names for some of the sorted old ones; more than one letter makes a command.
+        """
+        raise NotImplementedError
+
+    @property
+    def has_meaning(self) -> bool:
+        """Whether `judge` is defined."""
+        return False
+
+    def judge(self, source: str, answer: str) -> Literal["right", "wrong", "undecided"]:
+        """Returns whether a decoded answer means what a source asks for, whatever its form."""
+        raise NotImplementedError
 
     def is_valid(self, text: str) -> bool:
         """Returns whether the corpus's generator could have written a text; defined where `edits` is."""

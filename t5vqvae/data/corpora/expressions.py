@@ -61,6 +61,11 @@ def letters_of(tree: Tree) -> list[str]:
     return [names[SLOTS.index(slot)] for slot in _slots_left(shape)]
 
 
+def names_of(tree: Tree) -> list[str]:
+    """Returns the names in the tree as it stands, sorted."""
+    return sorted(set(_leaves(tree)))
+
+
 def in_greek(tree: Tree, rng: random.Random) -> dict[str, str]:
     """Returns `{letter: Greek letter}` for the letters of the tree, different and random, for `rename`."""
     names = _shape(tree)[1]
@@ -98,7 +103,7 @@ def print_task(tree: Tree, operation: Operation, letter: str) -> tuple[str, str]
 
 def _shape(tree: Tree) -> tuple[Tree, list[str]]:
     """Returns the tree with private characters in place of its letters, and the letters in their order."""
-    names = sorted(set(_leaves(tree)))
+    names = names_of(tree)
     return rename(tree, dict(zip(names, SLOTS, strict=False))), names
 
 
@@ -109,7 +114,8 @@ def _leaves(tree: Tree) -> list[str]:
 
 
 def _fill(printed: str, names: list[str]) -> str:
-    return printed.translate({ord(s): f"\\{n}" if n in GREEK else n for s, n in zip(SLOTS, names, strict=False)})
+    # A name of more than one letter is a command, as the Greek ones are.
+    return printed.translate({ord(s): f"\\{n}" if len(n) > 1 else n for s, n in zip(SLOTS, names, strict=False)})
 
 
 @functools.cache

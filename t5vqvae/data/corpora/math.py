@@ -9,22 +9,23 @@ and no string is trained on with one size and tested on with another.
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 from t5vqvae.config import setting
 from t5vqvae.data.corpora import expressions
 from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example, load_kept, spaced
 from t5vqvae.data.corpora.edits import Edit
-from t5vqvae.data.corpora.expressions import Operation, Tree
+from t5vqvae.data.corpora.expressions import Tree
 from t5vqvae.data.corpora.math_edits import draw_edits
 from t5vqvae.data.corpora.math_factors import factors
+from t5vqvae.data.corpora.math_meaning import judge
+from t5vqvae.data.corpora.math_ood import RESERVED, Asked, harder_tests, twins
 from t5vqvae.data.corpora.math_parser import parse, parse_question
+from t5vqvae.data.corpora.math_problem import Problem, draw, pose, related, split_of
 from t5vqvae.errors import DataError
 from t5vqvae.files import digest
 
@@ -32,8 +33,6 @@ GENERATOR_VERSION = 1
 """Raise it with every change of what is generated: cached corpora of the old version are then ignored."""
 MAX_IDLE_DRAWS = 20_000
 """Draws in a row without a usable expression after which the generator counts as exhausted."""
-SHARE = 0.05
-"""Share of all strings in the test split, and in the validation split."""
 
 Kind = Literal["cos", "sin", "exp", "log", "add", "subtract", "multiply", "power", "divide"]
 
@@ -42,6 +41,7 @@ class MathCorpus(CorpusConfig):
     """Generated mathematical expressions."""
 
     default_tokenizer: ClassVar[Literal["latex", "unigram"]] = "latex"
+    reserved: ClassVar[str] = RESERVED
 
     name: Literal["math"] = "math"
     size: int = setting(20_000, ge=1, description="training expressions")
@@ -66,6 +66,31 @@ class MathCorpus(CorpusConfig):
         texts = {name: [each.source for each in found] for name, found in self.load(cache_dir).splits.items()}
         elsewhere = {text for name, found in texts.items() if name != split for text in found}
         return draw_edits(texts[split], elsewhere, per_factor, random.Random(f"{seed} edits {split}")).edits
+
+    def twins(self, corpus: Corpus, size: int) -> dict[str, list[Example]]:
+        return twins(self._asked, corpus, expressions.all_starts(self.easy_kind), size)
+
+    def harder_tests(self, corpus: Corpus, size: int) -> dict[str, list[Example]]:
+        return harder_tests(self._asked, corpus, expressions.all_starts(self.easy_kind), size)
+
+    @property
+    def _asked(self) -> Asked:
+        return Asked(self.task, self.num_further, self.seed)
+
+    @property
+    def has_meaning(self) -> bool:
+        return True
+
+    def judge(self, source: str, answer: str) -> Literal["right", "wrong", "undecided"]:
+        return judge(source, answer)
+
+    @property
+    def has_names(self) -> bool:
+        return True
+
+    def renamed(self, example: Example, names: Callable[[Sequence[str]], Mapping[str, str]]) -> Example | None:
+        problem = Problem.of(example.source)
+        return None if problem is None else problem.renamed(names(problem.names)).example()
 
     @property
     def has_edits(self) -> bool:
@@ -106,33 +131,7 @@ class MathCorpus(CorpusConfig):
         return None if question is None else {**factors(question[2]), "task": question[0], "by": question[1]}
 
 
-@dataclass(frozen=True)
-class _Problem:
-    """An expression to reconstruct or, with an operation and a letter, to derive."""
-
-    tree: Tree
-    operation: Operation | None = None
-    letter: str = ""
-
-    def example(self) -> Example | None:
-        """Returns the printed problem and its answer; None without an elementary answer."""
-        if self.operation is None:
-            return Example(expressions.print_expression(self.tree))
-        printed = expressions.print_task(self.tree, self.operation, self.letter)
-        return None if printed is None else Example(*printed)
-
-    def in_greek(self, rng: random.Random) -> _Problem:
-        names = expressions.in_greek(self.tree, rng)
-        return _Problem(expressions.rename(self.tree, names), self.operation, names.get(self.letter, ""))
-
-
-_Found = dict[str, tuple[_Problem, Example]]
-
-
-def _split_of(source: str, seed: int) -> str:
-    """Returns the split of a source string; it does not depend on what else is generated."""
-    number = int.from_bytes(hashlib.blake2b(f"{seed} {source}".encode(), digest_size=8).digest(), "big") / 2**64
-    return "test" if number < SHARE else "validation" if number < 2 * SHARE else "train"
+_Found = dict[str, tuple[Problem, Example]]
 
 
 def _generate(config: MathCorpus) -> Corpus:
@@ -144,7 +143,7 @@ def _generate(config: MathCorpus) -> Corpus:
     extra = {
         "VAR": _different(problem.in_greek(greek).example() for problem, _ in tested.values()),
         "EASY": _easy(config, easy_trees),
-        "EQ": _as_equations([example for _, example in tested.values()]),
+        "EQ": _different(related([example for _, example in tested.values()])),
         "LEN": _longer(config, held_out, {source for found in main.values() for source in found}),
     }
     train, validation, test = ([example for _, example in found.values()] for found in main.values())
@@ -162,10 +161,10 @@ def _main_splits(config: MathCorpus, held_out: Collection[str]) -> dict[str, _Fo
     wanted = {"train": config.size, "validation": config.validation_size, "test": config.test_size}
     found: dict[str, _Found] = {split: {} for split in wanted}
     idle = 0
-    for problem, example in _draw(
-        config, random.Random(f"{config.seed} main"), range(config.num_further + 1), held_out
+    for problem, example in draw(
+        config.task, random.Random(f"{config.seed} main"), range(config.num_further + 1), held_out
     ):
-        split = _split_of(example.source, config.seed)
+        split = split_of(example.source, config.seed)
         full = len(found[split]) >= wanted[split]
         idle = idle + 1 if full or example.source in found[split] else 0
         if idle == 0:
@@ -181,54 +180,18 @@ def _main_splits(config: MathCorpus, held_out: Collection[str]) -> dict[str, _Fo
     return found
 
 
-def _draw(
-    config: MathCorpus,
-    rng: random.Random,
-    num_further: range,
-    held_out: Collection[str],
-    operations: tuple[Operation, ...] = get_args(Operation),
-) -> Iterator[tuple[_Problem, Example]]:
-    """Yields random problems without end, as drawn and as printed, without the held-out expressions."""
-    while True:
-        tree = expressions.draw(rng, rng.choice(num_further))
-        letters = expressions.letters_of(tree)
-        if letters and expressions.print_expression(tree) not in held_out:
-            problem = _pose(config, tree, letters, rng, operations)
-            example = problem.example()
-            if example is not None:
-                yield problem, example
-
-
-def _pose(
-    config: MathCorpus, tree: Tree, letters: list[str], rng: random.Random, operations: tuple[Operation, ...]
-) -> _Problem:
-    if config.task == "reconstruct":
-        return _Problem(tree)
-    return _Problem(tree, rng.choice(operations), rng.choice(letters))
-
-
 def _easy(config: MathCorpus, trees: list[Tree]) -> list[Example]:
     """Returns EASY: only the first operation, of the kind that is held out from training."""
     rng = random.Random(f"{config.seed} EASY")
     chosen = rng.sample(trees, min(config.test_size, len(trees)))
-    return _different(
-        _pose(config, tree, expressions.letters_of(tree), rng, get_args(Operation)).example() for tree in chosen
-    )
-
-
-def _as_equations(examples: list[Example]) -> list[Example]:
-    """Returns EQ: every test example set equal to the next one, source to source and target to target."""
-    pairs = zip(examples, examples[1:] + examples[:1], strict=True)
-    return _different(
-        Example(f"{a.source} = {b.source}", None if a.target is None else f"{a.target} = {b.target}") for a, b in pairs
-    )
+    return _different(pose(config.task, tree, expressions.letters_of(tree), rng).example() for tree in chosen)
 
 
 def _longer(config: MathCorpus, held_out: Collection[str], elsewhere: Collection[str]) -> list[Example]:
     """Returns LEN: one or two operations more than the longest training expressions."""
     # Of the tasks only derivatives are used, because they always exist.
     lengths = range(config.num_further + 1, config.num_further + 3)
-    drawn = _draw(config, random.Random(f"{config.seed} LEN"), lengths, held_out, ("diff",))
+    drawn = draw(config.task, random.Random(f"{config.seed} LEN"), lengths, held_out, ("diff",))
     longer: dict[str, Example] = {}
     while len(longer) < config.test_size:
         _, example = next(drawn)

@@ -62,7 +62,7 @@ class _RefusedError(Exception):
 def parse(text: str) -> Node | None:
     """Returns the expression that prints as the text; None where none does."""
     node = _read(text)
-    return node if node is not None and expressions.print_expression(_tree_of(node)) == text else None
+    return node if node is not None and expressions.print_expression(tree_of(node)) == text else None
 
 
 def parse_question(text: str) -> tuple[Operation, str, Node] | None:
@@ -77,16 +77,16 @@ def parse_question(text: str) -> tuple[Operation, str, Node] | None:
     letter, node = found["letter"].removeprefix("\\"), _read(inner)
     if node is None or letter not in node.letters:
         return None
-    printed = expressions.print_question(_tree_of(node), operation, letter)
+    printed = expressions.print_question(tree_of(node), operation, letter)
     return (operation, letter, node) if printed == text else None
 
 
-def _tree_of(node: Node) -> Tree:
+def tree_of(node: Node) -> Tree:
     """Returns the node as a tree to evaluate and print; a product is one operation on all of its factors."""
     # SymPy evaluates 2 (a + b) to 2 a + 2 b, but leaves 2 (a + b) / c alone: so factors must not be grouped.
     if node.head in ("multiply", "divide", "negate"):
         return ("multiply", *_factors(node))
-    return (node.head, *map(_tree_of, node.parts)) if node.parts else node.head
+    return (node.head, *map(tree_of, node.parts)) if node.parts else node.head
 
 
 def _factors(node: Node) -> list[Tree]:
@@ -97,7 +97,7 @@ def _factors(node: Node) -> list[Tree]:
         return [*_factors(above), *(("power", factor, -1) for factor in _factors(below))]
     if node.head == "multiply":
         return [factor for part in node.parts for factor in _factors(part)]
-    return [_tree_of(node)]
+    return [tree_of(node)]
 
 
 def _read(text: str) -> Node | None:

@@ -24,7 +24,7 @@ from t5vqvae.data import (
 )
 from t5vqvae.data import prepare as prepare_function
 from t5vqvae.data.corpora.base import CorpusConfig
-from t5vqvae.data.prepare import roles_of_tokens
+from t5vqvae.data.prepare import roles_of_tokens, test_strings
 from t5vqvae.data.tokenizer import load_pretrained
 from t5vqvae.errors import DataError, SettingError
 
@@ -46,20 +46,34 @@ def test_defaults_are_valid_and_overridable() -> None:
         DataConfig.parse({"max_length": 1})
 
 
-def test_too_long_sentences_are_dropped_counted_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_too_long_training_sentences_are_dropped_others_kept_and_both_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     corpus = _text(tmp_path, "a", "ab", "abc", "abcd")
     config = DataConfig(corpus=corpus, tokenizer=TokenizerConfig(kind="latex"), max_length=6)
-    assert len(prepare(config, tmp_path / "cache").train) == 4
-    shorter = config.with_overrides({"max_length": 4, "corpus.validation_fraction": 0.2})
-    with pytest.raises(DataError, match=r"data.max_length=4 .* leaves none of the 1 sentences of the validation split"):
-        prepare(shorter, tmp_path / "cache")
-    (tmp_path / "validation.txt").write_text("x")
+    whole = prepare(config, tmp_path / "cache")
+    assert len(whole.train) == 4
+    shorter = config.with_overrides({"max_length": 4})
     with caplog.at_level(logging.WARNING):
         data = prepare(shorter, tmp_path / "cache")
-    assert data.num_too_long == {"train": 1, "validation": 0, "test": 1}
+    assert data.num_too_long == {"train": 1, "validation": 1, "test": 1}
     assert data.train.sources(range(3)) == ["a", "ab", "abc"]
     assert "1 of 4 sentences of the train split are dropped: longer than 4 source" in caplog.text
-    assert prepare_test(shorter, tmp_path / "cache") == {}
+    assert data.validation.sources([0]) == ["short"] and prepare_test(shorter, tmp_path / "cache")["test"].sources([0])
+    assert "1 of 1 sentences of the test split are longer than 4 source" in caplog.text
+    assert test_strings(shorter, tmp_path / "cache") == test_strings(config, tmp_path / "cache")
+    (tmp_path / "train.txt").write_text("abcd\nabcde")
+    with pytest.raises(DataError, match=r"data.max_length=4 .* leaves none of the 2 sentences of the train split"):
+        prepare(shorter, tmp_path / "cache")
+
+
+def test_a_test_sentence_too_long_to_be_measured_is_refused_by_name(tmp_path: Path) -> None:
+    corpus = _text(tmp_path, "a", "ab")
+    (tmp_path / "test.txt").write_text("x" * 99)
+    config = DataConfig(corpus=corpus, tokenizer=TokenizerConfig(kind="latex"), max_length=4)
+    with pytest.raises(DataError, match=r"data.max_length=4 .* of the test split \(100 tokens\).* raise it to 5"):
+        prepare(config, tmp_path / "cache")
+    assert len(prepare_test(config.with_overrides({"max_length": 5}), tmp_path / "cache")["test"]) == 1
 
 
 def test_target_length_has_its_own_limit(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ QUANTIZERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 SPARSE = {"train.code_dropout": 0.5, "evaluate.unsent": 100.0}
 EDITED = {"data.corpus.version": 2, "evaluate.control": 12, **SPARSE}
-KINDS = CASES | QUANTIZERS | {"edited, sparse": ("t5vqvae", EDITED)}
+FAR = {"data.corpus.name": "math", "data.corpus.test_size": 20, "data.ood": 4, "evaluate.meaning": True}
+KINDS = CASES | QUANTIZERS | {"edited, sparse": ("t5vqvae", EDITED), "far": ("t5vqvae", FAR)}
 OTHERWISE = {
     "a GPU",
     "an ablation",
@@ -162,6 +163,12 @@ def test_families_repeat_metrics_under_another_first_part() -> None:
     assert find("tokens/train/nll") is METRICS["train/nll"]
     assert find("system/gpu_3_utilization_percentage") is METRICS["system/gpu_*_utilization_percentage"]
     assert [find(key) for key in ("validation/nlll", "var/nll", "nll", "test/", "system/gpu_3_heat")] == [None] * 5
+
+
+def test_twins_have_their_tests_as_counterpart_and_tests_of_any_name_are_tests() -> None:
+    assert on_test("validation_ood/nll_per_char") == "test_ood/nll_per_char"
+    assert find("test_ood/nll_per_char") is find("VAR_HEBREW/nll_per_char") is METRICS["validation/nll_per_char"]
+    assert all(map(is_on_test, ("LEN3/nll", "VAR_HEBREW/nll", "test_ood/nll"))) and not is_on_test("validation_ood/nll")
 
 
 def test_labels() -> None:

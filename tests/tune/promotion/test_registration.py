@@ -159,13 +159,31 @@ def test_other_data_is_not_compared_but_may_be_replaced(
     promote(paths)
     add_trial(paths, 1, nll=0.5)
     result = module.test_once(paths, *module.best_trial(paths), paths.trial(1) / "step-00000002")
-    other = replace(result, data_fingerprint="other")
+    other = replace(result, data_fingerprint="other", test_strings="others")
     monkeypatch.setattr("tune.promote.test_once", lambda *_: other)
     outcome = promote(paths)
     assert (outcome.alias, outcome.effect) == ("challenger", None)
     assert outcome.reasons == ("version 1 was tested on other data, so the two cannot be compared",)
     assert promote(paths, replace=True).alias == "champion"
     assert alias_holders(paths) == {"champion": "2"}
+
+
+def test_the_same_strings_are_compared_whatever_the_tokenizer(
+    paths: StudyPaths, scores: list[dict[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores += [{**SCORES, "test/nll_per_char": 0.5}, SCORES]
+    add_trial(paths, 0)
+    promote(paths)
+    add_trial(paths, 1, nll=0.5)
+    result = module.test_once(paths, *module.best_trial(paths), paths.trial(1) / "step-00000002")
+    assert result.test_strings
+    retokenized = replace(
+        result, data_fingerprint="other", metrics={**SCORES, "test/nll": 99.0, "test/nll_per_char": 0.25}
+    )
+    monkeypatch.setattr("tune.promote.test_once", lambda *_: retokenized)
+    outcome = promote(paths)
+    assert (outcome.alias, outcome.effect) == ("champion", 0.25), "a value per token would depend on the tokenizer"
+    assert "test/nll_per_char 0.25 beats the 0.5 of version 1" in outcome.reasons[0]
 
 
 def test_an_ablation_starts_from_a_studys_best_trial_or_from_the_champion(

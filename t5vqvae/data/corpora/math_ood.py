@@ -1,0 +1,132 @@
+r"""Further sets of `math` that are out of distribution: twins of the test sets to choose by, and harder tests.
+
+A twin has what makes its test set hard, with other strings and other symbols: VAR other names, EASY other pairs of
+letters of the held-out operation, EQ other relations, LEN other strings of its lengths. A search may read twins, so
+nothing of a test set is in them. Harder tests have no twin, and no search reads them:
+
+- LEN3 to LEN6: three to six operations more than training (LEN has one or two).
+- VAR_CYRILLIC and so on: the letters of a script instead of Latin ones.
+- REL: two expressions in a relation that neither EQ nor its twin has.
+- MIXED: LEN3 with letters of all scripts, in these relations.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from t5vqvae.data.corpora import expressions
+from t5vqvae.data.corpora.base import Corpus, Example, spaced
+from t5vqvae.data.corpora.expressions import GREEK, Tree
+from t5vqvae.data.corpora.math_problem import Problem, draw, pose, related, split_of
+
+TWIN_NAMES = ("epsilon", "zeta", "eta", "kappa", "nu", "xi", "sigma", "tau", "chi", "psi")
+TWIN_RELATIONS = (r"\sim", r"\approx")
+SCRIPTS = {
+    "CYRILLIC": "бгджзлпфця",
+    "HEBREW": "אבגדהלמקרש",
+    "ARABIC": "بجدرسصطعقن",
+    "DEVANAGARI": "कगचजतदनपमर",
+    "HIRAGANA": "あいうえおかきくけこ",
+}
+UNSEEN_RELATIONS = (r"\leq", r"\propto", r"\mapsto", r"\equiv", "<", ">", "\u2260", "\u2282", "\u21d2")
+FURTHER = range(3, 7)
+"""Operations more than training in LEN3 to LEN6."""
+RESERVED = " ".join(
+    [*(f"\\{name} " for name in (*GREEK, *TWIN_NAMES)), "=", *TWIN_RELATIONS, *UNSEEN_RELATIONS, *SCRIPTS.values()]
+)
+MAX_DRAWS = 200
+"""Draws for each sentence that is wanted, after which a set stays smaller."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What decides the sets of a `math` corpus besides its splits."""
+
+    task: str
+    num_further: int
+    seed: int
+
+    def rng(self, name: str) -> random.Random:
+        """Returns the random numbers of a set."""
+        return random.Random(f"{self.seed} {name}")
+
+
+def twins(asked: Asked, corpus: Corpus, easy_trees: Sequence[Tree], size: int) -> dict[str, list[Example]]:
+    """Returns the twins of VAR, EASY, EQ and LEN; see `CorpusConfig.twins`."""
+    names = asked.rng("twin VAR")
+    easy = asked.rng("twin EASY")
+    shuffled = easy.sample(list(easy_trees), len(easy_trees))
+    tested = {e.source for e in corpus.extra_tests["EASY"]}
+    posed = (pose(asked.task, tree, expressions.letters_of(tree), easy) for tree in _other_pairs(shuffled, tested))
+    longer = (e for e in _longer(asked, "twin LEN", range(1, 3), easy_trees) if _is_validation(e, asked.seed))
+    found: dict[str, Iterable[Example | None]] = {
+        "VAR": (_in_names(e, TWIN_NAMES, names) for e in corpus.validation),
+        "EASY": (problem.example() for problem in posed),
+        "EQ": related(corpus.validation, TWIN_RELATIONS),
+        "LEN": longer,
+    }
+    return _cut(found, corpus, size)
+
+
+def _is_validation(example: Example, seed: int) -> bool:
+    return split_of(example.source, seed) == "validation"
+
+
+def _other_pairs(trees: Iterable[Tree], tested: set[str]) -> Iterator[Tree]:
+    """Yields the trees that no test sentence is about."""
+    for tree in trees:
+        printed = expressions.print_expression(tree)
+        if not any(printed in source for source in tested):
+            yield tree
+
+
+def harder_tests(asked: Asked, corpus: Corpus, easy_trees: Sequence[Tree], size: int) -> dict[str, list[Example]]:
+    """Returns the tests without a twin; see `CorpusConfig.harder_tests`."""
+    found: dict[str, Iterable[Example | None]] = {
+        f"LEN{more}": _longer(asked, f"LEN{more}", range(more, more + 1), easy_trees) for more in FURTHER
+    }
+    for script, letters in SCRIPTS.items():
+        rng = asked.rng(script)
+        found[f"VAR_{script}"] = [_in_names(e, letters, rng) for e in corpus.test]
+    found["REL"] = related(corpus.test, UNSEEN_RELATIONS)
+    rng, letters = asked.rng("MIXED"), "".join(SCRIPTS.values())
+    longer = islice(_longer(asked, "MIXED", range(FURTHER[0], FURTHER[0] + 1), easy_trees), size)
+    renamed = [e for e in (_in_names(each, letters, rng) for each in longer) if e is not None]
+    found["MIXED"] = related(renamed, UNSEEN_RELATIONS)
+    return _cut(found, corpus, size)
+
+
+def _in_names(example: Example, names: Sequence[str], rng: random.Random) -> Example | None:
+    """Returns an example with its letters replaced by different random names."""
+    problem = Problem.of(example.source)
+    if problem is None:
+        return None
+    return problem.renamed(dict(zip(problem.names, rng.sample(names, len(problem.names)), strict=True))).example()
+
+
+def _longer(asked: Asked, name: str, more: range, easy_trees: Sequence[Tree]) -> Iterator[Example]:
+    """Yields examples with so many operations more than training; of the tasks only derivatives, which always exist."""
+    held_out = frozenset(map(expressions.print_expression, easy_trees))
+    lengths = range(asked.num_further + more.start, asked.num_further + more.stop)
+    return (example for _, example in draw(asked.task, asked.rng(name), lengths, held_out, ("diff",)))
+
+
+def _cut(found: dict[str, Iterable[Example | None]], corpus: Corpus, size: int) -> dict[str, list[Example]]:
+    """Returns up to `size` different examples of each set that are in no split and in no set before."""
+    known = {spaced(e.shown) for examples in corpus.splits.values() for e in examples}
+    return {name: _new(examples, known, size) for name, examples in found.items()}
+
+
+def _new(examples: Iterable[Example | None], known: set[str], size: int) -> list[Example]:
+    """Returns the first examples that are not known, and adds them to the known ones."""
+    kept: list[Example] = []
+    for example in islice(examples, MAX_DRAWS * size):
+        if example is not None and spaced(example.shown) not in known:
+            known.add(spaced(example.shown))
+            kept.append(example)
+        if len(kept) == size:
+            break
+    return kept

@@ -1,0 +1,34 @@
+"""Labels of a run that every reader of its numbers must see: what its codes can name, and what its data was given."""
+
+from __future__ import annotations
+
+from t5vqvae.data import PreparedData
+from t5vqvae.models.contract import TextAutoencoder
+from t5vqvae.spec.run import RunSpec
+
+NAMES_TOKENS, AUGMENTED = "label/names_tokens", "label/augmented"
+
+
+def labels(spec: RunSpec, model: TextAutoencoder, prepared: PreparedData) -> dict[str, str]:
+    """Returns the labels of a run with what they rest on; none for most runs."""
+    found = {NAMES_TOKENS: _names_tokens(spec, model), AUGMENTED: _augmented(prepared)}
+    return {name: text for name, text in found.items() if text}
+
+
+def _names_tokens(spec: RunSpec, model: TextAutoencoder) -> str:
+    """Recognises a bottleneck of the embeddings that has a code for every token: it may only name them."""
+    log2_codes = model.quantizer.log2_codes
+    if getattr(spec.model, "position", None) != 0 or log2_codes is None:
+        return ""
+    num_codes, num_tokens = round(2**log2_codes), len(model.require_tokenizer())
+    if num_codes < num_tokens:
+        return ""
+    return f"names tokens: model.position=0 quantizes embeddings, with {num_codes} codes for {num_tokens} tokens"
+
+
+def _augmented(prepared: PreparedData) -> str:
+    added = {kind: number for kind, number in prepared.num_augmented.items() if number}
+    if not added:
+        return ""
+    words = ", ".join(f"{kind} {number}" for kind, number in added.items())
+    return f"{words} of {len(prepared.train)} training rows were added"

@@ -1,0 +1,65 @@
+"""Answers are judged by meaning: form does not count, a remainder and an operation that is only written down do."""
+
+from __future__ import annotations
+
+import pytest
+
+from t5vqvae.data import MathCorpus
+from t5vqvae.data.corpora import math_meaning
+from t5vqvae.data.corpora.math_meaning import judge
+from t5vqvae.spec.run import RunSpec
+
+BY_X = r"\frac{d}{d x} "
+CASES = [
+    (r"x + y", "x + y", "right"),
+    (r"x + y", "x - y", "wrong"),
+    (r"x + y", "x + y )", "wrong"),
+    (r"x + y", "x +", "wrong"),
+    (r"x + y", "x + z", "wrong"),
+    (BY_X + r"\sin{(x )}", r"\cos{(x )}", "right"),
+    (BY_X + r"\sin{(x )}", r"- \cos{(x )}", "wrong"),
+    (BY_X + r"\sin{(x )}", BY_X + r"\sin{(x )}", "wrong"),
+    (r"\int \cos{(x )}\, dx", r"\sin{(x )}", "right"),
+    (r"\int \cos{(x )}\, dx", r"\sin{(x )} + 7", "right"),
+    (r"\int \cos{(x )}\, dx", r"y + \sin{(x )}", "right"),
+    (r"\int \cos{(x )}\, dx", r"\cos{(x )}", "wrong"),
+    (r"\int \cos{(x )}\, dx", r"\int \cos{(x )}\, dx", "wrong"),
+    (BY_X + r"\sin{(x )} = " + BY_X + r"\log{(x )}", r"\cos{(x )} = \frac{1}{x}", "right"),
+    (BY_X + r"\sin{(x )} = " + BY_X + r"\log{(x )}", r"\frac{1}{x} = \cos{(x )}", "wrong"),
+    (r"x + y = e^{x}", "x + y", "wrong"),
+    (r"x + y \sim e^{x}", r"x + y \approx e^{x}", "wrong"),
+    (r"\frac{x}{\log{(x^{x} )}}", r"\frac{x}{x \log{(x )}}", "wrong"),
+]
+
+
+@pytest.mark.parametrize(("source", "answer", "verdict"), CASES)
+def test_worked_verdicts(source: str, answer: str, verdict: str) -> None:
+    assert judge(source, answer) == verdict
+
+
+def test_another_form_is_right() -> None:
+    assert judge(r"\frac{d}{d x} x^{2}", "2 x") == "right"
+    assert judge(r"\int x\, dx", r"\frac{x^{2}}{2}") == "right"
+
+
+def test_answers_of_the_corpus_are_right_and_never_undecided(tmp_path: object) -> None:
+    corpus = MathCorpus(task="derive", size=150, validation_size=5, test_size=20).load(tmp_path)  # type: ignore[arg-type]
+    verdicts = [judge(e.source, e.target or "") for e in (*corpus.train, *corpus.extra_tests["LEN"])]
+    assert verdicts.count("wrong") == 0 and verdicts.count("undecided") <= 0.05 * len(verdicts)
+    others = [judge(a.source, b.target or "") for a, b in zip(corpus.train, corpus.train[1:], strict=False)]
+    assert others.count("right") <= 0.05 * len(others)
+
+
+def test_an_answer_that_takes_too_long_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(math_meaning, "SECONDS", -1.0)
+    assert judge("x + y", "x + y") == "wrong"
+
+
+def test_too_few_points_decide_nothing() -> None:
+    tower = "e^{e^{e^{e^{e^{x}}}}}"
+    assert judge(tower, tower) == "undecided"
+
+
+def test_only_a_corpus_with_answers_is_judged() -> None:
+    with pytest.raises(Exception, match=r"evaluate.meaning=true needs answers .* data.corpus.name=grammar has none"):
+        RunSpec().with_overrides({"data.corpus.name": "grammar", "evaluate.meaning": True})
