@@ -6,7 +6,9 @@ for ever, and repeats its suggestions after a restart (ray#30861, ray#14667).
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Callable
 
 from ray.tune.search import Searcher
 
@@ -31,6 +33,7 @@ class TrialSearcher(Searcher):
 
     Attributes:
         live: Configs of the trials that Ray has, by Ray's ids.
+        room: Returns how many trials Ray may have at once.
     """
 
     def __init__(self, source: Source, scheduler: RunToCompletion) -> None:
@@ -38,6 +41,7 @@ class TrialSearcher(Searcher):
         self.source = source
         self.scheduler = scheduler
         self.live: dict[str, TrialConfig] = {}
+        self.room: Callable[[], float] = lambda: math.inf
         self._pending: deque[TrialConfig] = deque()
 
     def prepared(self, config: TrialConfig) -> TrialConfig:
@@ -55,7 +59,7 @@ class TrialSearcher(Searcher):
         return self.prepared(config) if retried else None
 
     def suggest(self, trial_id: str) -> TrialConfig | str | None:  # type: ignore[override]  # FINISHED is a string
-        if len(self.live) >= self.scheduler.deaths.limit:
+        if len(self.live) >= min(self.scheduler.deaths.limit, self.room()):
             return None
         if not self._pending:
             if not self.has_room(None):
