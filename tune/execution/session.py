@@ -24,6 +24,7 @@ from t5vqvae.spec.run import RunSpec
 from t5vqvae.stages import PROGRESS, read_note, stage
 from tune.execution.asha import RunToCompletion
 from tune.execution.deaths import DeadWorkers
+from tune.execution.exported import exported
 from tune.execution.gpu_packing import GPUPackingSearcher
 from tune.execution.ray_cluster import connect, num_concurrent
 from tune.execution.ray_workarounds import every_death_is_known
@@ -147,7 +148,7 @@ class Session:
         facts = {"planned": board.trials, "before": len(self.records), "hours": board.hours, "process": os.getpid()}
         events.append(START, **facts, concurrent=concurrent)
         try:
-            with _quiet(), every_death_is_known(), self.stop.gently(), board:
+            with _quiet(), every_death_is_known(), self.stop.gently(), board, exported(self, board, searcher, recorder):
                 self._run_tune(searcher, scheduler, recorder, concurrent)
         finally:
             events.append(STOP, reason=self.stop.reason or recorder.disk_error)
