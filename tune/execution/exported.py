@@ -13,15 +13,16 @@ from tune.execution.trial import ATTEMPT
 from tune.monitor.exporter import Exporter, process_seconds
 from tune.monitor.tally import Sample, Tally
 from tune.records.events import START, StudyEvents
+from tune.records.study_paths import StudyPaths
 from tune.spec.judging import Judging
 from tune.spec.search_spec import SearchSpec
+from tune.spec.study_spec import StudySpec
 
 if TYPE_CHECKING:
     from ray.util.metrics import Gauge
 
     from tune.execution.recorder import TrialRecorder
     from tune.execution.searcher import TrialSearcher
-    from tune.execution.session import Session
     from tune.monitor.board import Board
 
 RAY_SECONDS = 10.0
@@ -29,9 +30,9 @@ RAY_SECONDS = 10.0
 
 
 @contextmanager
-def exported(session: Session, board: Board, searcher: TrialSearcher, recorder: TrialRecorder) -> Iterator[None]:
-    """Exposes a session's study until the block ends. A port that cannot be had ends no study."""
-    exporter = _exporter(session, board, searcher, recorder)
+def exported(spec: StudySpec, paths: StudyPaths, board: Board, searcher: TrialSearcher, recorder: TrialRecorder) -> Iterator[None]:
+    """Exposes a study until the block ends. A port that cannot be had ends no study."""
+    exporter = _exporter(spec, paths, board, searcher, recorder)
     try:
         exporter.__enter__()
     except OSError as error:
@@ -50,8 +51,7 @@ def exported(session: Session, board: Board, searcher: TrialSearcher, recorder: 
         exporter.__exit__()
 
 
-def _exporter(session: Session, board: Board, searcher: TrialSearcher, recorder: TrialRecorder) -> Exporter:
-    spec, paths = session.spec, session.plan.paths
+def _exporter(spec: StudySpec, paths: StudyPaths, board: Board, searcher: TrialSearcher, recorder: TrialRecorder) -> Exporter:
     search = spec if isinstance(spec, SearchSpec) else None
     judging = search or Judging(objectives=(spec.objective,))  # type: ignore[attr-defined]  # of an ablation
     tally = Tally(spec.name, judging, [] if search is None else search.rungs)

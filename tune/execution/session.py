@@ -148,7 +148,8 @@ class Session:
         facts = {"planned": board.trials, "before": len(self.records), "hours": board.hours, "process": os.getpid()}
         events.append(START, **facts, concurrent=concurrent)
         try:
-            with _quiet(), every_death_is_known(), self.stop.gently(), board, exported(self, board, searcher, recorder):
+            shown = exported(self.spec, self.plan.paths, board, searcher, recorder)
+            with _quiet(), every_death_is_known(), self.stop.gently(), board, shown:
                 self._run_tune(searcher, scheduler, recorder, concurrent)
         finally:
             events.append(STOP, reason=self.stop.reason or recorder.disk_error)
