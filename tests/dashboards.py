@@ -32,7 +32,7 @@ ALERTS = [
     ("NothingCounts", "max by (study) (t5vqvae_trials_counting) == 0 and on (study) t5vqvae:trials_ended >= 10", "0m", "All ended trials of {{ $labels.study }} are pruned, infeasible or failed."),
     ("SlowAnswers", "histogram_quantile(0.95, sum by (le, route) (rate(t5vqvae_serve_latency_seconds_bucket[5m]))) > 2", "5m", "A twentieth of the answers of {{ $labels.route }} take over 2 s."),
 ]  # fmt: skip
-HEAD = "# Made by `make dashboards-files`; edit tests/dashboards.py or tune/monitor/panels.py.\n"
+HEAD = "# Made by `python -m tests.dashboards`; edit tests/dashboards.py or tune/monitor/panels.py.\n"
 
 
 def alerts() -> dict:

@@ -30,7 +30,9 @@ RAY_SECONDS = 10.0
 
 
 @contextmanager
-def exported(spec: StudySpec, paths: StudyPaths, board: Board, searcher: TrialSearcher, recorder: TrialRecorder) -> Iterator[None]:
+def exported(
+    spec: StudySpec, paths: StudyPaths, board: Board, searcher: TrialSearcher, recorder: TrialRecorder
+) -> Iterator[None]:
     """Exposes a study until the block ends. A port that cannot be had ends no study."""
     exporter = _exporter(spec, paths, board, searcher, recorder)
     try:
@@ -51,7 +53,9 @@ def exported(spec: StudySpec, paths: StudyPaths, board: Board, searcher: TrialSe
         exporter.__exit__()
 
 
-def _exporter(spec: StudySpec, paths: StudyPaths, board: Board, searcher: TrialSearcher, recorder: TrialRecorder) -> Exporter:
+def _exporter(
+    spec: StudySpec, paths: StudyPaths, board: Board, searcher: TrialSearcher, recorder: TrialRecorder
+) -> Exporter:
     search = spec if isinstance(spec, SearchSpec) else None
     judging = search or Judging(objectives=(spec.objective,))  # type: ignore[attr-defined]  # of an ablation
     tally = Tally(spec.name, judging, [] if search is None else search.rungs)
