@@ -1,5 +1,7 @@
 """The files of `dashboards/` that follow from the list of panels: `python -m tests.dashboards` writes them anew."""
 
+# a query stands in one line
+
 from __future__ import annotations
 
 import json
@@ -17,30 +19,72 @@ RULES = {
         {
             "name": "t5vqvae",
             "rules": [
-                {"record": "t5vqvae:trials_ended", "expr": 'sum by (study) (max by (study, status) (t5vqvae_trials{status!~"running|interrupted"}))'},
+                {
+                    "record": "t5vqvae:trials_ended",
+                    "expr": 'sum by (study) (max by (study, status) (t5vqvae_trials{status!~"running|interrupted"}))',
+                },
                 {"record": "t5vqvae:trials_failed", "expr": 'max by (study) (t5vqvae_trials{status="failed"})'},
-                {"record": "t5vqvae:silent_seconds", "expr": "time() - max by (study) (t5vqvae_last_progress_timestamp_seconds)"},
+                {
+                    "record": "t5vqvae:silent_seconds",
+                    "expr": "time() - max by (study) (t5vqvae_last_progress_timestamp_seconds)",
+                },
             ],
         }
     ]
-}  # fmt: skip
+}
 ALERTS = [
-    ("NoProgress", 't5vqvae:silent_seconds > 1800 and on (study) max by (study) (t5vqvae_trials{status="running"}) > 0', "0m", "No trial of {{ $labels.study }} has reported for 30 minutes."),
-    ("ManyFailures", "t5vqvae:trials_failed / t5vqvae:trials_ended > 0.2 and t5vqvae:trials_ended >= 5", "0m", "More than a fifth of the trials of {{ $labels.study }} failed."),
-    ("OutboxGrows", "max by (study) (t5vqvae_outbox_age_seconds) > 600 and max by (study) (deriv(t5vqvae_outbox_bytes[10m])) > 0", "5m", "What {{ $labels.study }} has for MLflow has waited for ten minutes and grows."),
-    ("DiskFullSoon", "min by (study) (predict_linear(t5vqvae_disk_free_bytes[30m], 4 * 3600)) < 0", "5m", "The disk of {{ $labels.study }} is full in 4 hours."),
-    ("NothingCounts", "max by (study) (t5vqvae_trials_counting) == 0 and on (study) t5vqvae:trials_ended >= 10", "0m", "All ended trials of {{ $labels.study }} are pruned, infeasible or failed."),
-    ("SlowAnswers", "histogram_quantile(0.95, sum by (le, route) (rate(t5vqvae_serve_latency_seconds_bucket[5m]))) > 2", "5m", "A twentieth of the answers of {{ $labels.route }} take over 2 s."),
-]  # fmt: skip
+    (
+        "NoProgress",
+        't5vqvae:silent_seconds > 1800 and on (study) max by (study) (t5vqvae_trials{status="running"}) > 0',
+        "0m",
+        "No trial of {{ $labels.study }} has reported for 30 minutes.",
+    ),
+    (
+        "ManyFailures",
+        "t5vqvae:trials_failed / t5vqvae:trials_ended > 0.2 and t5vqvae:trials_ended >= 5",
+        "0m",
+        "More than a fifth of the trials of {{ $labels.study }} failed.",
+    ),
+    (
+        "OutboxGrows",
+        "max by (study) (t5vqvae_outbox_age_seconds) > 600 and max by (study) (deriv(t5vqvae_outbox_bytes[10m])) > 0",
+        "5m",
+        "What {{ $labels.study }} has for MLflow has waited for ten minutes and grows.",
+    ),
+    (
+        "DiskFullSoon",
+        "min by (study) (predict_linear(t5vqvae_disk_free_bytes[30m], 4 * 3600)) < 0",
+        "5m",
+        "The disk of {{ $labels.study }} is full in 4 hours.",
+    ),
+    (
+        "NothingCounts",
+        "max by (study) (t5vqvae_trials_counting) == 0 and on (study) t5vqvae:trials_ended >= 10",
+        "0m",
+        "All ended trials of {{ $labels.study }} are pruned, infeasible or failed.",
+    ),
+    (
+        "SlowAnswers",
+        "histogram_quantile(0.95, sum by (le, route) (rate(t5vqvae_serve_latency_seconds_bucket[5m]))) > 2",
+        "5m",
+        "A twentieth of the answers of {{ $labels.route }} take over 2 s.",
+    ),
+]
 HEAD = "# Made by `python -m tests.dashboards`; edit tests/dashboards.py or tune/monitor/panels.py.\n"
 
 
 def alerts() -> dict:
     """Returns the alerts as Prometheus reads them."""
     rules = [
-        {"alert": f"T5vqvae{name}", "expr": expr, "for": wait, "labels": {"severity": "warning"}, "annotations": {"summary": words}}
+        {
+            "alert": f"T5vqvae{name}",
+            "expr": expr,
+            "for": wait,
+            "labels": {"severity": "warning"},
+            "annotations": {"summary": words},
+        }
         for name, expr, wait, words in ALERTS
-    ]  # fmt: skip
+    ]
     return {"groups": [{"name": "t5vqvae-alerts", "rules": rules}]}
 
 
@@ -60,13 +104,13 @@ def board(name: str) -> str:
     return json.dumps(json.loads(JSONEncoder(sort_keys=True).encode(made.build())), indent=1) + "\n"
 
 
-def _datasource():  # noqa: ANN202
+def _datasource():
     from grafana_foundation_sdk.models.dashboard import DataSourceRef
 
     return DataSourceRef(type_val="prometheus", uid=DATASOURCE)
 
 
-def _study_variable():  # noqa: ANN202
+def _study_variable():
     from grafana_foundation_sdk.builders import dashboard
     from grafana_foundation_sdk.models.dashboard import VariableRefresh
 
@@ -76,10 +120,15 @@ def _study_variable():  # noqa: ANN202
     return made.datasource(_datasource()).refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).multi(True).include_all(True)
 
 
-def _panel(panel: Panel):  # noqa: ANN202
+def _panel(panel: Panel):
     from grafana_foundation_sdk.builders import prometheus, timeseries
 
-    made = timeseries.Panel().title(panel.title).unit(panel.unit).description(f"{panel.description} Record: {panel.field}.")
+    made = (
+        timeseries.Panel()
+        .title(panel.title)
+        .unit(panel.unit)
+        .description(f"{panel.description} Record: {panel.field}.")
+    )
     made = made.datasource(_datasource()).height(8).span(8)
     queries = [(panel.expr, panel.legend), *([panel.more] if panel.more else [])]
     for letter, (expr, legend) in zip("AB", queries, strict=False):
@@ -93,9 +142,13 @@ def config() -> dict:
         "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
         "rule_files": ["rules.yml", "alerts.yml"],
         "scrape_configs": [
-            {"job_name": "t5vqvae", "honor_labels": True, "file_sd_configs": [{"files": ["targets/*.json"], "refresh_interval": "5s"}]},
+            {
+                "job_name": "t5vqvae",
+                "honor_labels": True,
+                "file_sd_configs": [{"files": ["targets/*.json"], "refresh_interval": "5s"}],
+            },
         ],
-    }  # fmt: skip
+    }
 
 
 def operator(kind: str, name: str, spec: dict) -> dict:
@@ -119,7 +172,13 @@ def config_map(name: str) -> dict:
 
 def written() -> dict[str, str]:
     """Returns the text of every file by its path in `dashboards/`."""
-    source = {"name": "Prometheus", "type": "prometheus", "uid": DATASOURCE, "url": "http://127.0.0.1:9090", "isDefault": True}
+    source = {
+        "name": "Prometheus",
+        "type": "prometheus",
+        "uid": DATASOURCE,
+        "url": "http://127.0.0.1:9090",
+        "isDefault": True,
+    }
     provider = {"name": "t5vqvae", "type": "file", "options": {"path": "${T5VQVAE_DASHBOARDS}"}}
     groups = {"groups": [*RULES["groups"], *alerts()["groups"]]}
     found = {f"grafana/{name}.json": board(name) for name in BOARDS}
@@ -133,7 +192,9 @@ def written() -> dict[str, str]:
         "kubernetes/prometheus-rule.yaml": operator("PrometheusRule", "t5vqvae", groups),
         **{f"kubernetes/board-{name}.yaml": config_map(name) for name in BOARDS},
     }
-    return found | {path: HEAD + yaml.safe_dump(value, sort_keys=False, width=1000) for path, value in documents.items()}
+    return found | {
+        path: HEAD + yaml.safe_dump(value, sort_keys=False, width=1000) for path, value in documents.items()
+    }
 
 
 if __name__ == "__main__":

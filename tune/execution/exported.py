@@ -1,4 +1,4 @@
-"""The metrics of a driver while it runs trials: its own port (`tune.monitor.exporter`), and Ray's for the aggregates."""
+"""The metrics of a driver while it runs trials: an own port (`tune.monitor.exporter`), and Ray's for aggregates."""
 
 from __future__ import annotations
 

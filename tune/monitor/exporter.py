@@ -147,7 +147,7 @@ class Exporter:
         yield from (Sample(PREFIX + name, labels, float(value)) for name, value in numbers.items() if value is not None)
 
     def _outbox(self) -> tuple[int, float]:
-        """Returns the bytes that wait for MLflow and the age of the oldest; forgets the emptied folders of ended trials."""
+        """Returns the bytes that wait for MLflow, and the age of the oldest; forgets what was emptied."""
         files = []
         for spool in list(self._spools):
             found = list(spool.glob("*.jsonl")) if spool.is_dir() else []

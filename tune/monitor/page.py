@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from tune.monitor.exporter import snapshot
-from tune.monitor.panels import PANELS, SNAPSHOT
+from tune.monitor.panels import PANELS
 from tune.monitor.row import FRACTION, Row
 from tune.monitor.tally import PREFIX, Sample, Tally
 from tune.records.events import START, StudyEvents
