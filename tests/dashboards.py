@@ -139,7 +139,7 @@ def _panel(panel: Panel):
 def config() -> dict:
     """Returns the configuration of Prometheus; the state folder is filled in by `make dashboards`."""
     return {
-        "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
+        "global": {"scrape_interval": "15s", "evaluation_interval": "15s"},
         "rule_files": ["rules.yml", "alerts.yml"],
         "scrape_configs": [
             {

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 SNAPSHOT_SECONDS = 15.0
 """Seconds between two snapshots; a driver that is killed loses as much."""
-WALK_SHARE = 0.005
+WALK_SHARE = 0.001
 """The most time that looking through the study's folder may take, as a share of the driver's."""
 
 
