@@ -57,7 +57,7 @@ def main() -> None:
     text = (
         "# Cost of the exporter's tally and scrapes at 10,000 trials\n\n| what | ms of CPU |\n| --- | ---: |\n"
         f"| a row | {found['row']:.4f} |\n| a scrape | {found['scrape']:.3f} |\n| a trial a second | {a_trial:.4f} |\n\n"
-        f"That is {a_trial / 10 / DRIVER:.2f}% of 9 ms a trial. Not in it, and not measured: the looks at spools and at the disk\n(at most 0.1% of the time that passes).\n"
+        f"That is {a_trial / 10 / DRIVER:.2f}% of 9 ms a trial. Not in it, and not measured: the looks at spools, and the walk over the disk\n(the walk: at most 0.1% of the time that passes).\n"
     )
     output = parser.parse_args().output
     print(text) if output is None else output.write_text(text)
