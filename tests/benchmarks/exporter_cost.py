@@ -6,6 +6,8 @@ The study has 10,000 ended trials and 16 running ones. A driver's own time a tri
 alone; a trial gives six rows (a start, four milestones, an end), a scrape comes every 15 s, a trial ends every second.
 """
 
+# ruff: noqa: E501  # rows of the table
+
 from __future__ import annotations
 
 import argparse
