@@ -39,7 +39,7 @@ PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 PYTEST := $(BIN)/python -c 'import shlex, sys, pytest; sys.exit(pytest.main([*sys.argv[2:], *shlex.split(sys.argv[1])]))' $(call quoted,$(FLAGS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install search start status env stop test test-slow test-all lint format
+.PHONY: help install search start status env stop dashboards test test-slow test-all lint format
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -67,6 +67,12 @@ status: $(INSTALLED)  ## say where Ray and MLflow are
 
 env:  ## print how a shell reaches them: eval "$(make env)"
 	@$(BIN)/python -m cluster.local env
+
+dashboards:  ## start Prometheus on the state folder's drivers: http://127.0.0.1:9090
+	@command -v prometheus >/dev/null || { echo "prometheus is missing; install it (Debian: apt-get install prometheus)"; exit 1; }
+	@state=$${T5VQVAE_STATE:-$$PWD/var}/prometheus; mkdir -p "$$state/targets"; \
+	cp dashboards/prometheus/prometheus.yml dashboards/prometheus/rules.yml dashboards/prometheus/alerts.yml "$$state/"; \
+	exec prometheus --config.file="$$state/prometheus.yml" --storage.tsdb.path="$$state/data" --web.listen-address=127.0.0.1:9090
 
 stop:  ## end what `make search` or `make start` started, by process id
 	@$(BIN)/python -m cluster.local stop

@@ -6,7 +6,7 @@ Anything that may wait for a server or a disk runs in a thread (`BackgroundQueue
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,8 @@ class TrialRecorder(ray.tune.Callback):
 
     Attributes:
         num_failed: Trials that failed in this start.
+        num_out_of_memory: Attempts of this start that ran out of a GPU's memory.
+        on_retry: Called with the number of a trial that begins again at its last checkpoint.
         disk_error: What a trial's disk refused, in one line; None: nothing.
     """
 
@@ -73,7 +75,8 @@ class TrialRecorder(ray.tune.Callback):
         self.deaths = deaths or DeadWorkers()
         self.background = BackgroundQueue()
         self.events = StudyEvents(plan.paths.root)
-        self.num_failed = 0
+        self.num_failed = self.num_out_of_memory = 0
+        self.on_retry: Callable[[int], None] = lambda number: None
         self.disk_error: str | None = None
         self._released = 0.0
         self._noted: set[int] = set()
@@ -102,6 +105,8 @@ class TrialRecorder(ray.tune.Callback):
         if live["status"] == NO_DISK:  # no end: the session stops, and the next start resumes it
             self.disk_error = live["tags"].pop("error")
         elif live["status"] == OUT_OF_MEMORY:  # no end: `gpu_packing.py` retries it with its next attempt
+            self.num_out_of_memory += 1
+            self.on_retry(number)
             self._show(number, "running", live)
         elif live["status"] in FINAL or result.get("done"):
             self._finish(number, live["status"] if live["status"] in FINAL else "pruned")
@@ -110,7 +115,9 @@ class TrialRecorder(ray.tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         number = trial.config["number"]
-        if number not in self.records and trial.trial_id not in self.deaths.retried:
+        if trial.trial_id in self.deaths.retried:
+            self.on_retry(number)
+        elif number not in self.records:
             live = self._known(trial)
             reason = self.deaths.reason(trial.trial_id) or str(trial.get_error() or "its process died")
             live["tags"] = {**live["tags"], "error": reason.strip().splitlines()[-1][:300]}

@@ -7,6 +7,7 @@ for ever, and repeats its suggestions after a restart (ray#30861, ray#14667).
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -34,6 +35,7 @@ class TrialSearcher(Searcher):
     Attributes:
         live: Configs of the trials that Ray has, by Ray's ids.
         room: Returns how many trials Ray may have at once.
+        source_seconds: Time that the source took to give trials.
     """
 
     def __init__(self, source: Source, scheduler: RunToCompletion) -> None:
@@ -42,6 +44,7 @@ class TrialSearcher(Searcher):
         self.scheduler = scheduler
         self.live: dict[str, TrialConfig] = {}
         self.room: Callable[[], float] = lambda: math.inf
+        self.source_seconds = 0.0
         self._pending: deque[TrialConfig] = deque()
 
     def prepared(self, config: TrialConfig) -> TrialConfig:
@@ -64,7 +67,9 @@ class TrialSearcher(Searcher):
         if not self._pending:
             if not self.has_room(None):
                 return None
+            begin = time.perf_counter()
             trial = self.source.next()
+            self.source_seconds += time.perf_counter() - begin
             if trial is None:
                 return None if self.live else Searcher.FINISHED  # a trial that has not ended may need a retry
             if trial is WAIT:

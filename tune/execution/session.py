@@ -25,6 +25,7 @@ from t5vqvae.stages import PROGRESS, read_note, stage
 from tune.execution.asha import RunToCompletion
 from tune.execution.capacity import Room
 from tune.execution.deaths import DeadWorkers
+from tune.execution.exported import exported
 from tune.execution.gpu_packing import GPUPackingSearcher
 from tune.execution.ray_cluster import connect
 from tune.execution.ray_workarounds import every_death_is_known
@@ -162,7 +163,8 @@ class Session:
         facts = {"planned": board.trials, "before": len(self.records), "hours": board.hours, "process": os.getpid()}
         events.append(START, **facts, concurrent=room())
         try:
-            with _quiet(), every_death_is_known(), self.stop.gently(), board:
+            shown = exported(self.spec, self.plan.paths, board, searcher, recorder)
+            with _quiet(), every_death_is_known(), self.stop.gently(), board, shown:
                 self._run_tune(searcher, scheduler, recorder)
         finally:
             events.append(STOP, reason=self.stop.reason or recorder.disk_error)

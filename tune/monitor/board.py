@@ -57,6 +57,7 @@ class Board:
         best: The number of the best trial so far.
         hours: The most hours that this start may take.
         live: From the number of a running trial to what its process has noted; see `t5vqvae.stages.read_note`.
+        seen: Called with every row that is put.
     """
 
     def __init__(self, title: str, objectives: Sequence[str], trials: int | None, console: Console) -> None:
@@ -68,6 +69,7 @@ class Board:
         self.best: int | None = None
         self.hours: float | None = None
         self.live: Callable[[int], Mapping[str, Any]] = lambda number: {}
+        self.seen: list[Callable[[Row], None]] = []
         self._stack = ExitStack()
         self._before = 0.0
         self._started = time.monotonic()
@@ -92,6 +94,8 @@ class Board:
         """Adds a trial, or replaces its row, and redraws."""
         before = self.rows.get(row.number)
         self.rows[row.number] = row
+        for see in self.seen:
+            see(row)
         if self._live is None and row.status != "running" and (before is None or before.status != row.status):
             self.console.print(self._line(row), soft_wrap=True, highlight=False, markup=False)
         self.draw()

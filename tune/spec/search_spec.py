@@ -95,6 +95,15 @@ class SearchSpec(StudySpec, Judging):
         train = self.base_spec.train
         return self.scheduler.grace_steps or max(train.eval_every, train.max_steps // 2)
 
+    @property
+    def rungs(self) -> list[float]:
+        """The steps at which the scheduler may stop a trial, ascending; none without a scheduler."""
+        steps, found = float(self.grace_steps), []
+        while self.scheduler.name != "none" and steps < self.base_spec.train.max_steps:
+            found.append(steps)
+            steps *= self.scheduler.reduction_factor
+        return found
+
     def scheduled_value(self, metrics: Mapping[str, Any]) -> float | None:
         """Returns the value of a milestone by which the scheduler compares running trials.
 

@@ -1,0 +1,203 @@
+"""The files of `dashboards/` that follow from the list of panels: `python -m tests.dashboards` writes them anew."""
+
+# a query stands in one line
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+
+from tune.monitor.panels import BOARDS, PANELS, Panel
+
+FOLDER = Path(__file__).parent.parent / "dashboards"
+DATASOURCE = "t5vqvae-prometheus"
+MINIMUM_RANGE = "last_over_time(t5vqvae_trials[$__range])"
+RULES = {
+    "groups": [
+        {
+            "name": "t5vqvae",
+            "rules": [
+                {
+                    "record": "t5vqvae:trials_ended",
+                    "expr": 'sum by (study) (max by (study, status) (t5vqvae_trials{status!~"running|interrupted"}))',
+                },
+                {"record": "t5vqvae:trials_failed", "expr": 'max by (study) (t5vqvae_trials{status="failed"})'},
+                {
+                    "record": "t5vqvae:silent_seconds",
+                    "expr": "time() - max by (study) (t5vqvae_last_progress_timestamp_seconds)",
+                },
+            ],
+        }
+    ]
+}
+ALERTS = [
+    (
+        "NoProgress",
+        't5vqvae:silent_seconds > 1800 and on (study) max by (study) (t5vqvae_trials{status="running"}) > 0',
+        "0m",
+        "No trial of {{ $labels.study }} has reported for 30 minutes.",
+    ),
+    (
+        "ManyFailures",
+        "t5vqvae:trials_failed / t5vqvae:trials_ended > 0.2 and t5vqvae:trials_ended >= 5",
+        "0m",
+        "More than a fifth of the trials of {{ $labels.study }} failed.",
+    ),
+    (
+        "OutboxGrows",
+        "max by (study) (t5vqvae_outbox_age_seconds) > 600 and max by (study) (deriv(t5vqvae_outbox_bytes[10m])) > 0",
+        "5m",
+        "What {{ $labels.study }} has for MLflow has waited for ten minutes and grows.",
+    ),
+    (
+        "DiskFullSoon",
+        "min by (study) (predict_linear(t5vqvae_disk_free_bytes[30m], 4 * 3600)) < 0",
+        "5m",
+        "The disk of {{ $labels.study }} is full in 4 hours.",
+    ),
+    (
+        "NothingCounts",
+        "max by (study) (t5vqvae_trials_counting) == 0 and on (study) t5vqvae:trials_ended >= 10",
+        "0m",
+        "All ended trials of {{ $labels.study }} are pruned, infeasible or failed.",
+    ),
+    (
+        "SlowAnswers",
+        "histogram_quantile(0.95, sum by (le, route) (rate(t5vqvae_serve_latency_seconds_bucket[5m]))) > 2",
+        "5m",
+        "A twentieth of the answers of {{ $labels.route }} take over 2 s.",
+    ),
+]
+HEAD = "# Made by `python -m tests.dashboards`; edit tests/dashboards.py or tune/monitor/panels.py.\n"
+
+
+def alerts() -> dict:
+    """Returns the alerts as Prometheus reads them."""
+    rules = [
+        {
+            "alert": f"T5vqvae{name}",
+            "expr": expr,
+            "for": wait,
+            "labels": {"severity": "warning"},
+            "annotations": {"summary": words},
+        }
+        for name, expr, wait, words in ALERTS
+    ]
+    return {"groups": [{"name": "t5vqvae-alerts", "rules": rules}]}
+
+
+def board(name: str) -> str:
+    """Returns a dashboard of Grafana as JSON."""
+    from grafana_foundation_sdk.builders import dashboard
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+
+    made = dashboard.Dashboard(f"T5VQVAE {name}").uid(f"t5vqvae-{name}").tags(["t5vqvae"]).refresh("10s")
+    made = made.time("now-1h", "now").timezone("browser")
+    if name in ("search", "ablation"):
+        made = made.with_variable(_study_variable())
+    for panel in PANELS:
+        # Next to the requests stand the GPUs and the memory that answer them.
+        if panel.board == name or (name == "serving" and panel.board == "cluster"):
+            made = made.with_panel(_panel(panel))
+    return json.dumps(json.loads(JSONEncoder(sort_keys=True).encode(made.build())), indent=1) + "\n"
+
+
+def _datasource():
+    from grafana_foundation_sdk.models.dashboard import DataSourceRef
+
+    return DataSourceRef(type_val="prometheus", uid=DATASOURCE)
+
+
+def _study_variable():
+    from grafana_foundation_sdk.builders import dashboard
+    from grafana_foundation_sdk.models.dashboard import VariableRefresh
+
+    # `label_values` would list living series only: a study that has ended stays in the list.
+    query = f"query_result({MINIMUM_RANGE})"
+    made = dashboard.QueryVariable("study").label("Study").query(query).regex('/study="([^"]+)"/')
+    return made.datasource(_datasource()).refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).multi(True).include_all(True)
+
+
+def _panel(panel: Panel):
+    from grafana_foundation_sdk.builders import prometheus, timeseries
+
+    made = (
+        timeseries.Panel()
+        .title(panel.title)
+        .unit(panel.unit)
+        .description(f"{panel.description} Record: {panel.field}.")
+    )
+    made = made.datasource(_datasource()).height(8).span(8)
+    queries = [(panel.expr, panel.legend), *([panel.more] if panel.more else [])]
+    for letter, (expr, legend) in zip("AB", queries, strict=False):
+        made = made.with_target(prometheus.Dataquery().expr(expr).legend_format(legend).ref_id(letter))
+    return made
+
+
+def config() -> dict:
+    """Returns the configuration of Prometheus; the state folder is filled in by `make dashboards`."""
+    return {
+        "global": {"scrape_interval": "15s", "evaluation_interval": "15s"},
+        "rule_files": ["rules.yml", "alerts.yml"],
+        "scrape_configs": [
+            {
+                "job_name": "t5vqvae",
+                "honor_labels": True,
+                "file_sd_configs": [{"files": ["targets/*.json"], "refresh_interval": "5s"}],
+            },
+        ],
+    }
+
+
+def operator(kind: str, name: str, spec: dict) -> dict:
+    """Returns an object of the Prometheus operator."""
+    metadata = {"name": name, "labels": {"app.kubernetes.io/part-of": "t5vqvae"}}
+    return {"apiVersion": "monitoring.coreos.com/v1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def pod_monitor() -> dict:
+    """Returns the PodMonitor of Ray's pods, whose metrics hold the aggregates of the drivers."""
+    endpoints = [{"port": port} for port in ("metrics", "as-metrics", "dash-metrics")]
+    selector = {"matchLabels": {"ray.io/node-type": "head"}}
+    return operator("PodMonitor", "t5vqvae-ray", {"selector": selector, "podMetricsEndpoints": endpoints})
+
+
+def config_map(name: str) -> dict:
+    """Returns a board as the ConfigMap that Grafana's sidecar looks for."""
+    metadata = {"name": f"t5vqvae-board-{name}", "labels": {"grafana_dashboard": "1"}}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {f"{name}.json": board(name)}}
+
+
+def written() -> dict[str, str]:
+    """Returns the text of every file by its path in `dashboards/`."""
+    source = {
+        "name": "Prometheus",
+        "type": "prometheus",
+        "uid": DATASOURCE,
+        "url": "http://127.0.0.1:9090",
+        "isDefault": True,
+    }
+    provider = {"name": "t5vqvae", "type": "file", "options": {"path": "${T5VQVAE_DASHBOARDS}"}}
+    groups = {"groups": [*RULES["groups"], *alerts()["groups"]]}
+    found = {f"grafana/{name}.json": board(name) for name in BOARDS}
+    documents = {
+        "grafana/provisioning/datasources/prometheus.yml": {"apiVersion": 1, "datasources": [source]},
+        "grafana/provisioning/dashboards/t5vqvae.yml": {"apiVersion": 1, "providers": [provider]},
+        "prometheus/prometheus.yml": config(),
+        "prometheus/rules.yml": RULES,
+        "prometheus/alerts.yml": alerts(),
+        "kubernetes/pod-monitor.yaml": pod_monitor(),
+        "kubernetes/prometheus-rule.yaml": operator("PrometheusRule", "t5vqvae", groups),
+        **{f"kubernetes/board-{name}.yaml": config_map(name) for name in BOARDS},
+    }
+    return found | {
+        path: HEAD + yaml.safe_dump(value, sort_keys=False, width=1000) for path, value in documents.items()
+    }
+
+
+if __name__ == "__main__":
+    for path, text in written().items():
+        (FOLDER / path).parent.mkdir(parents=True, exist_ok=True)
+        (FOLDER / path).write_text(text, encoding="utf-8")

@@ -1,0 +1,224 @@
+"""The metrics of a study's driver for Prometheus: an own port on loopback, a target file, a snapshot that stays.
+
+    <state>/prometheus/targets/<study>.json    where the driver of a study listens; gone when it ends
+    <state>/prometheus/ended/<study>.prom      the last numbers of a study, also for node_exporter's textfile collector
+
+Every driver also serves the snapshots of the studies of its state folder that no driver holds. Running trials alone
+have series with a trial's number, so that their number is that of the trials at once, however many have ended.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from t5vqvae.disk import size_of
+from t5vqvae.files import atomic_write, write_json
+from tune.monitor.board import Board
+from tune.monitor.row import Row
+from tune.monitor.tally import PREFIX, Sample, Tally
+from tune.records.study_paths import StudyPaths
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+HOST = "127.0.0.1"
+SNAPSHOT_SECONDS = 15.0
+"""Seconds between two snapshots; a driver that is killed loses as much."""
+WALK_SHARE = 0.001
+"""The most time that looking through the study's folder may take, as a share of the driver's."""
+
+
+class Exporter:
+    """Exposes a study while its driver runs; use it as a context manager around the board.
+
+    Args:
+        paths: The study's files.
+        tally: Counts its trials.
+        board: Receives every trial; knows the time left.
+        attempt: Which start of the study this is, from 1.
+        driver: Further numbers of the driver by metric name, without the prefix.
+    """
+
+    def __init__(
+        self,
+        paths: StudyPaths,
+        tally: Tally,
+        board: Board,
+        attempt: int,
+        driver: Mapping[str, Callable[[], float]] = {},
+    ) -> None:
+        self.paths, self.tally, self.board, self.attempt = paths, tally, board, attempt
+        self.driver = dict(driver)
+        self.port = 0
+        self.lost = 0.0
+        self.progress = time.time()
+        self._reported: dict[int, float] = {}
+        self._spools = {paths.root / "spool"}
+        self._disk = 0.0
+        self._walk_after = 0.0
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Exporter:
+        from prometheus_client import CollectorRegistry, start_http_server
+
+        for row in list(self.board.rows.values()):
+            self.tally.put(row)
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)  # type: ignore[arg-type]  # a collector is what has `collect`
+        self._server, self._thread = start_http_server(0, HOST, registry)
+        self.port = self._server.server_port
+        target = {"targets": [f"{HOST}:{self.port}"], "labels": {"job": "t5vqvae"}}
+        write_json(self._target, [target])
+        self.board.seen.append(self.put)
+        self._writer = threading.Thread(target=self._write_often, daemon=True)
+        self._writer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.board.seen.remove(self.put)
+        self._ended.set()
+        self._writer.join()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+        with suppress(OSError):
+            self._target.unlink(missing_ok=True)
+            self._write()
+
+    def put(self, row: Row) -> None:
+        """Receives what the board receives."""
+        with self._lock:
+            self.tally.put(row)
+            self.progress = self._reported[row.number] = time.time()
+            self._spools.add(self.paths.trial(row.number) / "spool")
+            if row.number not in self.tally.running:
+                del self._reported[row.number]
+
+    def retried(self, number: int) -> None:
+        """Notes that a trial begins again at its last checkpoint: the time since its last report is lost."""
+        with self._lock:
+            now = time.time()
+            self.lost += now - self._reported.get(number, now)
+            self._reported[number] = now
+
+    def samples(self) -> list[Sample]:
+        """Returns all numbers of this study."""
+        with self._lock:
+            return [*self.tally.samples(), *self._of_driver()]
+
+    def collect(self) -> Iterator[Metric]:
+        """Yields what Prometheus asks for: this study, and the snapshots of studies that no driver holds."""
+        from prometheus_client.parser import text_string_to_metric_families
+
+        yield from families(self.samples())
+        kept: dict[str, Metric] = {}
+        for path in sorted(self._snapshot.parent.glob("*.prom")):
+            if path != self._snapshot and not (self._target.parent / f"{path.stem}.json").exists():
+                with suppress(OSError, ValueError):
+                    for family in text_string_to_metric_families(path.read_text(encoding="utf-8")):
+                        kept.setdefault(family.name, family).samples.extend(
+                            [] if kept[family.name] is family else family.samples
+                        )
+        yield from kept.values()
+
+    def _of_driver(self) -> Iterator[Sample]:
+        waiting, oldest = self._outbox()
+        numbers = {
+            "attempt": self.attempt,
+            "lost_seconds_total": self.lost,
+            "last_progress_timestamp_seconds": self.progress,
+            "outbox_bytes": waiting,
+            "outbox_age_seconds": oldest,
+            "disk_bytes": self._disk_bytes(),
+            "disk_free_bytes": shutil.disk_usage(self.paths.root).free,
+            "trials_planned": self.board.trials,
+            "time_left_seconds": self.board.seconds_left(),
+            **{name: number() for name, number in self.driver.items()},
+        }
+        labels = {"study": self.paths.study}
+        yield from (Sample(PREFIX + name, labels, float(value)) for name, value in numbers.items() if value is not None)
+
+    def _outbox(self) -> tuple[int, float]:
+        """Returns the bytes that wait for MLflow, and the age of the oldest; forgets what was emptied."""
+        files = []
+        for spool in list(self._spools):
+            found = list(spool.glob("*.jsonl")) if spool.is_dir() else []
+            files += found
+            if not found and spool.parent.name.isdigit() and int(spool.parent.name) not in self.tally.running:
+                self._spools.discard(spool)
+        sizes, times = [], []
+        for file in files:
+            with suppress(OSError):
+                status = file.stat()
+                sizes.append(status.st_size)
+                times.append(int(file.name[:20]) / 1e9 if file.name[:20].isdigit() else status.st_mtime)
+        return sum(sizes), max(0.0, time.time() - min(times)) if times else 0.0
+
+    def _disk_bytes(self) -> float:
+        """Returns the bytes of the study's folder; a long walk is repeated seldom."""
+        begin = time.monotonic()
+        if begin >= self._walk_after:
+            self._disk = float(size_of(self.paths.root))
+            now = time.monotonic()
+            self._walk_after = now + max(1.0, (now - begin) / WALK_SHARE)
+        return self._disk
+
+    @property
+    def _target(self) -> Path:
+        return self.paths.state / "prometheus" / "targets" / f"{self.paths.study}.json"
+
+    @property
+    def _snapshot(self) -> Path:
+        return snapshot(self.paths)
+
+    def _write_often(self) -> None:
+        while not self._ended.wait(SNAPSHOT_SECONDS):
+            with suppress(OSError):  # a full disk ends no study for the sake of its metrics
+                self._write()
+
+    def _write(self) -> None:
+        from prometheus_client.exposition import generate_latest
+
+        class Once:
+            def collect(_: Any) -> Iterable[Metric]:  # noqa: N805
+                return families(self.samples())
+
+        text = generate_latest(Once()).decode()
+        self._snapshot.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(self._snapshot) as path:
+            path.write_text(text, encoding="utf-8")
+
+
+def snapshot(paths: StudyPaths) -> Path:
+    """Returns the file that keeps the last numbers of a study."""
+    return paths.state / "prometheus" / "ended" / f"{paths.study}.prom"
+
+
+def families(samples: Iterable[Sample]) -> Iterator[Metric]:
+    """Yields the samples grouped by name, as gauges; what only grows, as a counter."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(sample.name, []).append(sample)
+    for name, group in groups.items():
+        labels = list(group[0].labels)
+        kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+        family = kind(name.removesuffix("_total"), f"See dashboards/README.md: {name}", labels=labels)
+        for sample in group:
+            family.add_metric([sample.labels[label] for label in labels], sample.value)
+        yield family
+
+
+def process_seconds() -> float:
+    """Returns the CPU time of this process."""
+    times = os.times()
+    return times.user + times.system

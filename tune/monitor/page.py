@@ -1,0 +1,138 @@
+"""The page `watch`: the panels of a study as numbers that move, from its records alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from typing import Any
+
+from tune.monitor.exporter import snapshot
+from tune.monitor.panels import PANELS
+from tune.monitor.row import FRACTION, Row
+from tune.monitor.tally import PREFIX, Sample, Tally
+from tune.records.events import START, StudyEvents
+from tune.records.record import TrialRecord
+from tune.records.study import Study
+from tune.spec.judging import StudyHeader
+from tune.spec.search_spec import SearchSpec
+
+HOST = "127.0.0.1"
+PAGE = "watch.html"
+
+
+class WatchedStudy:
+    """Reads the numbers of a study, each record once.
+
+    Args:
+        name: The study.
+        state: The state folder.
+    """
+
+    def __init__(self, name: str, state: Any = None) -> None:
+        self.name, self.state = name, state
+        study = Study.load(name, state)
+        self.paths, self.kind = study.paths, study.kind
+        judging = SearchSpec.read(self.paths.spec) if self.kind == "search" else study.header
+        self._rungs = judging.rungs if isinstance(judging, SearchSpec) else []
+        self._judging: StudyHeader | SearchSpec = judging
+        self._records: dict[int, TrialRecord] = {}
+
+    def panels(self) -> list[Mapping[str, Any]]:
+        """Returns the panels that have a number, each with its series."""
+        samples = self.samples()
+        found = []
+        for panel in (one for one in PANELS if one.board == self.kind):
+            series = [
+                {"label": " ".join(s.labels[label] for label in panel.by), "value": s.value}
+                for s in samples
+                if s.name == panel.metric
+            ]
+            if series:
+                words = {"title": panel.title, "unit": panel.unit, "description": panel.description}
+                found.append({**words, "field": panel.field, "metric": panel.metric, "series": series})
+        return found
+
+    def samples(self) -> list[Sample]:
+        """Returns the study's numbers by the records, and those of the snapshot that no record has."""
+        study = Study.load(self.name, self.state)
+        self._read()
+        study.__dict__["records"] = self._records  # each is read once
+        tally = Tally(self.name, self._judging, self._rungs)
+        for row in self._rows(study):
+            tally.put(row)
+        own = [*tally.samples(), *self._of_study(study)]
+        known = {sample.name for sample in own}
+        per_trial = (PREFIX + "trial_step", PREFIX + "trial_objective")
+        return own + [s for s in self._kept() if s.name not in known and s.name not in per_trial]
+
+    def _read(self) -> None:
+        for number in self.paths.ended - self._records.keys():
+            self._records[number] = TrialRecord.read(self.paths.trial(number))
+
+    def _rows(self, study: Study) -> Iterator[Row]:
+        labels = self._labels() if self.kind == "ablation" else {}
+        for record in self._records.values():
+            overrides = labels.get(record.number, record.overrides)
+            yield Row(record.number, overrides, record.status, record.metrics, record.seconds)
+        for one in study.unfinished.values():
+            metrics = {**one.metrics, "progress/step": float(one.step)}
+            if one.steps:
+                metrics[FRACTION] = one.step / one.steps
+            yield Row(one.number, one.overrides, one.status, metrics, one.seconds)
+
+    def _labels(self) -> dict[int, Mapping[str, Any]]:
+        events = StudyEvents(self.paths.root).read()
+        return {event["number"]: event["overrides"] for event in events if "arm" in event.get("overrides", {})}
+
+    def _of_study(self, study: Study) -> Iterator[Sample]:
+        progress = study.progress()
+        attempt = sum(event["event"] == START for event in StudyEvents(self.paths.root).read())
+        for name, value in (
+            ("attempt", attempt),
+            ("trials_planned", progress.planned),
+            ("time_left_seconds", progress.left),
+        ):
+            if value is not None:
+                yield Sample(PREFIX + name, {"study": self.name}, float(value))
+
+    def _kept(self) -> list[Sample]:
+        from prometheus_client.parser import text_string_to_metric_families
+
+        try:
+            text = snapshot(self.paths).read_text(encoding="utf-8")
+        except OSError:
+            return []
+        found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return [Sample(sample.name, sample.labels, sample.value) for sample in found]
+
+
+def server_of(watched: WatchedStudy, port: int = 0) -> ThreadingHTTPServer:
+    """Returns a server of the page on loopback; the caller lets it serve, and closes it.
+
+    Raises:
+        OSError: If the port is taken.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/":
+                self._send("text/html; charset=utf-8", files("tune.monitor").joinpath(PAGE).read_bytes())
+            elif self.path == "/numbers":
+                found = {"study": watched.name, "panels": watched.panels()}
+                self._send("application/json", json.dumps(found).encode())
+            else:
+                self.send_error(404)
+
+        def _send(self, kind: str, body: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    return ThreadingHTTPServer((HOST, port), Handler)
