@@ -42,7 +42,7 @@ class WatchedStudy:
     def panels(self) -> list[Mapping[str, Any]]:
         """Returns the panels that have a number, each with its series."""
         samples = self.samples()
-        found = []
+        found: list[Mapping[str, Any]] = []
         for panel in (one for one in PANELS if one.board == self.kind):
             series = [
                 {"label": " ".join(s.labels[label] for label in panel.by), "value": s.value}
