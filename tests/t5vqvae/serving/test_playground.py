@@ -1,0 +1,169 @@
+"""The playground in a real browser: what it shows is what the model says, and its addresses are links."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from served import SENTENCES, Spelled, answers, ask, serving
+from spelling_model import CODE
+
+CHROMIUM = shutil.which("chromium")
+ABSENT = CHROMIUM is None and os.environ.get("CI") != "true"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(ABSENT, reason="chromium is missing: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with serving(Spelled(), page=True) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    assert CHROMIUM is not None, "chromium is not installed, and with CI=true it must be"
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(params=[1100, 390])
+def page(browser: Any, request: pytest.FixtureRequest, url: str) -> Iterator[Any]:
+    """An empty page of a desktop's or a phone's width; it may ask nobody but the server, and throw no error."""
+    opened = browser.new_page(viewport={"width": request.param, "height": 800})
+    asked, faults = [], []
+    opened.on("request", lambda sent: asked.append(sent.url))
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.set_default_timeout(15_000)
+    yield opened
+    assert opened.evaluate("document.documentElement.scrollWidth") <= request.param, "the page scrolls sideways"
+    opened.close()
+    assert faults == [] and all(each.startswith((url, "data:")) for each in asked)
+
+
+def tokens(page: Any) -> list[str]:
+    return [" ".join(text.split()) for text in page.locator("#codes .tokens button").all_inner_texts()]
+
+
+def settled(page: Any) -> None:
+    page.wait_for_function("document.querySelector('#status').textContent === ''")
+
+
+def marks(page: Any, box: str) -> list[str]:
+    return page.locator(f"{box} mark").all_inner_texts()
+
+
+def test_a_code_is_swapped_the_sentence_changes_and_the_link_shows_it_again(page: Any, browser: Any, url: str) -> None:
+    page.goto(url)
+    page.get_by_label("Sentence").first.fill("a bat eats honey")
+    page.get_by_role("button", name="Encode").click()
+    page.wait_for_selector("#codes .decoded:not(:empty)")
+    [own] = answers(f"{url}/encode", {"texts": ["a bat eats honey"]})
+    expected = [f"{token or 'end'} {code}" for token, [code] in zip(own["tokens"], own["codes"], strict=True)]
+    assert tokens(page) == expected
+    assert page.inner_text("#codes .decoded") == "a bat eats honey" and marks(page, "#codes .decoded") == []
+    page.locator("#codes .tokens button").nth(1).click()
+    page.wait_for_selector("#codes .nearest tbody tr")
+    [found] = answers(f"{url}/traverse", {"text": "a bat eats honey", "position": 1, "nearest": 12})
+    rows = [row.split("\t") for row in page.locator("#codes .nearest tbody tr").all_inner_texts()]
+    assert [(int(code), float(far), text) for code, far, text, _ in rows] == [
+        (each["code"], each["distance"], each["text"]) for each in found["swaps"]
+    ]
+    page.get_by_role("button", name=f"Put code {CODE['cat']} in its place").click()
+    page.wait_for_function("document.querySelector('#codes .decoded').textContent === 'a cat eats honey'")
+    settled(page)
+    assert tokens(page)[1] == f"bat {CODE['cat']}" and marks(page, "#codes .decoded") == ["cat"]
+    other = browser.new_page()
+    other.goto(page.url)
+    other.wait_for_function("document.querySelector('#codes .decoded').textContent === 'a cat eats honey'")
+    settled(other)
+    assert tokens(other) == tokens(page)
+    other.close()
+    page.get_by_role("button", name="Put the sentence's own codes back").click()
+    page.wait_for_function("document.querySelector('#codes .decoded').textContent === 'a bat eats honey'")
+    page.go_back()
+    page.wait_for_function("document.querySelector('#codes .decoded').textContent === 'a cat eats honey'")
+
+
+def test_the_keyboard_is_enough(page: Any, url: str) -> None:
+    page.goto(f"{url}/#view=codes&text=a+bat")
+    page.wait_for_selector("#codes .tokens button")
+    settled(page)
+    page.locator("#codes .tokens button").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#codes .nearest tbody tr")
+    settled(page)
+    assert page.evaluate("document.activeElement.dataset.position") == "1"
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if "Put code" in (page.evaluate("document.activeElement.getAttribute('aria-label')") or ""):
+            break
+    label = page.evaluate("document.activeElement.getAttribute('aria-label')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#codes .tokens button.swapped")
+    assert tokens(page)[1] == f"bat {label.split()[2]}"
+
+
+def test_the_walk_shows_every_step_of_the_model(page: Any, url: str) -> None:
+    page.goto(f"{url}/#view=walk")
+    page.get_by_label("From", exact=True).fill("a bat")
+    page.get_by_label("To", exact=True).fill("big dog")
+    page.get_by_label("Steps").fill("4")
+    page.get_by_label("through the codebook").check()
+    page.get_by_role("button", name="Walk").click()
+    page.wait_for_selector("#walk tbody tr")
+    [path] = answers(f"{url}/interpolate", {"source": "a bat", "goal": "big dog", "steps": 4, "walk": True})
+    rows = [row.split("\t") for row in page.locator("#walk tbody tr").all_inner_texts()]
+    assert rows == [[f"{step['t']:.2f}", step["text"]] for step in path["steps"]]
+    changed = [step["text"].split()[place] for step in path["steps"] for place in step["changed"]]
+    assert marks(page, "#walk") == changed and "dog" in changed
+
+
+def test_a_splice_is_shown_next_to_the_sentence_and_its_error_in_words(page: Any, url: str) -> None:
+    page.goto(f"{url}/#view=splice&text=a+bat+eats+honey&donor=old+dog&words=old+dog&how=replace&place=bat")
+    page.wait_for_selector("#splice .spliced")
+    assert page.inner_text("#splice .plain") == "a bat eats honey"
+    assert page.inner_text("#splice .spliced") == "a old dog eats honey" and marks(page, "#splice") == ["old", "dog"]
+    page.locator("#splice [name=words]").fill("cat")
+    page.get_by_role("button", name="Splice").click()
+    page.wait_for_selector("#status.error")
+    assert page.inner_text("#status") == "'cat' is not in 'old dog'; give words as the sentence has them"
+
+
+def test_the_page_of_a_code_has_its_numbers_and_contexts(page: Any, url: str) -> None:
+    page.goto(f"{url}/#view=code")
+    page.wait_for_selector("#code tbody tr")
+    listed = ask(f"{url}/codes")[1]["codes"]
+    first = page.locator("#code tbody tr").first.inner_text().split("\t")
+    assert first[:3] == [str(listed[0]["code"]), str(listed[0]["count"]), f"{listed[0]['purity']:.3f}"]
+    page.locator("#code tbody a", has_text="4").first.click()
+    page.wait_for_selector("#code .contexts li")
+    use = ask(f"{url}/codes/4")[1]["use"]
+    assert page.inner_text("#code h2") == "Code 4"
+    assert page.inner_text("#code .use").startswith(f"{use['count']} times in 3 sentences; purity {use['purity']:.3f},")
+    assert page.locator("#code li").all_inner_texts() == [f"{SENTENCES[0]} open", f"{SENTENCES[2]} open"]
+    assert marks(page, "#code .contexts") == ["bat", "bat", "bat"]
+    page.get_by_role("link", name="open").first.click()
+    page.wait_for_selector("#codes .nearest tbody tr")
+    assert page.get_by_label("Sentence").first.input_value() == SENTENCES[0]
+
+
+def test_a_server_with_a_token_asks_for_it_once(page: Any, browser: Any) -> None:
+    with serving(Spelled(), page=True, token="secret") as locked:
+        own = browser.new_page()
+        own.goto(f"{locked}/#view=codes&text=a+bat")
+        own.get_by_label("Token of this server").fill("secret")
+        own.get_by_role("button", name="Use it").click()
+        own.wait_for_function("document.querySelector('#codes .decoded').textContent === 'a bat'")
+        assert own.locator("#unlock").is_hidden()
+        own.close()
