@@ -197,7 +197,8 @@ def page(done: Mapping[Key, Values]) -> str:
         f"Two blocks, d 64, K = {K} (rvq: 2 layers of 32), 500 steps, learning rate 4e-3, one thread, no tuning;",
         "control from 400 edits of validation sentences, smoothness and disentanglement from 500 sentences.",
         "Bits a token: the joint rate and the rate under a prior. A cell is the mean, and the range where there are",
-        f"several seeds; `-`: has no codes, or no meaning. Position 0 with K = {K} names tokens. State: {state}.",
+        f"several seeds; `-`: has no codes, or no meaning. Position 0 with K = {K} names tokens. On `grammar`",
+        f"the edits of `role` lack the roles that it was trained with: its control says nothing. State: {state}.",
     ]
     return "\n".join([*head, *lines_of(done)]) + "\n"
 
