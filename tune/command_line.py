@@ -141,4 +141,6 @@ def _one_line(error: Any) -> str:
     if hasattr(error, "possibilities"):
         options = [name for option in error.ctx.command.get_params(error.ctx) for name in option.opts if "--" in name]
         return f"{command} has no option {error.option_name}{did_you_mean(error.option_name, options)}"
-    return f"{command}: {message[0].lower()}{message[1:].removesuffix('.')}; see {command} --help"
+    given = [repr(one["input"]) for one in error.__cause__.errors()] if hasattr(error.__cause__, "errors") else []
+    told = f", not {given[0]}" if given and given[0] not in message else ""
+    return f"{command}: {message[0].lower()}{message[1:].removesuffix('.')}{told}; see {command} --help"

@@ -122,6 +122,7 @@ def test_what_sums_over_no_sentences_has_no_interval(paths: StudyPaths) -> None:
 def test_other_data_is_said_once_and_nothing_is_compared(two_trials: StudyPaths) -> None:
     client = registry_of(two_trials).destination.client
     client.set_model_version_tag("t5vqvae", "1", "t5vqvae.data_fingerprint", "other")
+    client.set_model_version_tag("t5vqvae", "1", "t5vqvae.test_strings", "other")
     outcome = promote(two_trials)
     assert outcome.paired == ()
     assert outcome.reasons == ("version 1 was tested on other data, so the two cannot be compared",)
