@@ -11,7 +11,7 @@ from survival import ended, start, wait_for
 
 from tune.records.study_paths import StudyPaths
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 ABLATIONS = "ablations"
 MEASURED = ("cost/", "mlflow_id", "url")
 """What no two starts have in common."""
