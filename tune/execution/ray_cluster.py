@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import ray
 
 from t5vqvae.errors import UserError
@@ -57,7 +58,19 @@ def connect() -> Iterator[None]:
                 raise KeyboardInterrupt from end
             yield
         finally:
+            own = _processes_of_ray()
             ray.shutdown()  # also of a cluster that a signal stopped while it started
+            for process in psutil.wait_procs(own, timeout=5)[1]:  # agents outlive a raylet that had only begun
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+
+def _processes_of_ray() -> list[psutil.Process]:
+    """Returns the processes of a cluster that this process started; none of another cluster."""
+    found = psutil.Process().children(recursive=True)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [each for each in found if each.name().startswith(("ray::", "raylet", "gcs_server"))]
+    return []
 
 
 def _init(**options: Any) -> None:
