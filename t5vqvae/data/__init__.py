@@ -1,7 +1,7 @@
 """Corpora, tokenizers and batches; `corpora/base.py` explains how to add a corpus."""
 
 from t5vqvae.data.batch import IGNORED_LABEL, Batch
-from t5vqvae.data.batching import BatchPlan, evaluation_batches, fixed_order
+from t5vqvae.data.batching import BatchPlan, evaluated_indices, evaluation_batches, fixed_order
 from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example
 from t5vqvae.data.corpora.public import corpus_folder, fetch
 from t5vqvae.data.corpora.registry import GrammarCorpus, HubCorpus, MathCorpus, PublicCorpus, TextCorpus
@@ -29,6 +29,7 @@ __all__ = [
     "TokenizerConfig",
     "build_tokenizer",
     "corpus_folder",
+    "evaluated_indices",
     "evaluation_batches",
     "fetch",
     "fixed_order",

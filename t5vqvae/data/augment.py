@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from t5vqvae.config import Config, setting
-from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example, spaced
+from t5vqvae.data.corpora.base import NO_ROLE, Corpus, CorpusConfig, Example, spaced
 from t5vqvae.data.rare_symbols import RareSymbols
 from t5vqvae.errors import DataError, SettingError
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 AUGMENT_VERSION = 1
 """Raise it with every change of what is added for the same settings."""
-NO_ROLE = "none"
 COMMAND_LETTERS = (2, 7)
 """Smallest and largest number of letters of a made-up command."""
 CHARACTER_SHARE = 0.3

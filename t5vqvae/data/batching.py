@@ -95,6 +95,13 @@ def fixed_order(num_examples: int) -> Array:
     return np.random.default_rng(SUBSET_SEED).permutation(num_examples)
 
 
+def evaluated_indices(split: TokenizedSplit, limit: int | None = None) -> Array:
+    """Returns the examples of a fixed random subset of a split, ascending; without a limit all of them."""
+    if limit is None or limit >= len(split):
+        return np.arange(len(split))
+    return np.sort(fixed_order(len(split))[:limit])
+
+
 def evaluation_batches(
     split: TokenizedSplit,
     batch_size: int,
@@ -113,9 +120,7 @@ def evaluation_batches(
         rank: Number of this worker, from 0.
         num_workers: Workers in all.
     """
-    indices = np.arange(len(split))
-    if limit is not None and limit < len(split):
-        indices = np.sort(fixed_order(len(split))[:limit])
+    indices = evaluated_indices(split, limit)
     indices = indices[np.argsort(split.lengths[indices], kind="stable")]
     for start in range(rank * batch_size, len(indices), num_workers * batch_size):
         chosen = indices[start : start + batch_size]

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t5vqvae.config import Config, setting
-from t5vqvae.data.augment import AUGMENT_VERSION, NO_ROLE, Added, AugmentConfig, added_rows, refuse_unnamed
+from t5vqvae.data.augment import AUGMENT_VERSION, Added, AugmentConfig, added_rows, refuse_unnamed
 from t5vqvae.data.checked import is_intact, read_line, write_line, write_manifest
 from t5vqvae.data.corpora import registry as variants
-from t5vqvae.data.corpora.base import TWIN, Corpus, CorpusConfig, Example
-from t5vqvae.data.sift import Sifted, refuse_same_ids, report_rows, sift
+from t5vqvae.data.corpora.base import NO_ROLE, TWIN, Corpus, CorpusConfig, Example
+from t5vqvae.data.sift import Sifted, fits, refuse_same_ids, report_rows, sift
 from t5vqvae.data.special_tokens import special_tokens, unguarded_json
 from t5vqvae.data.split import Tokenized, TokenizedSplit, write_split
 from t5vqvae.data.tokenizer import (
@@ -225,10 +225,7 @@ def _with_further_sets(config: DataConfig, corpus: Corpus) -> Corpus:
 
 
 def _has_longer(examples: Sequence[Example], tokenizer: Tokenizer, max_lengths: tuple[int, int]) -> bool:
-    return any(
-        len(e.source_ids) > max_lengths[0] or len(e.target_ids) > max_lengths[1]
-        for e in _tokenize(examples, tokenizer, _Numbers())
-    )
+    return not all(fits(e, max_lengths) for e in _tokenize(examples, tokenizer, _Numbers()))
 
 
 class _Numbers(dict[str, int]):
@@ -289,8 +286,7 @@ def _sifted_rows(
     rows: Sequence[Example], tokenizer: Tokenizer, role_ids: Mapping[str, int], max_lengths: tuple[int, int]
 ) -> list[Tokenized]:
     """Returns the added rows that are short enough."""
-    found = _tokenize(rows, tokenizer, role_ids)
-    return [e for e in found if len(e.source_ids) <= max_lengths[0] and len(e.target_ids) <= max_lengths[1]]
+    return [e for e in _tokenize(rows, tokenizer, role_ids) if fits(e, max_lengths)]
 
 
 def _tokenize(examples: Sequence[Example], tokenizer: Tokenizer, role_ids: Mapping[str, int]) -> Iterable[Tokenized]:

@@ -34,6 +34,11 @@ class Sifted:
     num_unspellable: int
 
 
+def fits(example: Tokenized, max_lengths: tuple[int, int]) -> bool:
+    """Returns whether source and target are no longer than their limits, in tokens."""
+    return len(example.source_ids) <= max_lengths[0] and len(example.target_ids) <= max_lengths[1]
+
+
 def sift(name: str, found: Iterable[Tokenized], tokenizer: Tokenizer, max_lengths: tuple[int, int]) -> Sifted:
     """Returns the examples of a split that the tokenizer can spell; of the training split, those short enough.
 
@@ -49,7 +54,7 @@ def sift(name: str, found: Iterable[Tokenized], tokenizer: Tokenizer, max_length
     spelt = [e for e in examples if unknown not in e.source_ids and unknown not in e.target_ids]
     if len(spelt) < len(examples):
         _report_unspellable(name, examples, len(spelt), tokenizer)
-    short = [e for e in spelt if len(e.source_ids) <= max_lengths[0] and len(e.target_ids) <= max_lengths[1]]
+    short = [e for e in spelt if fits(e, max_lengths)]
     num_too_long = len(spelt) - len(short)
     if name == "train":
         _report_too_long(name, num_too_long, len(spelt), max_lengths)

@@ -89,6 +89,10 @@ class TokenizedSplit:
         """Returns the target texts as they were before tokenization, to compare generated texts with."""
         return [self._target_texts[index].tobytes().decode() for index in indices]
 
+    def token_counts(self, indices: Indices) -> npt.NDArray[np.int64]:
+        """Returns how often each source token occurs in these examples, by its id."""
+        return np.bincount(np.concatenate([self._source_ids[index] for index in indices]))
+
     def batch(self, indices: Indices) -> Batch:
         """Returns these examples, in this order, padded to the longest."""
         chosen_B = np.asarray(indices, dtype=np.int64)

@@ -19,7 +19,7 @@ codebook.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,12 +29,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from t5vqvae.data import IGNORED_LABEL, Batch, TokenizedSplit, evaluation_batches, prepare, prepare_test
+from t5vqvae.data import IGNORED_LABEL, Batch, TokenizedSplit, evaluated_indices, evaluation_batches
 from t5vqvae.data.batching import Array
 from t5vqvae.data.texts import same_text
 from t5vqvae.evaluation.chains import chain_bits, note_codes, num_counted_sentences
 from t5vqvae.evaluation.decoding import Decoding
-from t5vqvae.evaluation.out_of_distribution import TESTS, mean_over, twin_metrics
 from t5vqvae.evaluation.scored_sentences import ScoredSentence, nll_of_sentences, note_sentences, scored_sentences
 from t5vqvae.evaluation.sparse_rate import sparse_metrics
 from t5vqvae.evaluation.sums import Sums, add_counts
@@ -76,14 +75,6 @@ class Evaluation:
     code_counts: list[list[int]]
     samples: list[Reconstruction]
     sentences: list[ScoredSentence] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class FinalTest:
-    """The metrics of all test sets, such as `test/nll` and `VAR/exact_match`, and the sentences of the split `test`."""
-
-    metrics: dict[str, float]
-    sentences: list[ScoredSentence]
 
 
 def evaluate(
@@ -131,78 +122,18 @@ def evaluate(
                 metrics |= sparse_metrics(model, split, train, spec, limit, spec.max_new_tokens)
     finally:
         model.train(was_training)
+    measured = evaluated_indices(split, None if everything else spec.evaluate.num_examples)
     metrics |= _rate(sums, model, counted)
+    metrics["rate/token_entropy_bits"] = entropy_bits(torch.from_numpy(split.token_counts(measured)))
     samples = [Reconstruction(*row[1:]) for row in sums.decoded[:NUM_SAMPLES]]
     sentences = scored_sentences(sums.sentences or {}, sums.decoded)
     return Evaluation(metrics, [counts.tolist() for counts in sums.counts], samples, sentences)
-
-
-def evaluate_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> FinalTest:
-    """Returns the metrics of the test split and of every extra test set, and the scores of the split's sentences.
-
-    Use it for promotion and final tables only: these numbers test nothing that was chosen by them.
-    """
-    metrics: dict[str, float] = {}
-    sentences: list[ScoredSentence] = []
-    splits = prepare_test(spec.data, cache_dir, backbone=spec.model.backbone)
-    prepared = prepare(spec.data, cache_dir, backbone=spec.model.backbone)
-    train = prepared.train
-    edits = control_of(spec, cache_dir, "test")
-    with stage("testing", sum(map(len, splits.values())), "sentences") as now:
-        for number, (name, split) in enumerate(splits.items(), start=1):
-            now.set(now.done, note=f"test set {name}, {number} of {len(splits)}")
-            first = name == "test"
-            control = edits if first else None
-            evaluation = evaluate(
-                model, split, spec, train=train, control=control, prefix=name, everything=True, per_sentence=first
-            )
-            sentences += evaluation.sentences
-            shared = {f"{name}/{key}": value for key, value in evaluation.metrics.items() if not key.startswith(name)}
-            own = {key: value for key, value in evaluation.metrics.items() if key.startswith(f"{name}/")}
-            metrics |= own | shared
-            now.advance(len(split))
-    metrics |= mean_over(metrics, prepared.twins, TESTS)
-    return FinalTest(metrics, sentences)
-
-
-def evaluate_twins(
-    model: TextAutoencoder,
-    twins: Mapping[str, TokenizedSplit],
-    spec: RunSpec,
-    autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
-) -> dict[str, float]:
-    """Returns the means over the validation sets that are out of distribution, each measured as the validation split.
-
-    Args:
-        model: A model with its tokenizer.
-        twins: The sets; none gives no metric.
-        spec: The run.
-        autocast: Returns the context of the precision.
-    """
-    plain = spec.with_overrides({"evaluate.unsent": None})
-    return twin_metrics(
-        twins, lambda split, name: evaluate(model, split, plain, prefix=name, autocast=autocast()).metrics
-    )
-
-
-def sentences_of_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> list[ScoredSentence]:
-    """Returns the scores of the test split's sentences alone, for a model whose test kept none."""
-    split = prepare_test(spec.data, cache_dir, backbone=spec.model.backbone)["test"]
-    return evaluate(model, split, spec, prefix="test", everything=True, per_sentence=True).sentences
 
 
 def control_of(spec: RunSpec, cache_dir: Path, split: Literal["validation", "test"]) -> Control | None:
     """Returns the edits that an evaluation of a run makes on a split; None without `evaluate.control`."""
     number = spec.evaluate.control
     return Control.of(spec.data.corpus, cache_dir, split, number, spec.seed) if number else None
-
-
-def test_sets(spec: RunSpec, cache_dir: Path) -> list[str]:
-    """Returns the names of the test sets that `evaluate_test` evaluates, without reading a sentence."""
-    return list(prepare_test(spec.data, cache_dir, backbone=spec.model.backbone))
-
-
-test_sets.__test__ = False  # type: ignore[attr-defined]  # pytest takes it for a test otherwise
 
 
 def _soft(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everything: bool) -> dict[str, float]:
@@ -326,9 +257,6 @@ def _add_losses(model: TextAutoencoder, batch: Batch, memory: Memory, sums: Sums
     sums.num_tokens += losses.num_tokens
     sums.num_correct += int(_hits(losses, batch).sum())
     sums.num_chars += int(batch.num_chars_B.sum())
-    tokens_N = batch.input_ids_BT[batch.mask_BT].cpu()
-    counted = torch.bincount(tokens_N, minlength=len(model.require_tokenizer()))
-    sums.token_counts = add_counts(sums.token_counts, [counted])
     sums.num_positions += losses.num_positions
     sums.num_sentences += batch.labels_BS.shape[0]
     sums.error += losses.squared_error
@@ -416,7 +344,6 @@ def _meaning(sums: Sums, spec: RunSpec) -> dict[str, float]:
 
 def _rate(sums: Sums, model: TextAutoencoder, counted: Sums) -> dict[str, float]:
     metrics = {"rate/log2_vocabulary": math.log2(len(model.require_tokenizer()))}
-    metrics |= {"rate/token_entropy_bits": sum(map(entropy_bits, sums.token_counts))}
     metrics |= {name: above / max(1e-12, below) for name, (above, below) in sums.measures.items()}
     if not sums.counts:
         return metrics

@@ -6,32 +6,40 @@ Every set counts alike, however long its sentences are, so the mean over the set
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 from t5vqvae.data import TokenizedSplit
+from t5vqvae.evaluation.evaluate import evaluate
+from t5vqvae.models.contract import TextAutoencoder
+from t5vqvae.spec.run import RunSpec
 
 TWINS, TESTS = "validation_ood", "test_ood"
 MEASURED = ("nll_per_char", "exact_match")
 """What is averaged over the sets."""
 
 
-def twin_metrics(
-    twins: Mapping[str, TokenizedSplit], measure: Callable[[TokenizedSplit, str], Mapping[str, float]]
+def evaluate_twins(
+    model: TextAutoencoder,
+    twins: Mapping[str, TokenizedSplit],
+    spec: RunSpec,
+    autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> dict[str, float]:
-    """Returns the means over the validation sets that are out of distribution; none without such sets.
+    """Returns the means over the validation sets that are out of distribution, each measured as the validation split.
 
     Args:
-        twins: The sets, by the name of the test set that each is a twin of.
-        measure: Returns the metrics of a set under a prefix.
+        model: A model with its tokenizer.
+        twins: The sets, by the name of the test set that each is a twin of; none gives no metric.
+        spec: The run.
+        autocast: Returns the context of the precision.
     """
-    found = {f"{name}/{key}": value for name, split in twins.items() for key, value in _own(measure, name, split)}
+    if not twins:
+        return {}
+    plain = spec.with_overrides({"evaluate.unsent": None})
+    found: dict[str, float] = {}
+    for name, split in twins.items():
+        metrics = evaluate(model, split, plain, prefix=name, autocast=autocast()).metrics
+        found |= {key: value for key, value in metrics.items() if key.startswith(f"{name}/")}
     return mean_over(found, twins, TWINS)
-
-
-def _own(
-    measure: Callable[[TokenizedSplit, str], Mapping[str, float]], name: str, split: TokenizedSplit
-) -> list[tuple[str, float]]:
-    metrics = measure(split, name)
-    return [(key, metrics[f"{name}/{key}"]) for key in MEASURED if f"{name}/{key}" in metrics]
 
 
 def mean_over(metrics: Mapping[str, float], sets: Collection[str], prefix: str) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Sums of an evaluation over batches and workers.
 
-Letters: K entries of a codebook, V vocabulary.
+Letters: K entries of a codebook.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ class Sums:
         error: Squared distance of states to quantized states.
         energy: Squares of those states.
         counts: Uses of every code, one tensor (K,) per codebook.
-        token_counts: Uses of every source token, in one tensor (V,).
         prompt_counts: The same for the codes of prompts.
         num_prompts: Prompts.
         codes: The codes of every sentence; see `SentenceCodes`.
@@ -51,7 +50,6 @@ class Sums:
     error: float = 0.0
     energy: float = 0.0
     counts: list[Tensor] = field(default_factory=list)
-    token_counts: list[Tensor] = field(default_factory=list)
     prompt_counts: list[Tensor] = field(default_factory=list)
     num_prompts: int = 0
     codes: SentenceCodes = field(default_factory=dict)
@@ -64,7 +62,7 @@ class Sums:
         """Adds the sums of another worker."""
         for name in self.__dataclass_fields__:
             mine, theirs = getattr(self, name), getattr(other, name)
-            if name in ("counts", "token_counts", "prompt_counts"):
+            if name in ("counts", "prompt_counts"):
                 setattr(self, name, add_counts(mine, theirs))
             elif name == "measures":
                 self.measure(theirs)

@@ -15,10 +15,10 @@ import torch
 
 from t5vqvae.latent.code_vectors import vectors
 from t5vqvae.measures.base import Found, Probed, Row, measure
+from t5vqvae.spec.probe import CODE_MAP
 
 MOST_CODES = 1_500
 """The most frequent ones are drawn."""
-TITLE = "Map of the codebook"
 
 
 @measure("code_map")
@@ -40,7 +40,7 @@ def code_map(probed: Probed) -> Found:
         total = uses[code].total()
         rows.append({"code": " ".join(map(str, code)), "word": text, "role": role, "uses": total,
                      "purity": times / total, "x": x, "y": y})  # fmt: skip
-    return Found({"codebook/map_explained": explained}, {TITLE: rows})
+    return Found({"codebook/map_explained": explained}, {CODE_MAP: rows})
 
 
 def projected(vectors_KC: np.ndarray, counts_K: np.ndarray) -> tuple[np.ndarray, float]:

@@ -13,15 +13,18 @@ Letters: B batch, T positions, E model width, R roles.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from t5vqvae.data import evaluation_batches
-from t5vqvae.data.prepare import NO_ROLE
+from t5vqvae.data.batch import Batch
+from t5vqvae.data.corpora.base import NO_ROLE
 from t5vqvae.measures.base import Found, Probed, Row, measure
 from t5vqvae.models.baselines.gaussian import GaussianT5
+from t5vqvae.models.contract import Memory
 from t5vqvae.models.t5 import T5VQVAE
 from t5vqvae.stages import stage
 
@@ -43,15 +46,10 @@ def concepts(probed: Probed) -> Found:
         return Found()
     mean_E, directions = _directions(probed, model)
     generator = torch.Generator().manual_seed(probed.seed)
+    pairs = {role: (own_E, _random(len(mean_E), generator).to(mean_E)) for role, own_E in directions.items()}
     rows: list[Row] = []
-    with stage("removing concepts", len(directions), "roles") as now:
-        for role, direction_E in directions.items():
-            random_E = torch.randn(len(mean_E), generator=generator).to(mean_E)
-            rises = _rises(probed, model, role, mean_E, [direction_E, random_E / random_E.norm()])
-            if rises is not None:
-                name = probed.role_names[role]
-                rows.append({"role": name, "rise, nats a character": rises[0], "random direction": rises[1]})
-            now.advance(1)
+    for role, rises in _rises(probed, model, mean_E, pairs).items():
+        rows.append({"role": probed.role_names[role], "rise, nats a character": rises[0], "random direction": rises[1]})
     metrics = {}
     if rows:
         metrics["concepts/removal"] = sum(float(row["rise, nats a character"] or 0) for row in rows) / len(rows)
@@ -59,11 +57,15 @@ def concepts(probed: Probed) -> Found:
     return Found(metrics, {"Removal of a role's direction": rows})
 
 
+def _random(width: int, generator: torch.Generator) -> Tensor:
+    found_E = torch.randn(width, generator=generator)
+    return found_E / found_E.norm()
+
+
 def _directions(probed: Probed, model: T5VQVAE) -> tuple[Tensor, dict[int, Tensor]]:
     """Returns the mean vector of training sentences, and the direction of every role from it, of unit length."""
-    learned = replace(probed, split=probed.train, num_sentences=NUM_TRAINING)
     size, rows, roles = probed.spec.evaluate.batch_size, list[Tensor](), list[Tensor]()
-    for _, batch in evaluation_batches(learned.split, size, limit=NUM_TRAINING):
+    for _, batch in evaluation_batches(probed.train, size, limit=NUM_TRAINING):
         batch = batch.to(model.device)
         assert batch.roles_BT is not None
         rows.append(model.encode_memory(batch).bottleneck.quantized_BTE[batch.mask_BT])
@@ -74,22 +76,32 @@ def _directions(probed: Probed, model: T5VQVAE) -> tuple[Tensor, dict[int, Tenso
     return mean_E, {role: shift_E / shift_E.norm() for role, shift_E in found.items() if float(shift_E.norm()) > 0}
 
 
-def _rises(probed: Probed, model: T5VQVAE, role: int, mean_E: Tensor, directions: list[Tensor]) -> list[float] | None:
-    """Returns the rise for every direction, over the sentences with a role; None if there are none."""
-    rises, chars, size = [0.0] * len(directions), 0, probed.spec.evaluate.batch_size
-    for _, batch in evaluation_batches(probed.split, size, limit=probed.num_sentences):
-        batch = batch.to(model.device)
-        assert batch.roles_BT is not None
-        kept_B = (batch.roles_BT == role).any(1)
-        if not bool(kept_B.any()):
-            continue
-        memory = model.encode_memory(batch)
-        prompts = None if memory.prompt_codes_BPQ is None else memory.prompt_codes_BPQ[kept_B]
-        mask_BT, labels_BS = batch.mask_BT[kept_B], batch.labels_BS[kept_B]
-        vectors_BTE = memory.bottleneck.quantized_BTE[kept_B]
-        plain = float(model.sentence_nll(vectors_BTE, mask_BT, labels_BS, prompts).sum())
-        for place, direction_E in enumerate(directions):
-            changed_BTE = without(vectors_BTE, direction_E, mean_E) * mask_BT.unsqueeze(-1)
-            rises[place] += float(model.sentence_nll(changed_BTE, mask_BT, labels_BS, prompts).sum()) - plain
-        chars += int(batch.num_chars_B[kept_B].sum())
-    return [rise / chars for rise in rises] if chars else None
+def _rises(
+    probed: Probed, model: T5VQVAE, mean_E: Tensor, directions: Mapping[int, Sequence[Tensor]]
+) -> dict[int, list[float]]:
+    """Returns the rise for every direction of each role, over the sentences with the role."""
+    sums: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    chars: dict[int, int] = defaultdict(int)
+    number, size = min(len(probed.split), probed.num_sentences), probed.spec.evaluate.batch_size
+    with stage("removing concepts", number, "sentences") as now:
+        for indices, batch in evaluation_batches(probed.split, size, limit=probed.num_sentences):
+            batch = batch.to(model.device)
+            assert batch.roles_BT is not None
+            memory = model.encode_memory(batch)
+            vectors_BTE = memory.bottleneck.quantized_BTE
+            plain_B = _nll(model, batch, memory, vectors_BTE, batch.mask_BT.any(1))
+            present = {role: (batch.roles_BT == role).any(1) for role in directions}
+            for role, has_B in ((role, has_B) for role, has_B in present.items() if bool(has_B.any())):
+                for place, direction_E in enumerate(directions[role]):
+                    changed_BTE = without(vectors_BTE, direction_E, mean_E) * batch.mask_BT.unsqueeze(-1)
+                    rises = _nll(model, batch, memory, changed_BTE, has_B) - plain_B[has_B]
+                    sums[role][place] += float(rises.sum())
+                chars[role] += int(batch.num_chars_B[has_B].sum())
+            now.advance(len(indices))
+    return {role: [rise / chars[role] for rise in found] for role, found in sorted(sums.items())}
+
+
+def _nll(model: T5VQVAE, batch: Batch, memory: Memory, vectors_BTE: Tensor, which_B: Tensor) -> Tensor:
+    """Returns the cross-entropy of some sentences given changed vectors."""
+    prompts = None if memory.prompt_codes_BPQ is None else memory.prompt_codes_BPQ[which_B]
+    return model.sentence_nll(vectors_BTE[which_B], batch.mask_BT[which_B], batch.labels_BS[which_B], prompts)

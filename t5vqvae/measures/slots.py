@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from t5vqvae.data.prepare import NO_ROLE
+from t5vqvae.data.corpora.base import NO_ROLE
 from t5vqvae.latent.latent_space import Sentence
 from t5vqvae.measures.counted import numbered
 

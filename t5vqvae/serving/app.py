@@ -26,7 +26,7 @@ from t5vqvae.latent.latent_space import Sentence
 from t5vqvae.serving import pages
 from t5vqvae.serving.batcher import Batcher, BusyError
 from t5vqvae.serving.code_pages import CodeList, CodePage, CodePages
-from t5vqvae.serving.gate import Gate, refusal
+from t5vqvae.serving.request_gate import Gate, refusal
 from t5vqvae.serving.serve_metrics import ServeMetrics
 from t5vqvae.serving.serve_settings import ServeSettings
 from t5vqvae.serving.served_model import Current, ServedModel, Source

@@ -6,6 +6,9 @@ from typing import Literal
 
 from t5vqvae.config import Config, setting
 
+CODE_MAP = "Map of the codebook"
+"""The table of a probe that its page draws."""
+
 
 class ProbeSpec(Config):
     """One probe of a trained model."""

@@ -46,13 +46,11 @@ class Judgement:
     Attributes:
         split: The set.
         num_questions: Its questions.
-        num_left_out: Questions that preparation left out because they are too long.
         rows: The model first.
     """
 
     split: str
     num_questions: int
-    num_left_out: int
     rows: list[Row]
 
     @property
@@ -62,9 +60,7 @@ class Judgement:
         return all(model.low > row.score for row in idle)
 
 
-def judge(
-    task: Task, split: str, train: Sequence[Pair], asked: Sequence[Pair], answers: Sequence[str], num_left_out: int = 0
-) -> Judgement:
+def judge(task: Task, split: str, train: Sequence[Pair], asked: Sequence[Pair], answers: Sequence[str]) -> Judgement:
     """Returns the scores of a model's answers and of all idle ones.
 
     Args:
@@ -73,7 +69,6 @@ def judge(
         train: The training pairs, which some idle answerers read.
         asked: The questions with their right answers.
         answers: The model's, in the same order.
-        num_left_out: See `Judgement`.
     """
     targets = [pair.target for pair in asked]
     known = Asked(train, [pair.source for pair in asked], task.scores[task.main_score])
@@ -83,7 +78,7 @@ def judge(
         for name, texts in said.items():
             rows.append(_row(task, name, targets, texts))
             now.advance(1)
-    return Judgement(split, len(asked), num_left_out, rows)
+    return Judgement(split, len(asked), rows)
 
 
 def judge_model(
@@ -103,7 +98,7 @@ def judge_model(
         done = evaluate(model, split, spec, prefix=name, everything=True, per_sentence=True)
         texts = {sentence.index: sentence.decoded for sentence in done.sentences}
         answers = [texts[index] for index in range(len(split))]
-        found.append(judge(task, name, train, _pairs(split), answers, prepared.num_too_long.get(name, 0)))
+        found.append(judge(task, name, train, _pairs(split), answers))
     return found
 
 

@@ -21,7 +21,8 @@ import torch
 from torch import nn
 
 from t5vqvae.data import BatchPlan, PreparedData, prepare
-from t5vqvae.evaluation.evaluate import Evaluation, Reconstruction, control_of, evaluate, evaluate_twins
+from t5vqvae.evaluation.evaluate import Evaluation, Reconstruction, control_of, evaluate
+from t5vqvae.evaluation.out_of_distribution import evaluate_twins
 from t5vqvae.measures.control import Control
 from t5vqvae.models.backbones import is_finite
 from t5vqvae.models.contract import TextAutoencoder

@@ -32,7 +32,7 @@ from pathlib import Path
 way, task, steps, state = sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
 import torch
 from t5vqvae.data import prepare
-from t5vqvae.evaluation.evaluate import evaluate_test
+from t5vqvae.evaluation.final_test import evaluate_test
 from t5vqvae.models.contract import load_model
 from t5vqvae.stages import Stage
 from t5vqvae.training.threads import free_threads, use_threads

@@ -22,9 +22,10 @@ SLOW = {"optim.warmup_steps": 50}
 
 
 def killed_study(name: str, trials: int, **settings: Any) -> SearchSpec:
-    """A study that draws the same trials however it is interrupted: random, and none is stopped early."""
+    """A study that draws the same trials however it is interrupted: random, and none is stopped early by default."""
     base = {**SLOW, **settings.pop("base", {})}
-    return stub_study(name, trials, base=base, sampler={"name": "random"}, scheduler={"name": "none"}, **settings)
+    kept = {"sampler": {"name": "random"}, "scheduler": {"name": "none"}, **settings}
+    return stub_study(name, trials, base=base, **kept)
 
 
 def drive(state: Path, name: str, trials: int, trainer: str = STUB, **settings: Any) -> SearchResult:

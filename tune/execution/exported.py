@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from tune.execution.gpu_packing import GPUPackingSearcher
 from tune.execution.trial import ATTEMPT
 from tune.monitor.exporter import Exporter, process_seconds
 from tune.monitor.tally import Sample, Tally
-from tune.records.events import START, StudyEvents
+from tune.records.events import StudyEvents
 from tune.records.study_paths import StudyPaths
 from tune.spec.judging import Judging
 from tune.spec.search_spec import SearchSpec
@@ -35,22 +35,27 @@ def exported(
 ) -> Iterator[None]:
     """Exposes a study until the block ends. A port that cannot be had ends no study."""
     exporter = _exporter(spec, paths, board, searcher, recorder)
-    try:
-        exporter.__enter__()
-    except OSError as error:
-        print(f"no metrics for Prometheus in this start: {error}", file=sys.stderr)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(exporter)
+        except OSError as error:
+            print(f"no metrics for Prometheus in this start: {error}", file=sys.stderr)
+        else:
+            recorder.on_retry = exporter.retried
+            stack.enter_context(_told_to_ray(exporter))
         yield
-        return
+
+
+@contextmanager
+def _told_to_ray(exporter: Exporter) -> Iterator[None]:
     ended = threading.Event()
     thread = threading.Thread(target=_to_ray, args=(exporter, ended), daemon=True)
-    recorder.on_retry = exporter.retried
     thread.start()
     try:
         yield
     finally:
         ended.set()
         thread.join(timeout=RAY_SECONDS)
-        exporter.__exit__()
 
 
 def _exporter(
@@ -67,8 +72,7 @@ def _exporter(
     if isinstance(searcher, GPUPackingSearcher):
         driver["gpu_share"] = lambda: _largest_share(searcher)
         driver["gpu_out_of_memory_total"] = lambda: float(recorder.num_out_of_memory)
-    attempt = sum(event["event"] == START for event in StudyEvents(paths.root).read())
-    return Exporter(paths, tally, board, attempt, driver)
+    return Exporter(paths, tally, board, StudyEvents(paths.root).num_starts, driver)
 
 
 def _largest_share(searcher: GPUPackingSearcher) -> float:

@@ -37,6 +37,10 @@ DRIVER_SETTINGS = {
 }
 
 
+_RAY = ("ray::", "raylet", "gcs_server")
+"""How names of Ray's processes begin."""
+
+
 @contextlib.contextmanager
 def connect() -> Iterator[None]:
     """Connects to Ray; a cluster that was started here ends with the block.
@@ -67,10 +71,14 @@ def connect() -> Iterator[None]:
 
 def _processes_of_ray() -> list[psutil.Process]:
     """Returns the processes of a cluster that this process started; none of another cluster."""
-    found = psutil.Process().children(recursive=True)
+    return [each for each in psutil.Process().children(recursive=True) if _name(each).startswith(_RAY)]
+
+
+def _name(process: psutil.Process) -> str:
+    """Returns the name of a process; none of one that has just ended."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        return [each for each in found if each.name().startswith(("ray::", "raylet", "gcs_server"))]
-    return []
+        return str(process.name())
+    return ""
 
 
 def _init(**options: Any) -> None:

@@ -20,10 +20,11 @@ from tune.execution.deaths import DeadWorkers
 from tune.execution.retention import Retention, clean
 from tune.execution.trial import TrialPlan, TuneResult, release
 from tune.monitor.board import Board
-from tune.monitor.row import FRACTION, Row
+from tune.monitor.row import Row
 from tune.records.background import BackgroundQueue
 from tune.records.events import TRIAL, StudyEvents
 from tune.records.record import TrialRecord
+from tune.records.running import FRACTION
 from tune.spec.study_spec import StudySpec
 
 if TYPE_CHECKING:

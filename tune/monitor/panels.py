@@ -5,7 +5,7 @@ A panel's first query is a metric of `Tally` or of the exporter as it is, so tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 WHERE = '{study=~"$study"}'
 
@@ -53,202 +53,77 @@ def _rate(metric: str) -> str:
 ENDED = 'max by (study, status) (t5vqvae_trials{study=~"$study", status!~"running|interrupted"})'
 SNAPSHOT = "the snapshot prometheus/ended/<study>.prom"
 
+
+def _row(
+    metric: str,
+    title: str,
+    unit: str,
+    field: str,
+    description: str,
+    by: tuple[str, ...] = (),
+    more: tuple[str, str] | None = None,
+) -> Panel:
+    """Returns a panel of a study, which is put on a board later."""
+    return Panel("", title, unit, description, f"t5vqvae_{metric}", field, by, more=more)
+
+
+# fmt: off
 _COMMON = [
-    (
-        "Trials by status",
-        "short",
-        "Trials of the study by how they ended; running ones too.",
-        "trials",
-        "TrialRecord.status",
-        ("status",),
-        None,
-    ),
-    (
-        "Attempt",
-        "short",
-        "Which start of the study this is, from 1.",
-        "attempt",
-        "events.jsonl: events `start`",
-        (),
-        None,
-    ),
-    (
-        "Time left",
-        "s",
-        "Time to the end at the pace of this start.",
-        "time_left_seconds",
-        "Study.progress().left",
-        (),
-        None,
-    ),
-    (
-        "Driver time",
-        "s",
-        "CPU time of the driver in this start; second: per ended trial.",
-        "driver_seconds_total",
-        SNAPSHOT,
-        (),
-        (_rate("t5vqvae_driver_seconds_total"), "per trial"),
-    ),
-    (
-        "Sampler time",
-        "s",
-        "Time in which the sampler chose trials in this start; second: per ended trial.",
-        "sampler_seconds_total",
-        SNAPSHOT,
-        (),
-        (_rate("t5vqvae_sampler_seconds_total"), "per trial"),
-    ),
-    (
-        "Time lost to retries",
-        "s",
-        "Time since the last report of each trial that began again.",
-        "lost_seconds_total",
-        SNAPSHOT,
-        (),
-        None,
-    ),
-    (
-        "Time of ended trials",
-        "s",
-        "Time that ended trials took, all their starts.",
-        "trial_seconds_total",
-        "TrialRecord.seconds",
-        (),
-        None,
-    ),
-    ("Outbox backlog", "bytes", "What waits for MLflow.", "outbox_bytes", "trials/*/spool/*.jsonl", (), None),
-    (
-        "Outbox age",
-        "s",
-        "Age of the oldest journal that waits for MLflow.",
-        "outbox_age_seconds",
-        "trials/*/spool/*.jsonl",
-        (),
-        None,
-    ),
-    (
-        "Disk of the study",
-        "bytes",
-        "What the study's folder takes of the disk.",
-        "disk_bytes",
-        "the study's folder",
-        (),
-        None,
-    ),
-    (
-        "Disk free",
-        "bytes",
-        "What is free on the disk of the state folder.",
-        "disk_free_bytes",
-        "the state folder",
-        (),
-        None,
-    ),
+    _row("trials", "Trials by status", "short", "TrialRecord.status",
+         "Trials of the study by how they ended; running ones too.", by=("status",)),
+    _row("attempt", "Attempt", "short", "events.jsonl: events `start`",
+         "Which start of the study this is, from 1."),
+    _row("time_left_seconds", "Time left", "s", "Study.progress().left",
+         "Time to the end at the pace of this start."),
+    _row("driver_seconds_total", "Driver time", "s", SNAPSHOT,
+         "CPU time of the driver in this start; second: per ended trial.",
+         more=(_rate("t5vqvae_driver_seconds_total"), "per trial")),
+    _row("sampler_seconds_total", "Sampler time", "s", SNAPSHOT,
+         "Time in which the sampler chose trials in this start; second: per ended trial.",
+         more=(_rate("t5vqvae_sampler_seconds_total"), "per trial")),
+    _row("lost_seconds_total", "Time lost to retries", "s", SNAPSHOT,
+         "Time since the last report of each trial that began again."),
+    _row("trial_seconds_total", "Time of ended trials", "s", "TrialRecord.seconds",
+         "Time that ended trials took, all their starts."),
+    _row("outbox_bytes", "Outbox backlog", "bytes", "trials/*/spool/*.jsonl",
+         "What waits for MLflow."),
+    _row("outbox_age_seconds", "Outbox age", "s", "trials/*/spool/*.jsonl",
+         "Age of the oldest journal that waits for MLflow."),
+    _row("disk_bytes", "Disk of the study", "bytes", "the study's folder",
+         "What the study's folder takes of the disk."),
+    _row("disk_free_bytes", "Disk free", "bytes", "the state folder",
+         "What is free on the disk of the state folder."),
 ]
 _SEARCH = [
-    (
-        "Best objective",
-        "none",
-        "The objectives of the best trial so far that keeps all constraints.",
-        "best_objective",
-        "TrialRecord.metrics",
-        ("metric",),
-        None,
-    ),
-    (
-        "Rate of the best trial",
-        "none",
-        "The rate of the best trial, in bits a token.",
-        "best_rate_bits",
-        "TrialRecord.metrics: rate/bits_per_token",
-        (),
-        None,
-    ),
-    (
-        "Trials that count",
-        "short",
-        "Trials that may count as best: completed, and all constraints kept.",
-        "trials_counting",
-        "Study.ranked",
-        (),
-        None,
-    ),
-    (
-        "Steps of running trials",
-        "short",
-        "Optimizer steps done by each running trial; gone when it ends.",
-        "trial_step",
-        "RunningTrial.step",
-        ("trial",),
-        None,
-    ),
-    (
-        "Objectives of running trials",
-        "none",
-        "The objectives of each running trial; gone when it ends.",
-        "trial_objective",
-        "RunningTrial.metrics",
-        ("trial", "metric"),
-        None,
-    ),
-    (
-        "Survivors by rung",
-        "short",
-        "Trials that went on beyond each rung of successive halving.",
-        "rung_survivors",
-        "TrialRecord.steps",
-        ("rung",),
-        None,
-    ),
-    (
-        "Share of a GPU",
-        "percentunit",
-        "The largest share of a GPU among running trials.",
-        "gpu_share",
-        SNAPSHOT,
-        (),
-        None,
-    ),
-    (
-        "Out of GPU memory",
-        "short",
-        "Attempts that ran out of a GPU's memory in this start.",
-        "gpu_out_of_memory_total",
-        SNAPSHOT,
-        (),
-        None,
-    ),
+    _row("best_objective", "Best objective", "none", "TrialRecord.metrics",
+         "The objectives of the best trial so far that keeps all constraints.", by=("metric",)),
+    _row("best_rate_bits", "Rate of the best trial", "none", "TrialRecord.metrics: rate/bits_per_token",
+         "The rate of the best trial, in bits a token."),
+    _row("trials_counting", "Trials that count", "short", "Study.ranked",
+         "Trials that may count as best: completed, and all constraints kept."),
+    _row("trial_step", "Steps of running trials", "short", "RunningTrial.step",
+         "Optimizer steps done by each running trial; gone when it ends.", by=("trial",)),
+    _row("trial_objective", "Objectives of running trials", "none", "RunningTrial.metrics",
+         "The objectives of each running trial; gone when it ends.", by=("trial", "metric")),
+    _row("rung_survivors", "Survivors by rung", "short", "TrialRecord.steps",
+         "Trials that went on beyond each rung of successive halving.", by=("rung",)),
+    _row("gpu_share", "Share of a GPU", "percentunit", SNAPSHOT,
+         "The largest share of a GPU among running trials."),
+    _row("gpu_out_of_memory_total", "Out of GPU memory", "short", SNAPSHOT,
+         "Attempts that ran out of a GPU's memory in this start."),
 ]
 _ABLATION = [
-    (
-        "Runs by arm",
-        "short",
-        "Ended runs of each arm by phase.",
-        "arm_runs",
-        "tags arm and phase of the run",
-        ("arm", "phase"),
-        None,
-    ),
-    (
-        "Seeds by arm",
-        "short",
-        "Seeds on which each arm has completed its comparison.",
-        "arm_seeds",
-        "tags arm and seed of the run",
-        ("arm",),
-        None,
-    ),
+    _row("arm_runs", "Runs by arm", "short", "tags arm and phase of the run",
+         "Ended runs of each arm by phase.", by=("arm", "phase")),
+    _row("arm_seeds", "Seeds by arm", "short", "tags arm and seed of the run",
+         "Seeds on which each arm has completed its comparison.", by=("arm",)),
 ]
-
-
-def _panels() -> list[Panel]:
-    found = []
-    for board, rows in (("search", [*_SEARCH, *_COMMON]), ("ablation", [*_ABLATION, *_COMMON])):
-        for title, unit, description, metric, field, by, more in rows:
-            found.append(Panel(board, title, unit, description, f"t5vqvae_{metric}", field, by, "", more))
-    return found
-
+# fmt: on
+OF_STUDIES = [
+    replace(panel, board=board)
+    for board, panels in (("search", [*_SEARCH, *_COMMON]), ("ablation", [*_ABLATION, *_COMMON]))
+    for panel in panels
+]
 
 _QUANTILE = "histogram_quantile({}, sum by (le, route) (rate(t5vqvae_serve_latency_seconds_bucket[5m])))"
 SERVING = [
@@ -346,6 +221,6 @@ CLUSTER = [
         "max by (instance, GpuIndex) (ray_node_gram_used)",
     ),
 ]
-PANELS = [*_panels(), *SERVING, *CLUSTER]
+PANELS = [*OF_STUDIES, *SERVING, *CLUSTER]
 BOARDS = ("search", "ablation", "serving", "cluster")
 """Of the panels of `search` and `ablation`, `watch` shows those whose metric its study has."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from t5vqvae.evaluation.metrics import STEP
-
-FRACTION = "progress/fraction"
+from tune.records.running import noted_metrics, steps_of
 
 
 @dataclass
@@ -40,8 +39,7 @@ class Row:
 
     @property
     def steps(self) -> int | None:
-        share = self.metrics.get(FRACTION)
-        return round(self.metrics[STEP] / share) if share and STEP in self.metrics else None
+        return steps_of(self.metrics)
 
     @property
     def share(self) -> float:
@@ -52,9 +50,4 @@ class Row:
 
     def at(self, live: Mapping[str, Any]) -> Row:
         """Returns this row at the step that its process has noted since its last report."""
-        step, steps = live.get("done"), live.get("total")
-        if self.status != "running" or live.get("name") != "training" or not step or not steps:
-            return self
-        if step <= (self.step or 0):
-            return self
-        return replace(self, metrics={**self.metrics, STEP: float(step), FRACTION: step / steps})
+        return replace(self, metrics=noted_metrics(self.metrics, live)) if self.status == "running" else self

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from t5vqvae.evaluation.metrics import RATE
 from tune.monitor.row import Row
+from tune.records.ranking import costs
+from tune.records.running import ALIVE, STATUSES
 from tune.spec.judging import Judging
 
-ALIVE = ("running", "interrupted")
-STATUSES = ("running", "interrupted", "completed", "pruned", "failed", "diverged")
 PREFIX = "t5vqvae_"
 
 
@@ -91,13 +91,13 @@ class Tally:
         if not self.judging.counts_as_best(row.status, row.metrics):
             return
         self.counting += 1
-        objective = self.judging.objectives[0]
-        value = objective.sign * row.metrics[objective.metric]
-        if self.best is None or (value, row.number) < (
-            objective.sign * self.best.metrics[objective.metric],
-            self.best.number,
-        ):
+        best = self.best
+        if best is None or self._rank(row) < self._rank(best):
             self.best = row
+
+    def _rank(self, row: Row) -> tuple[tuple[float, ...], int]:
+        """Returns what `tune.records.ranking` orders trials by."""
+        return costs(row, self.judging), row.number
 
     def _arm(self, row: Row) -> None:
         """Counts a run of an ablation, whose row has its arm, phase and seed in place of settings."""

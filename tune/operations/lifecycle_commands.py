@@ -19,7 +19,7 @@ from tune.operations.printed_rows import Format, PrintedRow, Rows
 from tune.operations.search_end import next_command
 from tune.operations.study_commands import Number, StudyName
 from tune.process import NOTHING_WORKED
-from tune.records.events import START, STOP, TRIAL, Event, StudyEvents
+from tune.records.events import START, STOP, TRIAL, Event
 from tune.records.study import Study
 from tune.records.study_paths import StudyPaths, state_dir
 
@@ -44,7 +44,7 @@ def logs(
         raise SettingError("--follow prints lines as they come; leave out --format and --output")
     if number is not None:
         found.trial(number)  # refuses one that never was
-    events = [event for event in StudyEvents(found.paths.root).read() if number in (None, event.get("number"))]
+    events = [event for event in found.events.read() if number in (None, event.get("number"))]
     if not events and not follow:
         raise SettingError(f"study {study} kept no log of this; t5vqvae trials {study} lists its trials")
     if follow:
@@ -159,10 +159,10 @@ def remove(
 
 def _follow(study: Study, number: int | None) -> None:
     """Prints the events of a study line by line, until no driver holds it."""
-    events, printed = StudyEvents(study.paths.root), 0
+    events, printed = study.events, 0
     while True:
         last = not study.paths.is_locked()
-        found = list(events.read())
+        found = events.read()
         for event in found[printed:]:
             if number in (None, event.get("number")):
                 row = _logged(event, study.objectives[0])

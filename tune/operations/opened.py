@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from t5vqvae.errors import DataError, SettingError
 from t5vqvae.stages import stage
+from tune.records.loading import loaded_model
 from tune.records.models import find_model
 from tune.records.study_paths import state_dir
 
@@ -70,15 +71,10 @@ def open_model(name: str, state: Path | None, max_new_tokens: int = 64) -> Opene
     folder, root = Path(name).expanduser(), state_dir(state)
     bare = (folder / "config.json").is_file() and not (folder.parent / "spec.json").is_file()
     found = None if bare else find_model(name, root)
-    import torch
-
     from t5vqvae.latent.latent_space import LatentSpace
-    from t5vqvae.models.contract import load_model
-    from t5vqvae.training.progress_bars import without_progress_bars
 
-    with stage("loading the model"), without_progress_bars():
-        model = load_model(folder if found is None else found.folder)
-        space = LatentSpace(model.to("cuda" if torch.cuda.is_available() else "cpu"), max_new_tokens)
+    model = loaded_model(folder if found is None else found.folder)
+    space = LatentSpace(model, max_new_tokens)
     return Opened(space, name, None if found is None else found.spec, root / "cache")
 
 

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 
 from t5vqvae.disk import shown, size_of
 from t5vqvae.errors import SettingError
-from t5vqvae.files import read_twice
 from t5vqvae.stages import stage
 from tune.records.record import read_records
-from tune.records.study_paths import StudyPaths, is_there, trial_key
-from tune.records.study_tracker import tracking_uri
+from tune.records.study_paths import StudyPaths, trial_key
+from tune.records.study_tracker import stored_tracking, tracking_uri
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
-
-ALIAS = "champion"
 
 
 def contents(paths: StudyPaths) -> list[dict[str, object]]:
@@ -47,7 +44,7 @@ def refuse_champion(paths: StudyPaths) -> None:
     from t5vqvae.tracking import Tracker
     from t5vqvae.tracking.server.addresses import sqlite_file
 
-    uri = tracking_uri(paths.state, _uri_of(paths))
+    uri = tracking_uri(paths.state, stored_tracking(paths).get("uri"))
     file = sqlite_file(uri)
     if file is not None and not file.exists():
         return  # nothing was ever promoted
@@ -65,19 +62,13 @@ def refuse_champion(paths: StudyPaths) -> None:
 def _champions(tracker: Tracker, paths: StudyPaths) -> Iterator[str]:
     """Yields the champions that come from a study, each in words."""
     from t5vqvae.tracking.server.model_registry import IDENTITY, versions_by_alias
+    from tune.promote import CHAMPION
 
     records = read_records(paths.trials)
     runs = {own for r in records for own in (r.mlflow_id, r.run_id, trial_key(r.study, r.number)) if own}
-    for name, version in versions_by_alias(tracker.destination, ALIAS):
+    for name, version in versions_by_alias(tracker.destination, CHAMPION):
         if {version.mlflow_id, version.tags.get(IDENTITY)} & runs:
-            yield f"models:/{name}@{ALIAS} (version {version.version}, trial {version.tags.get('trial', '?')})"
-
-
-def _uri_of(paths: StudyPaths) -> str | None:
-    """Returns the tracking URI that a study's file names."""
-    is_search = is_there(paths.spec)
-    values = read_twice(paths.spec) if is_search else read_twice(paths.ablation).get("specs", [{}])[-1]
-    return (values.get("tracking") or {}).get("uri")
+            yield f"models:/{name}@{CHAMPION} (version {version.version}, trial {version.tags.get('trial', '?')})"
 
 
 def delete(paths: StudyPaths) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import tempfile
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from t5vqvae.serving.serve_settings import ServeSettings
     from tune.operations.model_source import ModelSource
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 APPLICATION = "tune.operations.served_app:application"
 PARTING_SECONDS = 30
 """Seconds in which a server that ends answers what it has."""
@@ -101,7 +101,7 @@ def bound(host: str, port: int, token: str | None) -> socket.socket:
     Raises:
         SettingError: If the address cannot be used.
     """
-    if host not in LOOPBACK and token is None:
+    if not _is_loopback(host) and token is None:
         raise SettingError(
             f"--host {host} is open to other machines; set T5VQVAE_TOKEN to what callers must send, or leave it out"
         )
@@ -113,3 +113,10 @@ def bound(host: str, port: int, token: str | None) -> socket.socket:
         raise SettingError(
             f"--host {host} --port {port}: {reason}; give another --port, or 0 for any free one"
         ) from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -37,13 +37,14 @@ def task(
 
     home = state_dir(state)
     found = find_model(model, home)
-    from t5vqvae.models.contract import load_model
     from t5vqvae.tasks.all_tasks import task_of
     from t5vqvae.tasks.report import judge_model
+    from tune.records.loading import loaded_model
 
     asked = task_of(found.spec.data.corpus, name)
-    loaded = load_model(found.folder)
-    judged = judge_model(asked, loaded, found.spec, home / "cache", "test" if test else "validation")
+    judged = judge_model(
+        asked, loaded_model(found.folder), found.spec, home / "cache", "test" if test else "validation"
+    )
     rows = [row for each in judged for row in _printed(each, asked.main_score)]
     Rows(rows, notes=[_verdict(each) for each in judged]).write(form, output)
     return 0 if all(each.is_learnt for each in judged) else NOTHING_WORKED
@@ -67,8 +68,7 @@ def _verdict(judged: Judgement) -> str:
     model, *idle = judged.rows
     best = max(idle, key=lambda row: row.score)
     word = "learnt" if judged.is_learnt else "not learnt"
-    left_out = f"; {judged.num_left_out} more were left out for their length" if judged.num_left_out else ""
     return (
         f"{judged.split}: {word}: {model.score:.3f} [{model.low:.3f}, {model.high:.3f}] on {judged.num_questions}"
-        f" questions{left_out}; best of doing nothing: {best.name}, {best.score:.3f}"
+        f" questions; best of doing nothing: {best.name}, {best.score:.3f}"
     )

@@ -11,6 +11,7 @@ from t5vqvae.config import short_names
 from t5vqvae.errors import SettingError, did_you_mean
 from t5vqvae.evaluation.metrics import JOINT_RATE, RATE
 from tune.operations.printed_rows import PrintedRow, Rows
+from tune.records.running import STATUSES
 from tune.records.study import Study
 
 FIRST = ("trial", "status")
@@ -79,9 +80,6 @@ def filtered_rows(rows: list[PrintedRow], text: str) -> list[PrintedRow]:
     return [
         row for row in rows if row[column] is not None and RELATIONS[relation](_comparable(row[column], value), value)
     ]
-
-
-STATUSES = ("completed", "pruned", "failed", "diverged", "running", "interrupted")
 
 
 def shown_trials(study: Study, rows: Sequence[PrintedRow], notes: Sequence[str] = ()) -> Rows:

@@ -26,7 +26,7 @@ def watch(
 
     The page has the panels of the dashboards, from the records; Ctrl-C ends it.
     """
-    from tune.monitor.page import HOST, WatchedStudy, server_of
+    from tune.monitor.watch_page import HOST, WatchedStudy, server_of
 
     watched = WatchedStudy(study, state)
     try:

@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t5vqvae.errors import CheckpointError, DamagedFileError, DataError, UserError
+from t5vqvae.errors import DamagedFileError, DataError
 from t5vqvae.evaluation.scored_sentences import ScoredSentence
 from t5vqvae.files import read_mapping, write_json
 from t5vqvae.stages import stage
 from t5vqvae.training.threads import free_threads, use_threads
 from tune.promotion.sentence_scores import SENTENCES_FILE, KeptScores, artifact_digest
+from tune.records.loading import loaded_model
 from tune.records.models import FoundModel, best_record
 from tune.records.record import TrialRecord, read_records
 from tune.records.study_paths import StudyPaths, trial_key
 from tune.spec.search_spec import SearchSpec
 
 if TYPE_CHECKING:
-    from t5vqvae.evaluation.evaluate import FinalTest
-    from t5vqvae.models.contract import TextAutoencoder
+    from t5vqvae.evaluation.final_test import FinalTest
     from t5vqvae.spec.run import RunSpec
 
 TEST_FILE = "test.json"
@@ -54,7 +54,7 @@ def best_trial(paths: StudyPaths) -> tuple[SearchSpec, TrialRecord]:
 
 def test_sets_of(paths: StudyPaths, spec: SearchSpec, record: TrialRecord) -> list[str]:
     """Returns the names of the test sets of a trial's corpus."""
-    from t5vqvae.evaluation.evaluate import test_sets
+    from t5vqvae.evaluation.final_test import test_sets
 
     with stage("preparing the data"):
         return test_sets(spec.run_spec(record.overrides), paths.cache)
@@ -138,30 +138,12 @@ test_once.__test__ = False  # type: ignore[attr-defined]  # pytest takes it for 
 
 
 def _evaluate(run: RunSpec, folder: Path, cache: Path) -> FinalTest:
-    from t5vqvae.evaluation.evaluate import evaluate_test
+    from t5vqvae.evaluation.final_test import evaluate_test
 
-    return evaluate_test(_loaded(run, folder / "model"), run, cache)
+    return evaluate_test(loaded_model(folder / "model"), run, cache)
 
 
 def _score(run: RunSpec, model: Path, cache: Path) -> Sequence[ScoredSentence]:
-    from t5vqvae.evaluation.evaluate import sentences_of_test
+    from t5vqvae.evaluation.final_test import sentences_of_test
 
-    try:
-        loaded = _loaded(run, model)
-    except UserError:
-        raise
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:  # code that changed since
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise CheckpointError(
-            f"{model} cannot be loaded by this version of the code: {reason}; test it there"
-        ) from error
-    return sentences_of_test(loaded, run, cache)
-
-
-def _loaded(run: RunSpec, model: Path) -> TextAutoencoder:
-    from t5vqvae.models.contract import load_model
-    from t5vqvae.training.device import choose_device
-    from t5vqvae.training.progress_bars import without_progress_bars
-
-    with stage("loading the model"), without_progress_bars():
-        return load_model(model).to(choose_device(run))
+    return sentences_of_test(loaded_model(model), run, cache)

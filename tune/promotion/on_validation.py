@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from t5vqvae.errors import CheckpointError, DataError, UserError
+from t5vqvae.errors import DataError
 from t5vqvae.evaluation.metrics import METRICS, on_test
 from t5vqvae.files import digest
 from t5vqvae.stages import stage
 from tune.promotion.sentence_scores import BLEU, KeptScores, artifact_digest
+from tune.records.loading import loaded_model
 from tune.records.models import FoundModel
 
 if TYPE_CHECKING:
@@ -59,18 +60,14 @@ def evaluate_on_validation(
     """
     from t5vqvae.data import prepare
     from t5vqvae.evaluation.evaluate import control_of, evaluate
-    from t5vqvae.models.contract import load_model
     from t5vqvae.training.device import autocast, choose_device, resolve_precision
-    from t5vqvae.training.progress_bars import without_progress_bars
     from t5vqvae.training.threads import free_threads, use_threads
 
     spec = found.spec.with_overrides({**changes, "train.device": "auto"})
     with stage("preparing the data"):
         data = prepare(spec.data, cache, backbone=spec.model.backbone)
     use_threads(free_threads())
-    device = choose_device(spec)
-    with stage("loading the model"), without_progress_bars():
-        model = _loaded(lambda: load_model(found.folder).to(device), found)
+    model, device = loaded_model(found.folder), choose_device(spec)
     result = evaluate(
         model,
         data.validation,
@@ -133,16 +130,3 @@ def _references(scores: KeptScores) -> list[str]:
 
 def _direction(metric: str) -> Any:
     return METRICS[metric].direction
-
-
-def _loaded(load: Any, found: FoundModel) -> Any:
-    """Returns a loaded model; what code that changed since makes of it is one line."""
-    try:
-        return load()
-    except UserError:
-        raise
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise CheckpointError(
-            f"{found.folder} cannot be loaded by this version of the code: {reason}; evaluate it with its own"
-        ) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ class StudyEvents:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
+        self._known: list[Event] = []
+        self._place = 0
 
     def append(self, kind: str, **values: Any) -> None:
         """Appends an event with the present time. A full disk ends no study for the sake of its log."""
@@ -35,24 +37,34 @@ class StudyEvents:
             # In one write that begins with a line break: a line that a kill tore spoils no other one.
             file.write(f"\n{line}\n".encode(errors="backslashreplace"))
 
-    def read(self) -> Iterator[Event]:
-        """Yields all events, oldest first; what is no event is left out."""
+    def read(self) -> Sequence[Event]:
+        """Returns all events, oldest first, reading what was appended since the last call; what is none is left out."""
         try:
-            content = self.path.read_text(encoding="utf-8", errors="replace")
+            with self.path.open("rb") as file:
+                file.seek(self._place)
+                content = file.read()
         except OSError:
-            return
-        for line in content.splitlines():
-            with suppress(ValueError):
-                event = json.loads(line)
-                if isinstance(event, dict) and isinstance(event.get("time"), int | float) and "event" in event:
-                    yield event
+            return self._known
+        whole = content[: content.rfind(b"\n") + 1]  # the end of a line that is being written comes next time
+        self._place += len(whole)
+        self._known += filter(None, map(_event, whole.splitlines()))
+        return self._known
 
     def since_start(self) -> list[Event]:
         """Returns the events of the last start, the start itself first; empty where there was none."""
-        found: list[Event] = []
-        for event in self.read():
-            if event["event"] == START:
-                found = [event]
-            elif found:
-                found.append(event)
-        return found
+        found = self.read()
+        starts = [place for place, event in enumerate(found) if event["event"] == START]
+        return list(found[starts[-1] :]) if starts else []
+
+    @property
+    def num_starts(self) -> int:
+        """How often the study was started."""
+        return sum(event["event"] == START for event in self.read())
+
+
+def _event(line: bytes) -> Event | None:
+    with suppress(ValueError):
+        event = json.loads(line.decode(errors="replace"))
+        if isinstance(event, dict) and isinstance(event.get("time"), int | float) and "event" in event:
+            return event
+    return None

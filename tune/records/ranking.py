@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from tune.records.record import TrialRecord
 from tune.spec.judging import Judging
 from tune.spec.objective import dominates
 
 
-def costs(record: TrialRecord, spec: Judging) -> tuple[float, ...]:
+class Measured(Protocol):
+    """A trial with metrics."""
+
+    @property
+    def metrics(self) -> Mapping[str, float]: ...
+
+
+def costs(record: Measured, spec: Judging) -> tuple[float, ...]:
     """Returns the objectives as numbers to minimize; a missing or non-finite one is infinite."""
     values = [(objective, record.metrics.get(objective.metric, math.nan)) for objective in spec.objectives]
     return tuple(objective.sign * value if math.isfinite(value) else math.inf for objective, value in values)

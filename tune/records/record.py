@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -18,6 +18,7 @@ from t5vqvae.errors import DamagedFileError
 from t5vqvae.files import read_mapping, set_aside, write_json
 
 Status = Literal["completed", "pruned", "failed", "diverged"]
+ENDED: tuple[Status, ...] = get_args(Status)
 FILE = "record.json"
 WAY_OUT = "start its study again, which gives the trial a new record"
 

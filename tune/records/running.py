@@ -9,8 +9,27 @@ from typing import Any, Literal
 
 from t5vqvae.evaluation.metrics import STEP
 from t5vqvae.stages import PROGRESS, read_note
+from tune.records.record import ENDED
 
 FRACTION = "progress/fraction"
+"""The metric with the share of a trial's steps that is done."""
+ALIVE = ("running", "interrupted")
+"""The statuses of a trial that has not ended."""
+STATUSES: tuple[str, ...] = (*ALIVE, *ENDED)
+
+
+def steps_of(metrics: Mapping[str, float]) -> int | None:
+    """Returns the optimizer steps of a trial in all, by its last metrics; None while unknown."""
+    share = metrics.get(FRACTION)
+    return round(metrics[STEP] / share) if share and STEP in metrics else None
+
+
+def noted_metrics(metrics: Mapping[str, float], live: Mapping[str, Any]) -> Mapping[str, float]:
+    """Returns the last metrics of a running trial, at the step that its process has noted since."""
+    step, steps = live.get("done"), live.get("total")
+    if live.get("name") != "training" or not step or not steps or step <= metrics.get(STEP, 0):
+        return metrics
+    return {**metrics, STEP: float(step), FRACTION: step / steps}
 
 
 @dataclass(frozen=True)
@@ -20,9 +39,7 @@ class RunningTrial:
     Attributes:
         number: Its number in the study.
         overrides: Its settings; those of an ablation's run are its arm, seed and phase.
-        metrics: Its last metrics that judge it.
-        step: Optimizer steps done.
-        steps: Optimizer steps in all; None: unknown.
+        metrics: Its last metrics that judge it, at its latest step.
         seconds: Time spent on it up to its last milestone.
         status: `running`; `interrupted` when its study's driver has ended.
         url: Its page in MLflow.
@@ -31,8 +48,6 @@ class RunningTrial:
     number: int
     overrides: Mapping[str, Any]
     metrics: Mapping[str, float]
-    step: int
-    steps: int | None
     seconds: float
     status: Literal["running", "interrupted"]
     url: str | None = None
@@ -47,14 +62,20 @@ class RunningTrial:
             folder: Its folder.
             locked: Whether a driver holds its study.
         """
-        metrics, live = facts.get("metrics", {}), read_note(folder / PROGRESS)
-        step, share = int(metrics.get(STEP, 0)), metrics.get(FRACTION)
-        steps = round(step / share) if share else None
-        if live.get("name") == "training" and live.get("done") and live.get("total"):
-            step, steps = max(step, int(live["done"])), int(live["total"])
+        metrics = noted_metrics(facts.get("metrics", {}), read_note(folder / PROGRESS))
         status: Literal["running", "interrupted"] = "running" if locked else "interrupted"
         seconds, url = facts.get("seconds") or 0.0, facts.get("url")
-        return cls(number, facts.get("overrides", {}), metrics, step, steps, seconds, status, url)
+        return cls(number, facts.get("overrides", {}), metrics, seconds, status, url)
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return int(self.metrics.get(STEP, 0))
+
+    @property
+    def steps(self) -> int | None:
+        """Optimizer steps in all; None while unknown."""
+        return steps_of(self.metrics)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from t5vqvae.errors import DamagedFileError, SettingError
 from t5vqvae.evaluation.metrics import STEP
 from t5vqvae.files import read_twice
-from tune.records.events import START, TRIAL, Event, StudyEvents
+from tune.records.events import TRIAL, StudyEvents
 from tune.records.pace import time_left
 from tune.records.ranking import best, contenders
 from tune.records.record import TrialRecord, read_records
@@ -81,9 +81,21 @@ class Study:
         return [objective.metric for objective in self.header.objectives]
 
     @cached_property
+    def events(self) -> StudyEvents:
+        """What its drivers noted."""
+        return StudyEvents(self.paths.root)
+
+    @cached_property
     def records(self) -> dict[int, TrialRecord]:
         """The trials that have ended, by number."""
         return {record.number: record for record in read_records(self.paths.trials)}
+
+    def refresh(self) -> None:
+        """Reads what is new since the study was read: trials that ended, and events."""
+        for number in self.paths.ended - self.records.keys():
+            self.records[number] = TrialRecord.read(self.paths.trial(number))
+        for name in ("best", "unfinished"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def best(self) -> int | None:
@@ -100,7 +112,7 @@ class Study:
     def unfinished(self) -> dict[int, RunningTrial]:
         """The trials of the last start that have not ended, by number."""
         known: dict[int, dict[str, Any]] = {}
-        for event in self._events:
+        for event in self.events.since_start():
             if event["event"] == TRIAL and isinstance(event.get("number"), int):
                 known.setdefault(event["number"], {}).update(event)
         locked = self.paths.is_locked()
@@ -109,7 +121,7 @@ class Study:
 
     def progress(self) -> Progress:
         """Returns how far the study is now."""
-        start = next((event for event in self._events if event["event"] == START), {})
+        start = next(iter(self.events.since_start()), {})
         planned, done = start.get("planned") or self.budget, len(self.records)
         if not self.paths.is_locked():
             return Progress("finished" if planned is not None and done >= planned else "interrupted", done, planned)
@@ -195,10 +207,6 @@ class Study:
         found: dict[int, TrialRecord | RunningTrial] = {**self.records}
         found.update(self.unfinished)
         return found
-
-    @cached_property
-    def _events(self) -> list[Event]:
-        return StudyEvents(self.paths.root).since_start()
 
     def _row(self, one: TrialRecord | RunningTrial, settings: Sequence[str], metrics: Sequence[str]) -> Row:
         row: Row = {"trial": one.number, "status": one.status, "best": one.number == self.best}

@@ -6,12 +6,13 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from t5vqvae.errors import SettingError
+from t5vqvae.files import read_twice
 from t5vqvae.redaction import redacted
 from tune.records.record import TrialRecord
-from tune.records.study_paths import StudyPaths, trial_key
+from tune.records.study_paths import StudyPaths, is_there, trial_key
 
 if TYPE_CHECKING:
     from t5vqvae.spec.run import RunSpec
@@ -47,6 +48,20 @@ def tracking_uri(state: Path, configured: str | None = None) -> str:
             f"tracking.uri='' is empty; leave it out, or give one such as http://127.0.0.1:5000; {VARIABLE}"
         )
     return given if given and redacted(given) == configured else configured
+
+
+def stored_tracking(paths: StudyPaths) -> Mapping[str, Any]:
+    """Returns the section `tracking` in the file of a search or an ablation; empty where there is none.
+
+    Raises:
+        DamagedFileError: If the file is damaged.
+    """
+    values: Mapping[str, Any] = {}
+    if is_there(paths.spec):
+        values = read_twice(paths.spec)
+    elif is_there(paths.ablation):
+        values = (read_twice(paths.ablation).get("specs") or [{}])[-1]
+    return values.get("tracking") or {}
 
 
 def track_lost(

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t5vqvae.files import read_json
 from tune.records.models import FoundModel
 from tune.records.record import FILE, TrialRecord
 from tune.records.study_paths import StudyPaths, trial_key
-from tune.records.study_tracker import VARIABLE, tracking_uri
+from tune.records.study_tracker import VARIABLE, stored_tracking, tracking_uri
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
@@ -88,7 +87,7 @@ def _of_trial(found: FoundModel) -> tuple[Tracker, str | None, str | None] | Non
 
     record, root = TrialRecord.read(folder), folder.parents[1]
     paths = StudyPaths(root.parents[1], root.name)
-    tracking = read_json(paths.spec).get("tracking", {}) if paths.spec.is_file() else {}
+    tracking = stored_tracking(paths)
     uri = tracking_uri(paths.state, tracking.get("uri"))
     tracker = Tracker(uri, tracking.get("experiment") or record.study, home=paths.root)
     return tracker, record.mlflow_id, trial_key(record.study, record.number)

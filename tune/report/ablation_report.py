@@ -62,10 +62,10 @@ class AblationReport:
     cost: Cost | None = None
     url: str | None = None
 
-    def write(self, folder: Path) -> list[Path]:
+    def write(self, folder: Path, *, light: bool = False) -> list[Path]:
         """Writes `report.html`, `report.md`, `effects.csv`, `runs.csv` and `effects.tex`; returns their paths."""
         texts = {
-            "report.html": self.html(),
+            "report.html": self.html(light),
             "report.md": self.markdown(),
             "effects.csv": tables.effects_csv(self.comparison, self.effects),
             "runs.csv": tables.runs_csv(self.comparison),
@@ -73,11 +73,11 @@ class AblationReport:
         }
         return write_all(folder, texts)
 
-    def html(self) -> str:
-        """Returns the page."""
+    def html(self, light: bool = False) -> str:
+        """Returns the page; see `page`."""
         factors = [self._factors().section()] if self.effects else []
         rest = [self._effects(), self._pairs(), self._arms(), self._runs()]
-        return page(f"{self.name}: {self.question}", [self._first(), *factors, *rest])
+        return page(f"{self.name}: {self.question}", [self._first(), *factors, *rest], light)
 
     def markdown(self) -> str:
         """Returns the report as Markdown."""

@@ -19,7 +19,6 @@ from tune.records.ranking import best
 from tune.records.record import TrialRecord, read_records
 from tune.records.study_paths import StudyPaths
 from tune.report.ablation_report import AblationReport
-from tune.report.page import light as lighter
 from tune.report.search_report import SearchReport
 from tune.spec.search_spec import SearchSpec
 from tune.spec.study_spec import StudySpec
@@ -120,27 +119,25 @@ def write_report(
         SettingError: If none of its trials has ended, or the folder cannot be written.
     """
     writable(folder, "--into {} cannot be written: {}; name another folder")  # before what takes seconds
-    spec, files = _write_ablation(paths, folder) if paths.ablation.exists() else _write_search(paths, folder)
-    if light:
-        for page in (file for file in files if file.suffix == ".html"):
-            page.write_text(lighter(page.read_text(encoding="utf-8")), encoding="utf-8")
+    write = _write_ablation if paths.ablation.exists() else _write_search
+    spec, files = write(paths, folder, light)
     copies = copies or StudyCopies.of(spec, paths)
     if copies is not None and folder.is_relative_to(paths.root):
         copies.add(files)
     return files
 
 
-def _write_search(paths: StudyPaths, folder: Path) -> tuple[StudySpec, list[Path]]:
+def _write_search(paths: StudyPaths, folder: Path, light: bool) -> tuple[StudySpec, list[Path]]:
     records = read_records(paths.trials)
     if not records:
         raise SettingError(f"no trial of study {paths.study} has ended yet; search it first")
     spec = SearchSpec.read(paths.spec)
-    return spec, search_report(spec, records, _urls(spec, records)).write(folder)
+    return spec, search_report(spec, records, _urls(spec, records)).write(folder, light=light)
 
 
-def _write_ablation(paths: StudyPaths, folder: Path) -> tuple[StudySpec, list[Path]]:
+def _write_ablation(paths: StudyPaths, folder: Path, light: bool) -> tuple[StudySpec, list[Path]]:
     findings, notes = read_findings(paths)
     urls = _urls(findings.spec, list(findings.records.values()))
     report = ablation_report(replace(findings, urls=urls), notes)
-    files = [*report.write(folder), write_parquet(findings.table(), folder / "runs.parquet")]
+    files = [*report.write(folder, light=light), write_parquet(findings.table(), folder / "runs.parquet")]
     return findings.spec, files

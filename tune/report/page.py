@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -41,12 +40,18 @@ class Section:
     figures: tuple[tuple[str, Figure], ...] = ()
 
 
-def page(title: str, sections: Sequence[Section]) -> str:
-    """Returns the text of the whole file; without figures it contains no Plotly."""
+def page(title: str, sections: Sequence[Section], light: bool = False) -> str:
+    """Returns the text of the whole file; without figures it contains no Plotly.
+
+    Args:
+        title: Its title.
+        sections: What it holds.
+        light: Fetch Plotly from its own site: a page of kilobytes, whose figures are drawn online only.
+    """
     figures = [figure for section in sections for _, figure in section.figures]
     numbered = iter(range(len(figures)))
     body = "\n".join(_section(section, numbered) for section in sections)
-    scripts = _scripts(figures) if figures else ""
+    scripts = _scripts(figures, light) if figures else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -65,10 +70,11 @@ def _section(section: Section, numbered: Iterator[int]) -> str:
     return f"<section>\n{title}{section.body}\n{figures}</section>"
 
 
-def _scripts(figures: Sequence[Figure]) -> str:
+def _scripts(figures: Sequence[Figure], light: bool) -> str:
+    kind, plotly = ("text/plain", _address_of_plotly()) if light else ("application/gzip", _packed_plotly())
     return (
         f'<script type="application/json" id="figures">{script_json(figures)}</script>\n'
-        f'<script type="application/gzip" id="plotly">{_packed_plotly()}</script>\n'
+        f'<script type="{kind}" id="plotly">{plotly}</script>\n'
         f"<script>\n{_asset('report.js')}</script>\n"
     )
 
@@ -78,11 +84,8 @@ def _asset(name: str) -> str:
     return files("tune.report").joinpath("assets", name).read_text(encoding="utf-8")
 
 
-def light(text: str) -> str:
-    """Returns a page that fetches Plotly from its own site instead of carrying it: kilobytes, figures only online."""
-    version = get_plotlyjs_version()
-    source = f'<script id="plotly" type="text/plain">https://cdn.plot.ly/plotly-{version}.min.js</script>\n'
-    return re.sub(r'<script type="application/gzip" id="plotly">[^<]*</script>\n', lambda _: source, text)
+def _address_of_plotly() -> str:
+    return f"https://cdn.plot.ly/plotly-{get_plotlyjs_version()}.min.js"
 
 
 @cache

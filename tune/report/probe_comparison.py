@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from t5vqvae.errors import SettingError
 from t5vqvae.stages import stage
+from tune.records.loading import loaded_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +81,6 @@ def _row(found: ControlDifference) -> Row:
 
 def _outcomes(found: FoundModel, spec: ProbeSpec, cache_dir: Path) -> Sequence[Outcome]:
     from t5vqvae.measures.probing import edit_outcomes
-    from tune.report.probe_report import loaded
 
-    edited = edit_outcomes(loaded(found), found.spec, spec, cache_dir)
+    edited = edit_outcomes(loaded_model(found.folder), found.spec, spec, cache_dir)
     return edited.sparse or edited.whole

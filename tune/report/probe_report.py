@@ -9,20 +9,17 @@ from typing import TYPE_CHECKING
 from t5vqvae.data.texts import kept_places
 from t5vqvae.evaluation.metrics import METRICS
 from t5vqvae.files import digest, write_json
-from t5vqvae.stages import stage
+from t5vqvae.spec.probe import CODE_MAP
 from tune.monitor.formats import html_text
+from tune.records.loading import loaded_model
 from tune.report.codebook_figure import code_map_figure
 from tune.report.page import Section, listing, page, table
 
 if TYPE_CHECKING:
     from t5vqvae.measures.base import Cell, Row
     from t5vqvae.measures.probing import ProbeResult
-    from t5vqvae.models.contract import TextAutoencoder
     from t5vqvae.spec.probe import ProbeSpec
     from tune.records.models import FoundModel
-
-CODE_MAP = "Map of the codebook"
-"""The table that is drawn; `t5vqvae.measures.code_map` names it so, and is imported with torch alone."""
 
 
 def probe_model(found: FoundModel, spec: ProbeSpec, cache_dir: Path) -> ProbeResult:
@@ -31,17 +28,7 @@ def probe_model(found: FoundModel, spec: ProbeSpec, cache_dir: Path) -> ProbeRes
     from t5vqvae.training.threads import free_threads, use_threads
 
     use_threads(free_threads())
-    return probe(loaded(found), found.spec, spec, cache_dir)
-
-
-def loaded(found: FoundModel) -> TextAutoencoder:
-    """Returns a model in memory, on its device."""
-    from t5vqvae.models.contract import load_model
-    from t5vqvae.training.device import choose_device
-    from t5vqvae.training.progress_bars import without_progress_bars
-
-    with stage("loading the model"), without_progress_bars():
-        return load_model(found.folder).to(choose_device(found.spec))
+    return probe(loaded_model(found.folder), found.spec, spec, cache_dir)
 
 
 def summary(result: ProbeResult) -> str:

@@ -57,9 +57,11 @@ class SearchReport:
     url: str | None = None
     notes: Sequence[str] = ()
 
-    def write(self, folder: Path) -> list[Path]:
+    def write(self, folder: Path, *, light: bool = False) -> list[Path]:
         """Writes `report.html`, `report.md` and `trials.csv`; returns their paths."""
-        return write_all(folder, {"report.html": self.html(), "report.md": self.markdown(), "trials.csv": self.csv()})
+        return write_all(
+            folder, {"report.html": self.html(light), "report.md": self.markdown(), "trials.csv": self.csv()}
+        )
 
     def answer(self) -> str:
         """Returns the answer of the search in a sentence."""
@@ -75,12 +77,12 @@ class SearchReport:
             return f"{sentence}."
         return f"{sentence}; the baseline, trial {self.baseline}, had {first['metrics'][self.metric]:.4g}."
 
-    def html(self) -> str:
-        """Returns the page."""
+    def html(self, light: bool = False) -> str:
+        """Returns the page; see `page`."""
         trials, space = comparable(self.trials), self._scales()
         found = [rank(trials, self.metric, self.direction, space) for rank in (ped_anova, fanova)]
         sections = [self._first(), self._importance(found), self._fronts(), self._response(found[0]), self._all()]
-        return page(f"{self.name}: {self.question or 'search'}", [s for s in sections if s.body or s.figures])
+        return page(f"{self.name}: {self.question or 'search'}", [s for s in sections if s.body or s.figures], light)
 
     def markdown(self) -> str:
         """Returns the answer and the best trials as Markdown."""

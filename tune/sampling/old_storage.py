@@ -11,7 +11,7 @@ from pathlib import Path
 
 from t5vqvae.errors import DamagedFileError
 from t5vqvae.files import atomic_write
-from tune.sampling.journal import HEADER, Change, lines_of
+from tune.sampling.optuna_journal import HEADER, Change, lines_of
 
 NAME = "optuna.db"
 

@@ -1,4 +1,4 @@
-"""Stores a study of Optuna in one file, which holds Optuna's journal of changes; see `journal.py`.
+"""Stores a study of Optuna in one file, which holds Optuna's journal of changes; see `optuna_journal.py`.
 
 Optuna reads from memory and writes each change as one line; its own tables need several statements and reads a change.
 Optuna's own tools read a copy: `t5vqvae dashboard STUDY` shows one.
@@ -17,8 +17,8 @@ from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from t5vqvae.errors import DamagedFileError
-from tune.sampling.journal import ReadJournal, StudyJournal, changes_in
 from tune.sampling.old_storage import NAME, adopt_old, read_old
+from tune.sampling.optuna_journal import ReadJournal, StudyJournal, changes_in
 
 
 class _StudyStorage(JournalStorage):

@@ -19,6 +19,8 @@ from t5vqvae.data.checked import kept_file
 from t5vqvae.data.corpora.edits import Edit, Splice
 from t5vqvae.errors import DataError, SettingError
 
+NO_ROLE = "none"
+"""The role of a word that has none."""
 TWIN = "validation_"
 """What the name of a twin's split begins with."""
 
@@ -125,6 +127,11 @@ class CorpusConfig(Variant):
     def splices(self, cache_dir: Path, split: Literal["validation", "test"], per_kind: int, seed: int) -> list[Splice]:
         """Returns splices with known answers, up to `per_kind` of each kind; none where a corpus defines none."""
         return []
+
+    def split_and_others(self, cache_dir: Path, split: str) -> tuple[list[str], set[str]]:
+        """Returns the source texts of a split, and those of all others."""
+        texts = {name: [example.source for example in found] for name, found in self.load(cache_dir).splits.items()}
+        return texts[split], {text for name, some in texts.items() if name != split for text in some}
 
     @property
     def has_edits(self) -> bool:

@@ -110,18 +110,12 @@ class GrammarCorpus(CorpusConfig):
 
     def edits(self, cache_dir: Path, split: Literal["validation", "test"], per_factor: int, seed: int) -> list[Edit]:
         self.require_edits()
-        return edits_between(*self._split_and_others(cache_dir, split), per_factor, seed)
+        return edits_between(*self.split_and_others(cache_dir, split), per_factor, seed)
 
     def splices(self, cache_dir: Path, split: Literal["validation", "test"], per_kind: int, seed: int) -> list[Splice]:
         if not self.has_edits:
             return []
-        return splices_between(*self._split_and_others(cache_dir, split), per_kind, seed)
-
-    def _split_and_others(self, cache_dir: Path, split: str) -> tuple[list[str], set[str]]:
-        """Returns the sentences of a split, and those of all others."""
-        splits = self.load(cache_dir).splits
-        texts = {name: [example.source for example in examples] for name, examples in splits.items()}
-        return texts[split], {text for name, some in texts.items() if name != split for text in some}
+        return splices_between(*self.split_and_others(cache_dir, split), per_kind, seed)
 
     def is_valid(self, text: str) -> bool:
         return self.factors_of(text) is not None

@@ -63,9 +63,8 @@ class MathCorpus(CorpusConfig):
 
     def edits(self, cache_dir: Path, split: Literal["validation", "test"], per_factor: int, seed: int) -> list[Edit]:
         self.require_edits()
-        texts = {name: [each.source for each in found] for name, found in self.load(cache_dir).splits.items()}
-        elsewhere = {text for name, found in texts.items() if name != split for text in found}
-        return draw_edits(texts[split], elsewhere, per_factor, random.Random(f"{seed} edits {split}")).edits
+        texts, elsewhere = self.split_and_others(cache_dir, split)
+        return draw_edits(texts, elsewhere, per_factor, random.Random(f"{seed} edits {split}")).edits
 
     def twins(self, corpus: Corpus, size: int) -> dict[str, list[Example]]:
         return twins(self._asked, corpus, expressions.all_starts(self.easy_kind), size)

@@ -31,38 +31,9 @@ NOTHING = "nothing follows"
 NOTHING_SHARE = 0.25
 MAX_IDLE_DRAWS = 20_000
 """Draws in a row without a new text after which the generator counts as exhausted."""
-_ONSETS = [
-    "b",
-    "d",
-    "f",
-    "g",
-    "h",
-    "k",
-    "l",
-    "m",
-    "n",
-    "p",
-    "r",
-    "s",
-    "t",
-    "v",
-    "w",
-    "z",
-    "bl",
-    "br",
-    "dr",
-    "fl",
-    "gr",
-    "kl",
-    "pl",
-    "pr",
-    "sk",
-    "sn",
-    "st",
-    "tr",
-]
-_VOWELS = ["a", "e", "i", "o", "u"]
-_CODAS = ["b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "t"]
+_ONSETS = [*"bdfghklmnprstvwz", "bl", "br", "dr", "fl", "gr", "kl", "pl", "pr", "sk", "sn", "st", "tr"]
+_VOWELS = "aeiou"
+_CODAS = "bdfgklmnprt"
 
 
 class SyllogismsCorpus(CorpusConfig):

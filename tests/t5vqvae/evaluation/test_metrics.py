@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from baseline_runs import CASES, finish, tiny
 
-from t5vqvae.evaluation.evaluate import evaluate_test
+from t5vqvae.evaluation.final_test import evaluate_test
 from t5vqvae.evaluation.metrics import METRICS, common_rate, find, is_on_test, label, metrics_of, on_test
 from t5vqvae.tracking.system import SystemMetrics
 from t5vqvae.training.trainer import Milestone

@@ -10,7 +10,7 @@ from baseline_runs import build, tiny
 
 from t5vqvae.data import prepare_test
 from t5vqvae.data.batching import evaluation_batches
-from t5vqvae.evaluation.evaluate import FinalTest, evaluate_test, sentences_of_test
+from t5vqvae.evaluation.final_test import FinalTest, evaluate_test, sentences_of_test
 from t5vqvae.evaluation.sums import Sums
 from t5vqvae.models.contract import TextAutoencoder
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from t5vqvae.measures.code_map import TITLE, projected
-from tune.report.probe_report import CODE_MAP
+from t5vqvae.measures.code_map import projected
 
 
 def test_two_directions_of_three_hold_their_share_of_the_variance() -> None:
@@ -28,7 +27,3 @@ def test_a_line_and_a_point_have_maps() -> None:
     line, explained = projected(np.array([[1.0], [2.0], [4.0]]), np.ones(3))
     assert line.shape == (3, 2) and explained == 1
     assert projected(np.ones((3, 4)), np.ones(3))[0].shape == (3, 2)
-
-
-def test_the_report_draws_this_table() -> None:
-    assert CODE_MAP == TITLE

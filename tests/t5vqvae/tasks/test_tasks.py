@@ -80,8 +80,8 @@ def test_who_only_answers_as_the_best_idle_one_has_learnt_nothing(task: Task) ->
 def test_the_lower_end_decides_and_not_the_mean() -> None:
     idle_row = Row("idle", 0.5, 0.4, 0.6, {})
     above, touching = Row("model", 0.6, 0.51, 0.7, {}), Row("model", 0.6, 0.5, 0.7, {})
-    assert Judgement("test", 9, 0, [above, idle_row]).is_learnt
-    assert not Judgement("test", 9, 0, [touching, idle_row]).is_learnt
+    assert Judgement("test", 9, [above, idle_row]).is_learnt
+    assert not Judgement("test", 9, [touching, idle_row]).is_learnt
 
 
 def test_a_corpus_asks_its_task() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from promotions import STUDY, add_trial
 
-from t5vqvae.evaluation.evaluate import FinalTest
+from t5vqvae.evaluation.final_test import FinalTest
 from tune.cli import main
 from tune.promotion import candidate
 from tune.promotion.candidate import TEST_FILE

@@ -100,7 +100,8 @@ def test_a_champion_that_cannot_be_tested_again_leaves_the_verdict_as_it_is(
 ) -> None:
     whole = promote(two_trials)
     forget_scores(two_trials, "1")
-    monkeypatch.setattr(module, "_loaded", lambda *_: (_ for _ in ()).throw(RuntimeError("size mismatch\nfor x")))
+    broken = lambda *_: (_ for _ in ()).throw(RuntimeError("size mismatch\nfor x"))  # noqa: E731
+    monkeypatch.setattr("t5vqvae.models.contract.load_model", broken)
     outcome = promote(two_trials)
     assert verdict(outcome) == verdict(whole)
     (line,) = outcome.paired

@@ -14,7 +14,7 @@ import pytest
 from promotions import STUDY, add_trial
 
 from t5vqvae.errors import SettingError, UserError
-from t5vqvae.evaluation.evaluate import FinalTest
+from t5vqvae.evaluation.final_test import FinalTest
 from t5vqvae.evaluation.metrics import METRICS, on_test
 from t5vqvae.files import held
 from t5vqvae.tracking import Tracker

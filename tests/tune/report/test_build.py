@@ -36,7 +36,7 @@ from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
 from tune.report import AblationReport, SearchReport
 from tune.report.factors import Factors
-from tune.report.page import anchor, light, link
+from tune.report.page import anchor, link
 from tune.report.sentences import answer, interval, p_text
 from tune.spec.search_spec import SearchSpec
 
@@ -312,14 +312,14 @@ def test_a_browser_without_a_network_draws_every_figure(made, tmp_path):
     dom, text = shown(), page.read_text(encoding="utf-8")
     assert len(re.findall(r'class="plot js-plotly-plot"', dom)) == len(figures_of(text))
     assert "cannot be drawn" not in re.sub(r"<script.*?</script>", "", dom, flags=re.S)
-    page.write_text(light(text), encoding="utf-8")
+    made.write(tmp_path, light=True)
     without = re.sub(r"<script.*?</script>", "", shown(), flags=re.S)
     assert without.count("cannot be drawn here (Plotly is fetched from cdn.plot.ly)") == len(figures_of(text))
 
 
 def test_a_light_page_says_the_same_in_a_tenth_of_the_bytes():
     whole = search(best=3).html()
-    page = light(whole)
+    page = search(best=3).html(light=True)
     assert len(page) < 200_000 < 1_500_000 < len(whole)
     assert figures_of(page) == figures_of(whole)
     assert page.count("https://cdn.plot.ly/plotly-") == 1 and "application/gzip" not in page

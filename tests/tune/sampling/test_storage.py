@@ -17,7 +17,7 @@ from searches import stub_study
 from sqlalchemy.exc import DatabaseError
 
 from t5vqvae.errors import DamagedFileError
-from tune.sampling.journal import changes_in
+from tune.sampling.optuna_journal import changes_in
 from tune.sampling.storage import copied_storage, open_storage
 from tune.sampling.suggestions import Suggestions
 

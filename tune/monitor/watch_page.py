@@ -10,10 +10,8 @@ from typing import Any
 
 from tune.monitor.exporter import snapshot
 from tune.monitor.panels import PANELS
-from tune.monitor.row import FRACTION, Row
+from tune.monitor.row import Row
 from tune.monitor.tally import PREFIX, Sample, Tally
-from tune.records.events import START, StudyEvents
-from tune.records.record import TrialRecord
 from tune.records.study import Study
 from tune.spec.judging import StudyHeader
 from tune.spec.search_spec import SearchSpec
@@ -31,19 +29,16 @@ class WatchedStudy:
     """
 
     def __init__(self, name: str, state: Any = None) -> None:
-        self.name, self.state = name, state
-        study = Study.load(name, state)
-        self.paths, self.kind = study.paths, study.kind
-        judging = SearchSpec.read(self.paths.spec) if self.kind == "search" else study.header
+        self.study = study = Study.load(name, state)
+        judging = SearchSpec.read(study.paths.spec) if study.kind == "search" else study.header
         self._rungs = judging.rungs if isinstance(judging, SearchSpec) else []
         self._judging: StudyHeader | SearchSpec = judging
-        self._records: dict[int, TrialRecord] = {}
 
     def panels(self) -> list[Mapping[str, Any]]:
         """Returns the panels that have a number, each with its series."""
         samples = self.samples()
         found: list[Mapping[str, Any]] = []
-        for panel in (one for one in PANELS if one.board == self.kind):
+        for panel in (one for one in PANELS if one.board == self.study.kind):
             series = [
                 {"label": " ".join(s.labels[label] for label in panel.by), "value": s.value}
                 for s in samples
@@ -56,52 +51,42 @@ class WatchedStudy:
 
     def samples(self) -> list[Sample]:
         """Returns the study's numbers by the records, and those of the snapshot that no record has."""
-        study = Study.load(self.name, self.state)
-        self._read()
-        study.__dict__["records"] = self._records  # each is read once
-        tally = Tally(self.name, self._judging, self._rungs)
-        for row in self._rows(study):
+        self.study.refresh()
+        tally = Tally(self.study.name, self._judging, self._rungs)
+        for row in self._rows():
             tally.put(row)
-        own = [*tally.samples(), *self._of_study(study)]
+        own = [*tally.samples(), *self._of_study()]
         known = {sample.name for sample in own}
         per_trial = (PREFIX + "trial_step", PREFIX + "trial_objective")
         return own + [s for s in self._kept() if s.name not in known and s.name not in per_trial]
 
-    def _read(self) -> None:
-        for number in self.paths.ended - self._records.keys():
-            self._records[number] = TrialRecord.read(self.paths.trial(number))
-
-    def _rows(self, study: Study) -> Iterator[Row]:
-        labels = self._labels() if self.kind == "ablation" else {}
-        for record in self._records.values():
+    def _rows(self) -> Iterator[Row]:
+        labels = self._labels() if self.study.kind == "ablation" else {}
+        for record in self.study.records.values():
             overrides = labels.get(record.number, record.overrides)
             yield Row(record.number, overrides, record.status, record.metrics, record.seconds)
-        for one in study.unfinished.values():
-            metrics = {**one.metrics, "progress/step": float(one.step)}
-            if one.steps:
-                metrics[FRACTION] = one.step / one.steps
-            yield Row(one.number, one.overrides, one.status, metrics, one.seconds)
+        for one in self.study.unfinished.values():
+            yield Row(one.number, one.overrides, one.status, one.metrics, one.seconds)
 
     def _labels(self) -> dict[int, Mapping[str, Any]]:
-        events = StudyEvents(self.paths.root).read()
+        events = self.study.events.read()
         return {event["number"]: event["overrides"] for event in events if "arm" in event.get("overrides", {})}
 
-    def _of_study(self, study: Study) -> Iterator[Sample]:
-        progress = study.progress()
-        attempt = sum(event["event"] == START for event in StudyEvents(self.paths.root).read())
+    def _of_study(self) -> Iterator[Sample]:
+        progress = self.study.progress()
         for name, value in (
-            ("attempt", attempt),
+            ("attempt", self.study.events.num_starts),
             ("trials_planned", progress.planned),
             ("time_left_seconds", progress.left),
         ):
             if value is not None:
-                yield Sample(PREFIX + name, {"study": self.name}, float(value))
+                yield Sample(PREFIX + name, {"study": self.study.name}, float(value))
 
     def _kept(self) -> list[Sample]:
         from prometheus_client.parser import text_string_to_metric_families
 
         try:
-            text = snapshot(self.paths).read_text(encoding="utf-8")
+            text = snapshot(self.study.paths).read_text(encoding="utf-8")
         except OSError:
             return []
         found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
@@ -120,7 +105,7 @@ def server_of(watched: WatchedStudy, port: int = 0) -> ThreadingHTTPServer:
             if self.path == "/":
                 self._send("text/html; charset=utf-8", files("tune.monitor").joinpath(PAGE).read_bytes())
             elif self.path == "/numbers":
-                found = {"study": watched.name, "panels": watched.panels()}
+                found = {"study": watched.study.name, "panels": watched.panels()}
                 self._send("application/json", json.dumps(found).encode())
             else:
                 self.send_error(404)

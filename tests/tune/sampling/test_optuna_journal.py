@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from t5vqvae.errors import DamagedFileError
-from tune.sampling.journal import HEADER, StudyJournal, changes_in
+from tune.sampling.optuna_journal import HEADER, StudyJournal, changes_in
 
 
 @pytest.fixture
