@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from t5vqvae.errors import SettingError, UserError
+from t5vqvae.errors import UserError
 from t5vqvae.serving.served_model import ServedModel
-from t5vqvae.tracking import Tracker
 from tune.operations.opened import Opened, lines_of, open_model
-from tune.records.models import REGISTERED
+from tune.records.models import REGISTERED, registered_version
 from tune.records.study_paths import state_dir
-from tune.records.study_tracker import tracking_uri
 
 
 @dataclass(frozen=True)
@@ -42,12 +40,7 @@ class ModelSource:
         found = REGISTERED.fullmatch(self.model)
         if found is None or found["alias"] is None:
             return "" if found is None else found["version"]
-        tracker = Tracker(tracking_uri(state_dir(self.state)), "t5vqvae")
-        tracker.check()
-        version = tracker.registry(found["name"]).by_alias(found["alias"])
-        if version is None:
-            raise SettingError(f"{self.model} names no version; promote a study, or give models:/NAME/VERSION")
-        return version.version
+        return registered_version(self.model, state_dir(self.state))[1].version
 
     def load(self, version: str) -> ServedModel:
         """Returns the model of a version, loaded.

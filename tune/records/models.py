@@ -182,6 +182,16 @@ def _model_in(folder: Path, origin: str) -> FoundModel:
 
 def _registered_model(name: str, state: Path) -> FoundModel:
     """Returns a registered model; its artifacts are downloaded once, into the cache."""
+    return downloaded_model(*registered_version(name, state), state)
+
+
+def registered_version(name: str, state: Path) -> tuple[Registry, Version]:
+    """Returns the registered model and the version that a name such as `models:/t5vqvae@champion` stands for now.
+
+    Raises:
+        SettingError: If there is none.
+        TrackingError: If the server cannot be reached.
+    """
     match = REGISTERED.fullmatch(name)
     if match is None:
         raise SettingError(f"{name} is no registered model; write models:/NAME@ALIAS or models:/NAME/VERSION")
@@ -195,9 +205,7 @@ def _registered_model(name: str, state: Path) -> FoundModel:
         raise SettingError(f"{name}: there is no MLflow database {file}; set MLFLOW_TRACKING_URI, or promote a study")
     tracker.check()
     registry = tracker.registry(match["name"])
-    return downloaded_model(
-        registry, _version(registry, match["alias"], match["version"], redacted(tracker.uri)), state
-    )
+    return registry, _version(registry, match["alias"], match["version"], redacted(tracker.uri))
 
 
 def downloaded_model(registry: Registry, version: Version, state: Path) -> FoundModel:
