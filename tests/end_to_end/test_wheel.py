@@ -39,10 +39,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def t5vqvae(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The command of an environment of its own, which has the wheel, and the libraries of this one."""
     folder = tmp_path_factory.mktemp("installed")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, env=CLEAN)
     python = folder / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", "--no-index", str(wheel)]
-    subprocess.run(pip, check=True, capture_output=True, text=True, timeout=120)
+    # Without PYTHONPATH: the egg-info of an installed checkout would count as this package, and nothing be installed.
+    subprocess.run(pip, check=True, capture_output=True, text=True, timeout=120, env=CLEAN)
     (packages,) = folder.glob("lib/python*/site-packages")
     # A path in a .pth file brings the libraries and no .pth file of theirs, as that of an editable installation.
     (packages / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
