@@ -130,10 +130,12 @@ def evaluate(
     return Evaluation(metrics, [counts.tolist() for counts in sums.counts], samples, sentences)
 
 
-def control_of(spec: RunSpec, cache_dir: Path, split: Literal["validation", "test"]) -> Control | None:
+def control_of(
+    spec: RunSpec, cache_dir: Path, split: Literal["validation", "test"], role_names: Sequence[str]
+) -> Control | None:
     """Returns the edits that an evaluation of a run makes on a split; None without `evaluate.control`."""
     number = spec.evaluate.control
-    return Control.of(spec.data.corpus, cache_dir, split, number, spec.seed) if number else None
+    return Control.of(spec.data.corpus, cache_dir, split, number, spec.seed, role_names) if number else None
 
 
 def _soft(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everything: bool) -> dict[str, float]:

@@ -31,7 +31,7 @@ def evaluate_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> Fin
     sentences: list[ScoredSentence] = []
     splits = prepare_test(spec.data, cache_dir, backbone=spec.model.backbone)
     prepared = prepare(spec.data, cache_dir, backbone=spec.model.backbone)
-    edits = control_of(spec, cache_dir, "test")
+    edits = control_of(spec, cache_dir, "test", prepared.role_names)
     with stage("testing", sum(map(len, splits.values())), "sentences") as now:
         for number, (name, split) in enumerate(splits.items(), start=1):
             now.set(now.done, note=f"test set {name}, {number} of {len(splits)}")

@@ -2,7 +2,7 @@
 
 An analogy is a - b + c. A sum has the length of its first sentence, so that a - b + b is a; an average has the rounded
 mean length. Words meet from the left and ends of texts meet each other; a sentence adds nothing at a position that it
-lacks. Prompts are the first sentence's.
+lacks. Prompts and roles are the first sentence's.
 
 Source: T5VQVAE, arXiv 2402.00723 (SnowYJ/T5VQVAE), which pads to the longest sentence instead.
 
@@ -55,7 +55,9 @@ def combine(space: LatentSpace, terms: Sequence[Term], average: bool = False) ->
     length = round(sum(lengths) / len(lengths)) if average else lengths[0]
     parts = [sign * fitted(sentence.states_TE, length) for sign, sentence in terms]
     total_TE = torch.stack(parts).sum(0) / (len(terms) if average else 1)
-    latents, texts = space.decode_states([total_TE], [terms[0][1].prompt_codes_PQ])
+    first = terms[0][1]
+    roles_T = None if first.roles_T is None else fitted(first.roles_T[:, None], length)[:, 0]
+    latents, texts = space.decode_states([total_TE], [first.prompt_codes_PQ], [roles_T])
     return Combined(latents[0], texts[0])
 
 

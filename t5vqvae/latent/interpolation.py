@@ -87,7 +87,8 @@ def interpolate(
         latents = [codes for source, goal in ends for codes in _walk(space.model.quantizer, source, goal, times)]
         texts = space.decode(latents, prompts)
     else:
-        latents, texts = space.decode_states([_mixed(*pair, t) for pair in ends for t in times], prompts)
+        roles = [_roles_at(*pair, t) for pair in ends for t in times]
+        latents, texts = space.decode_states([_mixed(*pair, t) for pair in ends for t in times], prompts, roles)
     steps = [Step(*step) for step in zip(times * len(ends), latents, texts, strict=True)]
     return [
         Trajectory(source, goal, tuple(steps[number * num_steps : (number + 1) * num_steps]))
@@ -105,6 +106,14 @@ def _mixed(source: Sentence, goal: Sentence, t: float) -> Tensor:
     source_SE, goal_SE = aligned(source.states_TE, goal.states_TE)
     length = length_at(len(source.states_TE), len(goal.states_TE), t)
     return shortened((1 - t) * source_SE + t * goal_SE, length)
+
+
+def _roles_at(source: Sentence, goal: Sentence, t: float) -> Tensor | None:
+    """Returns the roles of one step of a straight path: those of the nearer end; None where no role is read."""
+    if source.roles_T is None or goal.roles_T is None:
+        return None
+    source_S, goal_S = aligned(source.roles_T, goal.roles_T)
+    return shortened(source_S if t < 0.5 else goal_S, length_at(len(source.roles_T), len(goal.roles_T), t))
 
 
 def _walk(quantizer: Quantizer, source: Sentence, goal: Sentence, times: Sequence[float]) -> list[Tensor]:

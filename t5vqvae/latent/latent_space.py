@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from t5vqvae.data.batch import IGNORED_LABEL, Batch
 from t5vqvae.data.corpora.edits import Span
+from t5vqvae.data.role_reader import RoleReader
 from t5vqvae.data.special_tokens import guard
 from t5vqvae.errors import DataError
 from t5vqvae.models.baselines.cross_layer import CrossLayer
@@ -44,6 +45,7 @@ class Sentence:
         states_TE: The states before the quantizer; without codes, the vectors that the decoder reads.
         codes_TQ: The codes; None for a model without codes.
         prompt_codes_PQ: The codes of its prompts; None without prompts.
+        roles_T: The role number of every token, where the quantizer reads roles; None elsewhere.
     """
 
     text: str
@@ -51,6 +53,7 @@ class Sentence:
     states_TE: Tensor
     codes_TQ: Tensor | None
     prompt_codes_PQ: Tensor | None
+    roles_T: Tensor | None = None
 
     @property
     def latent_TX(self) -> Tensor:
@@ -77,9 +80,12 @@ class LatentSpace:
         model: Any text autoencoder with its tokenizer.
         max_new_tokens: Tokens after which decoding stops.
         batch_size: Sentences that are encoded or decoded together.
+        roles: Reads the roles of texts, for a quantizer that was trained with them. None: no position has a role.
     """
 
-    def __init__(self, model: TextAutoencoder, max_new_tokens: int = 64, batch_size: int = 64) -> None:
+    def __init__(
+        self, model: TextAutoencoder, max_new_tokens: int = 64, batch_size: int = 64, roles: RoleReader | None = None
+    ) -> None:
         """Takes a model.
 
         Raises:
@@ -92,6 +98,7 @@ class LatentSpace:
             )
         self.model = model.eval()
         self.max_new_tokens, self.batch_size = max_new_tokens, batch_size
+        self.roles = roles if self.model.quantizer.reads_roles else None
 
     @property
     def bottleneck(self) -> str:
@@ -137,13 +144,20 @@ class LatentSpace:
         return [found[row] for row in range(len(texts))]
 
     @torch.no_grad()
-    def quantize(self, states: Sequence[Tensor]) -> list[Tensor]:
-        """Returns the codes, shape (T, Q), of states before the quantizer, each of shape (T, E)."""
+    def quantize(self, states: Sequence[Tensor], roles: Sequence[Tensor | None] | None = None) -> list[Tensor]:
+        """Returns the codes, shape (T, Q), of states before the quantizer, each of shape (T, E).
+
+        Args:
+            states: The states of each sentence.
+            roles: The role number of every position (T) of each; None: no position has a role.
+        """
         self.require_codes("quantizing states")
         found: dict[int, Tensor] = {}
         for rows in self._batches([len(each) for each in states]):
             states_BTE, mask_BT = _padded([states[row] for row in rows], 0.0)
-            codes_BTQ = self.model.quantizer(states_BTE, mask_BT).codes_BTQ
+            known = [] if roles is None else [each for each in (roles[row] for row in rows) if each is not None]
+            roles_BT = _padded(known, 0)[0] if len(known) == len(rows) else None
+            codes_BTQ = self.model.quantizer(states_BTE, mask_BT, roles_BT).codes_BTQ
             assert codes_BTQ is not None
             found |= {row: codes_BTQ[place, : len(states[row])] for place, row in enumerate(rows)}
         return [found[row] for row in range(len(states))]
@@ -169,10 +183,13 @@ class LatentSpace:
         return [found[row] for row in range(len(latents))]
 
     def decode_states(
-        self, states: Sequence[Tensor], prompts: Sequence[Tensor | None]
+        self,
+        states: Sequence[Tensor],
+        prompts: Sequence[Tensor | None],
+        roles: Sequence[Tensor | None] | None = None,
     ) -> tuple[list[Tensor], list[str]]:
         """Quantizes states where the model has codes; returns the latents and the texts that they decode to."""
-        latents = self.quantize(states) if self.model.has_codes else list(states)
+        latents = self.quantize(states, roles) if self.model.has_codes else list(states)
         return latents, self.decode(latents, prompts)
 
     def reconstruct(self, sentences: Sequence[Sentence]) -> list[str]:
@@ -199,6 +216,7 @@ class LatentSpace:
                 states_BTE[row, :length],
                 None if codes_BTQ is None else codes_BTQ[row, :length],
                 None if memory.prompt_codes_BPQ is None else memory.prompt_codes_BPQ[row],
+                None if batch.roles_BT is None else batch.roles_BT[row, :length],
             )
 
     def _tokenized(self, texts: Sequence[str]) -> tuple[Batch, list[list[Span]]]:
@@ -207,8 +225,12 @@ class LatentSpace:
             list(texts), padding=True, return_tensors="pt", return_offsets_mapping=True
         )
         ids_BT, mask_BT = tokens["input_ids"], tokens["attention_mask"].bool()
-        batch = Batch(ids_BT, mask_BT, ids_BT.masked_fill(~mask_BT, IGNORED_LABEL), None, mask_BT.sum(-1))
         spans = [list(map(tuple, row)) for row in tokens["offset_mapping"].tolist()]
+        roles_BT = None
+        if self.roles is not None:
+            roles_BT = torch.tensor([self.roles.numbers(*each) for each in zip(texts, spans, strict=True)])
+        labels_BT = ids_BT.masked_fill(~mask_BT, IGNORED_LABEL)
+        batch = Batch(ids_BT, mask_BT, labels_BT, roles_BT, mask_BT.sum(-1))
         return batch.to(next(self.model.parameters()).device), spans
 
     def _vectors(self, batch: Batch, memory: Memory) -> Tensor:

@@ -20,6 +20,7 @@ import torch
 
 from t5vqvae.data import TokenizedSplit, evaluation_batches
 from t5vqvae.data.batching import fixed_order
+from t5vqvae.data.role_reader import RoleReader
 from t5vqvae.data.special_tokens import guard
 from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.measures.control import Control, Edited, run_edits
@@ -152,18 +153,39 @@ class Probed:
         if not corpus.has_edits or not self.train.has_roles or self.model.leaks:
             return []
         read = replace(self, split=self.train, num_sentences=NUM_FACTORED)
-        space = LatentSpace(self.model, self.spec.max_new_tokens, self.spec.evaluate.batch_size)
         with stage("reading latents and factors"):
-            return slots_of(space.encode(read.texts), read.roles, [corpus.factors_of(text) for text in read.texts])
+            return slots_of(
+                self.space().encode(read.texts), read.roles, [corpus.factors_of(text) for text in read.texts]
+            )
+
+    def space(self, max_new_tokens: int | None = None) -> LatentSpace:
+        """Returns the model with the operations on its codes.
+
+        Args:
+            max_new_tokens: Tokens after which decoding stops; None: those of the run.
+
+        Raises:
+            DataError: If the decoder reads more than latents.
+        """
+        longest = max_new_tokens or self.spec.max_new_tokens
+        roles = RoleReader(self.spec.data.corpus, self.role_names)
+        return LatentSpace(self.model, longest, self.spec.evaluate.batch_size, roles)
+
+    def control(self) -> Control:
+        """Returns edits with known answers.
+
+        Raises:
+            DataError: If the corpus has none.
+        """
+        corpus = self.spec.data.corpus
+        return Control.of(corpus, self.cache_dir, self.split_name, self.num_edits, self.seed, self.role_names)
 
     def edited(self) -> Edited:
         """Returns what came of edits with known answers; none if there are none, or the decoder reads past latents."""
-        corpus = self.spec.data.corpus
-        if not corpus.has_edits or self.model.leaks:
+        if not self.spec.data.corpus.has_edits or self.model.leaks:
             return Edited([])
-        control = Control.of(corpus, self.cache_dir, self.split_name, self.num_edits, self.seed)
         size, longest = self.spec.evaluate.batch_size, self.spec.max_new_tokens
-        return run_edits(self.model, control, max_new_tokens=longest, batch_size=size, unsent=self.unsent)
+        return run_edits(self.model, self.control(), max_new_tokens=longest, batch_size=size, unsent=self.unsent)
 
 
 Measure = Callable[[Probed], Found]

@@ -82,7 +82,7 @@ def probes(probed: Probed) -> Found:
     """Measures what a linear model reads from frozen latents, next to its controls."""
     if probed.model.leaks or len(probed.texts) < 20:
         return Found()
-    space = LatentSpace(probed.model, probed.spec.max_new_tokens, probed.spec.evaluate.batch_size)
+    space = probed.space()
     sentences = space.encode(probed.texts)
     vectors = [_position_vectors(space, each) for each in sentences]
     tasks = {"role": _role_task(probed, sentences, vectors), "template": _template_task(probed, vectors)}

@@ -18,13 +18,14 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from t5vqvae.data.checked import kept_file
 from t5vqvae.data.corpora.base import CorpusConfig
 from t5vqvae.data.corpora.edits import Edit, Kind
+from t5vqvae.data.role_reader import RoleReader
 from t5vqvae.data.texts import kept_places, same_text
 from t5vqvae.files import digest
 from t5vqvae.latent.intervention import apply_edits
@@ -47,14 +48,31 @@ SPARSE = {
 
 @dataclass(frozen=True)
 class Control:
-    """Edits with known answers, and the judge of what is decoded after them."""
+    """Edits with known answers, the judge of what is decoded after them, and the roles that a model reads of them."""
 
     edits: Sequence[Edit]
     is_valid: Callable[[str], bool]
+    roles: RoleReader | None = None
 
     @classmethod
-    def of(cls, corpus: CorpusConfig, cache_dir: Path, split: SplitName, number: int, seed: int) -> Control:
+    def of(
+        cls,
+        corpus: CorpusConfig,
+        cache_dir: Path,
+        split: SplitName,
+        number: int,
+        seed: int,
+        role_names: Sequence[str],
+    ) -> Control:
         """Returns a seeded subset of a split's edits, of every factor about the same number; cached on disk.
+
+        Args:
+            corpus: The corpus.
+            cache_dir: Cache of edits.
+            split: Where source and donor lie.
+            number: Edits to choose.
+            seed: Seed of the choice.
+            role_names: The names of the roles that the model was trained with, in the order of their numbers.
 
         Raises:
             DataError: If the corpus has no edits with known answers.
@@ -69,11 +87,11 @@ class Control:
 
         with stage("finding edits with known answers"):
             lines = kept_file(file, write).read_text(encoding="utf-8").splitlines()
-        return cls([_read_edit(json.loads(line)) for line in lines], corpus.is_valid)
+        return cls([_read_edit(json.loads(line)) for line in lines], corpus.is_valid, RoleReader(corpus, role_names))
 
     def part(self, rank: int, num_workers: int) -> Control:
         """Returns one worker's share."""
-        return Control(self.edits[rank::num_workers], self.is_valid)
+        return replace(self, edits=self.edits[rank::num_workers])
 
 
 @dataclass(frozen=True)
@@ -165,7 +183,7 @@ def run_edits(
     edits, was_training = control.edits, model.training
     try:
         with stage("editing codes"):
-            space = LatentSpace(model, max_new_tokens, batch_size)
+            space = LatentSpace(model, max_new_tokens, batch_size, control.roles)
             texts = list(dict.fromkeys(text for edit in edits for text in (edit.source, edit.donor)))
             encoded = dict(zip(texts, space.encode(texts), strict=True))
             plain = dict(zip(texts, space.reconstruct(list(encoded.values())), strict=True))

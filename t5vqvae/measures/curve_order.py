@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from t5vqvae.latent.code_vectors import vectors
-from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.latent.traversal import swapped
 from t5vqvae.measures.base import Found, Probed, measure
 from t5vqvae.measures.sensitivity import rank_correlation, similarity
@@ -52,7 +51,7 @@ def order(probed: Probed) -> Found:
 
 def _changes(probed: Probed, used: list[int]) -> tuple[list[float], list[float]]:
     """Returns how far codes moved along the curve, and how much the text changed."""
-    space = LatentSpace(probed.model, probed.spec.max_new_tokens, probed.spec.evaluate.batch_size)
+    space = probed.space()
     rng = random.Random(f"{probed.seed} order")
     sentences = space.encode(rng.sample(probed.texts, min(len(probed.texts), NUM_SWAPS)))
     places = [rng.randrange(len(each.latent_TX)) for each in sentences]

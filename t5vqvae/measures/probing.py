@@ -54,7 +54,9 @@ class ProbeResult:
     absent: Sequence[str]
 
 
-def probe(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: Path) -> ProbeResult:
+def probe(
+    model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: Path, measures: Sequence[str] | None = None
+) -> ProbeResult:
     """Measures a trained model by every measure of a suite; the model stays as it was.
 
     Args:
@@ -62,6 +64,7 @@ def probe(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: Path
         run: The run that trained it: its corpus, lengths and batch size are taken.
         spec: The suite, the split, and how much of it.
         cache_dir: Cache of prepared data.
+        measures: Names of the measures to take; None: all of the suite.
 
     Raises:
         DataError: If the corpus has no such split, or the model has no sparse codes.
@@ -90,7 +93,8 @@ def probe(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: Path
         unsent=spec.unsent,
         seed=spec.seed,
     )
-    chosen = [each for each in MEASURES.values() if each.suite == "quick" or spec.suite == "full"]
+    in_suite = [each for each in MEASURES.values() if each.suite == "quick" or spec.suite == "full"]
+    chosen = in_suite if measures is None else [MEASURES[name] for name in measures]
     try:
         with stage("probing", len(chosen), "measures") as now:
             for number, registered in enumerate(chosen):
@@ -110,7 +114,8 @@ def edit_outcomes(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_d
     Raises:
         DataError: If the corpus has no edits with known answers, or the decoder reads more than latents.
     """
-    control = Control.of(run.data.corpus, cache_dir, spec.split, spec.num_edits, spec.seed)
+    names = prepare(run.data, cache_dir, backbone=run.model.backbone).role_names
+    control = Control.of(run.data.corpus, cache_dir, spec.split, spec.num_edits, spec.seed, names)
     size, longest = run.evaluate.batch_size, run.max_new_tokens
     return run_edits(model, control, max_new_tokens=longest, batch_size=size, unsent=spec.unsent)
 

@@ -18,9 +18,7 @@ from difflib import SequenceMatcher
 
 import numpy as np
 
-from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.measures.base import Found, Probed, measure
-from t5vqvae.measures.control import Control
 
 
 def similarity(items: Sequence[Hashable], others: Sequence[Hashable]) -> float:
@@ -43,8 +41,8 @@ def sensitivity(probed: Probed) -> Found:
     corpus = probed.spec.data.corpus
     if not corpus.has_edits or not probed.model.has_codes or probed.model.leaks:
         return Found()
-    edits = Control.of(corpus, probed.cache_dir, probed.split_name, probed.num_edits, probed.seed).edits
-    space = LatentSpace(probed.model, probed.spec.max_new_tokens, probed.spec.evaluate.batch_size)
+    space = probed.space()
+    edits = probed.control().edits
     sides = [space.encode([edit.source for edit in edits]), space.encode([edit.answer for edit in edits])]
     codes = [[list(map(tuple, each.latent_TX.tolist())) for each in side] for side in sides]
     of_codes = [similarity(one, other) for one, other in zip(*codes, strict=True)]

@@ -63,7 +63,7 @@ def splices(probed: Probed) -> Found:
         return Found()
     with stage("splicing"):
         longest = max(probed.spec.max_new_tokens, 2 * probed.spec.data.max_length)
-        decoded = decode_splices(LatentSpace(probed.model, longest, probed.spec.evaluate.batch_size), some)
+        decoded = decode_splices(probed.space(longest), some)
     return found_of(some, decoded)
 
 

@@ -13,7 +13,6 @@ import torch
 
 from t5vqvae.data.special_tokens import guard
 from t5vqvae.latent.interpolation import Trajectory, interpolate, share_changing_length
-from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.measures.base import Found, Probed, Row, measure
 from t5vqvae.measures.smoothness import Distance, path_of, scores
 from t5vqvae.measures.word_vectors import skip_gram, stop_words
@@ -44,7 +43,7 @@ def _trajectories(probed: Probed) -> list[Trajectory]:
     rng = random.Random(f"{probed.seed} paths")
     chosen = rng.sample(probed.texts, min(len(probed.texts) // 2, probed.num_paths) * 2)
     pairs = list(zip(chosen[::2], chosen[1::2], strict=True))
-    space = LatentSpace(probed.model, probed.spec.max_new_tokens, probed.spec.evaluate.batch_size)
+    space = probed.space()
     found: list[Trajectory] = []
     with stage("interpolating", len(pairs), "paths") as now:
         for start in range(0, len(pairs), _ROUND):

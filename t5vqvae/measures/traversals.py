@@ -73,7 +73,7 @@ def traversal(probed: Probed) -> Found:
     corpus = probed.spec.data.corpus
     if probed.model.leaks or not probed.model.has_codes or not corpus.has_edits:
         return Found()
-    space = LatentSpace(probed.model, probed.spec.max_new_tokens, probed.spec.evaluate.batch_size)
+    space = probed.space()
     rng = random.Random(f"{probed.seed} traversals")
     with stage("swapping codes"):
         rows = rng.sample(range(len(probed.texts)), min(len(probed.texts), max(2, probed.num_edits // 10)))

@@ -166,6 +166,11 @@ class Quantizer(StepLearner, Float32Module, ABC):
         return sum(map(math.log2, self.code_sizes)) if self.code_sizes else None
 
     @property
+    def reads_roles(self) -> bool:
+        """Whether codes depend on the roles of positions."""
+        return False
+
+    @property
     def num_start_vectors(self) -> int:
         """Number of encoder states that `start` needs; with 0 the trainer does not call `start`."""
         return 0

@@ -64,6 +64,10 @@ class RoleQuantizer(EMAQuantizer):
         self._window: slice | None = None
         self._learned_M = torch.empty(0, dtype=torch.int64)
 
+    @property
+    def reads_roles(self) -> bool:
+        return len(self.slices) > 1
+
     def _slice_of(self, roles_N: Tensor | None, num_positions: int, device: torch.device) -> Tensor:
         """Returns the number of each position's slice: the last one for role 0, and for all if `roles_N` is None.
 

@@ -79,7 +79,7 @@ def train(spec: RunSpec, *, cache_dir: Path, resume_from: Path | None = None) ->
     with stage("preparing the data"):
         prepared = prepare(spec.data, cache_dir, backbone=spec.model.backbone)
     with stage("building the model"):
-        trainer = Trainer(spec, prepared, control_of(spec, cache_dir, "validation"))
+        trainer = Trainer(spec, prepared, control_of(spec, cache_dir, "validation", prepared.role_names))
     if resume_from is not None:
         with stage("loading the checkpoint"):
             trainer.state.load(resume_from)

@@ -6,23 +6,31 @@ Every model of the table is trained alike, without tuning: see `BASE`. What is m
 output, a row for every model and seed, and the command goes on from there: seed by seed, so that an interrupted run
 has every quantizer once. When all have three seeds, the five best are trained again on six fresh ones, and their
 intervals come from those alone.
+
+With `--processes N` as many models train at once, each on one thread, all on one GPU with `--device cuda`. Processes
+measure; the parent alone writes. A model that fails is reported, and tried again by the next run.
 """
 
 from __future__ import annotations
 
 import csv
+import multiprocessing
 import statistics
+import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from scipy.stats import t
 
 from t5vqvae.config import Overrides
+from t5vqvae.files import atomic_write
 from t5vqvae.measures.probing import probe
 from t5vqvae.spec.probe import ProbeSpec
 from t5vqvae.spec.run import RunSpec
@@ -38,7 +46,7 @@ BASE: Overrides = {
     "optim.warmup_steps": 50,
     "train.max_steps": 500,
     "train.eval_every": 500,
-    "train.device": "cpu",
+    "train.precision": "float32",
     "evaluate.num_generated": 200,
 }
 CORPORA: dict[str, Overrides] = {
@@ -67,6 +75,11 @@ MEASURED = {
     "InfoM": "disentanglement/infom",
     "InfoC": "disentanglement/infoc",
 }
+MEASURES = ("control", "smoothness", "disentanglement")
+NEEDED = {"ot": "POT", "gensim": "gensim", "sklearn": "scikit-learn"}
+"""What the measures import on their way, and the names of the packages."""
+ON_GPU = "on GPU"
+"""The column that says where a row was trained: 1 on a GPU, 0 on a CPU."""
 
 
 @dataclass(frozen=True, order=True)
@@ -77,13 +90,14 @@ class Model:
     position: str
     quantizer: str
 
-    def spec(self, seed: int) -> RunSpec:
+    def spec(self, seed: int, device: str) -> RunSpec:
         """Returns the run that trains it."""
         changed: Overrides = {
             "quantizer.name": self.quantizer,
             **QUANTIZERS[self.quantizer],
             "model.position": POSITIONS[self.position],
             "seed": seed,
+            "train.device": device,
         }
         return RunSpec().with_overrides({**BASE, **CORPORA[self.corpus], **changed})
 
@@ -96,25 +110,36 @@ MODELS = [Model(corpus, position, name) for name in QUANTIZERS for position in P
 def measured(spec: RunSpec, cache: Path) -> Values:
     """Trains a model and returns what is measured of it."""
     *_, last = train(spec, cache_dir=cache)
-    probed = probe(last.state.model, spec, ProbeSpec(), cache)
+    probed = probe(last.state.model, spec, ProbeSpec(), cache, MEASURES)
     known = {**last.metrics, **probed.metrics}
-    return {name: known[key] for name, key in MEASURED.items() if key in known}
+    found = {name: known[key] for name, key in MEASURED.items() if key in known}
+    return {**found, ON_GPU: float(spec.train.device == "cuda")}
 
 
-def missing(done: Mapping[Key, Values]) -> Iterator[Key]:
-    """Yields what is still to be trained: all models seed by seed, then the five best of each corpus on fresh seeds."""
-    yield from ((model, seed) for seed in SEEDS for model in MODELS if (model, seed) not in done)
-    for corpus in CORPORA:
-        yield from ((model, seed) for model in best(done, corpus) for seed in FRESH if (model, seed) not in done)
+def missing(done: Mapping[Key, Values], busy: Container[Key] = (), failed: Container[Key] = ()) -> Iterator[Key]:
+    """Yields what is still to be trained: all models seed by seed, then the five best of each corpus on fresh seeds.
+
+    Args:
+        done: What is measured.
+        busy: What is being trained; the best are not known before its seeds are done.
+        failed: What is not tried again.
+    """
+    first = [(model, seed) for seed in SEEDS for model in MODELS]
+    yield from (key for key in first if key not in done and key not in busy and key not in failed)
+    if any(key in busy for key in first):
+        return
+    fresh = [(model, seed) for corpus in CORPORA for model in best(done, corpus) for seed in FRESH]
+    yield from (key for key in fresh if key not in done and key not in busy and key not in failed)
 
 
 def best(done: Mapping[Key, Values], corpus: str) -> list[Model]:
     """Returns the five models of a corpus with the highest control, local and distributed alike, over `SEEDS`."""
+    whole = [model for model in MODELS if model.corpus == corpus and all((model, seed) in done for seed in SEEDS)]
 
     def control(model: Model) -> float:
         return statistics.fmean(done[model, seed].get(kind, 0.0) for seed in SEEDS for kind in ("local", "distributed"))
 
-    return sorted((model for model in MODELS if model.corpus == corpus), key=control, reverse=True)[:BEST]
+    return sorted(whole, key=control, reverse=True)[:BEST]
 
 
 def read(file: Path) -> dict[Key, Values]:
@@ -124,22 +149,21 @@ def read(file: Path) -> dict[Key, Values]:
     with file.open() as rows:
         return {
             (Model(row["corpus"], row["position"], row["quantizer"]), int(row["seed"])): {
-                name: float(row[name]) for name in MEASURED if row[name]
+                **{name: float(row[name]) for name in MEASURED if row[name]},
+                ON_GPU: float(row.get(ON_GPU) or 0),
             }
             for row in csv.DictReader(rows)
         }
 
 
-def add(file: Path, key: Key, values: Values) -> None:
-    """Adds a row to the file, and the head to a new one."""
-    model, seed = key
-    is_new = not file.exists()
-    with file.open("a", newline="") as rows:
-        writer = csv.DictWriter(rows, ["corpus", "position", "quantizer", "seed", *MEASURED])
-        if is_new:
-            writer.writeheader()
-        named = {"corpus": model.corpus, "position": model.position, "quantizer": model.quantizer, "seed": seed}
-        writer.writerow({**named, **{name: f"{value:.6g}" for name, value in values.items()}})
+def save(file: Path, done: Mapping[Key, Values]) -> None:
+    """Writes all rows, seed by seed in the order of `MODELS`, in whatever order they were measured."""
+    with atomic_write(file) as scratch, scratch.open("w", newline="") as rows:
+        writer = csv.DictWriter(rows, ["corpus", "position", "quantizer", "seed", *MEASURED, ON_GPU])
+        writer.writeheader()
+        for model, seed in sorted(done, key=lambda key: (key[1], MODELS.index(key[0]))):
+            named = {"corpus": model.corpus, "position": model.position, "quantizer": model.quantizer, "seed": seed}
+            writer.writerow({**named, **{name: f"{value:.6g}" for name, value in done[model, seed].items()}})
 
 
 def lines_of(done: Mapping[Key, Values]) -> Iterator[str]:
@@ -187,36 +211,75 @@ def _with_interval(values: Sequence[float]) -> str:
 
 def page(done: Mapping[Key, Values]) -> str:
     """Returns the whole page."""
+    on_gpu = sum(int(values[ON_GPU]) for values in done.values())
     left = sum(1 for _ in missing(done)) if len(done) >= len(MODELS) * len(SEEDS) else None
     total = len(MODELS) * len(SEEDS)
     state = f"{len(done)} of {total} models trained" if left is None else f"all trained; {left} on fresh seeds are left"
     head = [
         "# Control of every quantizer",
         "",
-        *described("control_table --minutes 600"),
+        *described("control_table --minutes 600", ("torch", "transformers")),
         f"Two blocks, d 64, K = {K} (rvq: 2 layers of 32), 500 steps, learning rate 4e-3, one thread, no tuning;",
         "control from 400 edits of validation sentences, smoothness and disentanglement from 500 sentences.",
         "Bits a token: the joint rate and the rate under a prior. A cell is the mean, and the range where there are",
-        f"several seeds; `-`: has no codes, or no meaning. Position 0 with K = {K} names tokens. On `grammar`",
-        f"the edits of `role` lack the roles that it was trained with: its control says nothing. State: {state}.",
+        f"several seeds; `-`: has no codes, or no meaning. Position 0 with K = {K} names tokens. On `grammar` the",
+        "edits of `role` have the roles that it was trained with; `math` has no roles, so that `role` is one codebook",
+        f"there. {on_gpu} of {len(done)} models were trained on a GPU, all in float32. State: {state}.",
     ]
     return "\n".join([*head, *lines_of(done)]) + "\n"
 
 
+def train_missing(
+    done: dict[Key, Values], rows: Path, device: str, processes: int, end: float, cache: Path
+) -> set[Key]:
+    """Trains what is missing until the time is over, adds it to `done` and the file, and returns what failed."""
+    pools = [_one_process() for _ in range(processes)]
+    failed, busy = set[Key](), dict[Future[Values], tuple[int, Key]]()
+    while True:
+        for slot in set(range(processes)) - {slot for slot, _ in busy.values()}:
+            key = next(missing(done, [key for _, key in busy.values()], failed), None)
+            if key is not None and time.monotonic() < end:
+                busy[pools[slot].submit(measured, key[0].spec(key[1], device), cache)] = slot, key
+        if not busy:
+            break
+        for future in wait(busy, return_when=FIRST_COMPLETED).done:
+            slot, key = busy.pop(future)
+            if (error := future.exception()) is None:
+                done[key] = future.result()
+                save(rows, done)
+            else:
+                failed.add(key)
+            if isinstance(error, BrokenExecutor):
+                pools[slot] = _one_process()
+            print(key, "done" if error is None else f"failed: {type(error).__name__}: {error}", flush=True)
+    for pool in pools:
+        pool.shutdown()
+    return failed
+
+
+def _one_process() -> ProcessPoolExecutor:
+    # A pool for each process, because one that dies breaks its whole pool; not forked, because a child of a process
+    # that has used CUDA cannot use it.
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, spawn, initializer=torch.set_num_threads, initargs=(1,))
+
+
 def main() -> None:
     """Trains what is missing until the time is over, and writes the table."""
-    options = parser(__doc__, minutes=60).parse_args()
-    rows = options.output.with_suffix(".csv")
-    torch.set_num_threads(1)
-    end = time.monotonic() + 60 * options.minutes
+    made = parser(__doc__, minutes=60, processes=1)
+    made.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
+    options = made.parse_args()
+    if absent := [package for name, package in NEEDED.items() if find_spec(name) is None]:
+        sys.exit(f"the measures need {', '.join(absent)}: install them first")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("--device cuda: PyTorch finds no CUDA GPU on this machine; take --device cpu")
+    rows, end = options.output.with_suffix(".csv"), time.monotonic() + 60 * options.minutes
     done = read(rows)
     with tempfile.TemporaryDirectory() as cache:
-        while time.monotonic() < end and (key := next(missing(done), None)):
-            started = time.monotonic()
-            done[key] = measured(key[0].spec(key[1]), Path(cache))
-            add(rows, key, done[key])
-            print(key, f"{time.monotonic() - started:.0f} s", flush=True)
+        failed = train_missing(done, rows, options.device, options.processes, end, Path(cache))
     write(page(done), options.output)
+    if failed:
+        print(f"{len(failed)} models failed: {', '.join(map(str, sorted(failed)))}")
 
 
 if __name__ == "__main__":

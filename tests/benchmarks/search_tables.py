@@ -5,19 +5,21 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 PACKAGES = ("ray", "optuna", "mlflow", "torch", "transformers")
 
 
-def described(command: str) -> list[str]:
+def described(command: str, packages: Sequence[str] = PACKAGES) -> list[str]:
     """Returns the lines that say how and where a table was made, the machine's load included.
 
     Args:
         command: The module under `tests.benchmarks` and its options.
+        packages: The packages whose versions count.
     """
-    versions = ", ".join(f"{name} {metadata.version(name).split('+')[0]}" for name in PACKAGES)
+    versions = ", ".join(f"{name} {metadata.version(name).split('+')[0]}" for name in packages)
     load = os.getloadavg()[1]
     cores = len(os.sched_getaffinity(0))
     return [

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from t5vqvae.data.prepare import PreparedData
+    from t5vqvae.data.role_reader import RoleReader
     from t5vqvae.latent.latent_space import LatentSpace, Sentence
     from t5vqvae.spec.run import RunSpec
 
@@ -73,9 +74,20 @@ def open_model(name: str, state: Path | None, max_new_tokens: int = 64) -> Opene
     found = None if bare else find_model(name, root)
     from t5vqvae.latent.latent_space import LatentSpace
 
-    model = loaded_model(folder if found is None else found.folder)
-    space = LatentSpace(model, max_new_tokens)
-    return Opened(space, name, None if found is None else found.spec, root / "cache")
+    model, cache = loaded_model(folder if found is None else found.folder), root / "cache"
+    spec = None if found is None else found.spec
+    roles = None if spec is None or not model.quantizer.reads_roles else _roles_of(spec, cache)
+    return Opened(LatentSpace(model, max_new_tokens, roles=roles), name, spec, cache)
+
+
+def _roles_of(spec: RunSpec, cache: Path) -> RoleReader:
+    """Returns the roles that a model was trained with."""
+    from t5vqvae.data import prepare
+    from t5vqvae.data.role_reader import RoleReader
+
+    with stage("preparing the data"):
+        names = prepare(spec.data, cache, backbone=spec.model.backbone).role_names
+    return RoleReader(spec.data.corpus, names)
 
 
 def lines_of(file: Path) -> list[str]:

@@ -202,6 +202,10 @@ class CorpusConfig(Variant):
         """Returns the value of every factor of a text, "none" where it lacks one; None if `is_valid` refuses it."""
         raise NotImplementedError
 
+    def roles_of(self, text: str) -> tuple[str, ...] | None:
+        """Returns the role of every white-space word of a text, which need not be in a split; None: unknown."""
+        return None
+
 
 def spaced(text: str) -> str:
     """Returns a text with single spaces for white space, as it is compared between splits.

@@ -124,6 +124,10 @@ class GrammarCorpus(CorpusConfig):
         self.require_edits()
         return grammar_parser.factors_of(spaced(text))
 
+    def roles_of(self, text: str) -> tuple[str, ...] | None:
+        meaning = grammar_parser.parse(" ".join(text.split())) if self.version == 2 else None
+        return None if meaning is None else write(meaning).roles
+
 
 def draw_sentence(rng: random.Random) -> Example:
     """Returns a random sentence of the grammar with its roles."""
