@@ -47,6 +47,7 @@ OFF: Mapping[str, object] = {_TEXTS: 0, _EDITS: 0, _UNSENT: None, _OOD: 0, _MEAN
 _DECODED = f"{_TEXTS} is not 0"
 _CONTROL = f"{_EDITS} is not 0"
 _PROBE = "a probe"
+_LABELS = "a probe with labels"
 _SPARSE = f"{_UNSENT} is set"
 _SPARSE_EDITS = f"{_UNSENT} is set, and {_EDITS} is not 0"
 _TWINS = f"{_OOD} is not 0"
@@ -244,6 +245,13 @@ _ALL = (
            "words that equal the most frequent word of their code; in (0, 1]", when=_PROBE),
     Metric("information/purity_shuffled", "share", "word", None, "the same with shuffled codes: the control",
            when=_PROBE),
+    Metric("labels/information", "bits", "word", "maximize",
+           "mutual information of a word's code and its label in a file, less its mean over shuffled codes",
+           when=_LABELS),
+    Metric("labels/entropy", "bits", "word", None, "entropy of the labels of words in a file", when=_LABELS),
+    Metric("labels/purity", "share", "word", None,
+           "words whose label equals the most frequent label of their code; in (0, 1]", when=_LABELS),
+    Metric("labels/purity_shuffled", "share", "word", None, "the same with shuffled codes: the control", when=_LABELS),
     Metric("latent_use/swapped", "nats", "character", "maximize",
            "rise of the cross-entropy with another sentence's memory", when=_PROBE),
     Metric("latent_use/reordered", "nats", "character", None,

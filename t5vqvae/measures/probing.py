@@ -20,6 +20,7 @@ from t5vqvae.measures import (  # noqa: F401  # registers them
     edited,
     explicitness,
     information,
+    labels,
     latent_use,
     prefixes,
     sensitivity,
@@ -91,6 +92,7 @@ def probe(
         num_edits=spec.num_edits,
         num_paths=spec.num_paths,
         unsent=spec.unsent,
+        labels=None if spec.labels is None else Path(spec.labels),
         seed=spec.seed,
     )
     in_suite = [each for each in MEASURES.values() if each.suite == "quick" or spec.suite == "full"]
