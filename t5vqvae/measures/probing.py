@@ -22,6 +22,7 @@ from t5vqvae.measures import (  # noqa: F401  # registers them
     information,
     labels,
     latent_use,
+    moved,
     prefixes,
     sensitivity,
     separated,
