@@ -71,17 +71,39 @@ def probe(
     Raises:
         DataError: If the corpus has no such split, or the model has no sparse codes.
     """
-    with stage("preparing the data"):
-        prepared = prepare(run.data, cache_dir, backbone=run.model.backbone)
-        split = prepared.validation if spec.split == "validation" else _test_split(run, cache_dir)
-    if spec.unsent is not None:
-        _require_sparse(model, spec.unsent)
+    probed = probed_of(model, run, spec, cache_dir)
     was_training = model.training
     model.train(False)
     metrics: dict[str, float] = {}
     tables: dict[str, Sequence[Row]] = {}
     absent = []
-    probed = Probed(
+    in_suite = [each for each in MEASURES.values() if each.suite == "quick" or spec.suite == "full"]
+    chosen = in_suite if measures is None else [MEASURES[name] for name in measures]
+    try:
+        with stage("probing", len(chosen), "measures") as now:
+            for number, registered in enumerate(chosen):
+                now.set(number, note=registered.name)
+                found = registered.run(probed)
+                metrics |= found.metrics
+                tables |= found.tables
+                absent += [] if found.metrics else [registered.name]
+    finally:
+        model.train(was_training)
+    return ProbeResult(metrics, tables, absent)
+
+
+def probed_of(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: Path) -> Probed:
+    """Returns what measures read of a model.
+
+    Raises:
+        DataError: If the corpus has no such split, or the model has no sparse codes.
+    """
+    with stage("preparing the data"):
+        prepared = prepare(run.data, cache_dir, backbone=run.model.backbone)
+        split = prepared.validation if spec.split == "validation" else _test_split(run, cache_dir)
+    if spec.unsent is not None:
+        _require_sparse(model, spec.unsent)
+    return Probed(
         model=model,
         spec=run,
         train=prepared.train,
@@ -96,19 +118,6 @@ def probe(
         labels=None if spec.labels is None else Path(spec.labels),
         seed=spec.seed,
     )
-    in_suite = [each for each in MEASURES.values() if each.suite == "quick" or spec.suite == "full"]
-    chosen = in_suite if measures is None else [MEASURES[name] for name in measures]
-    try:
-        with stage("probing", len(chosen), "measures") as now:
-            for number, registered in enumerate(chosen):
-                now.set(number, note=registered.name)
-                found = registered.run(probed)
-                metrics |= found.metrics
-                tables |= found.tables
-                absent += [] if found.metrics else [registered.name]
-    finally:
-        model.train(was_training)
-    return ProbeResult(metrics, tables, absent)
 
 
 def edit_outcomes(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: Path) -> Edited:
