@@ -47,6 +47,7 @@ OFF: Mapping[str, object] = {_TEXTS: 0, _EDITS: 0, _UNSENT: None, _OOD: 0, _MEAN
 _DECODED = f"{_TEXTS} is not 0"
 _CONTROL = f"{_EDITS} is not 0"
 _PROBE = "a probe"
+_LABELS = "a probe with labels"
 _SPARSE = f"{_UNSENT} is set"
 _SPARSE_EDITS = f"{_UNSENT} is set, and {_EDITS} is not 0"
 _TWINS = f"{_OOD} is not 0"
@@ -178,6 +179,15 @@ _ALL = (
            "locality on sparse codes", "constraint", needs=_EDITS, when=_CHANGED),
     Metric("control/sparse_validity", "share", "edit", "maximize",
            "validity on sparse codes", "constraint", needs=_EDITS, when=_CHANGED),
+    Metric("control/moved_local_intervention", "answers", "edit", "maximize",
+           "local edits whose answer is printed in another order, after which the text means the answer; in [0, 1]",
+           when=_PROBE),
+    Metric("control/moved_distributed_intervention", "answers", "edit", "maximize",
+           "the same of distributed factors; in [0, 1]", when=_PROBE),
+    Metric("control/moved_printed", "answers", "edit", None,
+           "all such edits, after which the text is the answer as it is printed", when=_PROBE),
+    Metric("control/moved_undecided", "share", "edit", None,
+           "all such edits, whose text can be evaluated at too few points; counted as wrong", when=_PROBE),
     # Sparse codes: only those that the decoder cannot do without.
     Metric("sparse/exact_match", "matches", "sentence", "maximize",
            "texts decoded from sparse codes that equal their target; in [0, 1]", "constraint", needs=_UNSENT,
@@ -244,6 +254,13 @@ _ALL = (
            "words that equal the most frequent word of their code; in (0, 1]", when=_PROBE),
     Metric("information/purity_shuffled", "share", "word", None, "the same with shuffled codes: the control",
            when=_PROBE),
+    Metric("labels/information", "bits", "word", "maximize",
+           "mutual information of a word's code and its label in a file, less its mean over shuffled codes",
+           when=_LABELS),
+    Metric("labels/entropy", "bits", "word", None, "entropy of the labels of words in a file", when=_LABELS),
+    Metric("labels/purity", "share", "word", None,
+           "words whose label equals the most frequent label of their code; in (0, 1]", when=_LABELS),
+    Metric("labels/purity_shuffled", "share", "word", None, "the same with shuffled codes: the control", when=_LABELS),
     Metric("latent_use/swapped", "nats", "character", "maximize",
            "rise of the cross-entropy with another sentence's memory", when=_PROBE),
     Metric("latent_use/reordered", "nats", "character", None,

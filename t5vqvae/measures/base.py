@@ -81,6 +81,7 @@ class Probed:
         num_edits: Edits to make.
         num_paths: Paths between sentences to decode.
         unsent: Bound of the cross-entropy for sparse codes; None: they are not probed.
+        labels: The file of sentences whose words have labels; None: there is none.
         seed: Seed of every random choice.
     """
 
@@ -95,6 +96,7 @@ class Probed:
     num_edits: int
     num_paths: int = 60
     unsent: float | None = None
+    labels: Path | None = None
     seed: int = 0
 
     @cached_property
@@ -134,7 +136,7 @@ class Probed:
         for number, (text, codes_TQ, of_tokens) in enumerate(zip(self.texts, self.codes, spans, strict=True)):
             if len(codes_TQ) != len(of_tokens):
                 return []
-            found += _words_of(number, text, codes_TQ, of_tokens, self.roles[number])
+            found += words_of(number, text, codes_TQ, of_tokens, self.roles[number])
         return found
 
     @cached_property
@@ -214,13 +216,22 @@ def measure(name: str, suite: Suite = "quick") -> Callable[[Measure], Measure]:
     return register
 
 
-def _words_of(
+def words_of(
     number: int,
     text: str,
     codes_TQ: npt.NDArray[np.int64],
     spans: Sequence[tuple[int, int]],
     roles: Sequence[str],
 ) -> list[CodedWord]:
+    """Returns the words of a sentence whose first token has codes.
+
+    Args:
+        number: The number of the sentence.
+        text: The sentence.
+        codes_TQ: The codes of its tokens.
+        spans: Start and end of every token in the text, in characters.
+        roles: The role of every token; empty if there are none.
+    """
     found, end = [], 0
     starts = {start: place for place, (start, stop) in reversed(list(enumerate(spans))) if stop > start}
     for place, word in enumerate(text.split()):

@@ -81,13 +81,9 @@ class Control:
         key = digest(EDITS_VERSION, corpus.as_dict(), corpus.stamp(cache_dir), split, number, seed)
         file = cache_dir / "edits" / f"{key[:24]}.jsonl"
 
-        def write(scratch: Path) -> None:
-            chosen = choose(corpus.edits(cache_dir, split, number, seed), number, seed)
-            scratch.write_text("".join(json.dumps(vars(edit)) + "\n" for edit in chosen), encoding="utf-8")
-
         with stage("finding edits with known answers"):
-            lines = kept_file(file, write).read_text(encoding="utf-8").splitlines()
-        return cls([_read_edit(json.loads(line)) for line in lines], corpus.is_valid, RoleReader(corpus, role_names))
+            edits = kept_edits(file, lambda: choose(corpus.edits(cache_dir, split, number, seed), number, seed))
+        return cls(edits, corpus.is_valid, RoleReader(corpus, role_names))
 
     def part(self, rank: int, num_workers: int) -> Control:
         """Returns one worker's share."""
@@ -134,6 +130,16 @@ class Outcome:
         outside = kept_places(source, self.edit.answer.split())
         stayed = kept_places(source, self.decoded.split())
         return len(outside & stayed) / len(outside) if outside else 1.0
+
+
+def kept_edits(file: Path, draw: Callable[[], Sequence[Edit]]) -> list[Edit]:
+    """Returns the edits in a file of the cache; draws and writes them first where it is missing."""
+
+    def write(scratch: Path) -> None:
+        scratch.write_text("".join(json.dumps(vars(edit)) + "\n" for edit in draw()), encoding="utf-8")
+
+    lines = kept_file(file, write).read_text(encoding="utf-8").splitlines()
+    return [_read_edit(json.loads(line)) for line in lines]
 
 
 def _read_edit(values: dict[str, Any]) -> Edit:

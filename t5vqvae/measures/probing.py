@@ -20,7 +20,9 @@ from t5vqvae.measures import (  # noqa: F401  # registers them
     edited,
     explicitness,
     information,
+    labels,
     latent_use,
+    moved,
     prefixes,
     sensitivity,
     separated,
@@ -69,30 +71,12 @@ def probe(
     Raises:
         DataError: If the corpus has no such split, or the model has no sparse codes.
     """
-    with stage("preparing the data"):
-        prepared = prepare(run.data, cache_dir, backbone=run.model.backbone)
-        split = prepared.validation if spec.split == "validation" else _test_split(run, cache_dir)
-    if spec.unsent is not None:
-        _require_sparse(model, spec.unsent)
+    probed = probed_of(model, run, spec, cache_dir)
     was_training = model.training
     model.train(False)
     metrics: dict[str, float] = {}
     tables: dict[str, Sequence[Row]] = {}
     absent = []
-    probed = Probed(
-        model=model,
-        spec=run,
-        train=prepared.train,
-        split=split,
-        split_name=spec.split,
-        role_names=prepared.role_names,
-        cache_dir=cache_dir,
-        num_sentences=spec.num_sentences,
-        num_edits=spec.num_edits,
-        num_paths=spec.num_paths,
-        unsent=spec.unsent,
-        seed=spec.seed,
-    )
     in_suite = [each for each in MEASURES.values() if each.suite == "quick" or spec.suite == "full"]
     chosen = in_suite if measures is None else [MEASURES[name] for name in measures]
     try:
@@ -106,6 +90,34 @@ def probe(
     finally:
         model.train(was_training)
     return ProbeResult(metrics, tables, absent)
+
+
+def probed_of(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: Path) -> Probed:
+    """Returns what measures read of a model.
+
+    Raises:
+        DataError: If the corpus has no such split, or the model has no sparse codes.
+    """
+    with stage("preparing the data"):
+        prepared = prepare(run.data, cache_dir, backbone=run.model.backbone)
+        split = prepared.validation if spec.split == "validation" else _test_split(run, cache_dir)
+    if spec.unsent is not None:
+        _require_sparse(model, spec.unsent)
+    return Probed(
+        model=model,
+        spec=run,
+        train=prepared.train,
+        split=split,
+        split_name=spec.split,
+        role_names=prepared.role_names,
+        cache_dir=cache_dir,
+        num_sentences=spec.num_sentences,
+        num_edits=spec.num_edits,
+        num_paths=spec.num_paths,
+        unsent=spec.unsent,
+        labels=None if spec.labels is None else Path(spec.labels),
+        seed=spec.seed,
+    )
 
 
 def edit_outcomes(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: Path) -> Edited:

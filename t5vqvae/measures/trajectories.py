@@ -3,22 +3,28 @@
 Sentences are paired at random, seeded. Paths are linear, in 11 steps; see `t5vqvae.latent.interpolation`. Words are
 compared by skip-gram vectors of the training split, the same for all models of a corpus. Where the corpus has no words
 (mathematics), tokens are compared by the model's own embeddings, so values of two such models do not compare.
+
+Letters: N paths, S samples of the bootstrap, V vocabulary, E model width.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from t5vqvae.data.special_tokens import guard
 from t5vqvae.latent.interpolation import Trajectory, interpolate, share_changing_length
 from t5vqvae.measures.base import Found, Probed, Row, measure
-from t5vqvae.measures.smoothness import Distance, path_of, scores
+from t5vqvae.measures.smoothness import Distance, Path, path_of, scores
 from t5vqvae.measures.word_vectors import skip_gram, stop_words
 from t5vqvae.stages import stage
 
 NUM_SHOWN = 5
+NUM_SAMPLES = 2_000
+"""Samples of the bootstrap."""
 _ROUND = 20
 
 
@@ -27,19 +33,33 @@ def smoothness(probed: Probed) -> Found:
     """Measures how directly interpolation leads from one sentence to another."""
     if probed.model.leaks:
         return Found()
-    trajectories = _trajectories(probed)
-    distance = _distance(probed)
-    paths = [path_of([step.text for step in each.steps], distance) for each in trajectories]
+    trajectories = random_paths(probed)
+    paths = smooth_paths(probed, trajectories)
     metrics = scores(paths) | {"smoothness/length_changes": share_changing_length(trajectories)}
     rows: list[Row] = [
         {"path": number, "step": place, "decoded": step.text, "IS": path.smoothness, "counts": str(path.counts)}
         for number, (each, path) in enumerate(zip(trajectories[:NUM_SHOWN], paths, strict=False))
         for place, step in enumerate(each.steps)
     ]
-    return Found(metrics, {"Paths, drawn at random": rows})
+    return Found(metrics, {"Smoothness over paths": [_interval(paths, probed.seed)], "Paths, drawn at random": rows})
 
 
-def _trajectories(probed: Probed) -> list[Trajectory]:
+def smooth_paths(probed: Probed, trajectories: Sequence[Trajectory]) -> list[Path]:
+    """Returns paths with their smoothness, in their order."""
+    distance = _distance(probed)
+    return [path_of([step.text for step in each.steps], distance) for each in trajectories]
+
+
+def _interval(paths: Sequence[Path], seed: int) -> Row:
+    """Returns the mean with paths that do not count as 0, and its 95% bootstrap interval over paths."""
+    values_N = np.array([path.smoothness if path.counts and path.smoothness else 0.0 for path in paths])
+    drawn_SN = np.random.default_rng(seed).choice(values_N, (NUM_SAMPLES, len(values_N)))
+    low, high = np.quantile(drawn_SN.mean(1), [0.025, 0.975])
+    return {"mean or 0": float(values_N.mean()), "low": float(low), "high": float(high), "paths": len(paths)}
+
+
+def random_paths(probed: Probed) -> list[Trajectory]:
+    """Returns the paths between probed sentences that are paired at random; the same for models of one corpus."""
     rng = random.Random(f"{probed.seed} paths")
     chosen = rng.sample(probed.texts, min(len(probed.texts) // 2, probed.num_paths) * 2)
     pairs = list(zip(chosen[::2], chosen[1::2], strict=True))

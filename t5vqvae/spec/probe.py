@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from t5vqvae.config import Config, setting
+from t5vqvae.config import Config, LocalPath, setting
 
 CODE_MAP = "Map of the codebook"
 """The table of a probe that its page draws."""
@@ -19,6 +19,9 @@ class ProbeSpec(Config):
     edits: int | None = setting(None, ge=1, description="edits to make; None: 400, in the full suite 2000")
     unsent: float | None = setting(
         None, gt=0, description="nats of a sentence below which codes are left out, for sparse control; None: without"
+    )
+    labels: LocalPath | None = setting(
+        None, description="file of `sentence & labels` lines, or a table of the two: parts of speech or roles of words"
     )
     seed: int = setting(0, ge=0, description="seed of every random choice")
 

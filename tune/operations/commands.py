@@ -18,12 +18,13 @@ from tune.operations.probe_command import app as of_probes
 from tune.operations.sentence_commands import app as of_sentences
 from tune.operations.serve_commands import app as of_serving
 from tune.operations.server_commands import app as of_servers
+from tune.operations.sheet_commands import app as of_sheets
 from tune.operations.study_commands import app as of_studies
 from tune.operations.task_command import app as of_tasks
 from tune.operations.watch_command import app as of_pages
 
 app = typer.Typer()
 _ON_STUDIES = (of_servers, of_studies, of_lifecycles, of_dashboard, of_pages)
-_ON_MODELS = (of_models, of_sentences, of_paths, of_codes, of_probes, of_tasks, of_serving)
+_ON_MODELS = (of_models, of_sentences, of_paths, of_codes, of_probes, of_sheets, of_tasks, of_serving)
 for each in (*_ON_STUDIES, *_ON_MODELS):
     app.add_typer(each)

@@ -124,6 +124,19 @@ class CorpusConfig(Variant):
         """
         raise NotImplementedError
 
+    def moved_edits(
+        self, cache_dir: Path, split: Literal["validation", "test"], per_factor: int, seed: int
+    ) -> list[Edit]:
+        """Returns edits whose answer has its words in another order than the edited text; none by default.
+
+        As for `edits`; what is decoded after them is judged by `same_meaning`.
+        """
+        return []
+
+    def same_meaning(self, answer: str, decoded: str) -> Literal["right", "wrong", "undecided"]:
+        """Returns whether a decoded text means what an answer does; defined where there are `moved_edits`."""
+        raise NotImplementedError
+
     def splices(self, cache_dir: Path, split: Literal["validation", "test"], per_kind: int, seed: int) -> list[Splice]:
         """Returns splices with known answers, up to `per_kind` of each kind; none where a corpus defines none."""
         return []

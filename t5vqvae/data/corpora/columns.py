@@ -20,16 +20,19 @@ MISSING, EMPTY = "missing", "empty"
 _BEFORE = re.compile(r"[\s\ufeff]+")
 
 
-def to_examples(rows: Iterable[Row], source: str | None, target: str | None) -> tuple[list[Example], Counter[str]]:
+def to_examples(
+    rows: Iterable[Row], source: str | None, target: str | None, roles: str | None = None
+) -> tuple[list[Example], Counter[str]]:
     """Returns the examples in rows, and the number of rows that were left out, by reason.
 
     Args:
         rows: The rows of one table.
         source: The column of the source; None: the first row's first column.
         target: The column of the target; None: no target.
+        roles: The column of the roles of the source's words, as `word_labels` reads them; None: no roles.
 
     Raises:
-        DataError: If a row lacks a column, or a value is no text.
+        DataError: If a row lacks a column, a value is no text, or a source has not one role for each word.
     """
     examples: list[Example] = []
     left_out: Counter[str] = Counter()
@@ -38,13 +41,34 @@ def to_examples(rows: Iterable[Row], source: str | None, target: str | None) -> 
         default = default or source or row.first_column
         text = _cell(row, default, "source_column" if source else None)
         answer = text if target is None else _cell(row, target, "target_column")
+        named = None if roles is None else _cell(row, roles, "roles_column")
         if text is None or answer is None:
             left_out[MISSING] += 1
         elif not text or not answer:
             left_out[EMPTY] += 1
         else:
-            examples.append(Example(text, None if target is None else answer))
+            own = None if not named else _fitting_labels(text, named, row.place)
+            examples.append(Example(text, None if target is None else answer, own))
     return examples, left_out
+
+
+def word_labels(labels: str) -> tuple[str, ...]:
+    """Returns one label a word: white space is between them, or they are the tags of a parse in Penn brackets."""
+    if labels.startswith("("):
+        return tuple(tag for tag, _ in parsed_words(labels))
+    return tuple(labels.split())
+
+
+def parsed_words(parse: str) -> list[tuple[str, str]]:
+    """Returns tag and word of every leaf of a constituency parse in Penn brackets."""
+    return re.findall(r"\(([^\s()]+) ([^\s()]+)\)", parse)
+
+
+def _fitting_labels(text: str, labels: str, place: str) -> tuple[str, ...]:
+    found, number = word_labels(labels), len(text.split())
+    if len(found) != number:
+        raise DataError(f"{place}: {text!r:.60} has {number} words but {len(found)} roles; give every word one")
+    return found
 
 
 def _cell(row: Row, column: str, setting: str | None) -> str | None:

@@ -22,7 +22,7 @@ from t5vqvae.data.corpora.edits import Edit
 from t5vqvae.data.corpora.expressions import Tree
 from t5vqvae.data.corpora.math_edits import draw_edits
 from t5vqvae.data.corpora.math_factors import factors
-from t5vqvae.data.corpora.math_meaning import judge
+from t5vqvae.data.corpora.math_meaning import judge, same_meaning
 from t5vqvae.data.corpora.math_ood import RESERVED, Asked, harder_tests, twins
 from t5vqvae.data.corpora.math_parser import parse, parse_question
 from t5vqvae.data.corpora.math_problem import Problem, draw, pose, related, split_of
@@ -65,6 +65,17 @@ class MathCorpus(CorpusConfig):
         self.require_edits()
         texts, elsewhere = self.split_and_others(cache_dir, split)
         return draw_edits(texts, elsewhere, per_factor, random.Random(f"{seed} edits {split}")).edits
+
+    def moved_edits(
+        self, cache_dir: Path, split: Literal["validation", "test"], per_factor: int, seed: int
+    ) -> list[Edit]:
+        if not self.has_edits:
+            return []
+        texts, elsewhere = self.split_and_others(cache_dir, split)
+        return draw_edits(texts, elsewhere, per_factor, random.Random(f"{seed} moved {split}"), moved=True).edits
+
+    def same_meaning(self, answer: str, decoded: str) -> Literal["right", "wrong", "undecided"]:
+        return same_meaning(answer, decoded)
 
     def twins(self, corpus: Corpus, size: int) -> dict[str, list[Example]]:
         return twins(self._asked, corpus, expressions.all_starts(self.easy_kind), size)

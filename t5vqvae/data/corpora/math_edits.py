@@ -19,7 +19,8 @@ What holds of every edit:
 - Source and donor have no letter, no function (`e^{x}` counts as one) and no number in common. Their operations (sum,
   product, power, fraction) may coincide.
 - Answer and contrast *print in place*: the text with the words replaced is what the printer prints. SymPy sorts terms
-  and factors, so other edits would move them. They are left out and counted.
+  and factors, so other edits would move them. They are left out and counted. With `moved`, they alone are drawn: the
+  answer is what the printer prints, and a decoded text is to be judged by its meaning.
 - Answer and contrast are in the split, or in no split at all.
 """
 
@@ -32,12 +33,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from t5vqvae.data.corpora.edits import Edit, Kind, Span
+from t5vqvae.data.corpora.expressions import print_expression
 from t5vqvae.data.corpora.math_factors import placed
-from t5vqvae.data.corpora.math_parser import parse
+from t5vqvae.data.corpora.math_parser import parse, read, tree_of
 
 FACTORS = ("variable", "function", "sign", "repeated_variable")
 FUNCTIONS = ("cos", "sin", "log")
-Reason = Literal["reordered", "in another split", "no donor"]
+Reason = Literal["reordered", "not reordered", "in another split", "no donor"]
 
 
 @dataclass(frozen=True)
@@ -73,17 +75,30 @@ class _Sentence:
 
     def replaced(self, role: _Role, value: str) -> str:
         """Returns the text with another value in a role, if that prints in place; else an empty string."""
+        text = self._with(role, value)
+        return "" if parse(text) is None else text
+
+    def moved(self, role: _Role, value: str) -> str:
+        """Returns what the printer writes for another value in a role, if that does not print in place; else ""."""
+        text = self._with(role, value)
+        node = read(text)
+        printed = "" if node is None else print_expression(tree_of(node))
+        return "" if printed == text or parse(printed) is None else printed
+
+    def _with(self, role: _Role, value: str) -> str:
         text = self.text
         for start, end in reversed(role.words):
             text = text[:start] + value + text[end:]
-        return "" if parse(text) is None else text
+        return text
 
 
 _Donors = dict[tuple[str, str], dict[str, list[tuple[_Sentence, _Role]]]]
 """Sentences by what is edited (factor, place) and by the value that they have there."""
 
 
-def draw_edits(texts: Sequence[str], elsewhere: Collection[str], per_factor: int, rng: random.Random) -> Drawn:
+def draw_edits(
+    texts: Sequence[str], elsewhere: Collection[str], per_factor: int, rng: random.Random, moved: bool = False
+) -> Drawn:
     """Draws edits of every factor, first one of each source, then a second one.
 
     Args:
@@ -91,6 +106,7 @@ def draw_edits(texts: Sequence[str], elsewhere: Collection[str], per_factor: int
         elsewhere: All sentences of the other splits.
         per_factor: Largest number of edits of each factor.
         rng: Decides everything that is random.
+        moved: Draw the edits whose answers do not print in place, instead of those that do.
     """
     sentences = [sentence for text in texts if (sentence := _sentence_of(text)) is not None]
     donors = _donors_of(sentences)
@@ -99,7 +115,7 @@ def draw_edits(texts: Sequence[str], elsewhere: Collection[str], per_factor: int
     for factor in FACTORS:
         sources = [(each, role) for each in sentences for role in each.roles if role.factor == factor]
         rng.shuffle(sources)
-        queues = [_edits_of(*source, donors, elsewhere, rng, left_out[factor]) for source in sources]
+        queues = [_edits_of(*source, donors, elsewhere, rng, left_out[factor], moved) for source in sources]
         edits += _take_turns(queues, per_factor)
     return Drawn(edits, left_out)
 
@@ -122,15 +138,17 @@ def _edits_of(
     elsewhere: Collection[str],
     rng: random.Random,
     left_out: Counter[Reason],
+    moved: bool,
 ) -> Iterator[Edit]:
     """Yields one edit for every value that a role can take, in random order."""
     by_value = donors.get((_donated(role.factor), role.place), {})
     for value in rng.sample(sorted(by_value), len(by_value)):
         if value in source.vocabulary or value == role.value:
             continue
-        answer = source.replaced(role, value)
+        answer = source.moved(role, value) if moved else source.replaced(role, value)
         if not answer or answer in elsewhere:
-            left_out["in another split" if answer else "reordered"] += 1
+            reason: Reason = "not reordered" if moved else "reordered"
+            left_out["in another split" if answer else reason] += 1
             continue
         found = _donor_for(source, role, by_value[value], elsewhere, rng)
         if found is None:

@@ -23,7 +23,7 @@ from typing import Any, Literal
 from t5vqvae.data.corpora import expressions
 from t5vqvae.data.corpora.expressions import Tree
 from t5vqvae.data.corpora.math_ood import TWIN_RELATIONS, UNSEEN_RELATIONS
-from t5vqvae.data.corpora.math_parser import parse, tree_of
+from t5vqvae.data.corpora.math_parser import parse, read, tree_of
 from t5vqvae.data.corpora.math_problem import Problem
 
 Verdict = Literal["right", "wrong", "undecided"]
@@ -56,6 +56,15 @@ def judge(source: str, answer: str) -> Verdict:
         return "wrong"
     verdicts = [_judge_side(one, other, started) for one, other in zip(asked[::2], given[::2], strict=True)]
     return next((verdict for verdict in ("wrong", "undecided") if verdict in verdicts), "right")  # type: ignore[return-value]
+
+
+def same_meaning(answer: str, decoded: str) -> Verdict:
+    """Returns whether a decoded text means what an answer does, in whatever order it has its terms and factors."""
+    started = time.thread_time()
+    one, other = read(answer), read(decoded)
+    if one is None or other is None:
+        return "wrong"
+    return _compare(_value_of(tree_of(one)), _value_of(tree_of(other)), sorted(one.letters), started)
 
 
 def _judge_side(source: str, answer: str, started: float) -> Verdict:

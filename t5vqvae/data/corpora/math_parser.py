@@ -61,7 +61,7 @@ class _RefusedError(Exception):
 
 def parse(text: str) -> Node | None:
     """Returns the expression that prints as the text; None where none does."""
-    node = _read(text)
+    node = read(text)
     return node if node is not None and expressions.print_expression(tree_of(node)) == text else None
 
 
@@ -74,7 +74,7 @@ def parse_question(text: str) -> tuple[Operation, str, Node] | None:
         operation, inner = "integrate", text[len(r"\int ") : found.start()]
     else:
         return None
-    letter, node = found["letter"].removeprefix("\\"), _read(inner)
+    letter, node = found["letter"].removeprefix("\\"), read(inner)
     if node is None or letter not in node.letters:
         return None
     printed = expressions.print_question(tree_of(node), operation, letter)
@@ -100,7 +100,7 @@ def _factors(node: Node) -> list[Tree]:
     return [tree_of(node)]
 
 
-def _read(text: str) -> Node | None:
+def read(text: str) -> Node | None:
     """Returns the text as a tree, if it has the printer's form; it may still print in another order."""
     try:
         reader = _Reader(text)

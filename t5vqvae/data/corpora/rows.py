@@ -2,8 +2,9 @@ r"""Reads the rows of a file: one reader for every format, and one rule for what
 
 - A file is UTF-8; a byte order mark at its start is skipped. A line ends with `\n` or `\r\n`, in a file without any
   `\n` with `\r`; blank lines are skipped.
-- `txt`: a line is a text, in the column `text`. `tsv`: nothing is quoted. `csv`: as spreadsheets write it. `jsonl`: an
-  object a line (a plain value is the column `text`). `json`: a list of such values, or their lines. `parquet`.
+- `txt`: a line is a text, in the column `text`. `roles`: a line is `sentence & roles`, in columns of these names.
+  `tsv`: nothing is quoted. `csv`: as spreadsheets write it. `jsonl`: an object a line (a plain value is the column
+  `text`). `json`: a list of such values, or their lines. `parquet`.
 - Columns without a name, and those that pandas names for its index, are no columns of text.
 
 To add a format, write a function from a path to rows and give it a line in `READERS`.
@@ -109,6 +110,14 @@ def _refuse_utf16(path: Path) -> None:
 
 def _read_txt(path: Path) -> Iterator[Row]:
     return (Row({"text": line}, f"{path} line {number}") for number, line in _lines(path) if line.strip())
+
+
+def _read_roles(path: Path) -> Iterator[Row]:
+    for number, line in _lines(path):
+        sentence, found, roles = line.rpartition(" & ")
+        if not found:
+            raise DataError(f"{path} line {number} has no ` & ` between sentence and roles; write `a bat & ARG0 ARG0`")
+        yield Row({"sentence": sentence, "roles": roles}, f"{path} line {number}")
 
 
 def _read_tsv(path: Path) -> Iterator[Row]:
@@ -257,4 +266,5 @@ READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "jsonl": _read_jsonl,
     "json": _read_json,
     "parquet": _read_parquet,
+    "roles": _read_roles,
 }

@@ -13,7 +13,7 @@ from typing import Literal
 from t5vqvae.config import LocalPath, setting
 from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example, drop_shared, spaced, split_by_source
 from t5vqvae.data.corpora.columns import to_examples
-from t5vqvae.data.corpora.rows import READERS, read_rows
+from t5vqvae.data.corpora.rows import READERS, kind_of, read_rows
 from t5vqvae.errors import DataError
 from t5vqvae.files import stamp
 
@@ -27,11 +27,14 @@ class TextCorpus(CorpusConfig):
     path: LocalPath = setting(
         description="a file, or a folder with a train file and optional validation and test files"
     )
-    format: Literal["auto", "txt", "tsv", "csv", "jsonl", "json", "parquet"] = setting(
+    format: Literal["auto", "txt", "roles", "tsv", "csv", "jsonl", "json", "parquet"] = setting(
         "auto", description="auto: by the file name's ending"
     )
     source_column: str | None = setting(None, description="source column of a table; None: the first column")
     target_column: str | None = setting(None, description="target column of a table; None: reconstruct the source")
+    roles_column: str | None = setting(
+        None, description="column with a role for each source word, or its parse in Penn brackets; None: no roles"
+    )
     validation_fraction: float = setting(
         0.1, gt=0, lt=1, description="share of the sentences for validation, without a validation file"
     )
@@ -50,8 +53,9 @@ class TextCorpus(CorpusConfig):
         return stamp(Path(self.path).expanduser())
 
     def _part(self, path: Path) -> Part:
-        rows = read_rows(path, self.format)
-        return Part(*to_examples(rows, self.source_column, self.target_column), name=str(path))
+        rows, kind = read_rows(path, self.format), kind_of(path, self.format)
+        roles = self.roles_column or ("roles" if kind == "roles" else None)
+        return Part(*to_examples(rows, self.source_column, self.target_column, roles), name=str(path))
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ OTHERWISE = {
     "a GPU",
     "an ablation",
     "a probe",
+    "a probe with labels",
     "edits that change the text",
     "edits of sentences that the model reconstructs",
 }

@@ -45,6 +45,7 @@ def test_summary_page_and_file_agree(checkpoint: Path, state: Path, capsys: pyte
         "sentences": 20,
         "edits": 5,
         "unsent": None,
+        "labels": None,
         "seed": 0,
     }
     assert {"latent_use/swapped", "information/word"} <= set(found["metrics"])
