@@ -98,7 +98,8 @@ def search(
         if left:
             _run(spec, session, other, kept)
         else:
-            session.open()
+            _open(spec, session)
+        _log_data(spec, session, kept)
         if spec.planned_trials <= len(records) and spec.planned_trials < spec.budget.trials:
             print(f"all {spec.planned_trials} settings tried")
         return _conclude(spec, session)
@@ -134,7 +135,7 @@ def _run(spec: SearchSpec, session: Session, other: Path | None, kept: KeptStudy
 
     paths = session.plan.paths
     with session.on_ray() as concurrent:
-        session.open()
+        _open(spec, session)
         kept.write(paths.spec, spec)
         suggestions = resumed(spec, paths, session.records, kept.evidence)
         if other is not None:
@@ -149,6 +150,16 @@ def _run(spec: SearchSpec, session: Session, other: Path | None, kept: KeptStudy
             scheduler=scheduler_of(spec, suggestions.intermediate_values()),
             too_many_failures=lambda num_failed: _too_many_failures(num_failed, spec),
         )
+
+
+def _open(spec: SearchSpec, session: Session) -> None:
+    session.open(planned=spec.planned_trials, rank=lambda found: contenders(found, spec))
+
+
+def _log_data(spec: SearchSpec, session: Session, kept: KeptStudy) -> None:
+    fingerprint, data = kept.sources.get("data_fingerprint"), spec.base_spec.data
+    if fingerprint and session.page is not None:
+        session.page.log_data(data.corpus.name, fingerprint, data.as_flat_dict())
 
 
 def _too_many_failures(num_failed: int, spec: SearchSpec) -> str | None:
@@ -181,6 +192,22 @@ def _sources(plan: TrialPlan, spec: SearchSpec, left: bool) -> dict[str, str]:
     return found | {name: known for name, known in searched.items() if known}
 
 
+def _log_report(spec: SearchSpec, session: Session) -> None:
+    """Sends the study's last description and, unless it was stopped early, its report and the table of its trials."""
+    if session.page is None:
+        return
+    session.page.update(last=True)
+    if session.stop.reason is not None or not session.ended:
+        return
+    from tune.report.build import search_report  # scipy and Plotly take seconds
+
+    plan = session.plan
+    urls = {r.number: url for r in session.ended if r.mlflow_id and (url := session.tracker.url(r.mlflow_id))}
+    with stage("writing the report"):
+        report = search_report(spec, session.ended, urls, session.tracker.url(session.parent_id))
+        session.page.log_files(report.write(plan.paths.root / "report"))
+
+
 def _conclude(spec: SearchSpec, session: Session) -> SearchResult:
     """Brings tracking to its end and returns what was found."""
     session.settle()
@@ -188,8 +215,10 @@ def _conclude(spec: SearchSpec, session: Session) -> SearchResult:
     winner = best(found, spec)
     tags = {} if winner is None else {"best_trial": str(winner.number), "best_run": str(winner.mlflow_id)}
     metrics = {} if winner is None else {f"best/{key}": value for key, value in winner.metrics.items()}
+    _log_report(spec, session)
     session.close(tags, metrics)
     if winner is not None and winner.mlflow_id and winner.checkpoint and plan.trainer == TRAINER:
         with suppress(TrackingError):  # promotion does it again
-            session.tracker.log_model(winner.mlflow_id, Path(winner.checkpoint))
+            model_uri = session.tracker.log_model(winner.mlflow_id, Path(winner.checkpoint))
+            session.tracker.link_model(session.parent_id, model_uri)
     return SearchResult(spec.name, found, winner, pareto(found, spec), plan.parent_id, session.stop.reason)

@@ -42,7 +42,7 @@ def test_a_changed_parameter_is_kept_and_tagged(tracker: Tracker) -> None:
     ("status", "in_mlflow"),
     {
         "completed": "FINISHED",
-        "pruned": "KILLED",
+        "pruned": "FINISHED",
         "interrupted": "KILLED",
         "failed": "FAILED",
         "diverged": "FAILED",
