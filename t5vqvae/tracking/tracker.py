@@ -29,6 +29,7 @@ from t5vqvae.tracking.server.runs import (
     MLFLOW_STATUS,
     MODEL_TRAINING,
     NOTE,
+    TRAINING_PAGES,
     Destination,
     Kind,
     Opening,
@@ -322,11 +323,11 @@ class Tracker:
         experiment_id = self.destination.experiment_id
         if not self.uri.startswith("http") or experiment_id is None:
             return None
-        return f"{redacted(self.uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{quote(mlflow_id)}"
+        return f"{redacted(self.uri).rstrip('/')}/{self.link(mlflow_id)}"
 
     def link(self, mlflow_id: str) -> str:
         """Returns a link to a run that works inside MLflow's own pages, at whichever address they are served."""
-        return f"#/experiments/{self.destination.experiment_id}/runs/{quote(mlflow_id)}"
+        return f"#/experiments/{self.destination.experiment_id}/runs/{quote(mlflow_id)}?{TRAINING_PAGES}"
 
     def link_model(self, mlflow_id: str, model_uri: str) -> None:
         """Shows a logged model on the page of another run, such as the best trial's on that of its study.

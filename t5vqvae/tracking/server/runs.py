@@ -41,6 +41,9 @@ NOTE = "mlflow.note.content"
 NAME = "mlflow.runName"
 KIND, MODEL_TRAINING = "mlflow.experimentKind", "custom_model_development"
 """An experiment without this tag opens in MLflow's mode for language-model traces, and shows no run."""
+TRAINING_PAGES = "workflowType=machine_learning"
+"""The query of links to MLflow's pages: since 3.17 the reader's browser has a mode of its own, which the tag does not
+change, and which is that of language-model traces at first."""
 
 
 def _joined(before: str, added: str, separator: str) -> str:
