@@ -140,7 +140,7 @@ def _run(session: Session, findings: Findings, numbering: RunNumbers) -> None:
         identify = identifier(plan, fingerprint)
         for arm in findings.arms:  # a fault in the data ends the study here, before any run
             identify(plan.base.with_overrides(arm.overrides))
-        planned = len(expand(session.spec, plan.base)) if isinstance(session.spec, AblationSpec) else None
+        planned = len(expand(findings.spec, plan.base))
         session.open({"ablation": "true"}, run_tags(findings, numbering), planned)
         _run_jobs(session, findings, numbering, identify, concurrent)
 

@@ -55,6 +55,7 @@ class SearchResult:
         pareto: The trials that no other beats in all objectives.
         mlflow_parent_id: The MLflow run of the study.
         stopped: The reason why it stopped before its last trial, or None.
+        report: The page of its report; None: it was stopped, or no trial has ended.
     """
 
     study: str
@@ -63,6 +64,7 @@ class SearchResult:
     pareto: list[TrialRecord]
     mlflow_parent_id: str | None
     stopped: str | None = None
+    report: Path | None = None
 
 
 def search(
@@ -192,20 +194,18 @@ def _sources(plan: TrialPlan, spec: SearchSpec, left: bool) -> dict[str, str]:
     return found | {name: known for name, known in searched.items() if known}
 
 
-def _log_report(spec: SearchSpec, session: Session) -> None:
-    """Sends the study's last description and, unless it was stopped early, its report and the table of its trials."""
-    if session.page is None:
-        return
+def _report(session: Session) -> Path | None:
+    """Sends the study's last description and, unless it was stopped early, its report; returns the report's page."""
+    assert session.page is not None, "the study's page is open"
     session.page.update(last=True)
     if session.stop.reason is not None or not session.ended:
-        return
-    from tune.report.build import search_report  # scipy and Plotly take seconds
+        return None
+    from tune.report.build import write_report  # scipy and Plotly take seconds
 
-    plan = session.plan
-    urls = {r.number: url for r in session.ended if r.mlflow_id and (url := session.tracker.url(r.mlflow_id))}
     with stage("writing the report"):
-        report = search_report(spec, session.ended, urls, session.tracker.url(session.parent_id))
-        session.page.log_files(report.write(plan.paths.root / "report"))
+        files = write_report(session.plan.paths, session.plan.paths.root / "report")
+        session.page.log_files(files)
+    return files[0]
 
 
 def _conclude(spec: SearchSpec, session: Session) -> SearchResult:
@@ -215,10 +215,12 @@ def _conclude(spec: SearchSpec, session: Session) -> SearchResult:
     winner = best(found, spec)
     tags = {} if winner is None else {"best_trial": str(winner.number), "best_run": str(winner.mlflow_id)}
     metrics = {} if winner is None else {f"best/{key}": value for key, value in winner.metrics.items()}
-    _log_report(spec, session)
-    session.close(tags, metrics)
+    try:
+        page = _report(session)
+    finally:
+        session.close(tags, metrics)
     if winner is not None and winner.mlflow_id and winner.checkpoint and plan.trainer == TRAINER:
         with suppress(TrackingError):  # promotion does it again
             model_uri = session.tracker.log_model(winner.mlflow_id, Path(winner.checkpoint))
             session.tracker.link_model(session.parent_id, model_uri)
-    return SearchResult(spec.name, found, winner, pareto(found, spec), plan.parent_id, session.stop.reason)
+    return SearchResult(spec.name, found, winner, pareto(found, spec), plan.parent_id, session.stop.reason, page)

@@ -132,7 +132,12 @@ class Session:
 
         for record in track_lost(self.tracker, self.parent_id, self.ended, run_of):
             self.keep(record)
-        settings = lambda record: run_of(record)[0].as_flat_dict()  # noqa: E731
+        self._open_page(planned, rank)
+
+    def _open_page(self, planned: int | None, rank: Rank | None) -> None:
+        def settings(record: TrialRecord) -> Mapping[str, object]:
+            return self.plan.run(record.number, record.overrides).spec.as_flat_dict()
+
         page = StudyPage(self.spec, planned, rank, settings, self.tracker.link)
         logger = self.tracker.logger(self.parent_id, self.plan.paths.root / "spool")
         self.page = PageKeeper(page, logger, self.plan.paths.root, self.ended)

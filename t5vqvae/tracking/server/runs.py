@@ -47,9 +47,11 @@ change, and which is that of language-model traces at first."""
 
 
 def _joined(before: str, added: str, separator: str) -> str:
-    if not before or added in before.split(separator):
+    """Returns what a tag says of several studies; what does not fit into it is left out."""
+    if not before or f"{separator}{added}{separator}" in f"{separator}{before}{separator}":
         return before or added
-    return f"{before}{separator}{added}"[:MAX_TAG]
+    both = f"{before}{separator}{added}"
+    return both if len(both) <= MAX_TAG else before
 
 
 def now() -> int:
@@ -81,11 +83,16 @@ class Destination:
         return connect(self.uri)
 
     def describe(self, tags: Mapping[str, str]) -> None:
-        """Adds tags to the experiment; what another study of it has said in a tag stays in front."""
+        """Adds tags to the experiment; what another study of it has said in a tag stays in front.
+
+        Args:
+            tags: By name; `KIND` has one value and is replaced.
+        """
         experiment_id = self.find_or_create()
         present = self.client.get_experiment(experiment_id).tags
         for name, value in as_tags(tags).items():
-            joined = _joined(present.get(name, ""), value, "\n\n" if name == NOTE else ", ")
+            before = "" if name == KIND else present.get(name, "")
+            joined = _joined(before, value, "\n\n" if name == NOTE else ", ")
             if joined != present.get(name):
                 self.client.set_experiment_tag(experiment_id, name, joined)
 
