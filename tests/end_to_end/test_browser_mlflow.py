@@ -12,14 +12,17 @@ import pytest
 from browser import chromium, mlflow_server
 from tracked_study import PRUNED, QUESTION, run_study
 
+from t5vqvae.evaluation.marked_errors import marked
 from t5vqvae.runs.rerun import rerun_command
 from t5vqvae.tracking import Tracker
 from t5vqvae.tracking.server.runs import TRAINING_PAGES
+from t5vqvae.training.checkpoint import read_milestone
 from tune.promote import Promotion, promote
 from tune.records.record import TrialRecord
 from tune.spec.search_spec import SearchSpec
 
 pytestmark = pytest.mark.slow
+NAMES = ("0 ema K=16 pos=1", "1 ema K=64 pos=0", "2 ema pos=0 (pruned)")
 
 
 @dataclass
@@ -36,15 +39,24 @@ class Seen:
     folder: Path
 
     def read(self, place: str, wait_for: str) -> str:
-        """Opens a page of the server, waits for a text, and returns all of the page's text."""
+        """Opens a page of the server, waits for a text, and returns all of the page's text, with single spaces."""
+        self.page.goto("about:blank")  # a change of the address after `#` alone leaves parts of the page before
         self.page.goto(f"{self.address}/{place}")
         self.page.get_by_text(wait_for).first.wait_for()
         self.page.wait_for_timeout(1000)
-        return str(self.page.inner_text("body"))
+        return self.text()
+
+    def text(self) -> str:
+        return " ".join(str(self.page.inner_text("body")).split())
 
     def keep(self, name: str) -> None:
         """Keeps a screenshot for whoever looks at the test's folder."""
         self.page.screenshot(path=self.folder / f"{name}.png")
+
+    def reconstructions(self, number: int) -> list[dict[str, str]]:
+        """Returns what the trial's checkpoint says that it decoded, marked as MLflow shows it."""
+        checkpoint = Path(str(self.records[number].checkpoint))
+        return marked(read_milestone(checkpoint)["samples"])
 
     def run(self, number: int | None) -> str:
         run = self.parent if number is None else self.records[number].mlflow_id
@@ -80,12 +92,24 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
 
 
 def test_the_experiment_opens_for_training_with_its_question_and_a_row_for_each_trial(seen: Seen) -> None:
-    text = seen.read(f"#/experiments/{seen.experiment}?{TRAINING_PAGES}", "ema K=64")
+    text = seen.read(f"#/experiments/{seen.experiment}?{TRAINING_PAGES}", "Run Name")
     assert "/runs" in seen.page.url, "the table of runs, not an empty page of traces"
-    assert QUESTION in text
-    for name in ("0 ema K=16 pos=1", "1 ema K=64 pos=0", "2 ema pos=0 (pruned)", seen.spec.name):
-        assert name in text, name
+    assert QUESTION in text and "4 matching runs" in text and seen.spec.name in text
+    seen.page.locator(".ag-row").get_by_role("button").first.click()  # the plus before the study: its trials
+    for name in NAMES:
+        seen.page.get_by_text(name, exact=True).wait_for()
     seen.keep("experiment")
+
+
+def test_two_trials_are_compared_by_their_settings_and_metrics(seen: Seen) -> None:
+    runs = ",".join(f'"{seen.records[number].mlflow_id}"' for number in (0, 1))
+    place = f'#/compare-runs?runs=[{runs}]&experiments=["{seen.experiment}"]&{TRAINING_PAGES}'
+    text = seen.read(place, "Parameters")
+    assert all(name in text for name in NAMES[:2])
+    for number in (0, 1):
+        assert f"{seen.records[number].metrics['validation/nll']:.3f}"[:4] in text
+    assert "quantizer.codebook_size 16 64" in text and "model.position 1 0" in text
+    seen.keep("compare")
 
 
 def test_the_study_s_page_says_question_state_best_and_what_to_do_next(seen: Seen) -> None:
@@ -94,7 +118,7 @@ def test_the_study_s_page_says_question_state_best_and_what_to_do_next(seen: See
     assert QUESTION in text and "3 of 4 trials have ended (2 completed, 1 pruned)" in text
     for record in seen.records.values():
         if record.status == "completed":
-            row = f"{record.metrics['validation/nll']:.4g}\t{record.metrics['rate/joint_bits_per_token']:.4g}"
+            row = f"{record.metrics['validation/nll']:.4g} {record.metrics['rate/joint_bits_per_token']:.4g}"
             assert row in text
     assert f"t5vqvae promote {seen.spec.name}" in text and "t5vqvae search ./study.yaml" in text
     assert "math/train" in text, "the data set"
@@ -108,7 +132,7 @@ def test_a_pruned_trial_is_no_crash_and_has_its_spec_and_the_command_that_reruns
     text = seen.read(f"{seen.run(PRUNED)}?{TRAINING_PAGES}", "t5vqvae train")
     assert "(pruned)" in text and "Finished" in text and "Failed" not in text and "Killed" not in text
     spec = seen.spec.run_spec({**seen.records[PRUNED].overrides, "train.num_workers": 1})
-    assert rerun_command(spec) in " ".join(text.split())
+    assert rerun_command(spec) in text
     text = seen.read(f"{seen.run(PRUNED)}/artifacts/spec.json?{TRAINING_PAGES}", "codebook_size")
     assert f'"position": {spec.model.as_dict()["position"]}' in text
     seen.keep("pruned")
@@ -121,21 +145,34 @@ def test_a_trial_s_artifacts_show_the_plot_and_the_exact_reconstructions(seen: S
     box = image.bounding_box()
     assert box is not None and box["width"] > 300 and box["height"] > 150, "an SVG without a size is an empty frame"
     seen.keep("artifacts")
-    text = seen.read(f"{seen.run(1)}/artifacts/reconstructions.json?{TRAINING_PAGES}", "exact")
-    assert "errors" in text and ("[-" in text or "{+" in text)
+    text = seen.read(f"{seen.run(1)}/artifacts/reconstructions.json?{TRAINING_PAGES}", "errors")
+    columns = text.partition("exact source target decoded codes errors")[2]
+    for row in seen.reconstructions(1):
+        assert " ".join(f"{row['exact']} {row['source']}".split()) in columns
+        assert row["exact"] == "yes" or row["errors"] in columns, "the errors are marked"
 
 
 def test_the_report_is_shown_inside_mlflow(seen: Seen) -> None:
     seen.read(f"{seen.run(None)}/artifacts/report.html?{TRAINING_PAGES}", "report.html")
-    frame = seen.page.frame_locator("iframe").first
-    assert "Trial" in frame.locator("body").inner_text(timeout=60_000)
+    report = " ".join(seen.page.frame_locator("iframe").first.locator("body").inner_text(timeout=60_000).split())
+    first, best = (seen.records[number].metrics["validation/nll"] for number in (0, 1))
+    assert f"nll {best:.4g} at" in report and f"had {first:.4g}" in report and "2 completed, 1 pruned" in report
     seen.keep("report")
+
+
+def test_the_metrics_of_every_test_set_stand_under_test(seen: Seen) -> None:
+    text = seen.read(f"{seen.run(1)}/model-metrics?{TRAINING_PAGES}", "test/VAR")
+    sections = re.findall(r"(\S+) \((\d+)\) Add chart", text)
+    named = {name for name, number in sections if int(number)}
+    sets = {key.split("/")[0] for key in seen.promotion.test_metrics}
+    assert {name if name.startswith("test") else f"test/{name}" for name in sets} <= named
+    assert not named & {name for name in sets if not name.startswith("test")}
 
 
 def test_the_version_s_page_shows_the_tested_numbers(seen: Seen) -> None:
     text = seen.read(f"#/models/t5vqvae/versions/1?{TRAINING_PAGES}", "Trial")
     tested = seen.promotion.test_metrics
     for key in ("test/nll", "test/rate/joint_bits_per_token"):
-        assert f"test.{key}\t{tested[key]:.6g}" in text
+        assert f"test.{key} {tested[key]:.6g}" in text
     assert "@ champion" in text and f"of study {seen.spec.name}" in text
     seen.keep("version")
