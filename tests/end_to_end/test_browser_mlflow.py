@@ -106,8 +106,16 @@ def test_two_trials_are_compared_by_their_settings_and_metrics(seen: Seen) -> No
     place = f'#/compare-runs?runs=[{runs}]&experiments=["{seen.experiment}"]&{TRAINING_PAGES}'
     text = seen.read(place, "Parameters")
     assert all(name in text for name in NAMES[:2])
-    for number in (0, 1):
-        assert f"{seen.records[number].metrics['validation/nll']:.3f}"[:4] in text
+    words = re.search(r"Metrics Show diff only (.+?) Artifacts ", text)
+    assert words is not None
+    names = [word for word in words[1].split() if "/" in word]  # the names, then two values of each
+    values = words[1].split()[len(names) :]
+    metrics = [seen.records[number].metrics for number in (0, 1)]
+    both = [name for name in names if all(name in each for each in metrics)]
+    assert {"codebook/perplexity", "rate/joint_bits_per_token"} <= set(both)
+    for name in both:
+        shown = [float(value) for value in values[2 * names.index(name) :][:2]]
+        assert shown == pytest.approx([each[name] for each in metrics], rel=1e-3, abs=1e-3), name
     assert "quantizer.codebook_size 16 64" in text and "model.position 1 0" in text
     seen.keep("compare")
 
