@@ -140,7 +140,8 @@ def _run(session: Session, findings: Findings, numbering: RunNumbers) -> None:
         identify = identifier(plan, fingerprint)
         for arm in findings.arms:  # a fault in the data ends the study here, before any run
             identify(plan.base.with_overrides(arm.overrides))
-        session.open({"ablation": "true"}, run_tags(findings, numbering))
+        planned = len(expand(findings.spec, plan.base))
+        session.open({"ablation": "true"}, run_tags(findings, numbering), planned)
         _run_jobs(session, findings, numbering, identify, concurrent)
 
 
@@ -204,6 +205,10 @@ def _conclude(session: Session, findings: Findings, numbering: RunNumbers, histo
     folder = plan.paths.root / "report"
     files = [*report.write(folder), write_parquet(findings.table(), folder / "runs.parquet")]
     log_report(session, files)
+    if session.page is not None:
+        session.page.update(
+            last=True, more=[report.answer(), f"Arms, effects and intervals: `report/{files[0].name}`."]
+        )
     metrics = {f"effect/{arm.arm}": arm.effect.mean for arm in report.comparison.arms if arm.effect is not None}
     session.close({f"verdict/{arm.arm}": arm.verdict for arm in report.comparison.arms}, metrics)
     return AblationResult(

@@ -135,7 +135,7 @@ def search(
     if _report_stop(result.stopped):
         return STOPPED
     if result.records:
-        page = written_report(StudyPaths(home, spec.name), anew=len(result.records) > before)
+        page = result.report or written_report(StudyPaths(home, spec.name), anew=len(result.records) > before)
         print("\n".join(last_lines(spec, result, before, page, state)))
     worked = [record for record in result.records if record.status in ("completed", "pruned")]
     return 0 if worked or not result.records else NOTHING_WORKED

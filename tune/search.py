@@ -55,6 +55,7 @@ class SearchResult:
         pareto: The trials that no other beats in all objectives.
         mlflow_parent_id: The MLflow run of the study.
         stopped: The reason why it stopped before its last trial, or None.
+        report: The page of its report; None: it was stopped, or no trial has ended.
     """
 
     study: str
@@ -63,6 +64,7 @@ class SearchResult:
     pareto: list[TrialRecord]
     mlflow_parent_id: str | None
     stopped: str | None = None
+    report: Path | None = None
 
 
 def search(
@@ -98,7 +100,8 @@ def search(
         if left:
             _run(spec, session, other, kept)
         else:
-            session.open()
+            _open(spec, session)
+        _log_data(spec, session, kept)
         if spec.planned_trials <= len(records) and spec.planned_trials < spec.budget.trials:
             print(f"all {spec.planned_trials} settings tried")
         return _conclude(spec, session)
@@ -134,7 +137,7 @@ def _run(spec: SearchSpec, session: Session, other: Path | None, kept: KeptStudy
 
     paths = session.plan.paths
     with session.on_ray() as concurrent:
-        session.open()
+        _open(spec, session)
         kept.write(paths.spec, spec)
         suggestions = resumed(spec, paths, session.records, kept.evidence)
         if other is not None:
@@ -149,6 +152,16 @@ def _run(spec: SearchSpec, session: Session, other: Path | None, kept: KeptStudy
             scheduler=scheduler_of(spec, suggestions.intermediate_values()),
             too_many_failures=lambda num_failed: _too_many_failures(num_failed, spec),
         )
+
+
+def _open(spec: SearchSpec, session: Session) -> None:
+    session.open(planned=spec.planned_trials, rank=lambda found: contenders(found, spec))
+
+
+def _log_data(spec: SearchSpec, session: Session, kept: KeptStudy) -> None:
+    fingerprint, data = kept.sources.get("data_fingerprint"), spec.base_spec.data
+    if fingerprint and session.page is not None:
+        session.page.log_data(data.corpus.name, fingerprint, data.as_flat_dict())
 
 
 def _too_many_failures(num_failed: int, spec: SearchSpec) -> str | None:
@@ -181,6 +194,20 @@ def _sources(plan: TrialPlan, spec: SearchSpec, left: bool) -> dict[str, str]:
     return found | {name: known for name, known in searched.items() if known}
 
 
+def _report(session: Session) -> Path | None:
+    """Sends the study's last description and, unless it was stopped early, its report; returns the report's page."""
+    assert session.page is not None, "the study's page is open"
+    session.page.update(last=True)
+    if session.stop.reason is not None or not session.ended:
+        return None
+    from tune.report.build import write_report  # scipy and Plotly take seconds
+
+    with stage("writing the report"):
+        files = write_report(session.plan.paths, session.plan.paths.root / "report")
+        session.page.log_files(files)
+    return files[0]
+
+
 def _conclude(spec: SearchSpec, session: Session) -> SearchResult:
     """Brings tracking to its end and returns what was found."""
     session.settle()
@@ -188,8 +215,12 @@ def _conclude(spec: SearchSpec, session: Session) -> SearchResult:
     winner = best(found, spec)
     tags = {} if winner is None else {"best_trial": str(winner.number), "best_run": str(winner.mlflow_id)}
     metrics = {} if winner is None else {f"best/{key}": value for key, value in winner.metrics.items()}
-    session.close(tags, metrics)
+    try:
+        page = _report(session)
+    finally:
+        session.close(tags, metrics)
     if winner is not None and winner.mlflow_id and winner.checkpoint and plan.trainer == TRAINER:
         with suppress(TrackingError):  # promotion does it again
-            session.tracker.log_model(winner.mlflow_id, Path(winner.checkpoint))
-    return SearchResult(spec.name, found, winner, pareto(found, spec), plan.parent_id, session.stop.reason)
+            model_uri = session.tracker.log_model(winner.mlflow_id, Path(winner.checkpoint))
+            session.tracker.link_model(session.parent_id, model_uri)
+    return SearchResult(spec.name, found, winner, pareto(found, spec), plan.parent_id, session.stop.reason, page)

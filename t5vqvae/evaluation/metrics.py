@@ -467,6 +467,14 @@ def on_test(key: str) -> str:
     return f"test_ood/{name}" if split == "validation_ood" else f"test/{key.removeprefix('validation/')}"
 
 
+def tracked(key: str) -> str:
+    """Returns the key of a metric in MLflow, where `test/` stands before every test set.
+
+    Runs of earlier versions have `VAR/nll` there; `find` reads both.
+    """
+    return f"test/{key}" if is_on_test(key) and not key.startswith("test") else key
+
+
 def metrics_of(report: Mapping[str, object]) -> dict[str, float]:
     """Returns the metrics of a flat report: its numbers under keys that read `split/name`.
 

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t5vqvae.errors import DamagedFileError
+from t5vqvae.evaluation.marked_errors import marked
 from t5vqvae.files import atomic_write, read_mapping, write_json
 from t5vqvae.redaction import redacted_values
+from t5vqvae.runs.rerun import rerun_note
 from t5vqvae.runs.tracked_run import TrackedRun
+from t5vqvae.tracking.server.runs import NOTE
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import RunLogger
@@ -30,6 +33,7 @@ class RunTrace:
     def __init__(self, run: TrackedRun) -> None:
         self.run = run
         self._logger: RunLogger | None = None
+        self._has_data = False
         self._clock = run.directory / "seconds.json"
         self._before = _seconds_in(self._clock)
         self._started = time.monotonic()
@@ -48,10 +52,18 @@ class RunTrace:
         run = self.run
         run.directory.mkdir(parents=True, exist_ok=True)
         if run.tracker is not None:
-            params, tags = run.spec.as_flat_dict(), dict(run.tags)
+            params, tags = run.spec.as_flat_dict(), {**run.tags, NOTE: rerun_note(run.spec, run.note)}
             spool = run.directory / "spool"
-            self._logger = run.tracker.open_logger(run.parent_id, run.key, run.key, params, tags, spool)
+            self._logger = run.tracker.open_logger(run.parent_id, run.key, run.name or run.key, params, tags, spool)
+            self._log_spec(self._logger)  # now: a trial that is pruned or that fails has it, too
         return self
+
+    def _log_spec(self, logger: RunLogger) -> None:
+        resolved = self.run.directory / "spec.json"
+        with atomic_write(resolved) as scratch:  # without a checksum: it is for readers of MLflow
+            values = redacted_values(self.run.spec.as_dict())
+            scratch.write_text(json.dumps(values, indent=2), encoding="utf-8")
+        logger.artifact(resolved)
 
     def note(self, stored: StoredMilestone) -> None:
         """Logs one milestone in the form in which a checkpoint stores it."""
@@ -64,21 +76,16 @@ class RunTrace:
         tags = {name: value for name, value in identity.items() if value} | stored["tags"]
         if tags:
             self._logger.tags(tags)
+        if (fingerprint := stored.get("data_fingerprint")) and not self._has_data:
+            data, self._has_data = self.run.spec.data, True
+            self._logger.data(data.corpus.name, fingerprint, source=data.as_flat_dict())
         if stored["status"] != "running":
             self._finish(self._logger, stored)
 
     def _finish(self, logger: RunLogger, stored: StoredMilestone) -> None:
-        """Logs what only a finished run has: its spec, its data, its reconstructions and its codebook usage."""
-        resolved = self.run.directory / "spec.json"
-        with atomic_write(resolved) as scratch:  # without a checksum: it is for readers of MLflow, and for `train`
-            values = redacted_values(self.run.spec.as_dict())
-            scratch.write_text(json.dumps(values, indent=2), encoding="utf-8")
-        logger.artifact(resolved)
-        if fingerprint := stored.get("data_fingerprint"):
-            data = self.run.spec.data
-            logger.data(data.corpus.name, fingerprint, source=data.as_flat_dict())
+        """Logs what only a finished run has: its reconstructions and its codebook usage."""
         if samples := stored.get("samples"):
-            logger.table(samples, "reconstructions")
+            logger.table(marked(samples), "reconstructions")
         if code_counts := stored.get("code_counts"):
             logger.codebook_usage(code_counts)
 

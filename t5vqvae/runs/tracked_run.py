@@ -34,6 +34,8 @@ class TrackedRun:
         tags: MLflow tags.
         keep_steps: Number of checkpoints kept during training; None: all.
         trainer: See `TRAINER`.
+        name: Its name in MLflow's pages; empty: its key.
+        note: Its description there, in Markdown; the command that reruns it is added.
         starts_anew: Whether a run whose data or backbone changed starts anew in its folder; False: it is refused.
     """
 
@@ -47,6 +49,8 @@ class TrackedRun:
     keep_steps: int | None = 2
     trainer: str = TRAINER
     starts_anew: bool = True
+    name: str = ""
+    note: str = ""
 
 
 def load_trainer(name: str) -> Callable[..., Iterator[Milestone]]:

@@ -49,6 +49,12 @@ def log_model(destination: Destination, mlflow_id: str, checkpoint: Path) -> str
     return logged.model_uri
 
 
+def link(destination: Destination, mlflow_id: str, model_id: str) -> None:
+    """Makes a logged model an output of a further run, unless it is one."""
+    if model_id not in _outputs(destination, mlflow_id):
+        _attach(destination, mlflow_id, model_id, int(destination.client.get_logged_model(model_id).tags["step"]))
+
+
 def _save_model(checkpoint: Path, path: Path, examples: Sequence[str], run_id: str, model_id: str) -> None:
     """Writes a checkpoint as an MLflow model folder.
 

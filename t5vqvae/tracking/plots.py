@@ -1,6 +1,7 @@
 """A plot of codebook usage: frequency of each code against its rank, both logarithmic, one line per codebook.
 
-The SVG is written by hand and has a few kilobytes: a Plotly page has 5 MB, and a search has thousands of trials.
+The SVG is written by hand and has a few kilobytes: a Plotly page has 5 MB, and a search has thousands of trials. It
+states width and height, without which MLflow's page shows an empty frame.
 
 Letters: K entries of a codebook.
 """
@@ -26,8 +27,9 @@ def usage_svg(code_counts: Sequence[Sequence[int]]) -> str:
     lines = [_line(counts, index, max(2, longest), max(2, highest)) for index, counts in enumerate(ranked) if counts]
     legend = [_legend(index, ranked[index], counts_K) for index, counts_K in enumerate(code_counts)]
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
-        f'font-size="12"><rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>{_axes(longest, highest)}'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'font-family="sans-serif" font-size="12"><rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>'
+        f"{_axes(longest, highest)}"
         f"{''.join(lines)}{''.join(legend)}</svg>"
     )
 

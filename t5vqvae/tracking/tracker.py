@@ -24,7 +24,19 @@ from t5vqvae.tracking.server.connection import probe, translated
 from t5vqvae.tracking.server.limits import split_finite
 from t5vqvae.tracking.server.model_registry import Registry
 from t5vqvae.tracking.server.results import StoredResult, find_result, stored_spec
-from t5vqvae.tracking.server.runs import MLFLOW_STATUS, Destination, Kind, Opening, children, find, now
+from t5vqvae.tracking.server.runs import (
+    KIND,
+    MLFLOW_STATUS,
+    MODEL_TRAINING,
+    NOTE,
+    TRAINING_PAGES,
+    Destination,
+    Kind,
+    Opening,
+    children,
+    find,
+    now,
+)
 
 
 class Tracker:
@@ -78,6 +90,20 @@ class Tracker:
         """
         study = str(tags.get("t5vqvae.study", self.experiment))
         return self._open(self._opening("study", study, study, None, params, tags))
+
+    def describe(self, question: str, tags: Mapping[str, str]) -> None:
+        """Describes the experiment on its page: opened for model training, a question above it, and tags.
+
+        Raises:
+            TrackingError: If the server cannot be reached.
+        """
+        described = {
+            KIND: MODEL_TRAINING,
+            **redacted_values(dict(tags)),
+            **({NOTE: redacted(question)} if question else {}),
+        }
+        with translated(self.uri):
+            self.destination.describe(described)
 
     def open_trial(
         self, parent_id: str | None, key: str, name: str, params: Mapping[str, object], tags: Mapping[str, object]
@@ -297,7 +323,22 @@ class Tracker:
         experiment_id = self.destination.experiment_id
         if not self.uri.startswith("http") or experiment_id is None:
             return None
-        return f"{redacted(self.uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{quote(mlflow_id)}"
+        return f"{redacted(self.uri).rstrip('/')}/{self.link(mlflow_id)}"
+
+    def link(self, mlflow_id: str) -> str:
+        """Returns a link to a run that works inside MLflow's own pages, at whichever address they are served."""
+        return f"#/experiments/{self.destination.experiment_id}/runs/{quote(mlflow_id)}?{TRAINING_PAGES}"
+
+    def link_model(self, mlflow_id: str, model_uri: str) -> None:
+        """Shows a logged model on the page of another run, such as the best trial's on that of its study.
+
+        Raises:
+            TrackingError: If the server cannot be reached.
+        """
+        from t5vqvae.tracking.mlflow_model import link  # here, because it loads PyTorch
+
+        with translated(self.uri):
+            link(self.destination, mlflow_id, model_uri.rpartition("/")[2])
 
     def _opening(
         self,

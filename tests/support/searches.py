@@ -28,7 +28,7 @@ REAL = {
 
 STUB = "stub:train"
 OPTUNA_STATES = {"completed": "COMPLETE", "pruned": "PRUNED", "diverged": "PRUNED", "failed": "FAIL"}
-MLFLOW_STATES = {"completed": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
+MLFLOW_STATES = {"completed": "FINISHED", "pruned": "FINISHED", "diverged": "FAILED", "failed": "FAILED"}
 
 
 def stub_study(name: str, trials: int, **settings: Any) -> SearchSpec:
@@ -61,13 +61,13 @@ def optuna_states(paths: StudyPaths) -> dict[int, str]:
 
 
 def mlflow_runs(spec: SearchSpec, paths: StudyPaths) -> dict[str, Any]:
-    """Returns the MLflow runs of a study by name; raises when a name occurs twice."""
+    """Returns the MLflow runs of a study by key; raises when a key occurs twice."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracker_of(spec, paths).uri)
     experiment = client.get_experiment_by_name(spec.name)
     runs = client.search_runs([experiment.experiment_id])
-    named = {run.info.run_name: run for run in runs}
+    named = {run.data.tags.get("t5vqvae.trial", run.info.run_name): run for run in runs}
     assert len(named) == len(runs), "a trial has two runs"
     return named
 

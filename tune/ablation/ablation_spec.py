@@ -45,6 +45,7 @@ class AblationSpec(StudySpec):
     """Declares one ablation; building it refuses a study whose answer could not be believed."""
 
     folder: ClassVar[Path] = ABLATIONS
+    kind: ClassVar[str] = "ablation"
     said_elsewhere: ClassVar[Mapping[str, str]] = {**StudySpec.said_elsewhere, "seed": "seeds"}
 
     question: str = setting(min_length=1, description="the question that the study answers, in a sentence")

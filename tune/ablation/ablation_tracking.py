@@ -27,7 +27,7 @@ def track_taken(session: Session, findings: Findings) -> None:
         tags = {**tags_of(run), **record.tags, "run_id": record.run_id or ""}
         tracked = session.plan.run(record.number, run.overrides, tags)
         mlflow_id = session.tracker.open_trial(
-            session.parent_id, tracked.key, tracked.key, tracked.spec.as_flat_dict(), tracked.tags
+            session.parent_id, tracked.key, tracked.name, tracked.spec.as_flat_dict(), tracked.tags
         )
         session.tracker.close(mlflow_id, record.status, metrics=record.metrics)
         session.keep(replace(record, mlflow_id=mlflow_id))

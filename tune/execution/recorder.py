@@ -16,7 +16,9 @@ import ray.tune
 from t5vqvae.evaluation.metrics import RATE, STEP, metrics_of
 from t5vqvae.runs.attempt import OUT_OF_MEMORY
 from t5vqvae.runs.follow import NO_DISK
+from t5vqvae.tracking.server.runs import NAME
 from tune.execution.deaths import DeadWorkers
+from tune.execution.page_keeper import PageKeeper
 from tune.execution.retention import Retention, clean
 from tune.execution.trial import TrialPlan, TuneResult, release
 from tune.monitor.board import Board
@@ -25,6 +27,7 @@ from tune.records.background import BackgroundQueue
 from tune.records.events import TRIAL, StudyEvents
 from tune.records.record import TrialRecord
 from tune.records.running import FRACTION
+from tune.records.trial_names import PRUNED
 from tune.spec.study_spec import StudySpec
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ class TrialRecorder(ray.tune.Callback):
         board: Where progress is shown.
         deaths: Knows which trials died, and which of them are retried; None: none dies.
         copies: Where ended trials are copied to; None: nowhere.
+        page: Keeps the study's page in MLflow up to date; None: it has none.
 
     Attributes:
         num_failed: Trials that failed in this start.
@@ -66,6 +70,7 @@ class TrialRecorder(ray.tune.Callback):
         board: Board,
         deaths: DeadWorkers | None = None,
         copies: StudyCopies | None = None,
+        page: PageKeeper | None = None,
     ) -> None:
         self.spec = spec
         self.plan = plan
@@ -74,6 +79,7 @@ class TrialRecorder(ray.tune.Callback):
         self.board = board
         self.copies = copies
         self.deaths = deaths or DeadWorkers()
+        self.page = page
         self.background = BackgroundQueue()
         self.events = StudyEvents(plan.paths.root)
         self.num_failed = self.num_out_of_memory = 0
@@ -126,6 +132,8 @@ class TrialRecorder(ray.tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
         self.board.draw()
+        if self.page is not None:
+            self.page.update(running=len(self._live))
         if time.monotonic() - self._released > RELEASE_SECONDS:
             self._released = time.monotonic()
             release(self.plan)
@@ -176,6 +184,8 @@ class TrialRecorder(ray.tune.Callback):
         for other in {number: self.records[number], **dropped}.values():
             if other.checkpoint is None:
                 self.background.put(partial(clean, self.plan.paths.trial(other.number), keep=False))
+        if self.page is not None:
+            self.page.page.add(self.records[number])
         self._close(number, vars(record), status)
         self._show(number, status, vars(record))
 
@@ -189,8 +199,10 @@ class TrialRecorder(ray.tune.Callback):
         """Ends the trial's MLflow run; the trial's folder keeps what an absent server misses."""
         if self.plan.tracker is not None:
             close, spool = self.plan.tracker.close, self.plan.paths.trial(number) / "spool"
-            mlflow_id, key = known.get("mlflow_id"), self.plan.key(number)
-            self.background.put(partial(close, mlflow_id, status, dict(known["tags"]), key=key, spool=spool))
+            mlflow_id, key, tags = known.get("mlflow_id"), self.plan.key(number), dict(known["tags"])
+            if status == "pruned":
+                tags |= {NAME: f"{self.plan.run(number, known['overrides']).name}{PRUNED}"}
+            self.background.put(partial(close, mlflow_id, status, tags, key=key, spool=spool))
 
     def _show(self, number: int, status: str, known: Mapping[str, Any]) -> None:
         best = self.retention.best

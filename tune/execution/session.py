@@ -26,6 +26,7 @@ from tune.execution.asha import RunToCompletion
 from tune.execution.deaths import DeadWorkers
 from tune.execution.exported import exported
 from tune.execution.gpu_packing import GPUPackingSearcher
+from tune.execution.page_keeper import PageKeeper
 from tune.execution.ray_cluster import connect, num_concurrent
 from tune.execution.ray_workarounds import every_death_is_known
 from tune.execution.recorder import TrialRecorder
@@ -38,6 +39,7 @@ from tune.process import collected_seldom
 from tune.records.copies import SETTING, StudyCopies
 from tune.records.events import START, STOP, StudyEvents
 from tune.records.record import TrialRecord
+from tune.records.study_page import StudyPage
 from tune.records.study_paths import StudyPaths
 from tune.records.study_tracker import track_lost
 from tune.sampling.source import Source
@@ -75,6 +77,7 @@ class Session:
     Attributes:
         plan: What the study's trials share; with `parent_id` once the study's MLflow run is open.
         records: The trials that have ended, by number; those that end now are added.
+        page: Keeps the study's page in MLflow up to date; None before `open`.
     """
 
     def __init__(self, spec: StudySpec, plan: TrialPlan, records: dict[int, TrialRecord], stop: Stop) -> None:
@@ -83,6 +86,7 @@ class Session:
         self.records = records
         self.stop = stop
         self.copies = StudyCopies.of(spec, plan.paths)
+        self.page: PageKeeper | None = None
 
     @contextmanager
     def on_ray(self) -> Iterator[int]:
@@ -102,15 +106,24 @@ class Session:
                         self._end("interrupted")
                 raise
 
-    def open(self, tags: Mapping[str, str] = {}, trial_tags: Mapping[int, Mapping[str, str]] = {}) -> None:
+    def open(
+        self,
+        tags: Mapping[str, str] = {},
+        trial_tags: Mapping[int, Mapping[str, str]] = {},
+        planned: int | None = None,
+        rank: Rank | None = None,
+    ) -> None:
         """Opens the study's MLflow run, sends what an earlier start could not, and replaces what MLflow has lost.
 
         Args:
             tags: Of that run, with those that every study has.
             trial_tags: Of the runs of ended trials, by number.
+            planned: Trials of the study in all, for its page; None: unknown.
+            rank: Orders records that count, for its page, best first; None: none is best.
         """
-        known = {"t5vqvae.study": self.spec.name, "question": self.spec.question, **tags}
+        known = {"t5vqvae.study": self.spec.name, "question": self.spec.question, **self._kind, **tags}
         self.plan = replace(self.plan, parent_id=self.tracker.open_study(self.spec.as_flat_dict(), known))
+        self.tracker.describe(self.spec.question, {"t5vqvae.study": self.spec.name, **self._kind})
         for folder in (self.plan.paths.root, self.plan.paths.trials):
             self.tracker.replay(folder)
 
@@ -119,6 +132,20 @@ class Session:
 
         for record in track_lost(self.tracker, self.parent_id, self.ended, run_of):
             self.keep(record)
+        self._open_page(planned, rank)
+
+    def _open_page(self, planned: int | None, rank: Rank | None) -> None:
+        def settings(record: TrialRecord) -> Mapping[str, object]:
+            return self.plan.run(record.number, record.overrides).spec.as_flat_dict()
+
+        page = StudyPage(self.spec, planned, rank, settings, self.tracker.link)
+        logger = self.tracker.logger(self.parent_id, self.plan.paths.root / "spool")
+        self.page = PageKeeper(page, logger, self.plan.paths.root, self.ended)
+
+    @property
+    def _kind(self) -> dict[str, str]:
+        """The tags by which studies are found in MLflow: their kind and their corpus."""
+        return {"t5vqvae.study_kind": self.spec.kind, "t5vqvae.corpus": self.plan.base.data.corpus.name}
 
     def run(
         self,
@@ -147,7 +174,7 @@ class Session:
             self.copies.put()
         scheduler = scheduler or RunToCompletion()
         scheduler.deaths = deaths = DeadWorkers(concurrent, self.plan.paths)
-        recorder = TrialRecorder(self.spec, self.plan, self.records, retention, board, deaths, self.copies)
+        recorder = TrialRecorder(self.spec, self.plan, self.records, retention, board, deaths, self.copies, self.page)
         self.stop.failed = lambda: recorder.disk_error or too_many_failures(recorder.num_failed)
         packs = bool(self.plan.gpus)
         searcher = GPUPackingSearcher(source, scheduler, self.plan) if packs else TrialSearcher(source, scheduler)
@@ -252,6 +279,8 @@ class Session:
 
     def _end(self, status: str, tags: Mapping[str, str] = {}, metrics: Mapping[str, float] = {}) -> None:
         spool = self.plan.paths.root / "spool"
+        if self.page is not None:
+            self.page.logger.close()  # first, so that nothing of it is sent after the end
         self.tracker.close(self.parent_id, status, tags, metrics, key=self.spec.name, spool=spool)
 
 

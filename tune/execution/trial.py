@@ -30,6 +30,7 @@ from t5vqvae.runs.tracked_run import TRAINER, TrackedRun, load_trainer
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.training.threads import THREADS, use_threads
 from tune.records.study_paths import StudyPaths, trial_key
+from tune.records.trial_names import trial_name
 from tune.spec.study_spec import StudySpec
 
 if TYPE_CHECKING:
@@ -92,11 +93,12 @@ class TrialPlan:
     ) -> TrackedRun:
         """Returns the run of trial `number`, with the attempt's micro-batches and further tags."""
         settings = {**overrides, "train.num_workers": self.workers}
-        attempt = attempt or Attempt()
+        attempt, tags = attempt or Attempt(), tags or {}
         if attempt.microbatches is not None:
             settings["train.microbatches"] = attempt.microbatches
+        spec = self.base.with_overrides(settings)
         return TrackedRun(
-            spec=self.base.with_overrides(settings),
+            spec=spec,
             directory=self.paths.trial(number),
             cache_dir=self.paths.cache,
             key=self.key(number),
@@ -107,11 +109,21 @@ class TrialPlan:
                 "t5vqvae.number": str(number),
                 THREADS: str(self.threads),
                 **attempt.tags,
-                **(tags or {}),
+                **tags,
             },
             keep_steps=self.keep_steps,
             trainer=self.trainer,
+            name=trial_name(number, spec.as_flat_dict(), overrides, tags.get("arm", "")),
+            note=self._note(number, tags),
         )
+
+    def _note(self, number: int, tags: Mapping[str, str]) -> str:
+        """Returns a trial's description in MLflow, with a link to its study."""
+        linked = self.study
+        if self.tracker is not None and self.parent_id is not None:
+            linked = f"[{self.study}]({self.tracker.link(self.parent_id)})"
+        arm = f", arm {tags['arm']}" if "arm" in tags else ""
+        return f"Trial {number} of study {linked}{arm}."
 
     @classmethod
     def of(cls, spec: StudySpec, base: RunSpec, paths: StudyPaths, tracker: Tracker, trainer: str) -> TrialPlan:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t5vqvae.evaluation.metrics import JOINT_RATE, RATE, on_test
+from t5vqvae.evaluation.metrics import JOINT_RATE, RATE, on_test, tracked
 from t5vqvae.training.threads import THREADS
 from tune.promotion.candidate import TestResult
 from tune.promotion.gate import across_tokenizers, compared
@@ -58,7 +58,7 @@ def registered(
         or _tracked(tracker, spec, record)
     )
     model_uri = tracker.log_model(mlflow_id, folder)
-    tracker.add_final(mlflow_id, result.metrics, model_uri)
+    tracker.add_final(mlflow_id, {tracked(key): value for key, value in result.metrics.items()}, model_uri)
     scores = KeptScores.read(sentences)
     if scores is not None and not scores.belong_to(artifact_digest(folder / "model"), result.data_fingerprint):
         scores = None

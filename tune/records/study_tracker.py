@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from t5vqvae.errors import SettingError
 from t5vqvae.files import read_twice
-from t5vqvae.redaction import redacted
+from t5vqvae.redaction import redacted, redacted_values
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths, is_there, trial_key
+from tune.records.trial_names import PRUNED, trial_name
 
 if TYPE_CHECKING:
     from t5vqvae.spec.run import RunSpec
@@ -96,12 +99,29 @@ def tracked_anew(tracker: Tracker, parent_id: str, record: TrialRecord, spec: Ru
     Raises:
         TrackingError: If the server cannot be reached.
     """
+    from t5vqvae.runs.rerun import rerun_note  # torch, which no list of trials needs
+    from t5vqvae.tracking.server.runs import NOTE
+
     key = trial_key(record.study, record.number)
     mlflow_id = tracker.find_trial(key)
     if mlflow_id is not None:
         tracker.attach(mlflow_id, parent_id)
         return mlflow_id
     known = {"t5vqvae.study": record.study, "t5vqvae.number": record.number, "run_id": record.run_id}
-    mlflow_id = tracker.open_trial(parent_id, key, key, spec.as_flat_dict(), {**known, **tags, **record.tags})
+    settings = spec.as_flat_dict()
+    name = trial_name(record.number, settings, record.overrides, str(tags.get("arm", "")))
+    note = rerun_note(spec, f"Trial {record.number} of study [{record.study}]({tracker.link(parent_id)}).")
+    name = f"{name}{PRUNED}" if record.status == "pruned" else name
+    all_tags = {**known, NOTE: note, **tags, **record.tags}
+    mlflow_id = tracker.open_trial(parent_id, key, name, settings, all_tags)
+    _log_spec(tracker, mlflow_id, spec)
     tracker.close(mlflow_id, record.status, record.tags, record.metrics)
     return mlflow_id
+
+
+def _log_spec(tracker: Tracker, mlflow_id: str, spec: RunSpec) -> None:
+    """Adds the resolved spec to a run's artifacts, as the run itself does when it starts."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "spec.json"
+        file.write_text(json.dumps(redacted_values(spec.as_dict()), indent=2), encoding="utf-8")
+        tracker.log_file(mlflow_id, file, "")

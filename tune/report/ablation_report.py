@@ -81,7 +81,7 @@ class AblationReport:
 
     def markdown(self) -> str:
         """Returns the report as Markdown."""
-        lines = [f"# {markdown_text(self.question)}", "", f"**{markdown_text(self._answer())}**", ""]
+        lines = [f"# {markdown_text(self.question)}", "", f"**{markdown_text(self.answer())}**", ""]
         if self.effects:
             lines += ["## Factors", "", self._factors().markdown(), ""]
             lines += [markdown_text(self._factors().rules()), ""]
@@ -96,7 +96,7 @@ class AblationReport:
     def _first(self) -> Section:
         study = f'<p class="study">Ablation {link(self.name, self.url)}</p>'
         body = f"{study}<h1>{html_text(self.question)}</h1>"
-        body += f'<p class="answer">{html_text(self._answer())}</p>{self._forest()}'
+        body += f'<p class="answer">{html_text(self.answer())}</p>{self._forest()}'
         return Section("", f"{body}{listing(caveats(self.comparison))}")
 
     def _effects(self) -> Section:
@@ -135,7 +135,7 @@ class AblationReport:
     def _factors(self) -> Factors:
         return Factors(self.effects, self.levels, self.comparison.question)
 
-    def _answer(self) -> str:
+    def answer(self) -> str:
         return self._factors().answer() if self.effects else answer(self.comparison)
 
     def _forest(self) -> str:

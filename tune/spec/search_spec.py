@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -43,6 +43,8 @@ NOTHING_KEPT = KeptStudy()
 
 class SearchSpec(StudySpec, Judging):
     """Declares one search; building it refuses a study that cannot work."""
+
+    kind: ClassVar[str] = "search"
 
     space: Space
     budget: Budget = Field(default_factory=Budget)

@@ -42,6 +42,8 @@ class StudySpec(Config):
 
     folder: ClassVar[Path] = STUDIES
     """The folder of the shipped studies of this kind."""
+    kind: ClassVar[str] = "study"
+    """Its kind in a word: `search` or `ablation`."""
     said_elsewhere: ClassVar[Mapping[str, str]] = {"train.num_workers": "resources.workers"}
     """Settings of a run that the study sets by another name."""
 

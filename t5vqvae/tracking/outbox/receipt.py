@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 
 from t5vqvae.evaluation.metrics import STEP
 from t5vqvae.tracking.server.connection import NotMLflowError
-from t5vqvae.tracking.server.runs import Destination
+from t5vqvae.tracking.server.runs import NAME, NOTE, Destination
 
-CHANGING = ("status", "mlflow.parentRunId")
-"""Tags that other processes change, too."""
+CHANGING = ("status", "mlflow.parentRunId", NOTE, NAME)
+"""Tags that other processes, or readers in MLflow, change, too."""
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 from t5vqvae.files import read_json
 from t5vqvae.tracking.server.runs import Destination
 
-SECOND_SERIES = ("tokens/", "system/", "best/", "test/", "not_finite/")
+SECOND_SERIES = ("tokens/", "system/", "best/", "test/", "test_ood/", "not_finite/")
 """Prefixes of the metrics in MLflow that are not part of a run's final result."""
 
 

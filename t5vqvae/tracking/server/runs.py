@@ -17,7 +17,7 @@ from t5vqvae.errors import TrackingError
 from t5vqvae.tracking.identity import Identity
 from t5vqvae.tracking.server.addresses import sqlite_file
 from t5vqvae.tracking.server.connection import NotMLflowError, connect, is_permanent, known_id
-from t5vqvae.tracking.server.limits import as_tags
+from t5vqvae.tracking.server.limits import MAX_TAG, as_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,12 +28,30 @@ Kind = Literal["study", "trial"]
 MLFLOW_STATUS = {
     "running": "RUNNING",
     "completed": "FINISHED",
-    "pruned": "KILLED",
+    "pruned": "FINISHED",  # it was stopped as planned; MLflow paints KILLED red, like a crash
     "interrupted": "KILLED",
     "failed": "FAILED",
     "diverged": "FAILED",
 }
 """MLflow's status for each of ours; MLflow has fewer, so the tag `status` holds ours."""
+
+
+NOTE = "mlflow.note.content"
+"""The tag that MLflow shows as a description, in Markdown: of experiments and of runs."""
+NAME = "mlflow.runName"
+KIND, MODEL_TRAINING = "mlflow.experimentKind", "custom_model_development"
+"""An experiment without this tag opens in MLflow's mode for language-model traces, and shows no run."""
+TRAINING_PAGES = "workflowType=machine_learning"
+"""The query of links to MLflow's pages: since 3.17 the reader's browser has a mode of its own, which the tag does not
+change, and which is that of language-model traces at first."""
+
+
+def _joined(before: str, added: str, separator: str) -> str:
+    """Returns what a tag says of several studies; what does not fit into it is left out."""
+    if not before or f"{separator}{added}{separator}" in f"{separator}{before}{separator}":
+        return before or added
+    both = f"{before}{separator}{added}"
+    return both if len(both) <= MAX_TAG else before
 
 
 def now() -> int:
@@ -63,6 +81,20 @@ class Destination:
     @property
     def client(self) -> MlflowClient:
         return connect(self.uri)
+
+    def describe(self, tags: Mapping[str, str]) -> None:
+        """Adds tags to the experiment; what another study of it has said in a tag stays in front.
+
+        Args:
+            tags: By name; `KIND` has one value and is replaced.
+        """
+        experiment_id = self.find_or_create()
+        present = self.client.get_experiment(experiment_id).tags
+        for name, value in as_tags(tags).items():
+            before = "" if name == KIND else present.get(name, "")
+            joined = _joined(before, value, "\n\n" if name == NOTE else ", ")
+            if joined != present.get(name):
+                self.client.set_experiment_tag(experiment_id, name, joined)
 
     @property
     def remote(self) -> bool:
@@ -107,7 +139,9 @@ class Destination:
         from mlflow.exceptions import MlflowException
 
         try:
-            created = self.client.create_experiment(self.experiment, artifact_location=self._artifact_location())
+            place = self._artifact_location()
+            tags, create = {KIND: MODEL_TRAINING}, self.client.create_experiment
+            created = create(self.experiment, artifact_location=place, tags=tags)
             return known_id(created)
         except MlflowException as error:
             found = self._find() if error.error_code == "RESOURCE_ALREADY_EXISTS" else None

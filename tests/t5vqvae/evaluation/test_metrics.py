@@ -13,7 +13,7 @@ import pytest
 from baseline_runs import CASES, finish, tiny
 
 from t5vqvae.evaluation.final_test import evaluate_test
-from t5vqvae.evaluation.metrics import METRICS, common_rate, find, is_on_test, label, metrics_of, on_test
+from t5vqvae.evaluation.metrics import METRICS, common_rate, find, is_on_test, label, metrics_of, on_test, tracked
 from t5vqvae.tracking.system import SystemMetrics
 from t5vqvae.training.trainer import Milestone
 
@@ -168,6 +168,9 @@ def test_families_repeat_metrics_under_another_first_part() -> None:
 
 def test_twins_have_their_tests_as_counterpart_and_tests_of_any_name_are_tests() -> None:
     assert on_test("validation_ood/nll_per_char") == "test_ood/nll_per_char"
+    keys = ("VAR/rate/x", "LEN3/nll", "test/nll", "test_ood/nll", "test/VAR/nll", "validation/nll", "rate/x")
+    sent = ("test/VAR/rate/x", "test/LEN3/nll", "test/nll", "test_ood/nll", "test/VAR/nll", "validation/nll", "rate/x")
+    assert tuple(map(tracked, keys)) == sent and find("test/VAR/nll") is find("VAR/nll")
     assert find("test_ood/nll_per_char") is find("VAR_HEBREW/nll_per_char") is METRICS["validation/nll_per_char"]
     assert all(map(is_on_test, ("LEN3/nll", "VAR_HEBREW/nll", "test_ood/nll"))) and not is_on_test("validation_ood/nll")
 

@@ -42,7 +42,7 @@ def test_a_changed_parameter_is_kept_and_tagged(tracker: Tracker) -> None:
     ("status", "in_mlflow"),
     {
         "completed": "FINISHED",
-        "pruned": "KILLED",
+        "pruned": "FINISHED",
         "interrupted": "KILLED",
         "failed": "FAILED",
         "diverged": "FAILED",
@@ -155,3 +155,25 @@ def test_a_trial_needs_few_requests(tracker: Tracker, spool: Path, monkeypatch: 
     tracker.close(logger.mlflow_id, "completed")
     assert len(calls) <= 1 + 1 + 11 + 1 + 1, calls  # find, create, a batch per milestone, the last tags, the status
     assert "get_metric_history" not in calls  # a new run has no history to request
+
+
+def experiment_tags(tracker: Tracker) -> dict[str, str]:
+    return dict(tracker.destination.client.get_experiment(tracker.destination.find_or_create()).tags)
+
+
+def test_an_experiment_says_the_questions_of_all_its_studies_once_each(tracker: Tracker) -> None:
+    first, second = "Which codebook?\n\nOf those that fit.", "Which rate?"
+    tracker.destination.find_or_create()
+    client, found = tracker.destination.client, tracker.destination.experiment_id
+    client.set_experiment_tag(found, "mlflow.experimentKind", "genai_development")
+    for question, study in ((first, "a"), (first, "a"), (second, "ab"), (first, "a"), ("", "b")):
+        tracker.describe(question, {"t5vqvae.study": study})
+    tags = experiment_tags(tracker)
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    assert tags["mlflow.note.content"] == f"{first}\n\n{second}"
+    assert tags["t5vqvae.study"] == "a, ab, b"
+
+
+def test_a_new_experiment_opens_for_model_training(tracker: Tracker) -> None:
+    tracker.open_study({}, {})
+    assert experiment_tags(tracker)["mlflow.experimentKind"] == "custom_model_development"

@@ -32,7 +32,7 @@ def test_an_absent_server_costs_no_time_and_a_replay_sends_everything(tracker: T
     assert not away.close(None, "pruned", {"why": "rung 2"}, key="study/00000", spool=spool)
     assert tracker.replay(spool.parent.parent) == 0
     run = find_trial(tracker)
-    assert (run.info.status, run.data.tags["why"], run.data.params) == ("KILLED", "rung 2", {"quantizer.name": "ema"})
+    assert (run.info.status, run.data.tags["why"], run.data.params) == ("FINISHED", "rung 2", {"quantizer.name": "ema"})
     assert [step for step, _ in history(tracker, run.info.run_id, STEP)] == list(range(50, 1050, 50))
     assert not list(spool.glob("*.jsonl"))
     assert tracker.replay(spool.parent.parent) == 0

@@ -35,7 +35,9 @@ def test_only_quality_metrics_are_logged_against_tokens() -> None:
 
 def test_the_usage_plot_is_valid_xml_and_counts_the_codes_used() -> None:
     svg = usage_svg([[8, 8, 0, 0], [1, 0, 0, 0], [0, 0]])
-    texts = [element.text for element in ElementTree.fromstring(svg).iter() if element.text]
+    root = ElementTree.fromstring(svg)
+    texts = [element.text for element in root.iter() if element.text]
+    assert int(root.attrib["width"]) > 0 < int(root.attrib["height"]), "MLflow shows nothing of an SVG without a size"
     assert "codebook 0: 2 of 4 codes used, perplexity 2.0" in texts
     assert "codebook 2: 0 of 2 codes used, perplexity 0.0" in texts
     assert len(usage_svg([list(range(20000))])) < 20_000
