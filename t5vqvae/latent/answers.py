@@ -141,16 +141,14 @@ def changed_places(text: str, compared: str) -> list[int]:
 
 
 def _reconstruct(space: LatentSpace, shared: Reconstruct, items: Sequence[str]) -> list[Reconstruction]:
-    sentences = space.encode(items, shared.unsent)
-    texts = space.reconstruct(sentences)
+    if shared.unsent is None:
+        decoded = space.reconstruct_texts(items)
+    else:
+        sentences = space.encode(items, shared.unsent)
+        decoded = list(zip(space.reconstruct(sentences), (_plain(each.codes_TQ) for each in sentences), strict=True))
     return [
-        {
-            "text": text,
-            "codes": _plain(each.codes_TQ),
-            "exact": same_text(text, each.text),
-            "changed": changed_places(text, each.text),
-        }
-        for each, text in zip(sentences, texts, strict=True)
+        {"text": text, "codes": codes, "exact": same_text(text, item), "changed": changed_places(text, item)}
+        for item, (text, codes) in zip(items, decoded, strict=True)
     ]
 
 

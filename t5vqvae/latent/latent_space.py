@@ -26,7 +26,7 @@ from t5vqvae.models.baselines.cross_layer import CrossLayer
 from t5vqvae.models.baselines.gaussian import GaussianT5
 from t5vqvae.models.baselines.gaussian_latent import GaussianLatent
 from t5vqvae.models.codes import check_codes, refuse_no_codes
-from t5vqvae.models.contract import Memory, TextAutoencoder
+from t5vqvae.models.contract import Memory, TextAutoencoder, reconstruct
 from t5vqvae.models.t5 import T5VQVAE
 from t5vqvae.quantizers import QuantizerOutput
 from t5vqvae.stages import stage
@@ -96,7 +96,7 @@ class LatentSpace:
                 "the decoder reads more than the latents (continuous prompts, or model.memory=states);"
                 " take a model without these settings"
             )
-        self.model = model.eval()
+        self.model = model.eval() if model.training else model
         self.max_new_tokens, self.batch_size = max_new_tokens, batch_size
         self.roles = roles if self.model.quantizer.reads_roles else None
 
@@ -195,6 +195,18 @@ class LatentSpace:
     def reconstruct(self, sentences: Sequence[Sentence]) -> list[str]:
         """Decodes sentences as they were encoded."""
         return self.decode([each.latent_TX for each in sentences], [each.prompt_codes_PQ for each in sentences])
+
+    def reconstruct_texts(self, texts: Sequence[str]) -> list[tuple[str, list[list[int]] | None]]:
+        """Returns what texts decode to, and their codes as plain values; None for a model without codes.
+
+        Encoding and decoding in one: blocks of an encoder behind the quantizer run once, not twice.
+        """
+        found: dict[int, tuple[str, list[list[int]] | None]] = {}
+        for rows in self._batches([len(text) for text in texts]):
+            decoded, codes = reconstruct(self.model, [texts[row] for row in rows], self.max_new_tokens)
+            of_each: Sequence[list[list[int]] | None] = [None] * len(rows) if codes is None else codes
+            found |= dict(zip(rows, zip(decoded, of_each, strict=True), strict=True))
+        return [found[row] for row in range(len(texts))]
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         order = sorted(range(len(lengths)), key=lengths.__getitem__)

@@ -6,6 +6,7 @@ such requests must agree in is `shared`. See `answers.py` for what comes back.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
@@ -31,8 +32,19 @@ class Request(Config):
 
     @property
     def texts_given(self) -> tuple[str, ...]:
-        """All texts in it, for limits."""
+        """All sentences in it, for limits."""
         return ()
+
+    @property
+    def codes_given(self) -> tuple[Codes, ...]:
+        """All codes in it, by sentence, for limits."""
+        return ()
+
+    def strings(self) -> Iterator[str]:
+        """Yields every string in it, sentences or not."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            yield from (part for part in (value if isinstance(value, tuple) else (value,)) if isinstance(part, str))
 
     def items(self) -> tuple[Item, ...]:
         """Returns what is answered one by one; the answers of a request stand in this order."""
@@ -47,11 +59,8 @@ class Request(Config):
         for place, text in enumerate(self.texts_given):
             if not text.strip():
                 raise ValueError(f"text {place + 1} of {len(self.texts_given)} is empty; give at least one word")
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            for part in value if isinstance(value, tuple) else (value,):
-                if isinstance(part, str):
-                    refuse_half_characters(part)
+        for string in self.strings():
+            refuse_half_characters(string)
         return self
 
 
@@ -91,6 +100,10 @@ class Decode(Request):
     compare: tuple[str, ...] | None = setting(
         None, description="Texts with which the decoded ones are compared word by word; null: they are not."
     )
+
+    @property
+    def codes_given(self) -> tuple[Codes, ...]:
+        return self.codes
 
     @model_validator(mode="after")
     def _of_each(self) -> Self:
@@ -135,6 +148,10 @@ class Traverse(Request):
     @property
     def texts_given(self) -> tuple[str, ...]:
         return (self.text,)
+
+    @property
+    def codes_given(self) -> tuple[Codes, ...]:
+        return () if self.codes is None else (self.codes,)
 
 
 class Arithmetic(Request):

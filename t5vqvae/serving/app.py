@@ -17,6 +17,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import create_model
 from starlette.exceptions import HTTPException
+from typing_extensions import TypedDict
 
 from t5vqvae import __version__
 from t5vqvae.errors import SettingError, UserError
@@ -71,12 +72,12 @@ class Server:
             raise SettingError(
                 f"{number} sentences are more than the {limits.max_texts} of a request; send them in parts"
             )
-        for text in request.texts_given:
+        for text in request.strings():
             if len(text) > limits.max_chars:
                 raise SettingError(
                     f"{text!r:.40}... has {len(text)} characters; a sentence may have {limits.max_chars}"
                 )
-        if isinstance(request, requests.Decode) and (most := max(map(len, request.codes))) > limits.max_chars:
+        if (most := max(map(len, request.codes_given), default=0)) > limits.max_chars:
             raise SettingError(f"codes has a sentence of {most} positions; it may have {limits.max_chars}")
 
     def _computed(self, key: Any, items: Sequence[Any]) -> Sequence[Any]:
@@ -131,14 +132,34 @@ def _add_operation(app: FastAPI, server: Server, name: str, body: type[requests.
         name=name,
         summary=body.__doc__,
         response_model=None,
-        responses={200: {"model": reply}},
+        responses={200: {"model": reply}, **_REFUSALS},
         openapi_extra={"requestBody": {"content": content, "required": True}},
     )
+
+
+class _Refused(TypedDict):
+    """Why a request has no answer, in one line."""
+
+    error: str
+
+
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": _Refused, "description": why}
+    for status, why in {
+        400: "The request is wrong, or this model cannot answer it.",
+        401: "The token is missing or wrong.",
+        413: "The body is larger than the limits allow.",
+        500: "The server failed; its log has the reason.",
+        503: "Too many sentences wait; Retry-After says when to send it again.",
+    }.items()
+}
 
 
 def _add_own(app: FastAPI, server: Server) -> None:
     @app.get("/health", summary="Whether the server answers, with which model.")
     async def health() -> dict[str, Any]:
+        if not server.batcher.alive:
+            raise HTTPException(500, "the thread that computes has ended; start the server again")
         return {
             "status": "ok",
             "model": server.current.model.label,
@@ -175,6 +196,9 @@ def _add_refusals(app: FastAPI) -> None:
         found = f"{request.method} {request.url.path:.80}: {way_out.get(error.status_code, error.detail)}"
         return refusal(error.status_code, found, **dict(error.headers or {}))
 
+    async def failed(request: Request, error: Exception) -> Response:
+        return refusal(500, f"the server failed with {type(error).__name__}; its log has the reason")
+
     async def malformed(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         lines = [f"{each['loc'][-1]}={each['input']!r:.60}: {each['msg']}" for each in error.errors()]
@@ -184,6 +208,7 @@ def _add_refusals(app: FastAPI) -> None:
         UserError: refused,
         HTTPException: unknown,
         RequestValidationError: malformed,
+        Exception: failed,
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from baseline_runs import build, tiny
+from baseline_runs import CASES, build, tiny
 
 from t5vqvae.errors import DataError
 from t5vqvae.latent.latent_space import LatentSpace
@@ -32,6 +32,18 @@ def test_codes_and_texts_are_those_of_the_model(sparse: LatentSpace) -> None:
         assert len(sentence.tokens) == len(sentence.latent_TX) and sentence.tokens[-1] == ""
     assert sparse.reconstruct(sentences) == sparse.model.decode(codes_BTQ, 4)
     assert sparse.quantize([each.states_TE for each in sentences])[1].tolist() == sentences[1].latent_TX.tolist()
+
+
+@pytest.mark.parametrize("case", ["t5vqvae", "prompts", "gaussian token", "transformer"])
+def test_texts_are_reconstructed_in_one_as_through_their_latents(case: str, tmp_path: Path) -> None:
+    name, overrides = CASES[case]
+    torch.manual_seed(0)
+    early = {"model.position": 0} if name == "t5vqvae" else {}  # blocks of the encoder stand behind the quantizer
+    space = LatentSpace(build(tiny(name, **overrides, **early), tmp_path), max_new_tokens=4, batch_size=2)
+    sentences = space.encode(TEXTS)
+    assert [text for text, _ in space.reconstruct_texts(TEXTS)] == space.reconstruct(sentences)
+    own = [None if each.codes_TQ is None else each.codes_TQ.tolist() for each in sentences]
+    assert [codes for _, codes in space.reconstruct_texts(TEXTS)] == own
 
 
 def test_codes_that_are_left_out_stay_left_out_in_a_splice(sparse: LatentSpace) -> None:

@@ -90,6 +90,11 @@ WRONG: list[tuple[str, Any, int, str]] = [
     ("encode", {"texts": "a"}, 400, "texts='a' must be a list"),
     ("encode", {"texts": ["a"] * 5}, 400, "5 sentences are more than the 4 of a request"),
     ("encode", {"texts": ["a" * 61]}, 400, "has 61 characters; a sentence may have 60"),
+    ("decode", {"codes": [[[1]] * 61]}, 400, "codes has a sentence of 61 positions; it may have 60"),
+    ("traverse", {"text": "a", "codes": [[1]] * 61}, 400, "codes has a sentence of 61 positions; it may have 60"),
+    ("decode", {"codes": [[[1]]], "compare": ["a" * 61]}, 400, "has 61 characters; a sentence may have 60"),
+    ("splice", {"text": "a", "donor": "a", "words": "a" * 61}, 400, "has 61 characters; a sentence may have 60"),
+    ("arithmetic", {"text": "a", "plus": ["a"] * 4}, 400, "5 sentences are more than the 4 of a request"),
     ("encode", {"texts": ["a"], "max_new_tokens": 5000}, 400, "max_new_tokens=5000 must be at least 1 and at most 512"),
     ("encode", {"texts": ["a \ud83d"]}, 400, "half a character"),
     ("encode", {"a\ud83d": ["a"]}, 400, "unable to parse raw data"),
@@ -161,6 +166,35 @@ def test_a_full_queue_answers_503_with_a_time() -> None:
         assert refused.value.code == 503 and refused.value.headers["Retry-After"] == "1"
 
 
+def test_a_fault_is_one_line_with_its_log_and_the_server_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
+    class Faulty(Spelled):
+        def load(self, version: str) -> Any:
+            found = super().load(version)
+            model, encode = found.space.model, found.space.model.encode_memory
+
+            def broken(batch: Any) -> Any:
+                if batch.input_ids_BT.shape[1] > 3:
+                    raise RuntimeError("a fault")
+                return encode(batch)
+
+            model.encode_memory = broken
+            return found
+
+    with serving(Faulty()) as url:
+        status, found = ask(f"{url}/encode", {"texts": ["a bat eats eggs"]})
+        assert status == 500 and found == {"error": "the server failed with RuntimeError; its log has the reason"}
+        assert ask(f"{url}/encode", {"texts": ["a bat"]})[0] == 200 and ask(f"{url}/health")[0] == 200
+        assert counts(url)['t5vqvae_serve_requests_total{route="/encode",status="500"}'] == 1
+    assert "RuntimeError: a fault" in capfd.readouterr().err
+
+
+def test_health_fails_when_nothing_computes_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Spelled()) as url:
+        monkeypatch.setattr("t5vqvae.serving.batcher.Batcher.alive", False)
+        status, found = ask(f"{url}/health")
+        assert status == 500 and "the thread that computes has ended; start the server again" in found["error"]
+
+
 def test_the_alias_moves_under_load_and_no_request_is_dropped() -> None:
     source, seen, stop = Spelled(), [], threading.Event()
 
@@ -225,6 +259,7 @@ def test_openapi_names_every_operation_its_fields_and_its_answer(url: str) -> No
         operation = schema["paths"][f"/{name}"]["post"]
         fields = operation["requestBody"]["content"]["application/json"]["schema"]["properties"]
         assert set(fields) == set(body.model_fields) and all("description" in each for each in fields.values())
+        assert {"400", "401", "413", "500", "503"} <= set(operation["responses"])
         reply = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
         assert reply.endswith(f"{body.__name__}Reply")
     with urllib.request.urlopen(f"{url}/docs", timeout=20) as reply:

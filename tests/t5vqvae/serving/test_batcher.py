@@ -124,3 +124,43 @@ def test_a_closed_batcher_answers_what_waited() -> None:
             await batcher.answers("k", ["late"], len)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(("seconds", "batches"), [(20.0, [["a", "b"], ["c", "d"]]), (0.0, [["a", "b"], ["c"], ["d"]])])
+def test_callers_answered_together_are_computed_together_again(
+    seconds: float, batches: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without patience, they would be two batches for ever."""
+    monkeypatch.setattr("t5vqvae.serving.batcher.PATIENCE", 1e9)
+    monkeypatch.setattr("t5vqvae.serving.batcher.MOST_PATIENCE", seconds)
+
+    async def run() -> None:
+        held = Held()
+        batcher = Batcher(held, most=8, capacity=100)
+        held.go.set()
+        await batcher.answers("k", ["a", "b"], len)
+        early = asyncio.ensure_future(batcher.answers("k", ["c"], len))
+        while len(held.batches) < (1 if seconds else 2):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        assert early.done() == (not seconds)
+        assert await batcher.answers("k", ["d"], len) == ["k d"] and await early == ["k c"]
+        assert held.batches == batches
+        await asyncio.to_thread(batcher.close)
+
+    asyncio.run(run())
+
+
+def test_one_caller_alone_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("t5vqvae.serving.batcher.PATIENCE", 1e9)
+    monkeypatch.setattr("t5vqvae.serving.batcher.MOST_PATIENCE", 1e9)
+
+    async def run() -> None:
+        held = Held()
+        batcher = Batcher(held, most=8, capacity=100)
+        held.go.set()
+        for text in "abc":
+            assert await asyncio.wait_for(batcher.answers("k", [text], len), 20) == [f"k {text}"]
+        await asyncio.to_thread(batcher.close)
+
+    asyncio.run(run())
