@@ -59,7 +59,7 @@ LAYERS = [
 """Every folder and every file directly in a package, lowest first; each may import what stands above it here."""
 
 HOMES = {
-    "ray": ("t5vqvae.runs.ray_train", "tune.execution"),
+    "ray": ("t5vqvae.runs.ray_train", "t5vqvae.serving.ray_serve", "tune.execution"),
     "optuna": ("tune.sampling", "tune.space", "tune.spec.samplers", "tune.analysis.importance"),
     "mlflow": ("t5vqvae.tracking",),
     "transformers": ("t5vqvae.models", "t5vqvae.data", "t5vqvae.training"),

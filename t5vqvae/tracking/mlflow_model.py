@@ -11,14 +11,11 @@ import tempfile
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from t5vqvae.files import read_json
 from t5vqvae.tracking.server.runs import Destination
+from t5vqvae.tracking.signature import documentation, signature
 from t5vqvae.training import checkpoint as checkpoints
-
-if TYPE_CHECKING:
-    from mlflow.models import ModelSignature
 
 NAME = "t5vqvae"
 REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pydantic", "pyyaml", "numpy", "pandas")
@@ -72,33 +69,11 @@ def _save_model(checkpoint: Path, path: Path, examples: Sequence[str], run_id: s
         python_model=str(PACKAGE / "tracking" / "pyfunc.py"),
         artifacts={"model": str(checkpoint / "model"), "spec": str(checkpoint / "spec.json")},
         code_paths=[str(PACKAGE)],
-        signature=_signature(longest),
-        input_example=(pd.DataFrame({"text": list(examples) or ["x"]}), {"max_new_tokens": longest}),
+        signature=signature(longest),
+        input_example=(pd.DataFrame({"text": list(examples) or ["x"]}), {"operation": "reconstruct"}),
+        metadata={"operations": documentation()},
         pip_requirements=_requirements(),
         mlflow_model=Model(run_id=run_id, model_id=model_id),
-    )
-
-
-def _signature(max_new_tokens: int) -> ModelSignature:
-    """Returns the model's signature: input `text`; outputs `reconstruction` and `codes`.
-
-    Codes are positions x codebooks; -2 in all codebooks of a position that is not sent, which only the parameter
-    `unsent` brings about.
-    """
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-    from mlflow.types.schema import Array
-
-    return ModelSignature(
-        inputs=Schema([ColSpec(DataType.string, "text")]),
-        outputs=Schema([ColSpec(DataType.string, "reconstruction"), ColSpec(Array(Array(DataType.long)), "codes")]),
-        params=ParamSchema(
-            [
-                ParamSpec("max_new_tokens", DataType.long, max_new_tokens),
-                ParamSpec("batch_size", DataType.long, 64),
-                ParamSpec("unsent", DataType.double, None),
-            ]
-        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""The MLflow model: takes texts, returns reconstructions and codes. MLflow copies this file into the model and runs it.
+"""The MLflow model: operations on the codes of texts. MLflow copies this file into the model and runs it.
 
 This is a "model from code": the artifact holds this source, the package's source and safetensors, and no pickle. To
 try it:
@@ -6,6 +6,7 @@ try it:
 ```python
 model = mlflow.pyfunc.load_model("models:/t5vqvae@champion")
 model.predict(pandas.DataFrame({"text": ["x + y"]}), params={"max_new_tokens": 32})
+model.predict(pandas.DataFrame({"source": ["x + y"], "goal": ["x"]}), params={"operation": "interpolate", "steps": 5})
 ```
 """
 
@@ -14,21 +15,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 if TYPE_CHECKING:
     from t5vqvae.models.contract import TextAutoencoder
 
-_Params = Mapping[str, int | float | None]
+_Params = Mapping[str, Any]
 
 
 class _PyfuncModel(PythonModel):
-    """Reconstructs texts through their codes."""
+    """Answers the rows of a frame; the parameter `operation` names what is asked about each."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Loads weights and tokenizer, onto the GPU when there is one."""
@@ -42,26 +45,52 @@ class _PyfuncModel(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: _Params | None = None
     ) -> pd.DataFrame:
-        """Returns a frame with the columns `reconstruction` and `codes`, one row per text.
+        """Returns a frame with one row of answers a row; nulls where the first needed column has a null.
 
-        `codes` is a list of positions, each with one code per codebook; None for a model without codes. A missing text
-        (None, NaN) gives None in both columns; any other value is read as in a table: 0 is "0", false is "false". With
-        `unsent`, codes that the decoder can do without are -2 ("not sent"), and the texts are decoded without them.
+        | operation | needed columns | optional columns | parameters | columns of the answer |
+        | --- | --- | --- | --- | --- |
+        | `reconstruct` | `text` | | `unsent` | `reconstruction`, `codes` |
+        | `encode` | `text` | | `unsent` | `tokens`, `codes`, `prompts` |
+        | `decode` | `codes` | `prompts`, `compare` | | `text`, `changed` |
+        | `interpolate` | `source`, `goal` | | `steps`, `walk` | `steps` |
+        | `traverse` | `text` | `position`, `codes` | `nearest`, `codebook` | `text`, `token`, `code`, `swaps` |
+        | `arithmetic` | `text` | `plus`, `minus` | `average` | `plain`, `text`, `codes`, `changed` |
+        | `splice` | `text`, `donor`, `words` | `replace`, `after`, `join` | `unsent` | as for `arithmetic` |
+
+        All take `max_new_tokens` and `batch_size`. `codes` is a list of positions, each with one code per codebook, -2
+        in all of a position that is not sent; None for a model without codes. Values of text columns are read as in a
+        table: 0 is "0", false is "false". What columns and parameters mean stands in the model's metadata, under
+        `operations`.
 
         Args:
             context: Unused.
-            model_input: A frame with a column `text`.
-            params: `max_new_tokens` of a reconstruction (default 64), `batch_size` (default 64), and `unsent`, the nats
-                below which a sentence's cross-entropy stays without some of its codes (default: all are sent).
+            model_input: A frame with the columns of the operation.
+            params: `operation` (default `reconstruct`), `batch_size` (default 64), and what the operation takes.
 
         Raises:
-            DataError: If the frame has no column `text`, or a value is no text.
-            SettingError: If a parameter is no positive number, or `unsent` is for a model without the entry "not sent".
+            MlflowException: If a row, a column or a parameter is wrong; in one line.
         """
-        texts = _texts(model_input)
+        from t5vqvae.errors import UserError
+
+        try:
+            return self._answered(model_input, params or {})
+        except UserError as error:  # of others MLflow's server returns a traceback
+            reason = "; ".join(str(error).splitlines())
+            raise MlflowException(reason, error_code=INVALID_PARAMETER_VALUE) from None
+
+    def _answered(self, frame: pd.DataFrame, params: _Params) -> pd.DataFrame:
+        from t5vqvae.latent.requests import Reconstruct
+        from t5vqvae.tracking.frame_answers import answered, request_of
+
+        request, size = request_of(params), _positive(params, "batch_size")
+        if request is Reconstruct:
+            return self._reconstructed(frame, params, size)
+        return answered(self.model, frame, request, params, size)
+
+    def _reconstructed(self, frame: pd.DataFrame, params: _Params, size: int) -> pd.DataFrame:
+        """Reconstructs with any model, also one whose decoder reads more than its latents."""
+        texts, max_new_tokens, unsent = _texts(frame), _positive(params, "max_new_tokens"), _nats(params)
         given = [place for place, text in enumerate(texts) if text is not None]
-        size, max_new_tokens = (_positive(params or {}, name) for name in ("batch_size", "max_new_tokens"))
-        unsent = _nats(params or {})
         rows: list[tuple[str | None, list[list[int]] | None]] = [(None, None)] * len(texts)
         for start in range(0, len(given), size):
             part = given[start : start + size]
@@ -71,10 +100,10 @@ class _PyfuncModel(PythonModel):
             for place, text, own in found:
                 rows[place] = text, own
         columns = {
-            name: pd.Series([row[number] for row in rows], index=model_input.index, dtype=object)
+            name: pd.Series([row[number] for row in rows], index=frame.index, dtype=object)
             for number, name in enumerate(("reconstruction", "codes"))
         }
-        return pd.DataFrame(columns, index=model_input.index)
+        return pd.DataFrame(columns, index=frame.index)
 
 
 def _texts(frame: pd.DataFrame) -> list[str | None]:

@@ -96,6 +96,22 @@ def test_the_registered_model_loads_with_its_own_source_in_a_fresh_process(
     assert Path(source).is_relative_to(state / "artifacts")
 
 
+def test_the_registered_model_s_own_folder_loads_by_today_s_code(state: Path, expected: dict[str, Any]) -> None:
+    """Today's MLflow model answers an old one's folder as the old one did, without a parameter."""
+    import pandas as pd
+
+    from t5vqvae.models.contract import load_model
+    from t5vqvae.tracking.pyfunc import _PyfuncModel
+
+    (folder,) = state.glob("artifacts/**/artifacts/model")
+    model = _PyfuncModel()
+    model.model = load_model(folder).eval()
+    frame = pd.DataFrame({"text": expected["texts"]})
+    assert model.predict(None, frame).to_dict("list") == expected["predicted"]
+    encoded = model.predict(None, frame, {"operation": "encode"})
+    assert encoded["codes"].tolist() == expected["predicted"]["codes"]
+
+
 def test_an_old_study_is_promoted_again(state: Path, expected: dict[str, Any]) -> None:
     """The old test metrics count; evaluated anew they are the same, and the trial can be registered anew."""
     shown = run(ROOT, state, "-m", "tune.cli", "promote", ENDED["name"])

@@ -47,6 +47,7 @@ class Spelling(TextAutoencoder):
     def encode_memory(self, batch: Batch) -> Memory:
         states_BTE = POINTS[batch.input_ids_BT]
         output: QuantizerOutput = self.quantizer(states_BTE, batch.mask_BT)
+        self.last_codes = output.codes_BTQ
         return Memory(output.quantized_BTE, batch.mask_BT, output, states_BTE)
 
     def greedy(self, batch: Batch, max_new_tokens: int, enough: float = 1.0, memory: Memory | None = None) -> Tensor:

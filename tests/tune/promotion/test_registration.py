@@ -229,7 +229,8 @@ import mlflow.pyfunc, pandas as pd
 model = mlflow.pyfunc.load_model("models:/t5vqvae@champion")
 frame = model.predict(pd.DataFrame({"text": ["x + y", "\\\\sin{(k )}"]}), params={"max_new_tokens": 5})
 import t5vqvae
-fields = model.metadata.signature.inputs.input_names() + model.metadata.signature.outputs.input_names()
+signature = model.metadata.signature
+fields = [signature.inputs.input_names()[0], *signature.outputs.input_names()[:2]]
 print(json.dumps([frame.to_dict("list"), t5vqvae.__file__, model.input_example.to_dict("list"), fields]))
 """
 
