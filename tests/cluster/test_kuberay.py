@@ -16,7 +16,7 @@ from places import ROOT
 
 KUBERAY = ROOT / "cluster" / "kuberay"
 FOLDERS = sorted(path.parent.name for path in KUBERAY.glob("*/kustomization.yaml") if path.parent.name != "pods")
-RAY = ("head-fault-tolerance", "raycluster", "rayjob")
+RAY = ("head-fault-tolerance", "raycluster", "rayjob", "rayservice")
 BY_OPERATOR = {"ray.io/node-type": "head"}
 """A label that KubeRay gives a head."""
 STUDIES = ROOT / "tune" / "studies"
@@ -93,7 +93,7 @@ def test_only_the_head_may_talk_to_kubernetes() -> None:
 
 def test_what_the_operator_does_not_probe_has_probes() -> None:
     own = [pod for thing in everything() if thing["kind"] in ("Deployment", "StatefulSet") for _, pod in pods(thing)]
-    assert len(own) == 3
+    assert len(own) == 2
     for pod in own:
         assert all({"readinessProbe", "livenessProbe"} <= container.keys() for container in pod["spec"]["containers"])
 
@@ -101,7 +101,7 @@ def test_what_the_operator_does_not_probe_has_probes() -> None:
 @pytest.mark.parametrize("folder", RAY)
 def test_a_cluster_asks_for_its_token_and_grows_from_its_head(folder: str) -> None:
     [thing] = [one for one in built(KUBERAY / folder) if one["kind"].startswith("Ray")]
-    spec = thing["spec"].get("rayClusterSpec", thing["spec"])
+    spec = thing["spec"].get("rayClusterSpec") or thing["spec"].get("rayClusterConfig") or thing["spec"]
     assert spec["authOptions"] == {"mode": "token"} and spec["enableInTreeAutoscaling"]
     assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     least = {group["groupName"]: group["minReplicas"] for group in spec["workerGroupSpecs"]}
@@ -182,6 +182,24 @@ def test_the_job_names_a_study_that_is_there() -> None:
     assert command == ["t5vqvae", "search"] and (STUDIES / f"{study}.yaml").is_file()
 
 
+def test_ray_serve_and_the_application_take_the_settings_of_the_service() -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    from tune.operations import ray_app
+
+    [service] = [thing for thing in built(KUBERAY / "rayservice") if thing["kind"] == "RayService"]
+    values = yaml.safe_load(service["spec"]["serveConfigV2"])
+    [application] = ServeDeploySchema.model_validate(values).applications
+    assert application.model_dump(exclude_unset=True) == values["applications"][0]  # what is unknown would be left out
+    assert application.import_path == f"{ray_app.__name__}:{ray_app.application.__name__}"
+    settings = ray_app.RayServed.parse(application.args)
+    groups = {group["groupName"]: group for group in service["spec"]["rayClusterConfig"]["workerGroupSpecs"]}
+    [node] = groups["cpu"]["template"]["spec"]["containers"]
+    assert settings.threads == int(node["resources"]["limits"]["cpu"]) and settings.replicas > 1
+    for pod in ray_pods(service):
+        assert "T5VQVAE_TOKEN" in {one["name"] for one in pod["spec"]["containers"][0]["env"]}
+
+
 def test_one_line_takes_the_image_from_another_registry(tmp_path: Path) -> None:
     values = {
         "resources": [os.path.relpath(KUBERAY / folder, tmp_path) for folder in FOLDERS if folder not in RAY[:1]],
@@ -189,4 +207,4 @@ def test_one_line_takes_the_image_from_another_registry(tmp_path: Path) -> None:
     }
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(values))
     images = [one["image"] for thing in built(tmp_path) for _, pod in pods(thing) for one in pod["spec"]["containers"]]
-    assert len(images) == 10 and {one for one in images if "t5vqvae" in one} == {"registry.example/t5vqvae:9.9.9"}
+    assert len(images) == 12 and {one for one in images if "t5vqvae" in one} == {"registry.example/t5vqvae:9.9.9"}
