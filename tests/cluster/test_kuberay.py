@@ -176,10 +176,14 @@ def test_prometheus_finds_the_ports_that_its_monitor_names() -> None:
     )
 
 
-def test_the_job_names_a_study_that_is_there() -> None:
+def test_the_job_searches_a_study_that_is_there_with_its_trials_in_the_database() -> None:
+    from tune.spec.search_spec import SearchSpec
+
     [job] = built(KUBERAY / "rayjob")
-    *command, study = job["spec"]["entrypoint"].split()
+    *command, study, storage = job["spec"]["entrypoint"].split()
     assert command == ["t5vqvae", "search"] and (STUDIES / f"{study}.yaml").is_file()
+    spec = SearchSpec.load(study, [storage])
+    assert spec.storage == "postgresql://trials@postgres/trials"
 
 
 def test_ray_serve_and_the_application_take_the_settings_of_the_service() -> None:

@@ -179,6 +179,9 @@ def test_ray_up_runs_shell_with_a_token_and_postgresql(ray_up: dict[str, Any]) -
     [server] = [command for command in starts["head"] if "mlflow server" in command]
     assert "--backend-store-uri postgresql+psycopg:///mlflow" in server
     assert "sqlite:" not in "".join(commands)
+    databases = re.findall(r"createdb --owner ubuntu (\w+)", "\n".join(commands))
+    assert databases == ["mlflow", "trials"]
+    assert "storage=postgresql:///trials" in (CLUSTER / "ray-up.yaml").read_text()
 
 
 def slurm(tmp_path: Path, **settings: str) -> tuple[list[str], dict[str, str]]:
@@ -239,6 +242,6 @@ def test_the_studies_that_manifests_name_exist() -> None:
 
 def test_the_readme_names_every_file() -> None:
     text = (CLUSTER / "README.md").read_text()
-    here = [path.name for path in CLUSTER.iterdir() if not path.name.startswith("__")]
+    here = [path.name for path in CLUSTER.iterdir() if path.is_file() and path.suffix != ".py"]
     kuberay = [f"kuberay/{path.name}" for path in (CLUSTER / "kuberay").iterdir()]
     assert [name for name in [*here, *kuberay] if name != "README.md" and name not in text] == []

@@ -1,4 +1,4 @@
-"""MLflow as Kubernetes starts it: the command of its pod, run here with another database, asks for the login."""
+"""The commands of pods, run here: MLflow asks for its login, and PostgreSQL has a user and a database for trials."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from pathlib import Path
 import pytest
 from kubernetes_objects import pods, read
 from places import ROOT
+from postgres import PASSWORD, postgres
 
 from cluster.service import healthy, pick_port
 
-DATABASE = "postgresql+psycopg://mlflow:$PASSWORD@mlflow-postgres/mlflow"
+DATABASE = "postgresql+psycopg://mlflow:$PASSWORD@postgres/mlflow"
 SECRETS = {"PASSWORD": "x", "LOGIN_NAME": "reader", "MLFLOW_AUTH_ADMIN_PASSWORD": "a long % password"}
 
 
@@ -45,7 +46,7 @@ def started(folder: Path, database: str) -> Iterator[int]:
 
 def _here(folder: Path, database: str, port: int) -> tuple[list[str], dict[str, str]]:
     """Returns the pod's command and environment with the places of this machine."""
-    [deployment] = [thing for thing in read(_text()) if thing["kind"] == "Deployment"]
+    [deployment] = [thing for thing in read(_text("mlflow.yaml")) if thing["kind"] == "Deployment"]
     [(_, pod)] = pods(deployment)
     [container] = pod["spec"]["containers"]
     [script] = container["args"]
@@ -59,8 +60,8 @@ def _here(folder: Path, database: str, port: int) -> tuple[list[str], dict[str, 
     return [*container["command"], script.replace("5000", str(port))], environment
 
 
-def _text() -> str:
-    return (ROOT / "cluster" / "kuberay" / "services" / "mlflow.yaml").read_text()
+def _text(name: str) -> str:
+    return (ROOT / "cluster" / "kuberay" / "services" / name).read_text()
 
 
 def status(port: int, login: str | None, host: str | None = None) -> int:
@@ -85,3 +86,20 @@ def test_mlflow_asks_for_its_login_and_for_its_own_name(tmp_path: Path) -> None:
         assert status(port, "reader:wrong") == 401
         assert status(port, right, host="elsewhere.example") == 403
     assert stat.S_IMODE((tmp_path / "login.ini").stat().st_mode) == 0o600
+
+
+def test_the_databases_are_made_apart_each_for_its_user() -> None:
+    import psycopg
+
+    [script] = [thing["data"]["trials.sh"] for thing in read(_text("postgres.yaml")) if thing["kind"] == "ConfigMap"]
+    with postgres() as server:
+        server.rows("postgres", "CREATE DATABASE mlflow")
+        place = {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGPASSWORD": PASSWORD}
+        own = {"POSTGRES_USER": "keeper", "POSTGRES_DB": "mlflow", "TRIALS_PASSWORD": "it's $HOME"}
+        subprocess.run(["bash", "-ec", script], env={**os.environ, **place, **own}, check=True, timeout=60)
+        words = {"host": "127.0.0.1", "port": server.port, "user": "trials", "password": own["TRIALS_PASSWORD"]}
+        with psycopg.connect(dbname="trials", autocommit=True, **words) as connection:
+            connection.execute("CREATE TABLE numbers (number integer)")
+        for database, password in (("mlflow", own["TRIALS_PASSWORD"]), ("trials", "wrong")):
+            with pytest.raises(psycopg.OperationalError):
+                psycopg.connect(dbname=database, **{**words, "password": password})
