@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -119,6 +120,21 @@ def test_every_node_sees_the_same_state_and_server(folder: str) -> None:
     assert len(nodes) == 3
     assert {"name": "state", "mountPath": "/state"} in nodes[0]["volumeMounts"]
     assert all(node["env"] == nodes[0]["env"] and node["volumeMounts"] == nodes[0]["volumeMounts"] for node in nodes)
+
+
+@pytest.mark.parametrize("folder", RAY)
+def test_a_search_is_told_what_may_come(folder: str) -> None:
+    [thing] = [one for one in built(KUBERAY / folder) if one["kind"].startswith("Ray")]
+    spec = thing["spec"].get("rayClusterSpec") or thing["spec"].get("rayClusterConfig") or thing["spec"]
+    [head] = spec["headGroupSpec"]["template"]["spec"]["containers"]
+    [types] = [json.loads(one["value"]) for one in head["env"] if one["name"] == "T5VQVAE_NODE_TYPES"]
+    for told, group in zip(types, spec["workerGroupSpecs"], strict=True):
+        [node] = group["template"]["spec"]["containers"]
+        limits = {
+            name.removeprefix("nvidia.com/").upper(): value for name, value in node["resources"]["limits"].items()
+        }
+        del limits["MEMORY"]
+        assert told == {name: int(value) for name, value in limits.items()} | {"max": group["maxReplicas"]}
 
 
 def test_selectors_find_pods_and_named_ports_are_theirs() -> None:

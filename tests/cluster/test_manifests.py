@@ -184,6 +184,11 @@ def test_ray_up_runs_shell_with_a_token_and_postgresql(ray_up: dict[str, Any]) -
     assert "storage=postgresql:///trials" in (CLUSTER / "ray-up.yaml").read_text()
 
 
+def test_ray_up_tells_a_search_what_may_come(ray_up: dict[str, Any]) -> None:
+    [told] = json.loads(re.findall(r"T5VQVAE_NODE_TYPES='(.*?)'", ray_up["head_start_ray_commands"][-1])[0])
+    assert told == {"CPU": 8, "GPU": 1, "max": ray_up["available_node_types"]["gpu"]["max_workers"]}  # a g6.2xlarge
+
+
 def slurm(tmp_path: Path, **settings: str) -> tuple[list[str], dict[str, str]]:
     """Runs the script where `scontrol`, `srun` and `ray` only note what they were given; returns srun's words."""
     bin_folder = tmp_path / ".venv" / "bin"
