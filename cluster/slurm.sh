@@ -17,7 +17,11 @@ set -euo pipefail
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export PATH="$PWD/.venv/bin:$PATH" T5VQVAE_STATE="${T5VQVAE_STATE:-$PWD/var}" RAY_USAGE_STATS_ENABLED=0
 
+# Other users reach these nodes: Ray asks for a token, which lies in the user's home, where all nodes read it.
+export RAY_AUTH_MODE=token
+ray get-auth-token --generate >/dev/null
+
 # --exclusive matters: when its command ends, symmetric-run stops every Ray process of the user on these nodes.
 srun ray symmetric-run --address "$head:6379" --min-nodes "$SLURM_NNODES" \
-  --num-cpus "$SLURM_CPUS_PER_TASK" --num-gpus "$SLURM_GPUS_ON_NODE" \
+  --num-cpus "$SLURM_CPUS_PER_TASK" --num-gpus "${SLURM_GPUS_ON_NODE:-0}" \
   -- python tune/search.py "$@"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from t5vqvae.disk import causes, system_code
 from t5vqvae.errors import DiskError, EnvironmentFault
+from t5vqvae.redaction import redacted
 
 _FULL = "is full; free some space, or name another state folder by --state; the same command resumes"
 _DISK: dict[int, str] = {
@@ -49,9 +50,15 @@ def environment_fault(error: BaseException) -> EnvironmentFault | None:
         if _is_memory(cause):
             return EnvironmentFault("out of memory; lower train.batch_size, or run fewer things at once")
         line = _SQLITE.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF) or _DISK.get(system_code(cause) or 0)
+        if type(cause).__module__.startswith("psycopg"):
+            return EnvironmentFault(f"PostgreSQL: {_first_line(cause)}; see that it runs; the same command resumes")
         if line is not None and not isinstance(cause, ConnectionError):
             return DiskError(line.format(path=_path(cause)))
     return None
+
+
+def _first_line(error: BaseException) -> str:
+    return redacted((str(error).strip().splitlines() or [type(error).__name__])[0])
 
 
 def _is_memory(error: BaseException) -> bool:

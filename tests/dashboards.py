@@ -101,7 +101,16 @@ def board(name: str) -> str:
         # Next to the requests stand the GPUs and the memory that answer them.
         if panel.board == name or (name == "serving" and panel.board == "cluster"):
             made = made.with_panel(_panel(panel))
-    return json.dumps(json.loads(JSONEncoder(sort_keys=True).encode(made.build())), indent=1) + "\n"
+    return json.dumps(known_to_grafana(json.loads(JSONEncoder(sort_keys=True).encode(made.build()))), indent=1) + "\n"
+
+
+def known_to_grafana(values: dict) -> dict:
+    """Returns a board without what the sdk always adds, but Grafana's own types lack today."""
+    del values["style"]
+    for variable in values["templating"].get("list", []):
+        for name in ("auto", "auto_count", "auto_min", "id"):
+            del variable[name]
+    return values
 
 
 def _datasource():
@@ -121,10 +130,14 @@ def _study_variable():
 
 
 def _panel(panel: Panel):
-    from grafana_foundation_sdk.builders import prometheus, timeseries
+    from grafana_foundation_sdk.builders import common, prometheus, timeseries
+    from grafana_foundation_sdk.models.common import LegendDisplayMode, TooltipDisplayMode
 
+    legend = common.VizLegendOptions().display_mode(LegendDisplayMode.LIST).show_legend(True)
     made = (
         timeseries.Panel()
+        .legend(legend)
+        .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
         .title(panel.title)
         .unit(panel.unit)
         .description(f"{panel.description} Record: {panel.field}.")

@@ -51,12 +51,13 @@ def stub_study(name: str, trials: int, **settings: Any) -> SearchSpec:
     return SearchSpec.parse(values)
 
 
-def optuna_states(paths: StudyPaths) -> dict[int, str]:
+def optuna_states(spec: SearchSpec, paths: StudyPaths) -> dict[int, str]:
     import optuna
 
-    from tune.sampling.storage import open_storage
+    from tune.sampling.database import database_of
+    from tune.sampling.storage import copied_storage
 
-    study = optuna.load_study(study_name=None, storage=open_storage(paths.storage))
+    study = optuna.load_study(study_name=None, storage=copied_storage(database_of(spec, paths) or paths.storage))
     return {trial.number: trial.state.name for trial in study.trials}
 
 
@@ -83,7 +84,7 @@ def assert_all_agree(spec: SearchSpec, state: Path) -> dict[int, TrialRecord]:
     """Every trial occurs once, with the same status, in the records, in Optuna and in MLflow; nothing runs."""
     paths = StudyPaths(state, spec.name)
     records = {record.number: record for record in read_records(paths.trials)}
-    assert optuna_states(paths) == {number: OPTUNA_STATES[r.status] for number, r in records.items()}
+    assert optuna_states(spec, paths) == {number: OPTUNA_STATES[r.status] for number, r in records.items()}
     runs = mlflow_runs(spec, paths)
     parent = runs.pop(spec.name)
     assert parent.info.status == "FINISHED"

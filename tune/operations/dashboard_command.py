@@ -28,8 +28,10 @@ def dashboard(
     paths = StudyPaths.existing(state_dir(state), study)
     from tune.sampling.dashboard import HOST
     from tune.sampling.dashboard import dashboard as serve
+    from tune.sampling.database import database_of
+    from tune.spec.search_spec import SearchSpec
 
-    with serve(paths.storage, study, port) as (server, number):
+    with serve(database_of(SearchSpec.read(paths.spec), paths) or paths.storage, study, port) as (server, number):
         page = f"http://{HOST}:{server.server_port}/dashboard/studies/0"
         print(f"a copy of study {study}, {number} trials: {page}", flush=True)
         print("Ctrl-C ends it; start it again to see later trials", flush=True)

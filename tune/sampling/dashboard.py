@@ -13,6 +13,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import optuna
 
 from t5vqvae.errors import EnvironmentFault, SettingError
+from tune.sampling.database import Database
 from tune.sampling.storage import copied_storage
 
 HOST, PORT = "127.0.0.1", 8080
@@ -32,14 +33,14 @@ class _Silent(WSGIRequestHandler):
 
 
 @contextmanager
-def dashboard(path: Path, study: str, port: int | None) -> Iterator[tuple[WSGIServer, int]]:
+def dashboard(path: Path | Database, study: str, port: int | None) -> Iterator[tuple[WSGIServer, int]]:
     """Yields a server of the dashboard, and the number of trials that it shows.
 
     It shows a copy in memory: what is noted there goes with it, and the study's file stays as it is.
 
     Args:
-        path: The study's file.
-        study: Its name in Optuna.
+        path: The study's file, or its database.
+        study: Its name.
         port: Its port; None: 8080 if free, else any.
 
     Raises:
@@ -53,7 +54,8 @@ def dashboard(path: Path, study: str, port: int | None) -> Iterator[tuple[WSGISe
     logging.getLogger("optuna_dashboard").setLevel(logging.WARNING)
     try:
         storage = copied_storage(path)
-        trials = optuna.load_study(study_name=study, storage=storage).get_trials(deepcopy=False)
+        name = path.study if isinstance(path, Database) else study
+        trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
     except (FileNotFoundError, KeyError):
         raise SettingError(f"study {study} has no trial yet; t5vqvae status {study} says how far it is") from None
     server = _bound(wsgi(storage), port)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -18,6 +19,7 @@ from t5vqvae.errors import DamagedFileError, UserError
 from t5vqvae.training import checkpoint
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
+from tune.sampling.database import Database, database_of
 from tune.sampling.old_storage import NAME, beside
 from tune.sampling.suggestions import BASELINE, ORIGIN, TOLD, Suggestions, is_ours
 from tune.spec.search_spec import SearchSpec
@@ -40,10 +42,11 @@ def resumed(
     Raises:
         UserError: If a record lies outside the study's space.
     """
-    suggestions = _opened(spec, paths, records)
+    place = database_of(spec, paths) or paths.storage
+    suggestions = _opened(spec, place, records)
     known = len(suggestions.trials())
     if records and known <= max(records):
-        print(f"{paths.storage} lacks trials from {known} on; they are added from their records", file=sys.stderr)
+        print(f"{place} lacks trials from {known} on; they are added from their records", file=sys.stderr)
     for number in range(known, _num_started(paths, records)):
         _add(suggestions, paths, number, records.get(number), number in evidence)
     suggestions.reconcile(records)
@@ -53,21 +56,28 @@ def resumed(
     return suggestions
 
 
-def _opened(spec: SearchSpec, paths: StudyPaths, records: Mapping[int, TrialRecord]) -> Suggestions:
-    """Returns what Optuna's file holds; one that cannot be this study's is set aside."""
+def _opened(spec: SearchSpec, place: Path | Database, records: Mapping[int, TrialRecord]) -> Suggestions:
+    """Returns what Optuna's file or database holds; what cannot be this study's is set aside."""
     try:
-        suggestions = Suggestions(spec, paths.storage)
+        suggestions = Suggestions(spec, place)
         if (other := _contradicted(suggestions, records)) is None:
             return suggestions
-        reason = f"{paths.storage} contradicts the record of trial {other}"
+        reason = f"{place} contradicts the record of trial {other}"
     except DamagedFileError as error:
         reason = str(error)
-    old = paths.storage.with_name(NAME)
-    for file in (paths.storage, old, *beside(old), *beside(paths.storage)):
+    _set_aside(place)
+    print(f"{reason}; set aside, and made anew from the records of the trials", file=sys.stderr)
+    return Suggestions(spec, place)
+
+
+def _set_aside(place: Path | Database) -> None:
+    if isinstance(place, Database):
+        place.set_aside()
+        return
+    old = place.with_name(NAME)
+    for file in (place, old, *beside(old), *beside(place)):
         if file.exists():
             os.replace(file, file.with_name(f"{file.name}.damaged"))
-    print(f"{reason}; set aside, and made anew from the records of the trials", file=sys.stderr)
-    return Suggestions(spec, paths.storage)
 
 
 def _contradicted(suggestions: Suggestions, records: Mapping[int, TrialRecord]) -> int | None:

@@ -17,6 +17,7 @@ from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from t5vqvae.errors import DamagedFileError
+from tune.sampling.database import Database
 from tune.sampling.old_storage import NAME, adopt_old, read_old
 from tune.sampling.optuna_journal import ReadJournal, StudyJournal, changes_in
 
@@ -58,8 +59,8 @@ class _StudyStorage(JournalStorage):
                     self._live.append(number)
 
 
-def open_storage(path: Path | None) -> BaseStorage:
-    """Returns the storage in a file, which is created if it does not exist; None: in memory.
+def open_storage(path: Path | Database | None) -> BaseStorage:
+    """Returns the storage in a file, which is created if it does not exist, or in a database; None: in memory.
 
     What an older version stored in `optuna.db` beside it is taken over.
 
@@ -69,6 +70,8 @@ def open_storage(path: Path | None) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if path is None:
         return InMemoryStorage()
+    if isinstance(path, Database):
+        return path.open()
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         adopt_old(path)
@@ -79,13 +82,15 @@ def open_storage(path: Path | None) -> BaseStorage:
         raise DamagedFileError(f"{path} is damaged or of another version: {error!r} at a change") from error
 
 
-def copied_storage(path: Path) -> BaseStorage:
-    """Returns a copy of a study's storage in memory; the file, which a driver may write now, stays as it is.
+def copied_storage(path: Path | Database) -> BaseStorage:
+    """Returns a copy of a study's storage in memory; its place, where a driver may write now, stays as it is.
 
     Raises:
         DamagedFileError: If the file is damaged, or of another version or program.
         FileNotFoundError: If there is none.
     """
+    if isinstance(path, Database):
+        return path.copied()
     old = path.with_name(NAME)
     changes = changes_in(path) if path.exists() or not old.exists() else read_old(old)
     return JournalStorage(ReadJournal(changes))

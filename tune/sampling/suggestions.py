@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from t5vqvae.config import Overrides
 from t5vqvae.errors import DamagedFileError
 from tune.records.record import TrialRecord
+from tune.sampling.database import Database
 from tune.sampling.drawn import DrawnParameters
 from tune.sampling.seeded import SeededByNumber, seed_of
 from tune.sampling.source import NextTrial
@@ -44,18 +45,19 @@ class Suggestions:
 
     Args:
         spec: The study.
-        storage: Optuna's database file; None: in memory, for dry runs.
+        storage: Optuna's file, or its database; None: in memory, for dry runs.
 
     Raises:
         DamagedFileError: If the file is damaged, or holds another study.
     """
 
-    def __init__(self, spec: SearchSpec, storage: Path | None = None) -> None:
+    def __init__(self, spec: SearchSpec, storage: Path | Database | None = None) -> None:
         self.spec = spec
+        self.name = storage.study if isinstance(storage, Database) else spec.name
         self.storage = open_storage(storage)
         self._refuse_another_study(storage)
         self.study = optuna.create_study(
-            study_name=spec.name,
+            study_name=self.name,
             storage=self.storage,
             sampler=SeededByNumber(spec, self.storage),
             pruner=optuna.pruners.NopPruner(),
@@ -231,7 +233,7 @@ class Suggestions:
         return self._live[number]
 
     def _trial_id(self, number: int) -> int:
-        study_id = self.storage.get_study_id_from_name(self.spec.name)
+        study_id = self.storage.get_study_id_from_name(self.name)
         return self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
     def trials(self) -> list[FrozenTrial]:
@@ -247,12 +249,13 @@ class Suggestions:
         objective = self.spec.scheduler_objective
         return None if objective is None else objective.metric
 
-    def _refuse_another_study(self, file: Path | None) -> None:
-        """Refuses a database that holds another study, or this one with other objectives."""
+    def _refuse_another_study(self, place: Path | Database | None) -> None:
+        """Refuses a file that holds another study, and this study with other objectives; a database holds many."""
         wanted = [StudyDirection[objective.direction.upper()] for objective in self.spec.objectives]
         for study in self.storage.get_all_studies():
-            if study.study_name != self.spec.name or study.directions != wanted:
-                raise DamagedFileError(f"{file} holds study {study.study_name}, with other objectives or another name")
+            named = study.study_name == self.name
+            if study.directions != wanted if named else not isinstance(place, Database):
+                raise DamagedFileError(f"{place} holds study {study.study_name}, with other objectives or another name")
 
 
 def _key(overrides: Overrides) -> str:

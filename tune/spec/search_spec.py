@@ -32,7 +32,7 @@ from tune.spec.judging import Judging
 from tune.spec.kept_study import RESOLVED, KeptStudy, changed_defaults, resolved_settings, without_kept
 from tune.spec.objective import DIRECTIONS, Objective, refuse_free_kl, refuse_incomparable, refuse_metric
 from tune.spec.samplers import SamplerConfig, TPEConfig
-from tune.spec.sections import Budget, SchedulerConfig
+from tune.spec.sections import Budget, DatabaseAddress, SchedulerConfig
 from tune.spec.study_spec import Space, StudySpec
 
 DECIDING = ("base", "space", "objectives", "constraints")
@@ -51,6 +51,9 @@ class SearchSpec(StudySpec, Judging):
     sampler: SamplerConfig.any() = Field(default_factory=TPEConfig)  # type: ignore[valid-type]
     scheduler: SchedulerConfig = Field(default_factory=SchedulerConfig)
     seed: int = setting(0, ge=0, description="seed of the search; the seed of the runs is base.seed")
+    storage: DatabaseAddress | None = setting(
+        None, description="where Optuna keeps trials: postgresql://user@host/database; None: a file of the study's"
+    )
 
     @cached_property
     def base_spec(self) -> RunSpec:

@@ -10,6 +10,7 @@ from pydantic import PlainValidator, model_validator
 from t5vqvae.config import Config, setting
 from t5vqvae.config.base import Address
 from t5vqvae.errors import SettingError
+from t5vqvae.redaction import redacted
 
 
 class StudyBudget(Config):
@@ -56,6 +57,20 @@ class SchedulerConfig(Config):
         None, ge=1, description="steps that every trial takes; None: half a trial's, at least one evaluation"
     )
     reduction_factor: float = setting(3, gt=1, description="one in so many trials passes a rung")
+
+
+def _database(value: Any) -> str:
+    scheme, separator, rest = str(value).partition("://")
+    if scheme not in ("postgresql", "postgresql+psycopg") or not separator or not rest.strip("/"):
+        raise SettingError(
+            f"storage={redacted(str(value))} must be postgresql://user@host/database, with a password in the address,"
+            " PGPASSWORD or ~/.pgpass; leave it out to keep trials in the study's folder"
+        )
+    return str(value)
+
+
+DatabaseAddress = Annotated[str, PlainValidator(_database)]
+"""The address of a PostgreSQL database."""
 
 
 def _gpus(value: Any) -> float | str:

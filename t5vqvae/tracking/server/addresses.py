@@ -18,8 +18,13 @@ from t5vqvae.redaction import redacted
 
 WAY_OUT = "start the server, or set MLFLOW_TRACKING_URI to one that runs or to sqlite:////absolute/path/mlflow.db"
 _EXAMPLE = "set MLFLOW_TRACKING_URI to one such as http://127.0.0.1:5000 or sqlite:////absolute/path/mlflow.db"
-_DRIVERS = {"postgresql": "psycopg2", "mysql": "MySQLdb", "mssql": "pyodbc"}
-_PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient", "pymysql": "PyMySQL"}
+_DRIVERS = {"postgresql": "psycopg", "mysql": "MySQLdb", "mssql": "pyodbc"}
+_PACKAGES = {
+    "psycopg": "'psycopg[binary]'",
+    "psycopg2": "psycopg2-binary",
+    "MySQLdb": "mysqlclient",
+    "pymysql": "PyMySQL",
+}
 _KNOWN = ("http", "https", "sqlite", *_DRIVERS, "databricks", "databricks-uc")
 _HEADER = b"SQLite format 3\0"
 
