@@ -24,7 +24,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from typing import NoReturn
 
 from cluster import service
 from cluster.service import Service, ServiceError, print_line
+from cluster.submission import planned_study, submission
 from t5vqvae.errors import SettingError
 from t5vqvae.tracking.server.loopback import reaching_loopback
 from tune.process import exit_status
@@ -207,12 +207,11 @@ def _refuse_foreign(folder: Path) -> None:
     )
 
 
-def search(state: Path, words: Sequence[str]) -> int:
+def search(state: Path, study: str, words: Sequence[str]) -> int:
     """Submits a search to the running head and follows it; returns the exit status (130 after Ctrl-C)."""
     url = _url(state, "ray")
-    job = f"search-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    ray = str(Path(sys.executable).parent / "ray")
-    command = [ray, "job", "submit", "--submission-id", job, "--", "python", "tune/search.py", *words]
+    job, command = submission(study, _url(state, "mlflow"), words)
+    ray = command[0]
     print_line(f"RAY_API_SERVER_ADDRESS={url} {shlex.join([Path(ray).name, *command[1:]])}")
     try:
         environment = {**reaching_loopback(os.environ), "RAY_API_SERVER_ADDRESS": url}
@@ -225,13 +224,16 @@ def search(state: Path, words: Sequence[str]) -> int:
         return 130
 
 
-def checked(state: Path, words: Sequence[str]) -> int:
-    """Refuses what the search would refuse, before anything is started; returns its exit status."""
+def checked(state: Path, words: Sequence[str]) -> tuple[int, str]:
+    """Refuses what the search would refuse, before anything is started; returns its exit status, and its plan."""
     command = [sys.executable, "-m", "tune.cli", "search", *words]
     environment = {**os.environ, "T5VQVAE_STATE": str(state)}
     if {"--help", "--dry-run"} & set(words):
-        return subprocess.run(command, env=environment, cwd=PROJECT).returncode
-    return subprocess.run([*command, "--dry-run"], env=environment, cwd=PROJECT, stdout=subprocess.DEVNULL).returncode
+        return subprocess.run(command, env=environment, cwd=PROJECT).returncode, ""
+    done = subprocess.run(
+        [*command, "--dry-run"], env=environment, cwd=PROJECT, stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    return done.returncode, done.stdout
 
 
 def print_status(state: Path) -> int:
@@ -336,10 +338,11 @@ def _run(args: argparse.Namespace) -> int:
     if args.command == "env":
         return print_exports(state)
     words = _words(args)
-    if args.command == "search" and ((status := checked(state, words)) or {"--help", "--dry-run"} & set(words)):
+    status, plan = checked(state, words) if args.command == "search" else (0, "")
+    if status or {"--help", "--dry-run"} & set(words):
         return status
     start(state, args.dashboard_port, args.mlflow_port, args.timeout)
-    status = search(state, words) if args.command == "search" else 0
+    status = search(state, planned_study(plan), words) if args.command == "search" else 0
     print_status(state)
     print_next(BY_MAKE)
     return status

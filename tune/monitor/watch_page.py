@@ -8,8 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any
 
+from t5vqvae.evaluation.metrics import label
+from t5vqvae.stages import duration
 from tune.monitor.exporter import snapshot
-from tune.monitor.panels import PANELS
+from tune.monitor.panels import PANELS, Panel
 from tune.monitor.row import Row
 from tune.monitor.tally import PREFIX, Sample, Tally
 from tune.records.study import Study
@@ -18,6 +20,8 @@ from tune.spec.search_spec import SearchSpec
 
 HOST = "127.0.0.1"
 PAGE = "watch.html"
+FIRST = tuple(PREFIX + name for name in ("best_objective", "best_rate_bits", "trials_counting", "time_left_seconds"))
+"""The metrics at the top of the page."""
 
 
 class WatchedStudy:
@@ -40,14 +44,26 @@ class WatchedStudy:
         found: list[Mapping[str, Any]] = []
         for panel in (one for one in PANELS if one.board == self.study.kind):
             series = [
-                {"label": " ".join(s.labels[label] for label in panel.by), "value": s.value}
+                {"label": " ".join(s.labels[name] for name in panel.by), "words": _words(s, panel), "value": s.value}
                 for s in samples
                 if s.name == panel.metric
             ]
             if series:
                 words = {"title": panel.title, "unit": panel.unit, "description": panel.description}
-                found.append({**words, "field": panel.field, "metric": panel.metric, "series": series})
+                known = {"field": panel.field, "metric": panel.metric, "place": _place(panel)}
+                found.append({**words, **known, "series": series})
         return found
+
+    def numbers(self) -> Mapping[str, Any]:
+        """Returns what the page shows: how far the study is, and the panels."""
+        panels, progress = self.panels(), self.study.progress()
+        share = progress.done / progress.planned if progress.planned else 0.0
+        of = "" if progress.planned is None else f" of {progress.planned}"
+        state = f"{progress.state}: {progress.done}{of} trials done"
+        if progress.left is not None:
+            state += f", about {duration(progress.left)} left"
+        names = {"study": self.study.name, "question": self.study.question}
+        return {**names, "state": state, "share": share, "panels": panels}
 
     def samples(self) -> list[Sample]:
         """Returns the study's numbers by the records, and those of the snapshot that no record has."""
@@ -93,6 +109,19 @@ class WatchedStudy:
         return [Sample(sample.name, sample.labels, sample.value) for sample in found]
 
 
+def _words(sample: Sample, panel: Panel) -> str:
+    """Returns the labels of a series as people read them: `trial 3, nll`."""
+    said = {"metric": label, "trial": "trial {}".format, "rung": "past step {}".format}
+    return ", ".join(said.get(name, str)(sample.labels[name]) for name in panel.by)
+
+
+def _place(panel: Panel) -> str:
+    """Returns the part of the page that a panel is in: the first row, the lists, or what is left."""
+    if panel.metric in FIRST:
+        return "few"
+    return "many" if panel.by else "rest"
+
+
 def server_of(watched: WatchedStudy, port: int = 0) -> ThreadingHTTPServer:
     """Returns a server of the page on loopback; the caller lets it serve, and closes it.
 
@@ -105,8 +134,7 @@ def server_of(watched: WatchedStudy, port: int = 0) -> ThreadingHTTPServer:
             if self.path == "/":
                 self._send("text/html; charset=utf-8", files("tune.monitor").joinpath(PAGE).read_bytes())
             elif self.path == "/numbers":
-                found = {"study": watched.study.name, "panels": watched.panels()}
-                self._send("application/json", json.dumps(found).encode())
+                self._send("application/json", json.dumps(watched.numbers()).encode())
             else:
                 self.send_error(404)
 

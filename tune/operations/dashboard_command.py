@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from t5vqvae.stages import hidden
 from tune.command_line import Command, Group, State
 from tune.operations.options import within
 from tune.records.study_paths import StudyPaths, state_dir
@@ -35,4 +36,5 @@ def dashboard(
         page = f"http://{HOST}:{server.server_port}/dashboard/studies/0"
         print(f"a copy of study {study}, {number} trials: {page}", flush=True)
         print("Ctrl-C ends it; start it again to see later trials", flush=True)
-        server.serve_forever()
+        with hidden():
+            server.serve_forever()

@@ -65,7 +65,8 @@ def status(study: StudyName, form: Form = Format.table, output: Output = None, s
         rows.append({"what": "best", "trial": best.number, "status": best.status, **cells, "seconds_left": None})
     for trial in found.unfinished.values():
         cells = {"step": trial.step, "of": trial.steps, metric: trial.metrics.get(metric), "seconds": trial.seconds}
-        rows.append({"what": "trial", "trial": trial.number, "status": trial.status, **cells, "seconds_left": None})
+        known = {"trial": trial.number, "status": trial.status, **cells, "seconds_left": trial.left}
+        rows.append({"what": "trial", **known})
     titles = {metric: metric.partition("/")[2], "seconds_left": "left, s"}
     Rows(rows, [_sentence(found, progress, state)], hidden=(), titles=titles, yielding=["seconds"]).write(form, output)
 

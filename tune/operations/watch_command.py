@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from t5vqvae.errors import SettingError
+from t5vqvae.stages import hidden
 from tune.command_line import Command, Group, State
 from tune.operations.options import within
 from tune.operations.study_commands import StudyName
@@ -33,7 +34,7 @@ def watch(
         server = server_of(watched, port or 0)
     except OSError as error:
         raise SettingError(f"--port {port}: {error.strerror}; name another port, or none") from None
-    with server:
+    with server, hidden():
         print(f"study {study}: http://{HOST}:{server.server_port}/", flush=True)
         print("Ctrl-C ends it", flush=True)
         server.serve_forever()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ class RunningTrial:
         seconds: Time spent on it up to its last milestone.
         status: `running`; `interrupted` when its study's driver has ended.
         url: Its page in MLflow.
+        left: Seconds to its last step at its own pace; None while unknown. It may be stopped before.
     """
 
     number: int
@@ -51,9 +53,10 @@ class RunningTrial:
     seconds: float
     status: Literal["running", "interrupted"]
     url: str | None = None
+    left: float | None = None
 
     @classmethod
-    def of(cls, number: int, facts: Mapping[str, Any], folder: Path, locked: bool) -> RunningTrial:
+    def of(cls, number: int, facts: Mapping[str, Any], folder: Path, locked: bool, began: float | None) -> RunningTrial:
         """Returns a trial by the facts of its events and by what its process notes between two milestones.
 
         Args:
@@ -61,11 +64,14 @@ class RunningTrial:
             facts: The values of its events, the newest of each.
             folder: Its folder.
             locked: Whether a driver holds its study.
+            began: When it began, in seconds since 1970; None if that was in an earlier start.
         """
-        metrics = noted_metrics(facts.get("metrics", {}), read_note(folder / PROGRESS))
+        reported = facts.get("metrics", {})
+        metrics = noted_metrics(reported, read_note(folder / PROGRESS))
         status: Literal["running", "interrupted"] = "running" if locked else "interrupted"
         seconds, url = facts.get("seconds") or 0.0, facts.get("url")
-        return cls(number, facts.get("overrides", {}), metrics, seconds, status, url)
+        left = _seconds_left(metrics, reported, seconds, began) if locked else None
+        return cls(number, facts.get("overrides", {}), metrics, seconds, status, url, left)
 
     @property
     def step(self) -> int:
@@ -76,6 +82,18 @@ class RunningTrial:
     def steps(self) -> int | None:
         """Optimizer steps in all; None while unknown."""
         return steps_of(self.metrics)
+
+
+def _seconds_left(
+    metrics: Mapping[str, float], reported: Mapping[str, float], seconds: float, began: float | None
+) -> float | None:
+    """Returns the seconds to a trial's last step, at the pace of its milestones; before the first, of its start."""
+    steps, done = steps_of(metrics), metrics.get(STEP, 0)
+    if steps is None:
+        return None
+    if reported.get(STEP) and seconds:
+        return (steps - done) * seconds / reported[STEP]
+    return None if began is None else (steps - done) * (time.time() - began) / done
 
 
 @dataclass(frozen=True)

@@ -112,12 +112,16 @@ class Study:
     def unfinished(self) -> dict[int, RunningTrial]:
         """The trials of the last start that have not ended, by number."""
         known: dict[int, dict[str, Any]] = {}
-        for event in self.events.since_start():
-            if event["event"] == TRIAL and isinstance(event.get("number"), int):
-                known.setdefault(event["number"], {}).update(event)
+        began: dict[int, float | None] = {}
+        here = self.events.since_start()
+        earlier = {event.get("number") for event in self.events.read()[: -len(here) or None]}
+        for event in here:
+            if event["event"] == TRIAL and isinstance(number := event.get("number"), int):
+                known.setdefault(number, {}).update(event)
+                began.setdefault(number, None if number in earlier else event["time"])
         locked = self.paths.is_locked()
         left = {number: facts for number, facts in sorted(known.items()) if number not in self.records}
-        return {n: RunningTrial.of(n, facts, self.paths.trial(n), locked) for n, facts in left.items()}
+        return {n: RunningTrial.of(n, facts, self.paths.trial(n), locked, began[n]) for n, facts in left.items()}
 
     def progress(self) -> Progress:
         """Returns how far the study is now."""

@@ -9,14 +9,16 @@ from pathlib import Path
 
 from t5vqvae.disk import writable
 from t5vqvae.errors import SettingError, TrackingError
+from t5vqvae.stages import duration
 from t5vqvae.tracking import Tracker
 from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.findings import Findings, write_parquet
 from tune.ablation.history import read_findings
 from tune.analysis import cost
 from tune.records.copies import StudyCopies
-from tune.records.ranking import best
+from tune.records.ranking import best, contenders
 from tune.records.record import TrialRecord, read_records
+from tune.records.study import Study
 from tune.records.study_paths import StudyPaths
 from tune.report.ablation_report import AblationReport
 from tune.report.search_report import SearchReport
@@ -25,7 +27,11 @@ from tune.spec.study_spec import StudySpec
 
 
 def search_report(
-    spec: SearchSpec, records: Sequence[TrialRecord], urls: Mapping[int, str] | None = None, url: str | None = None
+    spec: SearchSpec,
+    records: Sequence[TrialRecord],
+    urls: Mapping[int, str] | None = None,
+    url: str | None = None,
+    progress: str = "",
 ) -> SearchReport:
     """Returns the report of a search.
 
@@ -34,6 +40,7 @@ def search_report(
         records: Its ended trials.
         urls: The page of each trial's run, by number.
         url: The page of the study's parent run.
+        progress: How far it is, in a sentence, while trials are left.
     """
     winner, workers = best(records, spec), spec.resources.workers
     notes = [f"constraint: {constraint}" for constraint in spec.constraints]
@@ -52,7 +59,23 @@ def search_report(
         urls=urls or {},
         url=url,
         notes=notes,
+        counting=frozenset(record.number for record in contenders(records, spec)),
+        progress=progress,
     )
+
+
+def progress_sentence(study: Study) -> str:
+    """Returns how far a study is, such as `6 of 8 trials have ended, 2 are running`; empty at its end."""
+    progress, trials = study.progress(), study.unfinished.values()
+    if progress.state == "finished" or progress.planned == progress.done:
+        return ""
+    of = "" if progress.planned is None else f" of {progress.planned}"
+    line = f"{progress.done}{of} trials have ended"
+    running = sum(trial.status == "running" for trial in trials)
+    if progress.state == "running":
+        left = "" if progress.left is None else f", about {duration(progress.left)} left"
+        return f"{line}, {running} {'is' if running == 1 else 'are'} running{left}: what follows is of the ended ones."
+    return f"{line}, and nothing runs: the command that started the study resumes it."
 
 
 def ablation_report(
@@ -132,7 +155,9 @@ def _write_search(paths: StudyPaths, folder: Path, light: bool) -> tuple[StudySp
     if not records:
         raise SettingError(f"no trial of study {paths.study} has ended yet; search it first")
     spec = SearchSpec.read(paths.spec)
-    return spec, search_report(spec, records, _urls(spec, records)).write(folder, light=light)
+    progress = progress_sentence(Study.load(paths.study, paths.state))
+    report = search_report(spec, records, _urls(spec, records), progress=progress)
+    return spec, report.write(folder, light=light)
 
 
 def _write_ablation(paths: StudyPaths, folder: Path, light: bool) -> tuple[StudySpec, list[Path]]:

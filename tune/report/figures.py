@@ -10,8 +10,9 @@ from t5vqvae.config import short_names
 from t5vqvae.evaluation.metrics import label
 from tune.analysis import Comparison, Importance, LevelMean, Surface
 from tune.analysis.trial_values import Trial
-from tune.monitor.formats import plotly_text, shortened
+from tune.monitor.formats import plotly_text
 from tune.report.page import Figure, anchor
+from tune.report.scales import axis_title, dimension, level_text
 
 COLOURS = {
     "better": "#0b6e99",
@@ -20,14 +21,13 @@ COLOURS = {
     "undecided": "#7b8794",
     "unstable": "#b7791f",
 }
-STATUS = {"completed": "#0b6e99", "pruned": "#b8c4cd", "failed": "#c23b4f", "diverged": "#b7791f"}
+STATUS = {"completed": "#0b6e99", "pruned": "#a9b7c2", "failed": "#c23b4f", "diverged": "#b7791f"}
+METHODS = ("#0b6e99", "#edae49")
 GRID = {"gridcolor": "#e6ebef", "zerolinecolor": "#9aa7b2", "automargin": True}
 NAMES = GRID | {"autorange": "reversed", "type": "category"}
 """An axis of names from top to bottom; by itself Plotly would take names such as 1 or 2024-01-01 for a scale."""
 LEGEND = {"showlegend": True, "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}}
 LEGEND |= {"margin": {"l": 50, "r": 20, "t": 40, "b": 45}}
-LONG_SCALE = 20
-"""The ratio of largest to smallest value above which an axis is logarithmic."""
 
 
 def pairs(comparison: Comparison) -> Figure:
@@ -50,8 +50,8 @@ def pairs(comparison: Comparison) -> Figure:
                 "hovertemplate": "%{text}: %{x:.4g}<extra></extra>",
             }
         )
-    axis = GRID | _titled(label(metric)) | {"zeroline": True}
-    return {"data": traces, "layout": _layout(axis, NAMES, 90 + 34 * len(traces))}
+    axis = GRID | titled(axis_title(metric)) | {"zeroline": True}
+    return {"data": traces, "layout": layout_of(axis, NAMES, 90 + 34 * len(traces))}
 
 
 def price(comparison: Comparison, beside: str) -> Figure:
@@ -69,56 +69,67 @@ def price(comparison: Comparison, beside: str) -> Figure:
         "marker": {"size": 10, "color": [COLOURS[arm.verdict] for arm in arms]},
         "hovertemplate": "%{y}: %{x:.4g}<extra></extra>",
     }
-    axis = GRID | _titled(label(beside)) | {"zeroline": True}
-    return {"data": [trace], "layout": _layout(axis, NAMES, 90 + 30 * len(arms))}
+    axis = GRID | titled(axis_title(beside)) | {"zeroline": True}
+    return {"data": [trace], "layout": layout_of(axis, NAMES, 90 + 30 * len(arms))}
 
 
 def importances(found: Sequence[Importance]) -> Figure:
-    """Draws shares of importance, one bar per setting and method."""
+    """Draws shares of importance, one bar per setting and method, and for each method a line where chance ends."""
     names = list(dict.fromkeys(name for one in found for name in one.values))
     labels = short_names(names)
-    traces = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "name": one.method,
-            "y": [plotly_text(labels[name]) for name in names],
-            "x": [one.values.get(name, math.nan) for name in names],
-            "hovertemplate": "%{y}: %{x:.0%}<extra></extra>",
-        }
-        for one in found
-    ]
-    axis = GRID | {"tickformat": ".0%", "rangemode": "tozero"}
-    layout = _layout(axis, NAMES, 110 + 40 * len(names))
-    return {"data": traces, "layout": layout | LEGEND}
-
-
-def history(trials: Sequence[Trial], metric: str, urls: Mapping[int, str]) -> Figure:
-    """Draws the objective of every trial in order, one colour per status."""
+    shown = [plotly_text(labels[name]) for name in names]
     traces = []
-    for status, colour in STATUS.items():
-        chosen = [t for t in trials if t["status"] == status and math.isfinite(t["metrics"].get(metric, math.nan))]
-        if chosen:
-            traces.append(_points(chosen, [t["number"] for t in chosen], metric, urls, status, colour))
-    layout = _layout(GRID | _titled("trial"), GRID | _titled(label(metric)), 340)
+    for one, colour in zip(found, METHODS, strict=False):
+        values = [one.values.get(name, math.nan) for name in names]
+        hover, marker = "%{y}: %{x:.0%}<extra></extra>", {"color": colour}
+        bar = {"type": "bar", "orientation": "h", "name": one.method, "y": shown, "x": values}
+        traces.append(bar | {"marker": marker, "hovertemplate": hover})
+        traces.append(_null(one, shown, colour))
+    axis = GRID | titled("share of importance") | {"tickformat": ".0%", "rangemode": "tozero"}
+    layout = layout_of(axis, NAMES, 130 + 40 * len(names))
     return {"data": traces, "layout": layout | LEGEND}
 
 
-def front(trials: Sequence[Trial], best: Sequence[Trial], metric: str, against: str, urls: Mapping[int, str]) -> Figure:
-    """Draws quality against its price; the line joins the trials that no other beats in both."""
+def _null(found: Importance, names: Sequence[str], colour: str) -> dict[str, Any]:
+    """Returns the line of the largest share when the objective is shuffled."""
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": f"{found.method}, objective shuffled",
+        "x": [found.null] * len(names),
+        "y": list(names),
+        "line": {"color": colour, "dash": "dot", "width": 2},
+        "marker": {"size": 5, "color": colour, "symbol": "line-ns-open"},
+        "hovertemplate": "largest share when shuffled: %{x:.0%}<extra></extra>",
+    }
+
+
+def front(
+    trials: Sequence[Trial], best: Sequence[Trial], metric: str, against: str, urls: Mapping[int, str], shape: str
+) -> Figure:
+    """Draws quality against its price; the line joins the trials that no other beats in both.
+
+    Args:
+        trials: Those that completed.
+        best: The front.
+        metric: The quality.
+        against: The price.
+        urls: The page of each trial's run.
+        shape: Of the steps between two trials of the front: `hv` where little of the price is good, else `vh`.
+    """
     chosen = [t for t in trials if all(math.isfinite(t["metrics"].get(m, math.nan)) for m in (metric, against))]
-    cloud = _points(chosen, [t["metrics"][against] for t in chosen], metric, urls, "completed", "#b8c4cd")
+    cloud = points(chosen, [t["metrics"][against] for t in chosen], metric, urls, "completed", "#b8c4cd")
     best = sorted(best, key=lambda t: t["metrics"][against])
-    edge = _points(best, [t["metrics"][against] for t in best], metric, urls, "Pareto front", "#0b6e99")
-    edge |= {"mode": "lines+markers", "line": {"shape": "hv", "width": 1.5}}
-    layout = _layout(GRID | _titled(label(against)), GRID | _titled(label(metric)), 340)
+    edge = points(best, [t["metrics"][against] for t in best], metric, urls, "Pareto front", "#0b6e99")
+    edge |= {"mode": "lines+markers", "line": {"shape": shape, "width": 1.5}}
+    layout = layout_of(GRID | titled(axis_title(against)), GRID | titled(axis_title(metric)), 340)
     return {"data": [cloud, edge], "layout": layout | LEGEND}
 
 
 def coordinates(trials: Sequence[Trial], names: Sequence[str], metric: str) -> Figure:
     """Draws parallel coordinates of completed trials; drag along an axis to select some."""
     labels = short_names(list(names))
-    dimensions = [_dimension(plotly_text(labels[name]), [t["overrides"].get(name) for t in trials]) for name in names]
+    dimensions = [dimension(plotly_text(labels[name]), [t["overrides"].get(name) for t in trials]) for name in names]
     values = [t["metrics"][metric] for t in trials]
     dimensions.append({"label": plotly_text(label(metric)), "values": values})
     line = {"color": values, "colorscale": "Viridis", "showscale": False}
@@ -137,7 +148,7 @@ def responses(effects: Mapping[str, Sequence[LevelMean]], metric: str) -> Figure
             {
                 "type": "scatter",
                 "mode": "markers",
-                "x": [plotly_text(level.level) for level in levels],
+                "x": [level_text(level.level) for level in levels],
                 "y": means,
                 "xaxis": f"x{suffix}",
                 "yaxis": f"y{suffix}",
@@ -147,10 +158,10 @@ def responses(effects: Mapping[str, Sequence[LevelMean]], metric: str) -> Figure
                 "hovertemplate": "%{x}: %{y:.4g} (%{text})<extra></extra>",
             }
         )
-        layout[f"xaxis{suffix}"] = GRID | _titled(labels[name]) | {"type": "category"}
-        layout[f"yaxis{suffix}"] = dict(GRID)
+        layout[f"xaxis{suffix}"] = GRID | titled(labels[name]) | {"type": "category"}
+        layout[f"yaxis{suffix}"] = GRID | (titled(label(metric)) if i % 2 else {})
     rows = -(-len(effects) // 2)
-    return {"data": traces, "layout": _layout({}, {}, 60 + 250 * rows) | layout}
+    return {"data": traces, "layout": layout_of({}, {}, 60 + 250 * rows) | layout}
 
 
 def landscape(found: Surface, metric: str) -> Figure:
@@ -164,7 +175,7 @@ def landscape(found: Surface, metric: str) -> Figure:
         "colorscale": "Viridis",
         "contours": {"coloring": "heatmap"},
         "line": {"width": 0.4},
-        "colorbar": _titled(label(metric)) | {"thickness": 12},
+        "colorbar": titled(axis_title(metric)) | {"thickness": 12},
     }
     dots = {
         "type": "scatter",
@@ -175,17 +186,19 @@ def landscape(found: Surface, metric: str) -> Figure:
         "marker": {"size": 7, "color": "#fff", "line": {"color": "#1c2733", "width": 1}},
         "hovertemplate": "%{x:.3g}, %{y:.3g}: %{text}<extra></extra>",
     }
-    axes = [_titled(labels[name]) | {"automargin": True} for name in (found.x_name, found.y_name)]
+    axes = [titled(labels[name]) | {"automargin": True} for name in (found.x_name, found.y_name)]
     axes = [axis | ({"type": "log"} if log else {}) for axis, log in zip(axes, found.log, strict=True)]
-    return {"data": [contour, dots], "layout": _layout(axes[0], axes[1], 400)}
+    return {"data": [contour, dots], "layout": layout_of(axes[0], axes[1], 400)}
 
 
-def _layout(x_axis: Mapping[str, Any], y_axis: Mapping[str, Any], height: int) -> dict[str, Any]:
+def layout_of(x_axis: Mapping[str, Any], y_axis: Mapping[str, Any], height: int) -> dict[str, Any]:
+    """Returns the layout of a figure with two axes."""
     margin = {"l": 50, "r": 20, "t": 10, "b": 45}
     return {"xaxis": x_axis, "yaxis": y_axis, "height": height, "margin": margin, "showlegend": False}
 
 
-def _titled(text: str) -> dict[str, Any]:
+def titled(text: str) -> dict[str, Any]:
+    """Returns the title of an axis."""
     return {"title": {"text": plotly_text(text)}}
 
 
@@ -196,9 +209,10 @@ def _errors(means: Sequence[float], lows: Sequence[float], highs: Sequence[float
     return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.2}
 
 
-def _points(
+def points(
     trials: Sequence[Trial], x: Sequence[float], metric: str, urls: Mapping[int, str], name: str, colour: str
 ) -> dict[str, Any]:
+    """Returns a dot for each trial, which leads to its run."""
     return {
         "type": "scatter",
         "mode": "markers",
@@ -210,31 +224,3 @@ def _points(
         "marker": {"size": 8, "color": colour},
         "hovertemplate": "%{text}: %{x:.4g}, %{y:.4g}<extra></extra>",
     }
-
-
-def _dimension(name: str, values: Sequence[object]) -> dict[str, Any]:
-    """Returns one axis of parallel coordinates: a scale for numbers, equal steps for words; absent values lie below."""
-    known = [float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-    if not known or len(known) < sum(value is not None for value in values):
-        words = sorted({_word(value) for value in values})
-        places = [words.index(_word(value)) for value in values]
-        return {
-            "label": name,
-            "values": places,
-            "tickvals": list(range(len(words))),
-            "ticktext": [shortened(word, 20) for word in words],
-        }
-    log = min(known) > 0 and max(known) / min(known) > LONG_SCALE
-    scaled = [math.log10(value) if log else value for value in known]
-    low, high = min(scaled), max(scaled)
-    ticks = [low + (high - low) * i / 4 for i in range(5)]
-    text = [f"{10**tick if log else tick:.3g}" for tick in ticks]
-    if len(known) == len(values):
-        return {"label": name, "values": scaled, "tickvals": ticks, "ticktext": text}
-    below, numbers = low - 0.2 * ((high - low) or 1.0), iter(scaled)
-    heights = [below if value is None else next(numbers) for value in values]
-    return {"label": name, "values": heights, "tickvals": [below, *ticks], "ticktext": ["absent", *text]}
-
-
-def _word(value: object) -> str:
-    return "-" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

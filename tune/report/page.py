@@ -122,7 +122,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], numeric_from: int 
         return "".join(f"<{tag}{kind}>{value}</{tag}>" for kind, value in zip(kinds, values, strict=True))
 
     body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    titles = cells("th", [html_text(title) for title in head])
+    titles = cells("th", [html_text(title).replace("_", "_<wbr>") for title in head])
     return f'<div class="wide"><table><thead><tr>{titles}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -14,13 +14,19 @@ from t5vqvae.evaluation.metrics import METRICS, RATE, STEP_SECONDS, Direction, c
 from tune.analysis import Cost, Importance, fanova, main_effect, pareto_front, ped_anova, surface
 from tune.analysis.trial_values import Trial, comparable, completed, searched
 from tune.monitor.formats import html_text, markdown_table, markdown_text, shortened
-from tune.report import figures
+from tune.report import curves, figures
 from tune.report.ablation_report import write_all
 from tune.report.page import Figure, Section, link, listing, page, table
 from tune.report.tables import as_csv
 
-AGAINST = (RATE, STEP_SECONDS)
-"""The prices against which quality is drawn."""
+CONTROL = tuple(
+    f"control/{kind}_intervention" for kind in ("local", "distributed", "sparse_local", "sparse_distributed")
+)
+"""The measures of control against which quality is drawn, where they were taken."""
+LOSS = "validation/nll"
+"""The quality that is drawn against control where control itself is the objective."""
+RUN_LETTERS = 8
+"""The letters of a run's id in the table of trials; trials.csv has all."""
 MAX_AXES = 7
 """The largest number of settings in parallel coordinates; more are unreadable."""
 
@@ -42,6 +48,8 @@ class SearchReport:
         urls: The page of each trial's run, by trial number.
         url: The page of the study's parent run.
         notes: Further remarks for the reader.
+        counting: The numbers of the trials that may count as best.
+        progress: How far the study is, in a sentence, while trials are left; empty at its end.
     """
 
     name: str
@@ -56,6 +64,8 @@ class SearchReport:
     urls: Mapping[int, str] = field(default_factory=dict)
     url: str | None = None
     notes: Sequence[str] = ()
+    counting: Collection[int] = ()
+    progress: str = ""
 
     def write(self, folder: Path, *, light: bool = False) -> list[Path]:
         """Writes `report.html`, `report.md` and `trials.csv`; returns their paths."""
@@ -81,7 +91,8 @@ class SearchReport:
         """Returns the page; see `page`."""
         trials, space = comparable(self.trials), self._scales()
         found = [rank(trials, self.metric, self.direction, space) for rank in (ped_anova, fanova)]
-        sections = [self._first(), self._importance(found), self._fronts(), self._response(found[0]), self._all()]
+        first, fronts = [self._first(), self._learning()], self._fronts()
+        sections = [*first, self._importance(found), *fronts, self._response(found[0]), self._all()]
         return page(f"{self.name}: {self.question or 'search'}", [s for s in sections if s.body or s.figures], light)
 
     def markdown(self) -> str:
@@ -89,6 +100,7 @@ class SearchReport:
         names = searched(self.trials)
         head = ["trial", "status", label(self.metric), label(self._rate), *short_names(names).values()]
         lines = [f"# {markdown_text(self.question or self.name)}", "", f"**{markdown_text(self.answer())}**", ""]
+        lines += [markdown_text(self.progress), ""] if self.progress else []
         lines += [markdown_text(self._cost_sentence()), ""]
         best = self._ordered()[:10]
         rows = [[t["number"], t["status"], *self._numbers(t), *self._settings(t, names)] for t in best]
@@ -104,15 +116,22 @@ class SearchReport:
     def _first(self) -> Section:
         title = html_text(self.question or f"Search {self.name}")
         study = f'<p class="study">Search {link(self.name, self.url)}</p>'
-        body = f'{study}<h1>{title}</h1><p class="answer">{html_text(self.answer())}</p>'
+        running = f'<p class="progress">{html_text(self.progress)}</p>' if self.progress else ""
+        body = f'{study}<h1>{title}</h1>{running}<p class="answer">{html_text(self.answer())}</p>'
         names = searched(self.trials)
         for trial in [trial for trial in self.trials if trial["number"] == self.best]:
             values = zip(short_names(names).values(), self._settings(trial, names), strict=True)
             settings = ", ".join(f"{name} {value}" for name, value in values if value != "-")
             body += f"<p>{html_text(settings)}</p>"
         body += f'<p class="note">{html_text(self._cost_sentence())}</p>{listing(self._notes())}'
-        figure = figures.history(self.trials, self.metric, self.urls)
-        return Section("", body, (("Every trial in order; click one for its run.", figure),))
+        figure = curves.history(self.trials, self.metric, self.direction, self.counting, self.urls)
+        shown = () if figure is None else (("Every trial in order; click one for its run.", figure),)
+        return Section("", body, shown)
+
+    def _learning(self) -> Section:
+        figure = curves.learning(self.trials, self.metric, self.best, self.urls)
+        caption = "Every trial at its milestones; curves that end early were pruned. Click one for its run."
+        return Section("How trials learned", "", () if figure is None else ((caption, figure),))
 
     def _scales(self) -> dict[str, Any]:
         """Returns the distributions of the settings whose values are all comparable."""
@@ -133,21 +152,39 @@ class SearchReport:
 
     def _importance(self, found: Sequence[Importance]) -> Section:
         caveats = list(dict.fromkeys(caveat for one in found for caveat in one.caveats))
-        if not any(one.values for one in found):
-            return Section("What mattered", listing(caveats))
-        caption = "Share of importance; the two methods measure different things, so they need not agree."
+        if not any(one.values for one in found):  # the first reason says it; the rest is of what was not computed
+            return Section("What mattered", listing(caveats[:1]))
+        caption = (
+            "Share of importance; dotted: the largest share when the objective is shuffled, and shorter bars show"
+            " nothing. The two methods measure different things, so they need not agree."
+        )
         return Section(
             "What mattered", listing(caveats), ((caption, figures.importances([o for o in found if o.values])),)
         )
 
-    def _fronts(self) -> Section:
-        done, shown = completed(self.trials, self.metric), []
-        for against in AGAINST:
-            best = pareto_front(done, {self.metric: self.direction, against: "minimize"})
-            if best:
-                figure = figures.front(done, best, self.metric, against, self.urls)
-                shown.append((f"{label(self.metric)} against {label(against)}, completed trials", figure))
-        return Section("What quality costs", "", tuple(shown))
+    def _fronts(self) -> list[Section]:
+        """Returns quality against what it costs, and against control."""
+        prices = [self._front(self.metric, self.direction, against) for against in (self._rate, STEP_SECONDS)]
+        loss = METRICS[LOSS].direction or "minimize"
+        quality = (LOSS, loss) if self.metric in CONTROL else (self.metric, self.direction)
+        steered = [self._front(*quality, against) for against in CONTROL]
+        return [
+            Section("What quality costs", "", tuple(found for found in prices if found)),
+            Section("Quality and control", "", tuple(found for found in steered if found)),
+        ]
+
+    def _front(self, metric: str, direction: Direction, against: str) -> tuple[str, Figure] | None:
+        """Returns a figure with its caption; None where fewer than two trials have both metrics, or all the same."""
+        done = completed(completed(self.trials, metric), against)
+        if len({trial["metrics"][against] for trial in done}) < 2:
+            return None
+        wanted = METRICS[against].direction or "minimize"
+        best = pareto_front(done, {metric: direction, against: wanted})
+        shape = "hv" if wanted == "minimize" else "vh"
+        figure = figures.front(done, best, metric, against, self.urls, shape)
+        good = ("low" if one == "minimize" else "high" for one in (direction, wanted))
+        sides = [f"{label(one)} ({next(good)} is good)" for one in (metric, against)]
+        return f"{sides[0]} against {sides[1]}; completed trials.", figure
 
     def _response(self, importance: Importance) -> Section:
         done = completed(comparable(self.trials), self.metric)
@@ -173,7 +210,7 @@ class SearchReport:
         for trial in self._ordered():
             number = link(str(trial["number"]), self.urls.get(trial["number"]))
             rest = [trial["status"], *self._numbers(trial), *self._settings(trial, names)]
-            cells = [*rest, trial.get("mlflow_id") or "-"]
+            cells = [*rest, (trial.get("mlflow_id") or "-")[:RUN_LETTERS]]
             rows.append([f'<span id="trial-{html_text(trial["number"])}">{number}</span>', *map(html_text, cells)])
         head = ["trial", "status", label(self.metric), label(self._rate), *short_names(names).values(), "run"]
         return Section("All trials", table(head, rows, numeric_from=2))

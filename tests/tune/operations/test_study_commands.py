@@ -107,6 +107,7 @@ def test_a_running_study_says_step_objective_and_time_left(tmp_path: Path) -> No
     ) < 80
     assert (best["trial"], best["validation/nll"]) == (1, 0.3)
     assert (trial["trial"], trial["step"], trial["of"], trial["validation/nll"]) == (2, 20, 40, 0.7)
+    assert trial["seconds_left"] == 6.0, "its first ten steps took 3 s, and twenty are left"
     assert "2 of 6 trials done, running for 10 s, about 1:" in line and "t5vqvae stop kept" in line
     assert "nothing runs: the command that started it resumes it" in said(tmp_path, "status", "kept")
 

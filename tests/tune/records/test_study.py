@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,27 @@ def test_a_running_study_has_its_running_trials_and_the_time_left(tmp_path: Path
     assert progress.left == pytest.approx(70, abs=3)
     row = study.trials.loc[2]
     assert (row["status"], row["step"]) == ("running", 20)
+
+
+def test_a_trial_is_timed_by_its_milestones_and_before_the_first_by_its_start(tmp_path: Path) -> None:
+    paths = keep_study(tmp_path, trials=6, ended=2)
+    start_trial(paths, 2, planned=6, before=2, ago=10, step=30)
+
+    def left() -> dict[int, float | None]:
+        return {number: trial.left for number, trial in Study.load("kept", tmp_path).unfinished.items()}
+
+    assert left() == {2: None}, "nothing runs"
+    with paths.locked():
+        assert left() == {2: 3.0}, "ten steps took 3 s, and ten are left"
+        events = StudyEvents(paths.root)
+        kept = list(events.read())
+        # Without its milestone: it began four seconds ago, which thirty steps took.
+        begun = {**kept[1], "time": time.time() - 4}
+        events.path.write_text("".join(f"{json.dumps(each)}\n" for each in [kept[0], begun]))
+        assert left() == {2: pytest.approx(4 * 10 / 30, abs=0.2)}
+        # The same in a second start: how many of the thirty steps are older is not known.
+        events.path.write_text("".join(f"{json.dumps(each)}\n" for each in [kept[0], begun, kept[0], begun]))
+        assert left() == {2: None}
 
 
 def test_without_its_driver_a_study_is_interrupted_or_finished(tmp_path: Path) -> None:

@@ -19,8 +19,13 @@
     const shared = {font: {family: 'system-ui, sans-serif', size: 13, color: '#1c2733'}, paper_bgcolor: '#fff',
       plot_bgcolor: '#fff', colorway: ['#0b6e99', '#d1495b', '#edae49', '#4c956c', '#7a5195', '#66707a']};
     plots.forEach((plot, i) => {
-      const layout = {...shared, ...figures[i].layout};
-      Plotly.newPlot(plot, figures[i].data, layout, {responsive: true, displayModeBar: false});
+      const layout = {...shared, ...figures[i].layout}, {data} = figures[i];
+      if (plot.clientWidth < 560 && layout.grid) {
+        layout.grid = {...layout.grid, rows: data.length, columns: 1};
+        layout.height = 60 + 250 * data.length;
+      }
+      if (data[0].dimensions) plot.style.minWidth = 85 * data[0].dimensions.length + 'px';
+      Plotly.newPlot(plot, data, layout, {responsive: true, displayModeBar: false});
       plot.on('plotly_click', event => {
         const url = event.points && event.points[0] && event.points[0].customdata;
         if (typeof url === 'string' && /^(https?:|#)/.test(url)) window.open(url, url[0] === '#' ? '_self' : '_blank', 'noopener');
