@@ -104,16 +104,14 @@ class Operator(threading.Thread):
         return new
 
 
-def test_a_search_without_workers_ends_with_its_hours(head: Any, tmp_path: Any, capsys: Any) -> None:
-    assert drive(tmp_path, "hours", 2, budget={"hours": 5e-4}).stopped == "its hours are used up"
-    assert "no node holds a trial yet (1 x 1 CPUs, 0 GPUs); waiting for workers" in capsys.readouterr().out
-    assert not list(StudyPaths(tmp_path, "hours").trials.glob("*")), "no trial has begun"
-
-
 def test_a_search_waits_grows_and_outlives_a_node(
     head: Any, tmp_path: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    operator = Operator(head, StudyPaths(tmp_path, "grows"))
+    paths = StudyPaths(tmp_path, "grows")
+    assert drive(tmp_path, "grows", TRIALS, budget={"hours": 5e-4}).stopped == "its hours are used up"
+    assert "no node holds a trial yet (1 x 1 CPUs, 0 GPUs); waiting for workers" in capsys.readouterr().out
+    assert not list(paths.trials.glob("*")), "no trial has begun"
+    operator = Operator(head, paths)
     monkeypatch.setattr(Room, "_ask", lambda room, wanted: operator.search_waits.set())  # of an autoscaler; none here
     operator.start()
     try:
@@ -122,7 +120,6 @@ def test_a_search_waits_grows_and_outlives_a_node(
         operator.search_ended.set()
     assert operator.done == ["a worker came late", "a node added in the middle was used", "a node was lost"]
     assert stopped is None
-    assert "no node holds a trial yet (1 x 1 CPUs, 0 GPUs); waiting for workers" in capsys.readouterr().out
     records = assert_all_agree(killed_study("grows", TRIALS), tmp_path)
     assert [record.status for record in records.values()] == ["completed"] * TRIALS
     deaths = [record.tags[TAG] for record in records.values() if TAG in record.tags]

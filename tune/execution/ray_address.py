@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Thread
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from ray.exceptions import AuthenticationError
 from t5vqvae.errors import EnvironmentFault, SettingError
 
 VARIABLE = "RAY_ADDRESS"
+TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
 SECONDS = 3.0
 """How long a cluster may take to answer; its name's look-up as long again."""
 HERE = f"unset {VARIABLE} to start Ray here"
@@ -29,10 +31,11 @@ def check_cluster() -> None:
     """Refuses a RAY_ADDRESS with which no search can work; does nothing in a process that is connected to Ray.
 
     Raises:
-        SettingError: If the address is none of a cluster.
+        SettingError: If the address is none of a cluster, or the file of Ray's token is gone.
         EnvironmentFault: If no cluster answers there.
     """
     if not ray.is_initialized():
+        _refuse_missing_token()
         usable_address()
 
 
@@ -82,9 +85,19 @@ def one_line_for_refusals() -> Iterator[None]:
         if isinstance(error, AuthenticationError) or "nauthenticated" in text:
             raise EnvironmentFault(
                 f"{where} refuses the token of this process; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or"
-                f" RAY_AUTH_TOKEN_PATH) as the cluster has them, or {HERE_LOCAL}"
+                f' {TOKEN_PATH}) as the cluster has them (of t5vqvae up: eval "$(t5vqvae env)"), or {HERE_LOCAL}'
             ) from error
         raise
+
+
+def _refuse_missing_token() -> None:
+    """Raises if the file of Ray's token is gone: Ray would blame a token that is wrong, and only when it starts."""
+    path = os.environ.get(TOKEN_PATH)
+    disabled = os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled"
+    if path and not disabled and not os.environ.get("RAY_AUTH_TOKEN") and not Path(path).is_file():
+        raise SettingError(
+            f'{TOKEN_PATH}={path} is no file; after t5vqvae up, say eval "$(t5vqvae env)" again, or unset it'
+        )
 
 
 def _refuse(address: str) -> None:
