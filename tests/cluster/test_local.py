@@ -128,7 +128,8 @@ except UserError as error:
 """
 
     def said(**environment: str) -> str:
-        known = {**CLIENT, "PYTHONPATH": str(ROOT), "RAY_ADDRESS": facts["address"], **environment}
+        here = {"RAY_ADDRESS": facts["address"], "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # as jobs have them
+        known = {**CLIENT, "PYTHONPATH": str(ROOT), **here, **environment}
         done = subprocess.run([sys.executable, "-c", code], env=known, capture_output=True, text=True, timeout=120)
         return done.stdout
 

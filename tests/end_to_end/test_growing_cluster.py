@@ -11,7 +11,7 @@ import psutil
 import pytest
 from drive import drive, killed_study
 from searches import assert_all_agree
-from survival import ended, under_way, wait_for
+from survival import ended, kill_family, under_way, wait_for
 
 from t5vqvae.errors import UserError
 from tune.execution.capacity import Room
@@ -19,7 +19,7 @@ from tune.execution.deaths import TAG
 from tune.records.study_paths import StudyPaths
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-TRIALS = 14
+TRIALS = 16
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +52,10 @@ def alive() -> dict[str, str]:
 
 
 def kill_node(socket: str) -> None:
-    """Kills a node's raylet, whose workers end with it."""
+    """Kills a node's raylet and its workers, as a machine that is switched off."""
     ours = psutil.Process().children(recursive=True)
     [raylet] = [one for one in ours if one.name() == "raylet" and socket in " ".join(one.cmdline())]
-    raylet.kill()
+    kill_family(raylet.pid)
 
 
 def is_in_use(node: str) -> bool:
@@ -123,7 +123,7 @@ def test_a_search_waits_grows_and_outlives_a_node(
     records = assert_all_agree(killed_study("grows", TRIALS), tmp_path)
     assert [record.status for record in records.values()] == ["completed"] * TRIALS
     deaths = [record.tags[TAG] for record in records.values() if TAG in record.tags]
-    assert len(deaths) == 1 and deaths[0].startswith("its process or its node was lost"), deaths
+    assert len(deaths) == 1 and deaths[0].startswith("its process"), deaths
 
 
 def test_nodes_that_are_all_too_small_are_refused_in_one_line(head: Any, tmp_path: Any) -> None:

@@ -26,6 +26,9 @@ HERE_LOCAL = f"set {VARIABLE}=local to start Ray here"
 ALIVE = ("UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED", "NOT_FOUND")
 """What a server answers that speaks Ray's protocol, but not about its health or not without a token."""
 
+REFUSED = ("nauthenticated", "InvalidAuthToken")
+"""Parts of what Ray says of a token that is wrong or missing; `ray.init` calls it a connection that failed."""
+
 
 def check_cluster() -> None:
     """Refuses a RAY_ADDRESS with which no search can work; does nothing in a process that is connected to Ray.
@@ -72,21 +75,21 @@ def one_line_for_refusals() -> Iterator[None]:
     where = f"{VARIABLE}={given}" if given else "the Ray cluster of this machine"
     try:
         yield
-    except ConnectionError:
-        raise EnvironmentFault(f"{where}: no Ray cluster answers there; start it, or {HERE}") from None
-    except (RuntimeError, AuthenticationError) as error:
-        text = str(error)
+    except (ConnectionError, RuntimeError, AuthenticationError) as error:
+        text = f"{error} {error.__cause__ or ''}"
         if "Version mismatch" in text:
             found = re.findall(r"(Ray|Python): (\S+)", text)
             theirs, ours = (" and ".join(map(" ".join, pair)) for pair in (found[:2], found[2:4]))
             raise EnvironmentFault(
                 f"{where} runs {theirs}, this process {ours}; start both from one environment, or {HERE_LOCAL}"
             ) from error
-        if isinstance(error, AuthenticationError) or "nauthenticated" in text:
+        if isinstance(error, AuthenticationError) or any(sign in text for sign in REFUSED):
             raise EnvironmentFault(
                 f"{where} refuses the token of this process; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or"
                 f' {TOKEN_PATH}) as the cluster has them (of t5vqvae up: eval "$(t5vqvae env)"), or {HERE_LOCAL}'
             ) from error
+        if isinstance(error, ConnectionError):
+            raise EnvironmentFault(f"{where}: no Ray cluster answers there; start it, or {HERE}") from None
         raise
 
 
