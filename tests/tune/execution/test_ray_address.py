@@ -133,9 +133,8 @@ def test_a_cluster_of_other_versions_is_named_in_one_line(monkeypatch: pytest.Mo
 def test_a_refused_token_is_named_also_as_the_cause_of_a_failed_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     cause = RuntimeError("RPC error: InvalidAuthToken: Authentication token is missing or incorrect.")
-    with pytest.raises(EnvironmentFault, match="^RAY_ADDRESS=10.0.0.1:6379 refuses the token of this process; set"):
-        with one_line_for_refusals():
-            raise ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379") from cause
+    with pytest.raises(EnvironmentFault, match="6379 refuses the token of this process; set"), one_line_for_refusals():
+        raise ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379") from cause
     with pytest.raises(EnvironmentFault, match="no Ray cluster answers there"), one_line_for_refusals():
         raise ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379")
 
