@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cluster import service
+from cluster.ray_token import PATH, token_environment, token_exports, token_facts
 from cluster.service import Service, ServiceError, print_line
 from cluster.submission import planned_study, submission
 from t5vqvae.errors import SettingError
@@ -135,7 +136,7 @@ def _mlflow_service(state: Path, port: int) -> Service:
 def _ray_service(state: Path, dashboard_port: int, mlflow_url: str) -> Service:
     """Returns a Ray head with dashboard, whose jobs run in the project's root with this interpreter."""
     port = service.pick_port(None)  # this port and those of the flags are free ones: a machine may run several heads
-    folder = ray_folder(state)
+    folder, token = ray_folder(state), token_facts(state)
     # As a module: an environment that takes Ray from another one has no `ray` next to its Python.
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
     command += ["--node-ip-address", "127.0.0.1", "--port", str(port), "--temp-dir", str(folder)]
@@ -145,14 +146,13 @@ def _ray_service(state: Path, dashboard_port: int, mlflow_url: str) -> Service:
     environment = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux too it keeps Ray on the loopback interface
-        # A token that an earlier `ray.init()` left in the home folder would lock out the job client.
-        "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled"),
+        **token_environment(token),
         "MLFLOW_TRACKING_URI": os.environ.get("MLFLOW_TRACKING_URI") or mlflow_url,
         "T5VQVAE_STATE": str(state),
         "RAY_JOB_STOP_WAIT_TIME_S": "600",  # Ray's 3 s are too short: a clean stop takes up to a milestone
     }
     url = f"http://127.0.0.1:{dashboard_port}"
-    facts = {"url": url, "address": f"127.0.0.1:{port}", "folder": str(folder)}
+    facts = {"url": url, "address": f"127.0.0.1:{port}", "folder": str(folder), **token}
     return Service("ray", state, command, f"{url}/api/version", facts, environment, cwd=PROJECT)
 
 
@@ -209,19 +209,24 @@ def _refuse_foreign(folder: Path) -> None:
 
 def search(state: Path, study: str, words: Sequence[str]) -> int:
     """Submits a search to the running head and follows it; returns the exit status (130 after Ctrl-C)."""
-    url = _url(state, "ray")
+    reaching = {**_token_of(state), "RAY_API_SERVER_ADDRESS": _url(state, "ray")}
     job, command = submission(study, _url(state, "mlflow"), words)
     ray = command[0]
-    print_line(f"RAY_API_SERVER_ADDRESS={url} {shlex.join([Path(ray).name, *command[1:]])}")
+    variables = [f"{name}={shlex.quote(value)}" for name, value in reaching.items() if value]
+    print_line(f"{' '.join(variables)} {shlex.join([Path(ray).name, *command[1:]])}")
     try:
-        environment = {**reaching_loopback(os.environ), "RAY_API_SERVER_ADDRESS": url}
+        environment = {**reaching_loopback(os.environ), **reaching}
         return subprocess.run(command, env=environment, cwd=PROJECT).returncode
     except KeyboardInterrupt:
-        print_line(
-            f"\nStopped following the job; it still runs.\n  follow it: {ray} job logs --address {url} --follow {job}"
-        )
-        print_line(f"  stop it:   {ray} job stop --address {url} {job}   (submit the same search again to resume it)")
+        print_line(f"\nStopped following the job; it still runs. After {BY_MAKE.env}:")
+        print_line(f"  follow it: {ray} job logs --follow {job}")
+        print_line(f"  stop it:   {ray} job stop {job}   (submit the same search again to resume it)")
         return 130
+
+
+def _token_of(state: Path) -> dict[str, str]:
+    """Returns the variables of the running head's token."""
+    return token_environment(service.running(state, "ray") or {})
 
 
 def checked(state: Path, words: Sequence[str]) -> tuple[int, str]:
@@ -246,6 +251,8 @@ def print_status(state: Path) -> int:
             f"{title + ':':15}{facts['url'] if facts else 'not running'}{'' if up or not facts else ' (no answer)'}"
         )
         answers += up
+    if PATH in _token_of(state):
+        print_line(f"{'Ray token:':15}in {_token_of(state)[PATH]}  (the dashboard asks for it once)")
     print_line(f"{'State:':15}{state}  (logs/, mlflow.db, artifacts/, studies/)")
     return 0 if answers == len(NAMES) else 1
 
@@ -257,6 +264,8 @@ def print_exports(state: Path, words: Words = BY_MAKE) -> int:
         print(f"the Ray head or the MLflow server does not run; run `{words.start}` first", file=sys.stderr)
         return 1
     print_line(f"export MLFLOW_TRACKING_URI={mlflow['url']} RAY_API_SERVER_ADDRESS={ray['url']}")
+    for line in token_exports(ray, os.environ):
+        print_line(line)
     print_line(f"export T5VQVAE_STATE={shlex.quote(str(state))}")
     hosts = shlex.quote(reaching_loopback(os.environ)["no_proxy"])
     print_line(f"export no_proxy={hosts} NO_PROXY={hosts}")

@@ -50,6 +50,7 @@ from tune.report.ablation_report import AblationReport
 from tune.report.build import ablation_report
 
 if TYPE_CHECKING:
+    from tune.execution.capacity import Room
     from tune.execution.session import Session
     from tune.execution.trial import TrialPlan
 
@@ -135,18 +136,18 @@ def _asks_another_base(before: AblationHistory, spec: AblationSpec) -> bool:
 def _run(session: Session, findings: Findings, numbering: RunNumbers) -> None:
     """Runs what is left, on Ray."""
     plan = session.plan
-    with session.on_ray() as concurrent:
+    with session.on_ray() as room:
         fingerprint = prepared_fingerprint(plan) if plan.trainer == TRAINER else lambda _: plan.trainer
         identify = identifier(plan, fingerprint)
         for arm in findings.arms:  # a fault in the data ends the study here, before any run
             identify(plan.base.with_overrides(arm.overrides))
         planned = len(expand(findings.spec, plan.base))
         session.open({"ablation": "true"}, run_tags(findings, numbering), planned)
-        _run_jobs(session, findings, numbering, identify, concurrent)
+        _run_jobs(session, findings, numbering, identify, room)
 
 
 def _run_jobs(
-    session: Session, findings: Findings, numbering: RunNumbers, identify: Callable[[RunSpec], str], concurrent: int
+    session: Session, findings: Findings, numbering: RunNumbers, identify: Callable[[RunSpec], str], room: Room
 ) -> None:
     from tune.monitor.board import wide_console
 
@@ -173,7 +174,7 @@ def _run_jobs(
         queue,
         board=board,
         rank=lambda found: _ranked(found, spec),
-        concurrent=concurrent,
+        room=room,
         too_many_failures=lambda num_failed: _hopeless(num_failed, records),
     )
 

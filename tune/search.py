@@ -136,7 +136,7 @@ def _run(spec: SearchSpec, session: Session, other: Path | None, kept: KeptStudy
     from tune.sampling.warm_start import warm_start
 
     paths = session.plan.paths
-    with session.on_ray() as concurrent:
+    with session.on_ray() as room:
         _open(spec, session)
         kept.write(paths.spec, spec)
         suggestions = resumed(spec, paths, session.records, kept.evidence)
@@ -148,7 +148,7 @@ def _run(spec: SearchSpec, session: Session, other: Path | None, kept: KeptStudy
             suggestions,
             board=Board(spec.name, metrics, spec.planned_trials, wide_console()),
             rank=lambda found: contenders(found, spec),
-            concurrent=concurrent,
+            room=room,
             scheduler=scheduler_of(spec, suggestions.intermediate_values()),
             too_many_failures=lambda num_failed: _too_many_failures(num_failed, spec),
         )

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import pytest
 from places import ROOT
 
 from cluster import local, service
+from cluster.ray_token import token_environment
 from cluster.service import Service, ServiceError
 from tune.records.study_paths import state_dir
 
@@ -29,8 +32,11 @@ def state(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("a-folder-too-deep-for-the-sockets-of-ray") / "var"
     ports = [str(service.pick_port(None)), str(service.pick_port(None))]
     try:
-        words = ["start", "--state", str(folder), "--dashboard-port", ports[0], "--mlflow-port", ports[1]]
-        assert local.main(words) == 0
+        with pytest.MonkeyPatch.context() as patch:
+            for name in [name for name in os.environ if name.startswith("RAY_")]:
+                patch.delenv(name)
+            words = ["start", "--state", str(folder), "--dashboard-port", ports[0], "--mlflow-port", ports[1]]
+            assert local.main(words) == 0
         yield folder
     finally:
         local.stop(folder)
@@ -43,12 +49,12 @@ def family(state: Path) -> list[psutil.Process]:
 
 
 def submit(state: Path, *command: str, cwd: Path) -> str:
-    """Submits a job without further settings from another directory, and returns its output."""
-    url = service.running(state, "ray")["url"]
+    """Submits a job from another directory, as a shell does after `eval "$(make env)"`, and returns its output."""
     ray = str(Path(sys.executable).parent / "ray")
+    script = f'eval "$({sys.executable} -m cluster.local env --state "$0")" && cd "$1" && shift && exec "$@"'
     done = subprocess.run(
-        [ray, "job", "submit", "--", *command],
-        env={**CLIENT, "RAY_API_SERVER_ADDRESS": url}, cwd=cwd, capture_output=True, text=True, timeout=180,
+        ["sh", "-c", script, str(state), str(cwd), ray, "job", "submit", "--", *command],
+        env={**CLIENT, "PYTHONPATH": str(ROOT)}, cwd=ROOT, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -81,6 +87,56 @@ def test_a_bare_job_runs_in_the_project_with_this_interpreter_and_state(state: P
     assert printed.split()[1:] == [str(ROOT), sys.prefix, service.running(state, "mlflow")["url"]]
     script = "from tune.records.study_paths import state_dir; print('state', state_dir())"
     assert f"state {state_dir(state)}\n" in submit(state, "python", "-c", script, cwd=tmp_path)
+
+
+def answer(url: str, **headers: str) -> int:
+    """Returns the status of a request that no proxy sees."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        return int(direct.open(urllib.request.Request(url, headers=headers), timeout=20).status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.mark.ray
+def test_who_has_no_token_gets_no_job_and_no_answer(state: Path, tmp_path: Path) -> None:
+    facts = service.running(state, "ray")
+    file = Path(facts["token"])
+    assert file.parent == state / "run" and file.stat().st_mode & 0o777 == 0o600
+    jobs = f"{facts['url']}/api/jobs/"
+    assert answer(jobs) == 401
+    assert answer(jobs, Authorization="Bearer wrong") == 403
+    assert answer(jobs, Authorization=f"Bearer {file.read_text()}") == 200
+    assert answer(facts["url"]) == 200, "the dashboard's page, which asks for the token"
+    ray = [str(Path(sys.executable).parent / "ray"), "job", "submit", "--address", facts["url"], "--", "true"]
+    done = subprocess.run(ray, env=CLIENT, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0 and "Missing authentication token" in done.stdout + done.stderr
+
+
+@pytest.mark.ray
+def test_a_driver_reaches_the_head_with_the_token_alone(state: Path, tmp_path: Path) -> None:
+    facts = service.running(state, "ray")
+    code = """
+from t5vqvae.errors import UserError
+from tune.execution.ray_cluster import connect
+import ray
+try:
+    with connect():
+        print("nodes", len(ray.nodes()))
+except UserError as error:
+    print(error)
+"""
+
+    def said(**environment: str) -> str:
+        here = {"RAY_ADDRESS": facts["address"], "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # as jobs have them
+        known = {**CLIENT, "PYTHONPATH": str(ROOT), **here, **environment}
+        done = subprocess.run([sys.executable, "-c", code], env=known, capture_output=True, text=True, timeout=120)
+        return done.stdout
+
+    assert said(**token_environment(facts)) == "nodes 1\n"
+    (tmp_path / "wrong").write_text("0" * 64)
+    wrong = said(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(tmp_path / "wrong"))
+    assert "refuses the token of this process" in wrong and wrong.count("\n") == 1
 
 
 @pytest.mark.ray

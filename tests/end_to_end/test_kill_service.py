@@ -52,7 +52,8 @@ def kill(state: Path, name: str) -> None:
 
 
 def jobs(state: Path) -> JobSubmissionClient:
-    return JobSubmissionClient(service.running(state, "ray")["url"])
+    facts = service.running(state, "ray")
+    return JobSubmissionClient(facts["url"], headers={"Authorization": f"Bearer {Path(facts['token']).read_text()}"})
 
 
 def submit(state: Path, study: str, **settings: Any) -> str:

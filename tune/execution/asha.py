@@ -11,6 +11,7 @@ the stopping form of Ray's `ASHAScheduler`: a trial is judged once a rung, at it
 from __future__ import annotations
 
 import math
+import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ from tune.spec.search_spec import SearchSpec
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
+
+PATIENCE_SECONDS = 60.0
+"""How long a trial waits for a process of its own before it takes that of a trial that has ended."""
 
 
 class Rungs:
@@ -102,15 +106,31 @@ class RunToCompletion(FIFOScheduler):
     def __init__(self) -> None:
         super().__init__()
         self.deaths = DeadWorkers()
+        self._added: dict[str, float] = {}  # by Ray's id of the trial
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        self._added[trial.trial_id] = time.monotonic()
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         self.deaths.died(trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """Returns the next waiting trial, out of the live ones: Ray's own looks through all trials of the search."""
+        """Returns the trial that takes the process of one that has ended; None: a trial that is new.
+
+        Tune gives up the process that a chosen trial has asked for, also one that starts. Where trials are shorter
+        than the start of a process, the first waiting trial would always be chosen and no second process ever start,
+        on a node that has just joined least of all. So a trial waits for its own first; new ones take what is there.
+
+        Only live trials are looked at: Ray's own method looks through all trials of the search.
+        """
         live = tune_controller.get_live_trials()
         waiting = [trial for status in ("PENDING", "PAUSED") for trial in live if trial.status == status]
-        return min(waiting, key=lambda trial: (trial.status != "PENDING", trial.config["number"]), default=None)
+        late = [trial for trial in waiting if trial.status != "PENDING" or self._waited(trial) > PATIENCE_SECONDS]
+        return min(late, key=lambda trial: (trial.status != "PENDING", trial.config["number"]), default=None)
+
+    def _waited(self, trial: Trial) -> float:
+        """Returns for how many seconds a trial has been with Ray."""
+        return time.monotonic() - self._added.get(trial.trial_id, 0.0)
 
 
 class _StepASHA(RunToCompletion):

@@ -7,9 +7,8 @@ A trial that waits for a larger share than is free holds back all that come late
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-
-import ray
 
 from t5vqvae.runs.attempt import OUT_OF_MEMORY, Attempt
 from tune.execution.asha import RunToCompletion
@@ -29,15 +28,15 @@ class GPUPackingSearcher(TrialSearcher):
         source: Decides which trials run.
         scheduler: Knows which trials died.
         plan: What the trials share.
-        total_gpus: Of the cluster; None: as many as Ray counts.
+        total_gpus: Returns the GPUs of the cluster, which may grow.
     """
 
     def __init__(
-        self, source: Source, scheduler: RunToCompletion, plan: TrialPlan, total_gpus: float | None = None
+        self, source: Source, scheduler: RunToCompletion, plan: TrialPlan, total_gpus: Callable[[], float]
     ) -> None:
         super().__init__(source, scheduler)
         self.plan = plan
-        self.total = ray.cluster_resources().get("GPU", 0.0) if total_gpus is None else total_gpus
+        self.total_gpus = total_gpus
         self.seen = MemorySeen.read(self._path)
 
     def prepared(self, config: TrialConfig) -> TrialConfig:
@@ -47,7 +46,7 @@ class GPUPackingSearcher(TrialSearcher):
         """Returns whether the cluster has room for one more trial; always where none runs: Ray waits for it then."""
         attempt = self._first if config is None else config[ATTEMPT]
         taken = sum(other[ATTEMPT].gpus for other in self.live.values()) + attempt.gpus
-        return not self.live or taken * self.plan.workers <= self.total + ROUNDING
+        return not self.live or taken * self.plan.workers <= self.total_gpus() + ROUNDING
 
     def next_attempt(self, trial_id: str, config: TrialConfig, result: TuneResult, error: bool) -> TrialConfig | None:
         self._note(config, result)

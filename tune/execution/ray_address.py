@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Thread
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from ray.exceptions import AuthenticationError
 from t5vqvae.errors import EnvironmentFault, SettingError
 
 VARIABLE = "RAY_ADDRESS"
+TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
 SECONDS = 3.0
 """How long a cluster may take to answer; its name's look-up as long again."""
 HERE = f"unset {VARIABLE} to start Ray here"
@@ -24,15 +26,19 @@ HERE_LOCAL = f"set {VARIABLE}=local to start Ray here"
 ALIVE = ("UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED", "NOT_FOUND")
 """What a server answers that speaks Ray's protocol, but not about its health or not without a token."""
 
+REFUSED = ("nauthenticated", "InvalidAuthToken")
+"""Parts of what Ray says of a token that is wrong or missing; `ray.init` calls it a connection that failed."""
+
 
 def check_cluster() -> None:
     """Refuses a RAY_ADDRESS with which no search can work; does nothing in a process that is connected to Ray.
 
     Raises:
-        SettingError: If the address is none of a cluster.
+        SettingError: If the address is none of a cluster, or the file of Ray's token is gone.
         EnvironmentFault: If no cluster answers there.
     """
     if not ray.is_initialized():
+        _refuse_missing_token()
         usable_address()
 
 
@@ -69,22 +75,32 @@ def one_line_for_refusals() -> Iterator[None]:
     where = f"{VARIABLE}={given}" if given else "the Ray cluster of this machine"
     try:
         yield
-    except ConnectionError:
-        raise EnvironmentFault(f"{where}: no Ray cluster answers there; start it, or {HERE}") from None
-    except (RuntimeError, AuthenticationError) as error:
-        text = str(error)
+    except (ConnectionError, RuntimeError, AuthenticationError) as error:
+        text = f"{error} {error.__cause__ or ''}"
         if "Version mismatch" in text:
             found = re.findall(r"(Ray|Python): (\S+)", text)
             theirs, ours = (" and ".join(map(" ".join, pair)) for pair in (found[:2], found[2:4]))
             raise EnvironmentFault(
                 f"{where} runs {theirs}, this process {ours}; start both from one environment, or {HERE_LOCAL}"
             ) from error
-        if isinstance(error, AuthenticationError) or "nauthenticated" in text:
+        if isinstance(error, AuthenticationError) or any(sign in text for sign in REFUSED):
             raise EnvironmentFault(
                 f"{where} refuses the token of this process; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or"
-                f" RAY_AUTH_TOKEN_PATH) as the cluster has them, or {HERE_LOCAL}"
+                f' {TOKEN_PATH}) as the cluster has them (of t5vqvae up: eval "$(t5vqvae env)"), or {HERE_LOCAL}'
             ) from error
+        if isinstance(error, ConnectionError):
+            raise EnvironmentFault(f"{where}: no Ray cluster answers there; start it, or {HERE}") from None
         raise
+
+
+def _refuse_missing_token() -> None:
+    """Raises if the file of Ray's token is gone: Ray would blame a token that is wrong, and only when it starts."""
+    path = os.environ.get(TOKEN_PATH)
+    disabled = os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled"
+    if path and not disabled and not os.environ.get("RAY_AUTH_TOKEN") and not Path(path).is_file():
+        raise SettingError(
+            f'{TOKEN_PATH}={path} is no file; after t5vqvae up, say eval "$(t5vqvae env)" again, or unset it'
+        )
 
 
 def _refuse(address: str) -> None:

@@ -1,13 +1,12 @@
 """The Ray cluster of a study: the job's, the one named by RAY_ADDRESS, a running one here, or one that it starts.
 
-Only `connect` starts Ray. A study that does not fit the cluster is refused before its first trial.
+Only `connect` starts Ray. How many trials the cluster holds is the matter of `capacity.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -15,12 +14,8 @@ from typing import Any
 import psutil
 import ray
 
-from t5vqvae.errors import UserError
-from t5vqvae.runs.attempt import share_of
 from t5vqvae.spec.run import RunSpec
-from tune.execution.gpu_memory import MOST
 from tune.execution.ray_address import VARIABLE, one_line_for_refusals, usable_address
-from tune.execution.trial import TrialPlan
 from tune.process import skip_last_collection
 from tune.records.study_paths import CODE_ROOT
 
@@ -30,6 +25,7 @@ DRIVER_SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # `stopping.py` stops gently
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # tracebacks are in each trial's error.txt
     "TUNE_WARN_THRESHOLD_S": "5",
+    "TUNE_MAX_PENDING_TRIALS_PG": "10000",  # the searcher itself keeps to the room that nodes have, or will have
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -94,37 +90,6 @@ def _init(**options: Any) -> None:
             if os.environ.get(VARIABLE):
                 raise
             ray.init(address="local", **options)
-
-
-def num_concurrent(plan: TrialPlan, wanted: int | None) -> int:
-    """Returns how many trials run at once: as many as the cluster holds, at most `wanted`.
-
-    Raises:
-        UserError: If not a single trial fits.
-    """
-    total = ray.cluster_resources()
-    gpus, cpus = total.get("GPU", 0.0), total.get("CPU", 0.0)
-    needed = plan.resources()
-    if needed["gpu"] > gpus:
-        raise UserError(
-            f"resources.gpus={plan.gpus:g} x resources.workers={plan.workers} is more than the cluster's {gpus:g} GPUs;"
-            " set resources.gpus=0 to train on CPUs"
-        )
-    if needed["cpu"] > cpus:
-        raise UserError(
-            f"resources.cpus={plan.cpus:g} x resources.workers={plan.workers} is more than the cluster's {cpus:g} CPUs;"
-            " set either lower"
-        )
-    rooms = [workers_on(cpus, plan.cpus), workers_on(gpus, share_of(MOST) if plan.packed else plan.gpus)]
-    room = min(workers // plan.workers for workers in rooms if workers is not None)
-    return max(1, room if wanted is None else min(room, wanted))
-
-
-def workers_on(total: float, each: float) -> int | None:
-    """Returns how many workers fit on CPUs or GPUs; None: any number. A worker's fraction lies within one device."""
-    if each == 0:
-        return None
-    return math.floor(1 / each + 1e-9) * math.floor(total) if each < 1 else math.floor(total / each)
 
 
 def precision_on_cluster(gpus: float, spec: RunSpec) -> str:

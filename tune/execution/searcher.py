@@ -6,8 +6,10 @@ for ever, and repeats its suggestions after a restart (ray#30861, ray#14667).
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
+from collections.abc import Callable
 
 from ray.tune.search import Searcher
 
@@ -32,6 +34,7 @@ class TrialSearcher(Searcher):
 
     Attributes:
         live: Configs of the trials that Ray has, by Ray's ids.
+        room: Returns how many trials Ray may have at once.
         source_seconds: Time that the source took to give trials.
     """
 
@@ -40,6 +43,7 @@ class TrialSearcher(Searcher):
         self.source = source
         self.scheduler = scheduler
         self.live: dict[str, TrialConfig] = {}
+        self.room: Callable[[], float] = lambda: math.inf
         self.source_seconds = 0.0
         self._pending: deque[TrialConfig] = deque()
 
@@ -58,7 +62,7 @@ class TrialSearcher(Searcher):
         return self.prepared(config) if retried else None
 
     def suggest(self, trial_id: str) -> TrialConfig | str | None:  # type: ignore[override]  # FINISHED is a string
-        if len(self.live) >= self.scheduler.deaths.limit:
+        if len(self.live) >= min(self.scheduler.deaths.limit, self.room()):
             return None
         if not self._pending:
             if not self.has_room(None):

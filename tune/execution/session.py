@@ -23,11 +23,12 @@ from t5vqvae.errors import DiskError, TrackingError, UserError
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.stages import PROGRESS, read_note, stage
 from tune.execution.asha import RunToCompletion
+from tune.execution.capacity import Room
 from tune.execution.deaths import DeadWorkers
 from tune.execution.exported import exported
 from tune.execution.gpu_packing import GPUPackingSearcher
 from tune.execution.page_keeper import PageKeeper
-from tune.execution.ray_cluster import connect, num_concurrent
+from tune.execution.ray_cluster import connect
 from tune.execution.ray_workarounds import every_death_is_known
 from tune.execution.recorder import TrialRecorder
 from tune.execution.retention import Rank, Retention
@@ -89,8 +90,8 @@ class Session:
         self.page: PageKeeper | None = None
 
     @contextmanager
-    def on_ray(self) -> Iterator[int]:
-        """Connects to Ray and yields how many trials run at once; an error interrupts the study's MLflow run."""
+    def on_ray(self) -> Iterator[Room]:
+        """Connects to Ray and yields the room for trials; an error interrupts the study's MLflow run."""
         if self.copies is not None:
             with stage(f"looking at {SETTING}"):
                 self.copies.check()
@@ -99,7 +100,9 @@ class Session:
                 stack.enter_context(connect())
             self.stop.listen()  # again: Ray has installed its handler
             try:
-                yield num_concurrent(self.plan, self.spec.budget.concurrent)
+                room = Room(self.plan, self.spec.budget.concurrent)
+                room.wait(self.stop.stop_all)
+                yield room
             except BaseException:
                 if self.plan.parent_id is not None:
                     with suppress(UserError, OSError):  # what ended the block is said, not what follows from it
@@ -153,7 +156,7 @@ class Session:
         *,
         board: Board,
         rank: Rank,
-        concurrent: int,
+        room: Room,
         scheduler: RunToCompletion | None = None,
         too_many_failures: Callable[[int], str | None] = lambda num_failed: None,
     ) -> None:
@@ -163,7 +166,7 @@ class Session:
             source: Decides which trials run.
             board: Shows them.
             rank: Orders records for retention, best first.
-            concurrent: Trials at once.
+            room: Trials at once.
             scheduler: Stops trials early; None: runs all to completion.
             too_many_failures: From the number of trials that failed in this session to the reason to stop, or None.
         """
@@ -173,27 +176,30 @@ class Session:
         if self.copies is not None:
             self.copies.put()
         scheduler = scheduler or RunToCompletion()
-        scheduler.deaths = deaths = DeadWorkers(concurrent, self.plan.paths)
+        scheduler.deaths = deaths = DeadWorkers(self.spec.budget.concurrent, self.plan.paths)
         recorder = TrialRecorder(self.spec, self.plan, self.records, retention, board, deaths, self.copies, self.page)
         self.stop.failed = lambda: recorder.disk_error or too_many_failures(recorder.num_failed)
         packs = bool(self.plan.gpus)
-        searcher = GPUPackingSearcher(source, scheduler, self.plan) if packs else TrialSearcher(source, scheduler)
+        searcher = (
+            GPUPackingSearcher(source, scheduler, self.plan, lambda: room.gpus)
+            if packs
+            else TrialSearcher(source, scheduler)
+        )
+        searcher.room = room
         events = StudyEvents(self.plan.paths.root)
         facts = {"planned": board.trials, "before": len(self.records), "hours": board.hours, "process": os.getpid()}
-        events.append(START, **facts, concurrent=concurrent)
+        events.append(START, **facts, concurrent=room())
         try:
             shown = exported(self.spec, self.plan.paths, board, searcher, recorder)
             with _quiet(), every_death_is_known(), self.stop.gently(), board, shown:
-                self._run_tune(searcher, scheduler, recorder, concurrent)
+                self._run_tune(searcher, scheduler, recorder)
         finally:
             events.append(STOP, reason=self.stop.reason or recorder.disk_error)
         board.final()
         if recorder.disk_error is not None:
             raise DiskError(recorder.disk_error)
 
-    def _run_tune(
-        self, searcher: TrialSearcher, scheduler: RunToCompletion, recorder: TrialRecorder, concurrent: int
-    ) -> None:
+    def _run_tune(self, searcher: TrialSearcher, scheduler: RunToCompletion, recorder: TrialRecorder) -> None:
         """Runs Ray Tune over the trials of a searcher."""
         scratch = self.plan.paths.root / "ray"
         gc.freeze()  # imported objects stay; without this, every full collection would look through them
@@ -205,7 +211,6 @@ class Session:
             num_samples=-1,
             search_alg=searcher,
             scheduler=scheduler,
-            max_concurrent_trials=concurrent,
             reuse_actors=self.plan.runner == "process",
             max_failures=0,  # `deaths.py` decides which trials are retried
             raise_on_failed_trial=False,

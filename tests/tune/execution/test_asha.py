@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.execution.asha import Rungs, RunToCompletion
+from tune.execution.asha import PATIENCE_SECONDS, Rungs, RunToCompletion
 
 
 def test_worked_example_of_halving():
@@ -92,14 +92,27 @@ def test_a_trial_goes_on_where_it_reaches_the_quantile_of_those_before(reports, 
         assert survives == (score >= cutoff - 1e-9)
 
 
-def test_the_next_trial_is_the_first_that_waits_and_paused_ones_come_last():
-    def trial(number: int, status: str) -> SimpleNamespace:
-        return SimpleNamespace(config={"number": number}, status=status)
+def test_a_trial_waits_for_its_own_process_before_it_takes_another_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("tune.execution.asha.time.monotonic", lambda: now)
+    scheduler, live = RunToCompletion(), []
 
-    live = [trial(4, "PENDING"), trial(1, "RUNNING"), trial(0, "PAUSED"), trial(3, "PENDING")]
-    controller = SimpleNamespace(get_live_trials=lambda: live)
-    assert RunToCompletion().choose_trial_to_run(controller) is live[3]
-    del live[3], live[0]
-    assert RunToCompletion().choose_trial_to_run(controller) is live[1]
-    live.pop()
-    assert RunToCompletion().choose_trial_to_run(controller) is None
+    def add(number: int, status: str = "PENDING") -> None:
+        live.append(SimpleNamespace(config={"number": number}, status=status, trial_id=str(number)))
+        scheduler.on_trial_add(None, live[-1])
+
+    def chosen() -> int | None:
+        trial = scheduler.choose_trial_to_run(SimpleNamespace(get_live_trials=lambda: live))
+        return None if trial is None else trial.config["number"]
+
+    add(4)
+    add(1, "RUNNING")
+    add(3)
+    assert chosen() is None, "each has just asked for a process"
+    now += PATIENCE_SECONDS + 1
+    add(2)
+    assert chosen() == 3, "the first of those that have waited long"
+    add(0, "PAUSED")
+    assert chosen() == 3
+    live[:] = [trial for trial in live if trial.config["number"] in (0, 2)]
+    assert chosen() == 0, "a paused trial has no process to wait for"

@@ -130,7 +130,7 @@ def packed(tmp_path: Path, *, gpus: float = 1.0, measures: bool = True, total: f
     paths = StudyPaths(tmp_path, "packed")
     paths.root.mkdir(parents=True, exist_ok=True)
     plan = TrialPlan("packed", SPEC, paths, gpus=gpus, packed=measures)
-    return GPUPackingSearcher(Numbers(9), RunToCompletion(), plan, total)
+    return GPUPackingSearcher(Numbers(9), RunToCompletion(), plan, lambda: total)
 
 
 def given(trials: GPUPackingSearcher, *ids: str) -> list[Any]:

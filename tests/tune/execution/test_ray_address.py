@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
-from t5vqvae.errors import EnvironmentFault, UserError
+from t5vqvae.errors import EnvironmentFault, SettingError, UserError
 from tune.execution import ray_address
 from tune.execution.ray_address import check_cluster, one_line_for_refusals, usable_address
 
@@ -127,6 +128,34 @@ def test_a_cluster_of_other_versions_is_named_in_one_line(monkeypatch: pytest.Mo
     )
     with pytest.raises(RuntimeError, match="a bug"), one_line_for_refusals():
         raise RuntimeError("a bug")
+
+
+def test_a_refused_token_is_named_also_as_the_cause_of_a_failed_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    cause = RuntimeError("RPC error: InvalidAuthToken: Authentication token is missing or incorrect.")
+    with pytest.raises(EnvironmentFault, match="6379 refuses the token of this process; set"), one_line_for_refusals():
+        raise ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379") from cause
+    with pytest.raises(EnvironmentFault, match="no Ray cluster answers there"), one_line_for_refusals():
+        raise ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379")
+
+
+@pytest.mark.parametrize("mode", ["token", ""])
+def test_a_token_s_file_that_is_gone_is_refused(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "gone"))
+    with pytest.raises(SettingError) as caught:
+        check_cluster()
+    way_out = 'after t5vqvae up, say eval "$(t5vqvae env)" again, or unset it'
+    assert str(caught.value) == f"RAY_AUTH_TOKEN_PATH={tmp_path}/gone is no file; {way_out}"
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "goes before the file")
+    check_cluster()
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    check_cluster()
+    (tmp_path / "gone").write_text("back")
+    monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    check_cluster()
 
 
 @pytest.mark.ray

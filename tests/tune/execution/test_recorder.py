@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from t5vqvae.spec.run import RunSpec
-from tune.execution.ray_cluster import workers_on
+from tune.execution.capacity import workers_on
 from tune.execution.recorder import TrialRecorder
 from tune.execution.retention import Retention
 from tune.execution.stopping import Stop

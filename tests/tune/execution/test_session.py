@@ -53,14 +53,14 @@ SPEC = stub_study("s", 1)
 
 def test_what_follows_from_a_full_disk_does_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tune.execution.session.connect", lambda: __import__("contextlib").nullcontext())
-    monkeypatch.setattr("tune.execution.session.num_concurrent", lambda plan, wanted: 1)
+    monkeypatch.setattr("tune.execution.session.Room", lambda plan, wanted: SimpleNamespace(wait=lambda ended: None))
 
     def close(*_: object, **__: object) -> None:
         raise UserError("the tracking server is away")
 
     tracker: Any = SimpleNamespace(close=close)
     plan = TrialPlan("s", SPEC.base_spec, StudyPaths(tmp_path, "s"), tracker=tracker, parent_id="p")
-    stop: Any = SimpleNamespace(listen=lambda: None, reason=None)
+    stop: Any = SimpleNamespace(listen=lambda: None, stop_all=lambda: False, reason=None)
     with pytest.raises(DiskError, match="first"), Session(SPEC, plan, {}, stop).on_ray():
         raise DiskError("first")
 
