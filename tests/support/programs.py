@@ -33,9 +33,10 @@ def from_npm(*packages: str) -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     # Without their scripts: what an installed package does itself is not wanted here, and nothing needs it.
     words = [npm, "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder)]
-    done = subprocess.run([*words, *packages], capture_output=True, text=True, timeout=120)
-    if done.returncode:
-        _without(f"npm could not install {', '.join(packages)}: {done.stderr[-300:]}")
+    try:
+        subprocess.run([*words, *packages], check=True, capture_output=True, text=True, timeout=180)
+    except subprocess.SubprocessError as error:
+        _without(f"npm could not install {', '.join(packages)}: {getattr(error, 'stderr', None) or error}"[:500])
     return folder
 
 
