@@ -18,6 +18,7 @@ from t5vqvae.measures import (  # noqa: F401  # registers them
     dci,
     disentanglement,
     edited,
+    examples,
     explicitness,
     information,
     labels,
