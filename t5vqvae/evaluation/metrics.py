@@ -48,6 +48,7 @@ _DECODED = f"{_TEXTS} is not 0"
 _CONTROL = f"{_EDITS} is not 0"
 _PROBE = "a probe"
 _LABELS = "a probe with labels"
+_ENCODER = "a probe with a frozen encoder"
 _SPARSE = f"{_UNSENT} is set"
 _SPARSE_EDITS = f"{_UNSENT} is set, and {_EDITS} is not 0"
 _TWINS = f"{_OOD} is not 0"
@@ -254,6 +255,11 @@ _ALL = (
            "words that equal the most frequent word of their code; in (0, 1]", when=_PROBE),
     Metric("information/purity_shuffled", "share", "word", None, "the same with shuffled codes: the control",
            when=_PROBE),
+    Metric("examples/splice_copied", "share", "edit", "maximize",
+           "words of another sentence that take a word's place as they are, all other words staying; in [0, 1]",
+           when=_PROBE),
+    Metric("examples/swap_locality", "share", "edit", "maximize",
+           "other words that stay when one code takes a near value and the text changes; in [0, 1]", when=_PROBE),
     Metric("labels/information", "bits", "word", "maximize",
            "mutual information of a word's code and its label in a file, less its mean over shuffled codes",
            when=_LABELS),
@@ -261,6 +267,11 @@ _ALL = (
     Metric("labels/purity", "share", "word", None,
            "words whose label equals the most frequent label of their code; in (0, 1]", when=_LABELS),
     Metric("labels/purity_shuffled", "share", "word", None, "the same with shuffled codes: the control", when=_LABELS),
+    Metric("smoothness/frechet", "1", "", "minimize",
+           "Frechet distance of sentences on paths and of the corpus, in the states of a frozen encoder",
+           when=_ENCODER),
+    Metric("smoothness/perceptual_length", "1", "path", "minimize",
+           "squared change of a frozen encoder's state per squared step of a path, mean", when=_ENCODER),
     Metric("latent_use/swapped", "nats", "character", "maximize",
            "rise of the cross-entropy with another sentence's memory", when=_PROBE),
     Metric("latent_use/reordered", "nats", "character", None,

@@ -8,6 +8,7 @@ Letters: B batch, T positions of a sentence, Q codes a position.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,6 +23,7 @@ from t5vqvae.data import TokenizedSplit, evaluation_batches
 from t5vqvae.data.batching import fixed_order
 from t5vqvae.data.role_reader import RoleReader
 from t5vqvae.data.special_tokens import guard
+from t5vqvae.latent.interpolation import Trajectory, interpolate
 from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.measures.control import Control, Edited, run_edits
 from t5vqvae.measures.slots import Slots, slots_of
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 Suite = Literal["quick", "full"]
 NUM_FACTORED = 2_000
 """Training sentences whose latents and factors are read: a template needs a hundred or more."""
+_ROUND = 20
+"""Paths that are decoded together."""
 Cell = str | int | float | None
 Row = Mapping[str, Cell]
 
@@ -82,6 +86,7 @@ class Probed:
         num_paths: Paths between sentences to decode.
         unsent: Bound of the cross-entropy for sparse codes; None: they are not probed.
         labels: The file of sentences whose words have labels; None: there is none.
+        encoder: The frozen autoencoder in whose states paths are judged; None: they are not.
         seed: Seed of every random choice.
     """
 
@@ -97,6 +102,7 @@ class Probed:
     num_paths: int = 60
     unsent: float | None = None
     labels: Path | None = None
+    encoder: Path | None = None
     seed: int = 0
 
     @cached_property
@@ -147,6 +153,18 @@ class Probed:
         numbers = self.split.batch(self.indices).roles_BT
         assert numbers is not None, "the split has roles"
         return [[self.role_names[number] for number in row] for row in numbers.tolist()]
+
+    @cached_property
+    def paths(self) -> list[Trajectory]:
+        """Paths between probed sentences that are paired at random; the same pairs for all models of a corpus."""
+        rng = random.Random(f"{self.seed} paths")
+        chosen = rng.sample(self.texts, min(len(self.texts) // 2, self.num_paths) * 2)
+        pairs, space, found = list(zip(chosen[::2], chosen[1::2], strict=True)), self.space(), list[Trajectory]()
+        with stage("interpolating", len(pairs), "paths") as now:
+            for start in range(0, len(pairs), _ROUND):
+                found += interpolate(space, pairs[start : start + _ROUND])
+                now.set(len(found))
+        return found
 
     @cached_property
     def slots(self) -> list[Slots]:

@@ -18,11 +18,13 @@ from t5vqvae.measures import (  # noqa: F401  # registers them
     dci,
     disentanglement,
     edited,
+    examples,
     explicitness,
     information,
     labels,
     latent_use,
     moved,
+    path_states,
     prefixes,
     sensitivity,
     separated,
@@ -116,6 +118,7 @@ def probed_of(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: 
         num_paths=spec.num_paths,
         unsent=spec.unsent,
         labels=None if spec.labels is None else Path(spec.labels),
+        encoder=None if spec.encoder is None else Path(spec.encoder),
         seed=spec.seed,
     )
 

@@ -9,23 +9,20 @@ Letters: N paths, S samples of the bootstrap, V vocabulary, E model width.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from t5vqvae.data.special_tokens import guard
-from t5vqvae.latent.interpolation import Trajectory, interpolate, share_changing_length
+from t5vqvae.latent.interpolation import share_changing_length
 from t5vqvae.measures.base import Found, Probed, Row, measure
 from t5vqvae.measures.smoothness import Distance, Path, path_of, scores
 from t5vqvae.measures.word_vectors import skip_gram, stop_words
-from t5vqvae.stages import stage
 
 NUM_SHOWN = 5
 NUM_SAMPLES = 2_000
 """Samples of the bootstrap."""
-_ROUND = 20
 
 
 @measure("smoothness")
@@ -33,8 +30,7 @@ def smoothness(probed: Probed) -> Found:
     """Measures how directly interpolation leads from one sentence to another."""
     if probed.model.leaks:
         return Found()
-    trajectories = random_paths(probed)
-    paths = smooth_paths(probed, trajectories)
+    trajectories, paths = probed.paths, smooth_paths(probed)
     metrics = scores(paths) | {"smoothness/length_changes": share_changing_length(trajectories)}
     rows: list[Row] = [
         {"path": number, "step": place, "decoded": step.text, "IS": path.smoothness, "counts": str(path.counts)}
@@ -44,10 +40,10 @@ def smoothness(probed: Probed) -> Found:
     return Found(metrics, {"Smoothness over paths": [_interval(paths, probed.seed)], "Paths, drawn at random": rows})
 
 
-def smooth_paths(probed: Probed, trajectories: Sequence[Trajectory]) -> list[Path]:
-    """Returns paths with their smoothness, in their order."""
-    distance = _distance(probed)
-    return [path_of([step.text for step in each.steps], distance) for each in trajectories]
+def smooth_paths(probed: Probed) -> list[Path]:
+    """Returns the probed paths with their smoothness, in their order."""
+    paths, distance = probed.paths, _distance(probed)
+    return [path_of([step.text for step in each.steps], distance) for each in paths]
 
 
 def _interval(paths: Sequence[Path], seed: int) -> Row:
@@ -56,20 +52,6 @@ def _interval(paths: Sequence[Path], seed: int) -> Row:
     drawn_SN = np.random.default_rng(seed).choice(values_N, (NUM_SAMPLES, len(values_N)))
     low, high = np.quantile(drawn_SN.mean(1), [0.025, 0.975])
     return {"mean or 0": float(values_N.mean()), "low": float(low), "high": float(high), "paths": len(paths)}
-
-
-def random_paths(probed: Probed) -> list[Trajectory]:
-    """Returns the paths between probed sentences that are paired at random; the same for models of one corpus."""
-    rng = random.Random(f"{probed.seed} paths")
-    chosen = rng.sample(probed.texts, min(len(probed.texts) // 2, probed.num_paths) * 2)
-    pairs = list(zip(chosen[::2], chosen[1::2], strict=True))
-    space = probed.space()
-    found: list[Trajectory] = []
-    with stage("interpolating", len(pairs), "paths") as now:
-        for start in range(0, len(pairs), _ROUND):
-            found += interpolate(space, pairs[start : start + _ROUND])
-            now.set(len(found))
-    return found
 
 
 def _distance(probed: Probed) -> Distance:

@@ -23,6 +23,10 @@ class ProbeSpec(Config):
     labels: LocalPath | None = setting(
         None, description="file of `sentence & labels` lines, or a table of the two: parts of speech or roles of words"
     )
+    encoder: LocalPath | None = setting(
+        None,
+        description="checkpoint of one autoencoder for all models, in whose states paths are judged; None: without",
+    )
     seed: int = setting(0, ge=0, description="seed of every random choice")
 
     @property

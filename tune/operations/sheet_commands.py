@@ -59,7 +59,7 @@ def _paths_of(name: str, number: int, seed: int, state: Path | None) -> list[Rat
     from dataclasses import replace
 
     from t5vqvae.measures.probing import probed_of
-    from t5vqvae.measures.trajectories import random_paths, smooth_paths
+    from t5vqvae.measures.trajectories import smooth_paths
     from t5vqvae.spec.probe import ProbeSpec
     from tune.records.loading import loaded_model
     from tune.records.models import find_model
@@ -72,6 +72,5 @@ def _paths_of(name: str, number: int, seed: int, state: Path | None) -> list[Rat
     )
     if probed.model.leaks:
         raise SettingError(f"{name}: its decoder reads more than latents, so it has no paths; leave it out")
-    drawn = random_paths(probed)
-    rows = zip(drawn, smooth_paths(probed, drawn), strict=True)
+    rows = zip(probed.paths, smooth_paths(probed), strict=True)
     return [RatedPath(name, [s.text for s in each.steps], path.smoothness, path.counts) for each, path in rows]

@@ -153,7 +153,7 @@ def _ratings(file: Path, items: Mapping[str, object]) -> dict[str, int]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file} cannot be read: {error}; give a filled copy of sheet.csv") from None
     for number, row in enumerate(rows, start=2):
-        item, rating = row.get("item"), (row.get("rating") or "").strip()
+        item, rating = str(row.get("item")), (row.get("rating") or "").strip()
         if item not in items or item in found:
             raise DataError(f"{file} line {number}: item {item!r} is none of the sheet, or twice; keep its items")
         if not rating:

@@ -31,6 +31,7 @@ OTHERWISE = {
     "an ablation",
     "a probe",
     "a probe with labels",
+    "a probe with a frozen encoder",
     "edits that change the text",
     "edits of sentences that the model reconstructs",
 }

@@ -46,6 +46,7 @@ def test_summary_page_and_file_agree(checkpoint: Path, state: Path, capsys: pyte
         "edits": 5,
         "unsent": None,
         "labels": None,
+        "encoder": None,
         "seed": 0,
     }
     assert {"latent_use/swapped", "information/word"} <= set(found["metrics"])

@@ -1,0 +1,88 @@
+"""Examples of traversals and splices for any corpus with codes a token, drawn at random and never chosen.
+
+Nobody knows the right answer of an edit here, but copying has one: a splice of a donor's word in place of a word should
+give the source's reconstruction with that word instead. So what is measured:
+
+- `swap_locality`: share of the other words of a reconstruction that stay when one code takes another value in its
+  neighbourhood, over swaps that change the text.
+- `splice_copied`: share of splices after which the text is the reconstruction with the donor's word in place.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from t5vqvae.data.texts import kept_places, same_text
+from t5vqvae.latent.intervention import spliced, tokens_of
+from t5vqvae.latent.latent_space import LatentSpace, Sentence
+from t5vqvae.latent.traversal import traverse
+from t5vqvae.measures.base import Found, Probed, Row, measure
+from t5vqvae.stages import stage
+
+NUM_SENTENCES, NUM_NEAREST = 40, 5
+NUM_SHOWN = 15
+
+
+@measure("examples")
+def examples(probed: Probed) -> Found:
+    """Shows random traversals and splices, and measures what they leave alone."""
+    if probed.model.leaks or not probed.model.has_codes or len(probed.texts) < 2:
+        return Found()
+    rng, space = random.Random(f"{probed.seed} examples"), probed.space()
+    with stage("drawing examples"):
+        sentences = space.encode(rng.sample(probed.texts, min(NUM_SENTENCES, len(probed.texts))))
+        if not all(each.by_token for each in sentences):
+            return Found()
+        plain = space.reconstruct(sentences)
+        swaps = [row for each, text in zip(sentences, plain, strict=True) for row in _swaps(space, each, text, rng)]
+        splices = _splices(space, sentences, plain, rng)
+    kept = [float(row["kept"]) for row in swaps if row["kept"] is not None]
+    metrics = {"examples/splice_copied": sum(row["copied"] == "yes" for row in splices) / len(splices)}
+    metrics |= {"examples/swap_locality": sum(kept) / len(kept)} if kept else {}
+    some = rng.sample(swaps, min(NUM_SHOWN, len(swaps)))
+    return Found(metrics, {"Traversals, drawn at random": some, "Splices, drawn at random": splices[:NUM_SHOWN]})
+
+
+def _swaps(space: LatentSpace, sentence: Sentence, plain: str, rng: random.Random) -> list[Row]:
+    """Returns a sentence with the code at one random word replaced by its nearest codes."""
+    position = rng.randrange(max(1, len(sentence.tokens) - 1))
+    token, words = sentence.tokens[position], plain.split()
+    found: list[Row] = []
+    for swap in traverse(space, sentence, [position], NUM_NEAREST):
+        others = max(1, len(words) - 1)
+        stayed = min(others, len(kept_places(words, swap.text.split())))
+        kept = None if same_text(swap.text, plain) else stayed / others
+        found.append({"source": plain, "token": token, "code": swap.code, "decoded": swap.text, "kept": kept})
+    return found
+
+
+def _splices(space: LatentSpace, sentences: Sequence[Sentence], plain: Sequence[str], rng: random.Random) -> list[Row]:
+    """Returns every sentence with a random word replaced by a random word of the sentence before it."""
+    drawn = []
+    for place, sentence in enumerate(sentences):
+        donor = sentences[place - 1]
+        number, other = (rng.randrange(len(each.text.split())) for each in (sentence, donor))
+        codes_TQ = spliced(
+            sentence.latent_TX,
+            tokens_of(sentence.spans, _word_span(sentence.text, number)),
+            donor.latent_TX,
+            tokens_of(donor.spans, _word_span(donor.text, other)),
+        )
+        drawn.append((plain[place], number, donor.text.split()[other], codes_TQ))
+    texts = space.decode([codes for *_, codes in drawn], [each.prompt_codes_PQ for each in sentences])
+    found: list[Row] = []
+    for (source, number, word, _), text in zip(drawn, texts, strict=True):
+        wanted = [*source.split()[:number], word, *source.split()[number + 1 :]]
+        copied = "yes" if text.split() == wanted else "no"
+        found.append({"source": source, "word": number, "donor's word": word, "decoded": text, "copied": copied})
+    return found
+
+
+def _word_span(text: str, number: int) -> tuple[int, int]:
+    """Returns start and end of a word of a text, in characters."""
+    end = 0
+    for word in text.split()[: number + 1]:
+        start = text.index(word, end)
+        end = start + len(word)
+    return start, end
