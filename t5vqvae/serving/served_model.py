@@ -75,7 +75,7 @@ class Current:
             await asyncio.sleep(seconds)
             try:
                 fresh = await asyncio.to_thread(self._moved)
-            except Exception as error:  # also a fault of a library: it must not end the looking for good
+            except Exception as error:  # also a fault of a library: the next look may succeed
                 self._report(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
                 continue
             self._reason = ""

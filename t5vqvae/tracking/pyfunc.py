@@ -31,7 +31,7 @@ _Params = Mapping[str, Any]
 
 
 class _PyfuncModel(PythonModel):
-    """Answers the rows of a frame; the parameter `operation` names what is asked about each."""
+    """Answers the rows of a frame; the parameter `operation` names what they request."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Loads weights and tokenizer, onto the GPU when there is one."""
