@@ -1,7 +1,7 @@
-"""The server's application as a deployment of Ray Serve, for clusters that run Ray anyway.
+"""The server's application as a deployment of Ray Serve, for clusters that run Ray already.
 
-Ray's proxy costs more than the application: use `t5vqvae serve` on one machine. Every replica is a process with a model
-and a batcher of its own; the token, the limits, the swap of the model and all pages are those of `app.py`.
+Ray's proxy costs more than the application: use `t5vqvae serve` on one machine. Every replica is a process with its
+model and its batcher; the token, the limits, the swap of the model and all pages are those of `app.py`.
 """
 
 from __future__ import annotations

@@ -75,8 +75,8 @@ class Current:
             await asyncio.sleep(seconds)
             try:
                 fresh = await asyncio.to_thread(self._moved)
-            except UserError as error:
-                self._report(str(error))
+            except Exception as error:  # also a fault of a library: the next look may succeed
+                self._report(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
                 continue
             self._reason = ""
             if fresh is not None:

@@ -89,7 +89,7 @@ def answered(model: Any, frame: pd.DataFrame, request: type[Request], params: Pa
     Args:
         model: Any text autoencoder.
         frame: The rows.
-        request: What is asked about each of them.
+        request: The class of the requests, one a row.
         params: What all rows agree in.
         batch_size: Sentences that are computed together.
 

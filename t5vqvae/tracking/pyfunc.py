@@ -13,6 +13,7 @@ model.predict(pandas.DataFrame({"source": ["x + y"], "goal": ["x"]}), params={"o
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,13 @@ _Params = Mapping[str, Any]
 
 
 class _PyfuncModel(PythonModel):
-    """Answers the rows of a frame; the parameter `operation` names what is asked about each."""
+    """Answers the rows of a frame; the parameter `operation` names what they request.
+
+    One call at a time: MLflow's server predicts in several threads, and a model keeps what its encoder saw last.
+    """
+
+    def __init__(self) -> None:
+        self._computes = threading.Lock()
 
     def load_context(self, context: PythonModelContext) -> None:
         """Loads weights and tokenizer, onto the GPU when there is one."""
@@ -73,7 +80,8 @@ class _PyfuncModel(PythonModel):
         from t5vqvae.errors import UserError
 
         try:
-            return self._answered(model_input, params or {})
+            with self._computes:
+                return self._answered(model_input, params or {})
         except UserError as error:  # of others MLflow's server returns a traceback
             reason = "; ".join(str(error).splitlines())
             raise MlflowException(reason, error_code=INVALID_PARAMETER_VALUE) from None

@@ -20,12 +20,12 @@ class Load:
     Attributes:
         seconds: How long they asked.
         latencies: Seconds of each answered request.
-        refused: Answers with another status than 200.
+        refused: Answers with another status than 200, as they came.
     """
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
-    refused: int = 0
+    refused: list[bytes] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
@@ -80,19 +80,18 @@ async def _client(
             b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
             % (path.encode(), len(body), body)
         )
-        status = await _answer(reader)
+        status, answer = await _answer(reader)
         if status == 200:
             found.latencies.append(time.perf_counter() - started)
         else:
-            found.refused += 1
+            found.refused.append(b"%d %s" % (status, answer))
 
 
-async def _answer(reader: asyncio.StreamReader) -> int:
-    """Reads an answer; returns its status."""
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Reads an answer; returns its status and body."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
     length = next(int(line.split(b":")[1]) for line in head if line.startswith(b"content-length:"))
-    await reader.readexactly(length)
-    return int(head[0].split()[1])
+    return int(head[0].split()[1]), await reader.readexactly(length)
 
 
 def as_json(values: object) -> bytes:

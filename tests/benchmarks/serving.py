@@ -192,8 +192,14 @@ def table(found: dict[str, list[Any]]) -> list[str]:
         ours, plain = [TOGETHER * each.rate for each in found[f"large {clients}"]], found[f"plain {clients}"]
         medians = f"{statistics.median(ours):.0f} | {statistics.median(plain):.0f}"
         lines.append(f"| {clients} | {medians} | {ratios(ours, plain)} |")
-    refused = sum(each.refused for name, loads in found.items() if "plain" not in name for each in loads)
-    return [*lines, "", f"Requests refused: {refused}."]
+    for name, loads in found.items():
+        refused = [each for one in loads if isinstance(one, Load) for each in one.refused]
+        if refused:
+            lines += [
+                "",
+                f"{len(refused)} requests of `{name}` were refused, the first with `{refused[0].decode():.200}`.",
+            ]
+    return lines
 
 
 def main() -> None:

@@ -22,6 +22,9 @@ from t5vqvae.serving.served_model import ServedModel
 
 SENTENCES = ["a bat eats honey", "a cat eats eggs in trees", "old bat and big bat"]
 
+PATIENCE_SECONDS = 180
+"""How long an answer may take: on a busy machine a worker imports its libraries for a minute."""
+
 
 class Spelled:
     """The source of a model that spells; its alias moves when `version` is set."""
@@ -63,7 +66,7 @@ def ask(url: str, body: Any = None, **headers: str) -> tuple[int, Any]:
     data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     request = urllib.request.Request(url, data, headers)
     try:
-        with urllib.request.urlopen(request, timeout=60) as reply:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as reply:
             return reply.status, json.load(reply)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)

@@ -241,6 +241,27 @@ def test_an_alias_that_cannot_be_read_leaves_the_model_in_place(capsys: pytest.C
     assert capsys.readouterr().err.count("still serving version 1: the server is away") == 1
 
 
+def test_a_version_that_cannot_be_loaded_is_reported_and_the_next_one_is_taken(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Broken(Spelled):
+        def load(self, version: str) -> Any:
+            found = super().load(version)
+            if version == "2":
+                raise RuntimeError("a fault\nin two lines")
+            return found
+
+    source = Broken()
+    with serving(source, refresh_seconds=0.02) as url:
+        source.version = "2"
+        while source.loaded.count("2") < 3:
+            assert ask(f"{url}/health")[1]["model"]["version"] == "1"
+        source.version = "3"
+        while ask(f"{url}/health")[1]["model"]["version"] != "3":
+            assert answers(f"{url}/encode", {"texts": ["a"]})
+    assert capsys.readouterr().err.count("still serving version 1: RuntimeError: a fault in two lines\n") == 1
+
+
 def test_the_page_of_a_code_counts_what_stands_in_the_sentences(url: str) -> None:
     status, page = ask(f"{url}/codes/{CODE['bat']}")
     assert status == 200 and page["sentences"] == 3 and page["entries"] == 16

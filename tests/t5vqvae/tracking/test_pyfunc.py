@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,19 @@ def test_words_and_numbers_are_texts(served: Any) -> None:
     expected = reconstruct(served.model, ["nan", "None", "", "0", "false", "1.5"], 4)[0]
     found = ask(served, pd.Series(["nan", "None", "", 0, False, np.float32(1.5)], dtype=object))
     assert found["reconstruction"].tolist() == expected
+
+
+def test_threads_that_ask_together_get_their_own_answers(served: Any) -> None:
+    """MLflow's server predicts in threads; without a lock, one gets the codes of another."""
+    texts = ["a cat", "a dog eats honey in a lake", "iron", "old bats and big bats eat eggs"]
+    alone = {text: ask(served, [text] * size) for size, text in enumerate(texts, 1)}
+
+    def asked(turn: int) -> bool:
+        size = 1 + turn % len(texts)
+        return ask(served, [texts[size - 1]] * size).equals(alone[texts[size - 1]])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(asked, range(80)))
 
 
 def test_an_empty_frame_gives_an_empty_frame(served: Any) -> None:

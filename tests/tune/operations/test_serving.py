@@ -68,12 +68,11 @@ def totals(url: str) -> dict[str, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_two_workers_count_together_and_nothing_falls_when_one_is_killed(state: Path) -> None:
     expected = decoded(state / "first")
     with served(state, str(state / "first" / STEP), "--workers", "2") as (url, _):
         workers, before, number = set[int](), dict[str, float](), 0
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 180
         while len(workers) < 2 and time.monotonic() < deadline:
             workers.add(ask(f"{url}/health")[1]["worker"])
         assert len(workers) == 2
@@ -103,7 +102,6 @@ def wait_for_answer(url: str) -> None:
             time.sleep(0.2)
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_the_server_follows_the_alias_under_load_without_a_dropped_request(state: Path) -> None:
     tracker = Tracker(f"sqlite:///{state}/mlflow.db", "tiny")
