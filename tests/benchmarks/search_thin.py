@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
@@ -27,6 +27,7 @@ from rich.console import Console
 from t5vqvae.runs.follow import follow
 from tune.execution import session
 from tune.execution.asha import scheduler_of
+from tune.execution.recorder import TrialRecorder
 from tune.execution.retention import Retention
 from tune.execution.searcher import TrialSearcher
 from tune.execution.trial import TrialPlan
@@ -41,7 +42,15 @@ from tune.spec.search_spec import SearchSpec
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def run_thin(spec: SearchSpec, paths: StudyPaths, trainer: str, *, tracked: bool, earlier: int = 0) -> None:
+def run_thin(
+    spec: SearchSpec,
+    paths: StudyPaths,
+    trainer: str,
+    *,
+    tracked: bool,
+    earlier: int = 0,
+    before: Callable[[Board, TrialSearcher, TrialRecorder], None] = lambda *parts: None,
+) -> None:
     """Runs the trials of a study that are left.
 
     Args:
@@ -50,6 +59,7 @@ def run_thin(spec: SearchSpec, paths: StudyPaths, trainer: str, *, tracked: bool
         trainer: Of its trials.
         tracked: Whether MLflow hears of them.
         earlier: How many it is said to have had before.
+        before: Called before each trial, and after the last one.
     """
     plan = TrialPlan(spec.name, spec.base_spec, paths, trainer=trainer)
     if tracked:
@@ -64,8 +74,10 @@ def run_thin(spec: SearchSpec, paths: StudyPaths, trainer: str, *, tracked: bool
     retention = Retention(paths, spec.retention.keep_best, lambda found: contenders(found, spec))
     recorder = session.TrialRecorder(spec, plan, records, retention, board)
     with _process(plan) as actor:
+        before(board, searcher, recorder)
         while isinstance(suggested := searcher.suggest(name := str(suggestions.num_asked)), dict):
             run_trial(suggested, name, searcher=searcher, scheduler=scheduler, recorder=recorder, actor=actor)
+            before(board, searcher, recorder)
     recorder.on_experiment_end([])
 
 

@@ -25,10 +25,28 @@ SETTINGS = {"fsync": "off", "shared_buffers": "16MB", "max_connections": "60"}
 
 @dataclass
 class Server:
-    """A running server; `process` is its postmaster."""
+    """A server with its data in a folder; `process` is its postmaster while it runs."""
 
-    process: subprocess.Popen
+    folder: Path
     port: int
+    process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        """Starts the server and waits until it answers."""
+        options = {**SETTINGS, "listen_addresses": "127.0.0.1", "port": str(self.port)}
+        options["unix_socket_directories"] = str(self.folder)
+        words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        command = _as_user(str(_folder_of_programs() / "postgres"), "-D", str(self.folder / "data"), *words)
+        with (self.folder / "log").open("a") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+        _wait_until_up(self)
+
+    def stop(self) -> None:
+        """Ends the server at once; its connections are cut."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(timeout=30)
+            self.process = None
 
     def address(self, database: str) -> str:
         """Returns the address of a database, which is made if it is missing, with user and password."""
@@ -46,10 +64,15 @@ class Server:
             answer = connection.execute(query)
             return answer.fetchall() if answer.description else []
 
+    def texts(self, database: str) -> list[str]:
+        """Returns every row of every table as text."""
+        tables = self.rows(database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        return [text for (name,) in tables for (text,) in self.rows(database, f'SELECT t::text FROM "{name}" t')]
+
 
 def missing() -> str | None:
     """Returns why there is no server to start, or None; with CI=true that fails a test instead of skipping it."""
-    if _programs() is None:
+    if programs() is None:
         return "needs PostgreSQL's server (Debian: postgresql)"
     if os.geteuid() == 0 and (_user() is None or shutil.which("setpriv") is None):
         return "needs a user postgres and setpriv: PostgreSQL does not run as root"
@@ -63,43 +86,28 @@ def postgres() -> Iterator[Server]:
         assert not os.environ.get("CI"), reason
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="t5vqvae-postgres-"))  # pytest's own folders are closed to other users
-    process = None
+    server = Server(folder, pick_port(None))
     try:
-        server = _started(folder, pick_port(None))
-        process = server.process
+        _make(folder)
+        server.start()
         yield server
     finally:
-        if process is not None:
-            process.send_signal(signal.SIGINT)  # its fast shutdown: connections are cut
-            process.wait(timeout=30)
+        server.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _started(folder: Path, port: int) -> Server:
-    programs = _programs()
-    assert programs is not None
+def _make(folder: Path) -> None:
+    """Makes the data of a server that asks for a password."""
     (folder / "password").write_text(PASSWORD)
     if os.geteuid() == 0:
         for path in (folder, folder / "password"):
             shutil.chown(path, "postgres", "postgres")
     words = ["-D", str(folder / "data"), "-U", "keeper", "-A", "scram-sha-256", "--no-sync", "-E", "UTF8"]
-    made = _as_user(str(programs / "initdb"), *words, f"--pwfile={folder / 'password'}")
+    made = _as_user(str(_folder_of_programs() / "initdb"), *words, f"--pwfile={folder / 'password'}")
     subprocess.run(made, check=True, capture_output=True, cwd=folder)
-    options = {**SETTINGS, "listen_addresses": "127.0.0.1", "port": str(port), "unix_socket_directories": str(folder)}
-    command = [str(programs / "postgres"), "-D", str(folder / "data")]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            _as_user(*command, *(word for name, value in options.items() for word in ("-c", f"{name}={value}"))),
-            stdout=log,
-            stderr=log,
-            cwd=folder,
-        )
-    server = Server(process, port)
-    _wait_until_up(server, folder / "log")
-    return server
 
 
-def _wait_until_up(server: Server, log: Path) -> None:
+def _wait_until_up(server: Server) -> None:
     import psycopg
 
     deadline = time.monotonic() + 60
@@ -108,17 +116,24 @@ def _wait_until_up(server: Server, log: Path) -> None:
             server.rows("postgres", "SELECT 1")
             return
         except psycopg.OperationalError:
-            assert server.process.poll() is None and time.monotonic() < deadline, log.read_text()
+            died = server.process is None or server.process.poll() is not None
+            assert not died and time.monotonic() < deadline, (server.folder / "log").read_text()
             time.sleep(0.1)
 
 
-def _programs() -> Path | None:
+def _folder_of_programs() -> Path:
+    found = programs()
+    assert found is not None
+    return found
+
+
+def programs() -> Path | None:
     """Returns the folder of the newest server's programs; Debian has none of them on the path."""
-    found = shutil.which("postgres")
-    if found and shutil.which("initdb"):
-        return Path(found).parent
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda file: int(file.parts[-3]))
-    return folders[-1].parent if folders else None
+    if folders:
+        return folders[-1].parent
+    found = shutil.which("postgres")
+    return Path(found).resolve().parent if found else None
 
 
 def _user() -> int | None:

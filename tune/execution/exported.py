@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
+
+import ray
 
 from tune.execution.gpu_packing import GPUPackingSearcher
 from tune.execution.trial import ATTEMPT
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from tune.execution.searcher import TrialSearcher
     from tune.monitor.board import Board
 
-RAY_SECONDS = 10.0
+RAY_SECONDS = 15.0
 """Seconds between two reports of the aggregates to Ray."""
 
 
@@ -81,10 +83,23 @@ def _largest_share(searcher: GPUPackingSearcher) -> float:
 
 def _to_ray(exporter: Exporter, ended: threading.Event) -> None:
     gauges: dict[str, Gauge] = {}
-    while not ended.wait(RAY_SECONDS):
+    named: list[str] = []
+    while True:
+        with suppress(Exception):  # neither a full disk nor a head that is away ends the reports
+            if (nodes := _nodes()) != named:  # one that joins later is scraped, too
+                exporter.name_targets(nodes)
+                named = nodes
+        if ended.wait(RAY_SECONDS):
+            return
         for sample in exporter.samples():
             if "trial" not in sample.labels:
                 _report(gauges, sample)
+
+
+def _nodes() -> list[str]:
+    """Returns where the living nodes of Ray give their metrics."""
+    alive = [node for node in ray.nodes() if node["Alive"] and node["MetricsExportPort"]]
+    return sorted(f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}" for node in alive)
 
 
 def _report(gauges: dict[str, Gauge], sample: Sample) -> None:

@@ -170,10 +170,14 @@ class Board:
             line += f", about {duration(seconds)} left"
         return Text(plain_text(line + (self._running() if running else "")))
 
-    def seconds_left(self) -> float | None:
-        """Returns the seconds to the end of the study at the pace of this start; None while unknown or at the end."""
+    def seconds_left(self, work: float | None = None) -> float | None:
+        """Returns the seconds to the end of the study at the pace of this start; None while unknown or at the end.
+
+        Args:
+            work: How many trials' worth is done; None: by the rows, all of which are looked at.
+        """
         seconds = time.monotonic() - self._started
-        work = self._work(map(self._now, self.rows.values()))
+        work = self._work(map(self._now, self.rows.values())) if work is None else work
         return time_left(work, self._before, self.trials, seconds, self.hours)
 
     def _running(self) -> str:

@@ -1,6 +1,6 @@
 """The metrics of a study's driver for Prometheus: an own port on loopback, a target file, a snapshot that stays.
 
-    <state>/prometheus/targets/<study>.json    where the driver of a study listens; gone when it ends
+    <state>/prometheus/targets/<study>.json    where a study's driver and the nodes of its Ray listen; gone at its end
     <state>/prometheus/ended/<study>.prom      the last numbers of a study, also for node_exporter's textfile collector
 
 Every driver also serves the snapshots of the studies of its state folder that no driver holds. Running trials alone
@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 HOST = "127.0.0.1"
-SNAPSHOT_SECONDS = 15.0
+SNAPSHOT_SECONDS = 30.0
 """Seconds between two snapshots; a driver that is killed loses as much."""
 WALK_SHARE = 0.001
-"""The most time that looking through the study's folder may take, as a share of the driver's."""
+"""The most CPU time that looking through the study's folder may take, as a share of the driver's."""
 
 
 class Exporter:
@@ -60,8 +60,8 @@ class Exporter:
         self.lost = 0.0
         self.progress = time.time()
         self._reported: dict[int, float] = {}
-        self._spools = {paths.root / "spool"}
-        self._disk = 0.0
+        self._spooled: set[int] = set()
+        self._disk: float | None = None
         self._walk_after = 0.0
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -75,8 +75,7 @@ class Exporter:
         registry.register(self)  # type: ignore[arg-type]  # a collector is what has `collect`
         self._server, self._thread = start_http_server(0, HOST, registry)
         self.port = self._server.server_port
-        target = {"targets": [f"{HOST}:{self.port}"], "labels": {"job": "t5vqvae"}}
-        write_json(self._target, [target])
+        self.name_targets([])
         self.board.seen.append(self.put)
         self._writer = threading.Thread(target=self._write_often, daemon=True)
         self._writer.start()
@@ -91,14 +90,21 @@ class Exporter:
         self._thread.join()
         with suppress(OSError):
             self._target.unlink(missing_ok=True)
+            self._walk_after = 0.0  # what stays of an ended study is its last size
+            self._walk()
             self._write()
+
+    def name_targets(self, nodes: Sequence[str]) -> None:
+        """Writes where Prometheus finds this driver, and the nodes of its Ray, each as `host:port`."""
+        groups = {"t5vqvae": [f"{HOST}:{self.port}"], "ray": list(nodes)}
+        write_json(self._target, [{"targets": found, "labels": {"job": job}} for job, found in groups.items() if found])
 
     def put(self, row: Row) -> None:
         """Receives what the board receives."""
         with self._lock:
             self.tally.put(row)
             self.progress = self._reported[row.number] = time.time()
-            self._spools.add(self.paths.trial(row.number) / "spool")
+            self._spooled.add(row.number)
             if row.number not in self.tally.running:
                 del self._reported[row.number]
 
@@ -137,10 +143,10 @@ class Exporter:
             "last_progress_timestamp_seconds": self.progress,
             "outbox_bytes": waiting,
             "outbox_age_seconds": oldest,
-            "disk_bytes": self._disk_bytes(),
+            "disk_bytes": self._disk,
             "disk_free_bytes": shutil.disk_usage(self.paths.root).free,
             "trials_planned": self.board.trials,
-            "time_left_seconds": self.board.seconds_left(),
+            "time_left_seconds": self._seconds_left(),
             **{name: number() for name, number in self.driver.items()},
         }
         labels = {"study": self.paths.study}
@@ -148,12 +154,12 @@ class Exporter:
 
     def _outbox(self) -> tuple[int, float]:
         """Returns the bytes that wait for MLflow, and the age of the oldest; forgets what was emptied."""
-        files = []
-        for spool in list(self._spools):
-            found = list(spool.glob("*.jsonl")) if spool.is_dir() else []
+        files = _journals(self.paths.root)
+        for number in list(self._spooled):
+            found = _journals(self.paths.trial(number))
             files += found
-            if not found and spool.parent.name.isdigit() and int(spool.parent.name) not in self.tally.running:
-                self._spools.discard(spool)
+            if not found and number not in self.tally.running:
+                self._spooled.discard(number)
         sizes, times = [], []
         for file in files:
             with suppress(OSError):
@@ -162,14 +168,18 @@ class Exporter:
                 times.append(int(file.name[:20]) / 1e9 if file.name[:20].isdigit() else status.st_mtime)
         return sum(sizes), max(0.0, time.time() - min(times)) if times else 0.0
 
-    def _disk_bytes(self) -> float:
-        """Returns the bytes of the study's folder; a long walk is repeated seldom."""
-        begin = time.monotonic()
-        if begin >= self._walk_after:
-            self._disk = float(size_of(self.paths.root))
-            now = time.monotonic()
-            self._walk_after = now + max(1.0, (now - begin) / WALK_SHARE)
-        return self._disk
+    def _seconds_left(self) -> float | None:
+        """Returns the time left; only running trials are looked at, however many have ended."""
+        shares = (row.at(self.board.live(row.number)).share for row in self.tally.running.values())
+        return self.board.seconds_left(self.tally.num_ended + sum(shares))
+
+    def _walk(self) -> None:
+        """Measures the study's folder, which takes longer with each trial, unless it did so lately."""
+        if process_seconds() < self._walk_after:
+            return
+        begin = time.thread_time()
+        self._disk = float(size_of(self.paths.root))
+        self._walk_after = process_seconds() + (time.thread_time() - begin) / WALK_SHARE
 
     @property
     def _target(self) -> Path:
@@ -180,9 +190,12 @@ class Exporter:
         return snapshot(self.paths)
 
     def _write_often(self) -> None:
-        while not self._ended.wait(SNAPSHOT_SECONDS):
+        while True:
             with suppress(OSError):  # a full disk ends no study for the sake of its metrics
+                self._walk()  # here, where neither a scrape nor a trial waits for it
                 self._write()
+            if self._ended.wait(SNAPSHOT_SECONDS):
+                return
 
     def _write(self) -> None:
         from prometheus_client.exposition import generate_latest
@@ -195,6 +208,13 @@ class Exporter:
         self._snapshot.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(self._snapshot) as path:
             path.write_text(text, encoding="utf-8")
+
+
+def _journals(directory: Path) -> list[Path]:
+    """Returns what waits in a directory's spool for MLflow."""
+    with suppress(OSError):  # there is none yet, or no more
+        return [Path(entry.path) for entry in os.scandir(directory / "spool") if entry.name.endswith(".jsonl")]
+    return []
 
 
 def snapshot(paths: StudyPaths) -> Path:

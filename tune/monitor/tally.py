@@ -55,6 +55,11 @@ class Tally:
         self._runs: Counter[tuple[str, str]] = Counter()
         self._seeds: defaultdict[str, set[str]] = defaultdict(set)
 
+    @property
+    def num_ended(self) -> int:
+        """How many trials have ended."""
+        return len(self._ended)
+
     def put(self, row: Row) -> None:
         """Adds a trial, or what is new of it; an ended trial counts once."""
         if row.number in self._ended:

@@ -6,12 +6,15 @@ import ipaddress
 import os
 import socket
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t5vqvae.errors import SettingError
 from t5vqvae.files import write_json
 from t5vqvae.stages import hidden
+from tune.records.study_paths import state_dir
 
 if TYPE_CHECKING:
     from t5vqvae.serving.serve_settings import ServeSettings
@@ -36,6 +39,23 @@ def serve(source: ModelSource, settings: ServeSettings, listener: socket.socket,
         _several(source, settings, listener, address, workers)
 
 
+@contextmanager
+def _scraped(source: ModelSource, address: str, settings: ServeSettings) -> Iterator[None]:
+    """Names the server to the Prometheus of the state folder, as drivers do."""
+    if settings.token is not None:  # its metrics, too, are for callers that send it
+        yield
+        return
+    place = address.removeprefix("http://")
+    target = state_dir(source.state) / "prometheus" / "targets" / f"serve:{place.rpartition(':')[2]}.json"
+    with suppress(OSError):  # a folder that is read-only stops no server
+        write_json(target, [{"targets": [place], "labels": {"job": "serve"}}])
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            target.unlink(missing_ok=True)
+
+
 def _one(source: ModelSource, settings: ServeSettings, listener: socket.socket, address: str) -> None:
     import uvicorn
 
@@ -43,7 +63,7 @@ def _one(source: ModelSource, settings: ServeSettings, listener: socket.socket, 
 
     app = create_app(source, settings)
     _announce(source, address, settings)
-    with hidden():
+    with hidden(), _scraped(source, address, settings):
         uvicorn.Server(uvicorn.Config(app, **_OPTIONS)).run(sockets=[listener])
 
 
@@ -63,7 +83,7 @@ def _several(source: ModelSource, settings: ServeSettings, listener: socket.sock
         config = uvicorn.Config(APPLICATION, factory=True, workers=workers, **_OPTIONS)
         _announce(source, address, settings)
         try:
-            with hidden():
+            with hidden(), _scraped(source, address, settings):
                 Multiprocess(config, sockets=[listener]).run()
         finally:
             for name in (WORKER, FOLDER):

@@ -12,6 +12,7 @@ from t5vqvae.errors import SettingError, did_you_mean
 from t5vqvae.files import write_json
 from t5vqvae.stages import stage
 from tune.records.copies import SETTING, StudyCopies
+from tune.records.events import StudyEvents
 from tune.records.record import TrialRecord
 from tune.records.remote_folder import RemoteFolder
 from tune.records.study_paths import StudyPaths
@@ -33,7 +34,8 @@ def fetch(paths: StudyPaths, address: str) -> StudyCopies:
         EnvironmentFault: If the address refuses.
     """
     folder = RemoteFolder(f"{address.rstrip('/')}/{paths.study}", OPTION)
-    if paths.root.is_dir() and (not (paths.root / FETCHED).is_file() or paths.storage.exists()):
+    searched_here = paths.storage.exists() or StudyEvents(paths.root).num_starts > 0  # a database leaves no file here
+    if paths.root.is_dir() and (not (paths.root / FETCHED).is_file() or searched_here):
         raise SettingError(
             f"{folder.said}: the state folder has a study {paths.study} of its own, in {paths.root}; leave"
             f" {OPTION} out, or name another folder by --state"

@@ -13,6 +13,7 @@ from searches import stub_study
 from t5vqvae.errors import EnvironmentFault, SettingError, UserError
 from t5vqvae.files import write_json
 from tune.records.copies import StudyCopies
+from tune.records.events import START, StudyEvents
 from tune.records.fetching import fetch, fetch_checkpoint
 from tune.records.record import TrialRecord, read_records
 from tune.records.remote_folder import RemoteFolder
@@ -165,6 +166,15 @@ def test_a_study_of_this_state_folder_is_not_overwritten(copies, paths, tmp_path
     copies.finish([])
     with pytest.raises(SettingError, match="the state folder has a study s of its own"):
         fetch(paths, str(tmp_path / "there"))
+
+
+def test_a_fetched_study_that_was_searched_here_is_not_overwritten(copies, paths, tmp_path) -> None:
+    copies.finish([])
+    new = StudyPaths(tmp_path / "new", "s")
+    fetch(new, str(tmp_path / "there"))
+    StudyEvents(new.root).append(START)
+    with pytest.raises(SettingError, match="the state folder has a study s of its own"):
+        fetch(new, str(tmp_path / "there"))
 
 
 def test_a_misspelt_study_is_named(copies, tmp_path) -> None:

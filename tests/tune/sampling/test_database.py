@@ -11,6 +11,7 @@ from postgres import PASSWORD, Server, postgres
 from suggested import metrics, run, study
 
 from t5vqvae.errors import EnvironmentFault, SettingError
+from t5vqvae.machine_errors import environment_fault
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
 from tune.sampling.database import Database, database_of
@@ -68,7 +69,7 @@ def test_a_trial_under_way_at_a_kill_is_given_again_with_its_settings_and_report
 
 
 @SLOW
-def test_two_studies_of_one_name_keep_apart_and_optuna_s_own_tools_read_both(address, tmp_path):
+def test_two_studies_of_one_name_keep_apart_and_optuna_s_own_tools_read_both(server, address, tmp_path):
     spec = study(storage=address)
     here, there = (StudyPaths(tmp_path / name, "tiny") for name in ("here", "there"))
     for paths, count in ((here, 3), (there, 2)):
@@ -76,6 +77,8 @@ def test_two_studies_of_one_name_keep_apart_and_optuna_s_own_tools_read_both(add
     names = {database_of(spec, paths).study for paths in (here, there)}
     assert set(optuna.get_all_study_names(address.replace("postgresql", "postgresql+psycopg"))) == names
     assert len(names) == 2 and all(name.startswith("tiny-") for name in names)
+    stored = "\n".join(server.texts(address.rpartition("/")[2]))
+    assert PASSWORD not in stored and names <= set(stored.replace("(", ",").replace(")", ",").split(","))
     lengths = [len(Suggestions(spec, database_of(spec, paths)).trials()) for paths in (here, there)]
     assert lengths == [3, 2]
     copy = copied_storage(database_of(spec, here))
@@ -120,6 +123,24 @@ def test_a_password_may_come_from_the_environment_and_is_never_written(address, 
     monkeypatch.setenv("OPTUNA_STORAGE", address)
     database_of(kept, paths).open()
     assert PASSWORD not in str(database_of(kept, paths))
+
+
+@SLOW
+def test_a_server_that_goes_away_ends_a_driver_in_one_line_and_the_next_goes_on(server, address, tmp_path):
+    wanted = run(Suggestions(study(), tmp_path / "optuna.journal"), 6)
+    place = Database(address, "tiny-1")
+    driver = Suggestions(study(), place)
+    found = run(driver, 3)
+    server.stop()
+    try:
+        with pytest.raises(optuna.exceptions.StorageInternalError) as caught:
+            driver.next()
+    finally:
+        server.start()
+    fault = environment_fault(caught.value)
+    assert fault is not None and str(fault).startswith("PostgreSQL: ") and "the same command resumes" in str(fault)
+    assert "\n" not in str(fault) and PASSWORD not in str(fault)
+    assert found + run(Suggestions(study(), place), 3) == wanted
 
 
 @pytest.mark.parametrize(
