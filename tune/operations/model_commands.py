@@ -17,6 +17,8 @@ from tune.operations.search_end import next_command
 from tune.records.study_paths import StudyPaths, is_there, state_dir
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tune.analysis import ModelComparison
     from tune.promotion.on_validation import ValidationResult
     from tune.records.models import FoundModel
