@@ -39,7 +39,7 @@ FILE = ROOT / "tests" / "support" / f"{STUDY}.yaml"
 LARGEST = 150_000
 """The most bytes of a screenshot: the repository keeps them."""
 DESKTOP, PHONE = (1000, 760), (390, 844)
-SENTENCE, PLACE = "a big eagle took meat in autumn", 2
+SENTENCE, PLACE = "a big eagle took meat in autumn", 4
 TERMINAL = """<body style="margin:0;background:#14181f"><pre style="display:inline-block;margin:0;padding:16px 20px;
 color:#e4e8ee;font:14px/1.4 'DejaVu Sans Mono',monospace"><span style="color:#7aa5f5">$ {command}</span>
 {code}</pre></body>"""
@@ -135,6 +135,12 @@ def plotted(page: Any) -> None:
     page.wait_for_timeout(500)
 
 
+def drawn(page: Any) -> None:
+    """Waits for Optuna's plots, and takes a logarithm of losses."""
+    page.get_by_label("Log y scale").click()
+    page.wait_for_timeout(8_000)
+
+
 def swapped(page: Any) -> None:
     """Puts another code into the sentence, and waits for what it becomes."""
     page.get_by_label("Sentence").first.fill(SENTENCE)
@@ -168,7 +174,7 @@ def at_its_end(screens: Screens) -> dict[str, Callable[[], None]]:
 
     def optuna() -> None:
         with screens.page_of("dashboard", STUDY) as url:
-            screens.page("optuna", url, DESKTOP, lambda page: page.wait_for_timeout(8_000))
+            screens.page("optuna", url, DESKTOP, drawn)
 
     def probe() -> None:
         folder = screens.state / "probe"

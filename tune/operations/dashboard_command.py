@@ -9,6 +9,7 @@ import typer
 from t5vqvae.stages import hidden
 from tune.command_line import Command, Group, State
 from tune.operations.options import within
+from tune.records.study import Study
 from tune.records.study_paths import StudyPaths, state_dir
 
 app = typer.Typer(cls=Group)
@@ -30,7 +31,8 @@ def dashboard(
     from tune.sampling.dashboard import HOST
     from tune.sampling.dashboard import dashboard as serve
 
-    with serve(paths.storage, study, port) as (server, number):
+    objectives = Study.load(study, state).objectives
+    with serve(paths.storage, study, port, objectives) as (server, number):
         page = f"http://{HOST}:{server.server_port}/dashboard/studies/0"
         print(f"a copy of study {study}, {number} trials: {page}", flush=True)
         print("Ctrl-C ends it; start it again to see later trials", flush=True)
