@@ -204,12 +204,14 @@ def searched(screens: Screens, wanted: dict[str, Callable[[], None]]) -> None:
     paths = StudyPaths(screens.state, STUDY)
     if is_there(paths.spec) and Study.load(STUDY, screens.state).progress().state == "finished":
         return
-    search = screens.run("search", str(FILE))
-    while search.poll() is None and wanted and len(paths.ended) < 6:
+    search = None if paths.is_locked() else screens.run("search", str(FILE))  # another process may search already
+    while wanted and len(paths.ended) < 6 and (search is None or search.poll() is None):
         time.sleep(1)
     for take in wanted.values():
         take()
-    assert search.wait() == 0, "the search failed"
+    while paths.is_locked():
+        time.sleep(1)
+    assert search is None or search.wait() == 0, "the search failed"
 
 
 def main() -> None:
