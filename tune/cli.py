@@ -25,7 +25,7 @@ from t5vqvae.stages import shown, stage
 from tune.command_line import Command, DryRun, Fetch, Group, RunWords, State, Version, words_argument, writable_state
 from tune.known_settings import ABLATION, SEARCH, known_settings
 from tune.operations.commands import app as operations
-from tune.operations.search_end import last_lines, written_report
+from tune.operations.search_end import after_promotion, last_lines, written_report
 from tune.process import NOTHING_WORKED, STOPPED
 from tune.records.study_paths import StudyPaths, is_there, state_dir
 from tune.spec.study_file import ABLATIONS, STUDIES, read_study, studies_in
@@ -202,7 +202,7 @@ def promote(
     from tune import promote as promotion
 
     outcome = promotion.promote(paths, registered_name=name, gates=gates, replace=replace, copies=copies)
-    print("\n".join(promotion.shown(outcome)))
+    print("\n".join([*promotion.shown(outcome), *after_promotion(outcome.model_uri, state)]))
     return 0 if outcome.alias != promotion.CHALLENGER else 1
 
 

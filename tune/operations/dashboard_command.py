@@ -9,6 +9,7 @@ import typer
 from t5vqvae.stages import hidden
 from tune.command_line import Command, Group, State
 from tune.operations.options import within
+from tune.records.study import Study
 from tune.records.study_paths import StudyPaths, state_dir
 
 app = typer.Typer(cls=Group)
@@ -32,7 +33,9 @@ def dashboard(
     from tune.sampling.database import database_of
     from tune.spec.search_spec import SearchSpec
 
-    with serve(database_of(SearchSpec.read(paths.spec), paths) or paths.storage, study, port) as (server, number):
+    objectives = Study.load(study, state).objectives
+    source = database_of(SearchSpec.read(paths.spec), paths) or paths.storage
+    with serve(source, study, port, objectives) as (server, number):
         page = f"http://{HOST}:{server.server_port}/dashboard/studies/0"
         print(f"a copy of study {study}, {number} trials: {page}", flush=True)
         print("Ctrl-C ends it; start it again to see later trials", flush=True)

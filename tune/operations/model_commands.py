@@ -13,9 +13,12 @@ from tune.command_line import Command, Group, State, words_argument
 from tune.operations.opened import MODEL
 from tune.operations.options import Form, Model, Output, within
 from tune.operations.printed_rows import Format, PrintedRow, Rows
-from tune.records.study_paths import state_dir
+from tune.operations.search_end import next_command
+from tune.records.study_paths import StudyPaths, is_there, state_dir
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tune.analysis import ModelComparison
     from tune.promotion.on_validation import ValidationResult
     from tune.records.models import FoundModel
@@ -95,8 +98,17 @@ def compare(
         Rows(rows, notes, hidden=["key"], yielding=["p_value"], titles={"p_value": "p"}).write(form, output)
         return
     printed = _differing(a, b, most)
-    shown = Rows(printed.rows, [*printed.notes, *notes, *map(_claim, claims)], printed.compared)
+    ending = _after_comparison(model_a, state)
+    shown = Rows(printed.rows, [*printed.notes, *notes, *map(_claim, claims), *ending], printed.compared)
     shown.write(form, output)
+
+
+def _after_comparison(model: str, state: Path | None) -> list[str]:
+    """Returns what comes next where the first model is of a search: to test and register its best."""
+    study = model.partition("/")[0]
+    if not is_there(StudyPaths(state_dir(state), study).spec):
+        return []
+    return [f"next: {next_command(f'promote {study}', state)}  # test its best trial and register it"]
 
 
 def _refuse_unknown(found: FoundModel, changes: dict[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""What a search prints at its end: how far it is, where its report is, and what comes next."""
+"""What a search and a promotion print at their end: how far they are, where the report is, and what comes next."""
 
 from __future__ import annotations
 
@@ -51,6 +51,14 @@ def last_lines(
         *lines,
         f"next: {next_command(f'trials {spec.name} --best 5', state)}  # the best trials",
         f"      {next_command(f'promote {spec.name}', state)}  # test trial {best.number} and register it",
+    ]
+
+
+def after_promotion(model: str, state: Path | None) -> list[str]:
+    """Returns the last lines of a promotion: what a registered model is used by."""
+    return [
+        f"next: {next_command(f'serve {model}', state)}  # answers over HTTP",
+        f"      {next_command(f'playground {model}', state)}  # a page on which its codes are swapped",
     ]
 
 

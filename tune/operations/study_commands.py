@@ -105,7 +105,7 @@ def trials(
         rows = sorted_rows(rows, sort) if rows else sorted_rows(everything, sort)[:0]
     count = f"{len(rows)} of {len(everything)} trials" if len(rows) < len(everything) else f"{len(rows)} trials"
     winner = "" if found.best is None else f"; best: trial {found.best} with {_objectives(found, found.best)}"
-    shown_trials(found, rows, [f"{study}: {count}{winner}"]).write(form, output)
+    shown_trials(found, rows, [f"{study}: {count}{winner}", *_after_trials(found, state)]).write(form, output)
 
 
 @app.command(cls=Command)
@@ -182,6 +182,16 @@ def _sentence(study: Study, progress: Progress, state: Path | None) -> str:
         return f"{line}; nothing runs: the command that started it resumes it"
     best = "" if study.best is None else f", best: trial {study.best} with {_objectives(study, study.best)}"
     return f"{line}{best}; {next_command(f'report {study.name}', state)} writes its report"
+
+
+def _after_trials(study: Study, state: Path | None) -> list[str]:
+    """Returns what comes after a list of trials: to compare the best two whose models were kept, or to look at one."""
+    if study.best is None:
+        return []
+    kept = [f"{study.name}/{number}" for number in study.ranked if study.records[number].checkpoint]
+    if len(kept) < 2:
+        return [f"next: {next_command(f'trial {study.name} {study.best}', state)}"]
+    return [f"next: {next_command(f'compare {kept[0]} {kept[1]}', state)}  # where the best two differ"]
 
 
 def _objectives(study: Study, number: int) -> str:

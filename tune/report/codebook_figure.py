@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tune.monitor.formats import plotly_text
-from tune.report.figures import GRID, LEGEND
+from tune.report.figures import GRID, LEGEND, titled
 from tune.report.page import Figure
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def code_map_figure(rows: Sequence[Row]) -> Figure:
     most = max((float(row["uses"] or 1) for row in rows), default=1.0)
     traces = [_trace(role, some, colour, most) for (role, some), colour in zip(shown.items(), COLOURS, strict=False)]
     axis = GRID | {"zeroline": False, "showticklabels": False}
-    return {"data": traces, "layout": {"height": 560, "xaxis": axis, "yaxis": axis, **LEGEND}}
+    x, y = (axis | titled(f"{which} main direction") for which in ("first", "second"))
+    return {"data": traces, "layout": {"height": 560, "xaxis": x, "yaxis": y, **LEGEND}}
 
 
 def _trace(role: str, rows: Sequence[Row], colour: str, most: float) -> dict[str, object]:

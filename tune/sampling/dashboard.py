@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -33,7 +34,9 @@ class _Silent(WSGIRequestHandler):
 
 
 @contextmanager
-def dashboard(path: Path | Database, study: str, port: int | None) -> Iterator[tuple[WSGIServer, int]]:
+def dashboard(
+    path: Path | Database, study: str, port: int | None, objectives: Sequence[str] = ()
+) -> Iterator[tuple[WSGIServer, int]]:
     """Yields a server of the dashboard, and the number of trials that it shows.
 
     It shows a copy in memory: what is noted there goes with it, and the study's file stays as it is.
@@ -42,6 +45,7 @@ def dashboard(path: Path | Database, study: str, port: int | None) -> Iterator[t
         path: The study's file, or its database.
         study: Its name.
         port: Its port; None: 8080 if free, else any.
+        objectives: What the pages call its objectives; empty: by their place.
 
     Raises:
         SettingError: If the study has no trial yet.
@@ -55,7 +59,11 @@ def dashboard(path: Path | Database, study: str, port: int | None) -> Iterator[t
     try:
         storage = copied_storage(path)
         name = path.study if isinstance(path, Database) else study
-        trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
+        shown = optuna.load_study(study_name=name, storage=storage)
+        trials = shown.get_trials(deepcopy=False)
+        if objectives:
+            with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+                shown.set_metric_names(list(objectives))
     except (FileNotFoundError, KeyError):
         raise SettingError(f"study {study} has no trial yet; t5vqvae status {study} says how far it is") from None
     server = _bound(wsgi(storage), port)

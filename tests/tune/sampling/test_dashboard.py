@@ -41,7 +41,7 @@ def paths(tmp_path: Path) -> StudyPaths:
 def served(paths: StudyPaths) -> Iterator[tuple[Any, int]]:
     """Yields a function that asks the dashboard, and the number of trials that it says it shows."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with dashboard(paths.storage, "kept", None) as (server, number):
+    with dashboard(paths.storage, "kept", None, ["validation/nll"]) as (server, number):
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
 
@@ -63,7 +63,9 @@ def test_it_shows_every_trial_and_leaves_the_file_alone(paths: StudyPaths) -> No
     before = paths.storage.read_bytes()
     with served(paths) as (ask, number):
         assert number == 4 and b"<html" in ask("/dashboard/studies/0").lower()
-        trials = json.loads(ask("/api/studies/0?after=0"))["trials"]
+        found = json.loads(ask("/api/studies/0?after=0"))
+        trials = found["trials"]
+        assert found["objective_names"] == ["validation/nll"]
         assert [(trial["number"], trial["state"], trial.get("values")) for trial in trials] == [
             (0, "Complete", [0.4]),
             (1, "Complete", [0.2]),
