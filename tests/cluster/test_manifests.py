@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
+import shlex
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -14,6 +16,8 @@ import jsonschema
 import pytest
 import yaml
 from places import ROOT, SHARED_DATA
+
+from tune.execution.capacity import VARIABLE
 
 CLUSTER = ROOT / "cluster"
 DEFINITIONS = SHARED_DATA / "kuberay"
@@ -116,6 +120,30 @@ def test_ray_up_accepts_its_file() -> None:
     validate_config(prepare_config(copy.deepcopy(config)))
     with pytest.raises(jsonschema.ValidationError, match="max_worker"):
         validate_config(prepare_config({**config, "max_worker": 3}))
+
+
+def workers_of(cluster: dict[str, Any]) -> list[dict[str, int]]:
+    """Returns the node types of a KubeRay cluster as a search reads them."""
+    found = []
+    for group in cluster["workerGroupSpecs"]:
+        limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+        found.append({"CPU": int(limits["cpu"]), "GPU": int(limits["nvidia.com/gpu"]), "max": group["maxReplicas"]})
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(KUBERAY))
+def test_a_search_learns_which_nodes_may_come(name: str) -> None:
+    [manifest] = documents(CLUSTER / "kuberay" / name)
+    cluster = manifest["spec"].get("rayClusterSpec", manifest["spec"])
+    head = cluster["headGroupSpec"]["template"]["spec"]["containers"][0]
+    assert [json.loads(one["value"]) for one in head["env"] if one["name"] == VARIABLE] == [workers_of(cluster)]
+
+
+def test_the_head_of_ray_up_names_the_nodes_that_may_come() -> None:
+    [config] = documents(CLUSTER / "ray-up.yaml")
+    [words] = [shlex.split(line) for line in config["head_start_ray_commands"] if "--head" in line]
+    [types] = [json.loads(word.partition("=")[2]) for word in words if word.startswith(f"{VARIABLE}=")]
+    assert [one["max"] for one in types] == [config["available_node_types"]["gpu"]["max_workers"]]
 
 
 def test_compose_services_fit_together() -> None:
