@@ -112,7 +112,9 @@ def test_a_search_waits_grows_and_outlives_a_node(
     assert "no node holds a trial yet (1 x 1 CPUs, 0 GPUs); waiting for workers" in capsys.readouterr().out
     assert not list(paths.trials.glob("*")), "no trial has begun"
     operator = Operator(head, paths)
-    monkeypatch.setattr(Room, "_ask", lambda room, wanted: operator.search_waits.set())  # of an autoscaler; none here
+    monkeypatch.setattr(
+        Room, "_request_nodes", lambda room, wanted: operator.search_waits.set()
+    )  # of an autoscaler; none here
     operator.start()
     try:
         stopped = drive(tmp_path, "grows", TRIALS, budget={"hours": 0.06}).stopped

@@ -106,7 +106,7 @@ class Room:
         return max(sum(node.gpus for node in nodes) for nodes in (self.nodes, self.types))
 
     def wait(self, ended: Callable[[], bool] = lambda: False) -> None:
-        """Waits until a trial fits, as long as it can; says so.
+        """Waits until a trial fits, as long as it can, and reports that.
 
         Args:
             ended: Returns whether to wait no longer.
@@ -117,20 +117,21 @@ class Room:
         if self._fits():
             return
         print(f"no node holds a trial yet ({self._needs}); waiting for workers that can come", flush=True)
-        self._ask(True)
+        self._request_nodes(True)
         try:
             with stage("waiting for workers") as now:
                 while not self._fits() and not ended():
-                    now.set(0, note=f"{len(self.nodes)} nodes, none for a trial")
+                    now.set(0, note=f"none of {len(self.nodes)} nodes holds a trial")
                     time.sleep(LOOK_SECONDS / 2)
         finally:
-            self._ask(False)
+            self._request_nodes(False)
 
     def _fits(self) -> bool:
         """Returns whether a trial fits now; refuses one that never will."""
-        if trials_on(self.nodes, self.plan):
+        nodes = self.nodes  # read once: one may join between two readings
+        if trials_on(nodes, self.plan):
             return True
-        may_come = self._to_come > 0 if self.types else all(not node.cpus for node in self.nodes)
+        may_come = self._to_come > 0 if self.types else all(not node.cpus for node in nodes)
         if not may_come:
             raise UserError(self._refusal())
         return False
@@ -156,13 +157,12 @@ class Room:
             f" no node of this cluster, whose nodes have {', or '.join(sizes)}; set them lower"
         )
 
-    def _ask(self, wanted: bool) -> None:
-        """Asks an autoscaler for the nodes of one trial; a node comes only for what is asked."""
-        if self.types:
-            from ray.autoscaler.sdk import request_resources
+    def _request_nodes(self, wanted: bool) -> None:
+        """Requests the nodes of one trial, or withdraws that; an autoscaler adds none that nobody requests."""
+        from ray.autoscaler.sdk import request_resources
 
-            bundle = {"CPU": self.plan.cpus, **({"GPU": self.plan.gpus} if self.plan.gpus else {})}
-            request_resources(bundles=[bundle] * self.plan.workers if wanted else [])
+        bundle = {"CPU": self.plan.cpus, **({"GPU": self.plan.gpus} if self.plan.gpus else {})}
+        request_resources(bundles=[bundle] * self.plan.workers if wanted else [])
 
 
 def living_nodes() -> list[Node]:

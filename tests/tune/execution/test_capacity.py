@@ -41,7 +41,7 @@ def waited(needs: TrialPlan, *living: list[Node], types: list[Node] | None = Non
     """Returns the room after a wait during which the living nodes are those given, one list a look."""
     looks = list(living)
     room = Room(needs, None, lambda: looks.pop(0) if len(looks) > 1 else looks[0], types or [])
-    room._ask = lambda wanted: None  # type: ignore[method-assign]
+    room._request_nodes = lambda wanted: None  # type: ignore[method-assign]
     room.wait()
     return room()
 
@@ -78,6 +78,14 @@ def test_an_autoscaler_s_node_types_decide() -> None:
     )
     with pytest.raises(UserError, match="fit no node of this cluster, whose nodes have 2 CPUs and 0 GPUs, or 8 CPUs"):
         waited(plan(9, gpus=1), [Node(2, 0)], types=types)
+
+
+def test_a_search_that_waits_requests_the_nodes_of_one_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    requested: list[list[dict[str, float]]] = []
+    monkeypatch.setattr("ray.autoscaler.sdk.request_resources", lambda bundles: requested.append(bundles))
+    looks = [[Node(0, 0)], [Node(0, 0), Node(8, 2)]]
+    Room(plan(2, gpus=1, workers=2), None, lambda: looks.pop(0) if len(looks) > 1 else looks[0], []).wait()
+    assert requested == [[{"CPU": 2, "GPU": 1}] * 2, []], "and withdraws it when they are there"
 
 
 def test_the_room_follows_the_nodes_and_says_when_none_is_left(capsys: pytest.CaptureFixture[str]) -> None:
