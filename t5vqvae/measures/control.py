@@ -48,7 +48,7 @@ SPARSE = {
 
 @dataclass(frozen=True)
 class Control:
-    """Edits with known answers, the judge of what is decoded after them, and the roles that a model reads of them."""
+    """Edits with known answers, the judge of what comes of them, and the roles of their words."""
 
     edits: Sequence[Edit]
     is_valid: Callable[[str], bool]

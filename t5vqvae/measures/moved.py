@@ -1,7 +1,7 @@
 """Control over edits whose answer is printed in another order, judged by meaning.
 
 The printer of mathematics sorts terms and factors. After such an edit a model may write the right expression in the
-order of the source, which `control.py` would count as wrong; so these edits are a set of their own.
+order of the source, which `control.py` would count as wrong; so these edits are a second set.
 """
 
 from __future__ import annotations

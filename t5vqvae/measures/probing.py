@@ -21,7 +21,6 @@ from t5vqvae.measures import (  # noqa: F401  # registers them
     examples,
     explicitness,
     information,
-    labels,
     latent_use,
     moved,
     path_states,
@@ -32,6 +31,7 @@ from t5vqvae.measures import (  # noqa: F401  # registers them
     splices,
     trajectories,
     traversals,
+    word_labels,
     z_diff,
 )
 from t5vqvae.measures.base import MEASURES, Probed, Row

@@ -127,10 +127,7 @@ class CorpusConfig(Variant):
     def moved_edits(
         self, cache_dir: Path, split: Literal["validation", "test"], per_factor: int, seed: int
     ) -> list[Edit]:
-        """Returns edits whose answer has its words in another order than the edited text; none by default.
-
-        As for `edits`; what is decoded after them is judged by `same_meaning`.
-        """
+        """Returns `edits` whose answer is printed in another order, to be judged by `same_meaning`; none by default."""
         return []
 
     def same_meaning(self, answer: str, decoded: str) -> Literal["right", "wrong", "undecided"]:

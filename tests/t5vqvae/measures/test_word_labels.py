@@ -12,7 +12,7 @@ from spelling_model import Spelling
 from t5vqvae.data import DataConfig
 from t5vqvae.errors import DataError
 from t5vqvae.measures.base import Found, Probed
-from t5vqvae.measures.labels import labels, read_labelled
+from t5vqvae.measures.word_labels import labels, read_labelled
 from t5vqvae.spec.run import RunSpec
 
 PARSED = """sentence\tparse

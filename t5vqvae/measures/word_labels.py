@@ -82,7 +82,7 @@ def _labelled_words(probed: Probed, path: Path) -> list[CodedWord]:
 
 
 def _by_label(words: Sequence[CodedWord]) -> list[Row]:
-    """Returns, for every label, its words and the share of them whose code stands for it more often than for others."""
+    """Returns the number of words of every label, and the share whose code stands for it most often."""
     by_code: dict[tuple[int, ...], Counter[str]] = defaultdict(Counter)
     for word in words:
         by_code[word.codes][word.role] += 1
