@@ -1,11 +1,12 @@
 """What serving costs: `t5vqvae serve` against `mlflow models serve`, and against plain batched decoding.
 
-    python -m tests.benchmarks.serving [--rounds 5] [--seconds 4] [--model FOLDER] [--output FILE.md]
+    python -m tests.benchmarks.serving [--rounds 5] [--seconds 4] [--part both] [--model FOLDER] [--output FILE.md]
 
 Every side is one process with one thread, on the same model (quickstart's, trained here unless `--model` names a
 checkpoint) and the same sentences. The sides take turns within a round: the machine's other work meets all of them
 alike, and a ratio is that of a round. Aims: 5 times MLflow's requests a second at 32 clients with one sentence a
-request; .8 of the sentences a second of plain decoding with 32 sentences a request.
+request; .8 of the sentences a second of plain decoding with 32 sentences a request. On a machine with other work, a
+server that waits for its next request loses its core; its CPU seconds a sentence do not depend on that.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import psutil
 
 from tests.benchmarks.load_generator import Bodies, Load, as_json, load
 from tests.benchmarks.search_tables import described, parser, write
@@ -30,7 +33,7 @@ from tests.benchmarks.search_tables import described, parser, write
 sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 from mlflow_server import model_served
 
-CLIENTS = (1, 8, 32, 128)
+CLIENTS, FEW_CLIENTS = (1, 8, 32, 128), (1, 4)
 TOGETHER = 32
 """Sentences of a large request, and of a batch of plain decoding."""
 SETTINGS = {"max_new_tokens": 64}
@@ -70,11 +73,11 @@ draw = random.Random(0)
 reconstruct(model, texts[:together], most)
 print("ready", flush=True)
 for line in sys.stdin:
-    started, number = time.perf_counter(), 0
+    started, spent, number = time.perf_counter(), time.process_time(), 0
     while time.perf_counter() - started < float(line):
         reconstruct(model, draw.choices(texts, k=together), most)
         number += together
-    print(number / (time.perf_counter() - started), flush=True)
+    print(number / (time.perf_counter() - started), (time.process_time() - spent) / number, flush=True)
 """
 
 
@@ -88,17 +91,25 @@ def python(code: str, *words: str) -> str:
 
 
 @contextmanager
-def served(model: str) -> Iterator[str]:
-    """Runs `t5vqvae serve`; gives its address."""
+def served(model: str) -> Iterator[tuple[str, psutil.Process]]:
+    """Runs `t5vqvae serve`; gives its address and its process."""
     command = [sys.executable, "-m", "tune.cli", "serve", model, "--port", "0", "--threads", "1"]
     with subprocess.Popen(command, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
         assert found, "the server did not start"
         try:
-            yield found[0]
+            yield found[0], psutil.Process(process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Sentences a second, and CPU seconds a sentence."""
+
+    rate: float
+    cpu: float
 
 
 class Plain:
@@ -116,12 +127,12 @@ class Plain:
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
 
-    def rate(self, seconds: float) -> float:
-        """Returns sentences a second."""
+    def rate(self, seconds: float) -> Decoding:
+        """Decodes for some seconds."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{seconds}\n")
         self._process.stdin.flush()
-        return float(self._line())
+        return Decoding(*map(float, self._line().split()))
 
     def close(self) -> None:
         """Ends the process."""
@@ -142,26 +153,36 @@ def bodies(texts: list[str], number: int, mlflow: bool) -> Bodies:
     return of
 
 
-def measure(
-    ours: str, theirs: str, plain: Plain, texts: list[str], rounds: int, seconds: float
-) -> dict[str, list[Any]]:
-    """Returns the loads by side and number of clients, and the rates of plain decoding, one a round."""
-    found: dict[str, list[Any]] = {}
+def against_mlflow(ours: str, theirs: str, texts: list[str], rounds: int, seconds: float) -> dict[str, list[Load]]:
+    """Returns the loads by side and number of clients, one a round."""
+    found: dict[str, list[Load]] = {}
     sides = {
         "serve": (f"{ours}/reconstruct", bodies(texts, 1, False)),
         "mlflow": (f"{theirs}/invocations", bodies(texts, 1, True)),
     }
-    large = bodies(texts, TOGETHER, False)
     for turn in range(rounds + 1):  # the first one warms up
         for clients in CLIENTS:
             for name in list(sides)[:: 1 if turn % 2 else -1]:
                 url, own = sides[name]
                 found.setdefault(f"{name} {clients}", []).append(load(url, clients, seconds, own))
-        for clients in (1, 4):
-            found.setdefault(f"large {clients}", []).append(load(sides["serve"][0], clients, seconds, large))
-            found.setdefault(f"plain {clients}", []).append(plain.rate(seconds))
         print(f"round {turn} of {rounds}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
     return {name: each[1:] for name, each in found.items()}
+
+
+def against_plain(
+    url: str, server: psutil.Process, plain: Plain, texts: list[str], rounds: int, seconds: float
+) -> dict[int, list[tuple[Decoding, Decoding]]]:
+    """Returns what the server and plain decoding did in each round, by the number of clients."""
+    found: dict[int, list[tuple[Decoding, Decoding]]] = {clients: [] for clients in FEW_CLIENTS}
+    for turn in range(rounds + 1):
+        for clients, pairs in found.items():
+            before = sum(server.cpu_times()[:2])
+            seen = load(f"{url}/reconstruct", clients, seconds, bodies(texts, TOGETHER, False))
+            spent = sum(server.cpu_times()[:2]) - before
+            served_now = Decoding(TOGETHER * seen.rate, spent / (TOGETHER * len(seen.latencies)))
+            pairs.append((served_now, plain.rate(seconds)))
+        print(f"round {turn} of {rounds}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
+    return {clients: pairs[1:] for clients, pairs in found.items()}
 
 
 def row(name: str, clients: int, loads: list[Load], ratio: str) -> str:
@@ -178,22 +199,16 @@ def ratios(over: list[float], under: list[float]) -> str:
     return f"{statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})"
 
 
-def table(found: dict[str, list[Any]]) -> list[str]:
-    """Returns the lines of the results."""
+def mlflow_table(found: dict[str, list[Load]]) -> list[str]:
+    """Returns the lines about requests of one sentence."""
     lines = ["| side | clients | p50, ms | p99, ms | requests/s | ratio to MLflow |", f"|{' --- |' * 6}"]
     for clients in CLIENTS:
         ours, theirs = found[f"serve {clients}"], found[f"mlflow {clients}"]
         lines.append(row("mlflow models serve", clients, theirs, "1"))
         rates = [[each.rate for each in side] for side in (ours, theirs)]
         lines.append(row("t5vqvae serve", clients, ours, ratios(*rates)))
-    lines += ["", f"With {TOGETHER} sentences a request, against batches of {TOGETHER} without a server:", ""]
-    lines += ["| clients | serve, sentences/s | plain, sentences/s | ratio |", f"|{' --- |' * 4}"]
-    for clients in (1, 4):
-        ours, plain = [TOGETHER * each.rate for each in found[f"large {clients}"]], found[f"plain {clients}"]
-        medians = f"{statistics.median(ours):.0f} | {statistics.median(plain):.0f}"
-        lines.append(f"| {clients} | {medians} | {ratios(ours, plain)} |")
     for name, loads in found.items():
-        refused = [each for one in loads if isinstance(one, Load) for each in one.refused]
+        refused = [each for one in loads for each in one.refused]
         if refused:
             lines += [
                 "",
@@ -202,23 +217,42 @@ def table(found: dict[str, list[Any]]) -> list[str]:
     return lines
 
 
+def plain_table(found: dict[int, list[tuple[Decoding, Decoding]]]) -> list[str]:
+    """Returns the lines about requests of many sentences."""
+    lines = [f"With {TOGETHER} sentences a request, against batches of {TOGETHER} without a server:", ""]
+    lines += ["| clients | serve, sentences/s | plain, sentences/s | ratio | ratio of CPU time, plain to serve |"]
+    lines += [f"|{' --- |' * 5}"]
+    for clients, pairs in found.items():
+        ours, plain = zip(*pairs, strict=True)
+        medians = " | ".join(f"{statistics.median(each.rate for each in side):.0f}" for side in (ours, plain))
+        rates = ratios([each.rate for each in ours], [each.rate for each in plain])
+        cpu = ratios([each.cpu for each in plain], [each.cpu for each in ours])
+        lines.append(f"| {clients} | {medians} | {rates} | {cpu} |")
+    return lines
+
+
 def main() -> None:
-    """Measures, prints and writes the table."""
+    """Measures, prints and writes the tables."""
     line = parser(__doc__, rounds=5, seconds=4)
     line.add_argument("--model", default="", help="a checkpoint; default: quickstart's, trained here")
+    line.add_argument("--part", choices=("both", "mlflow", "plain"), default="both")
     options = line.parse_args()
+    turns, lines = (options.rounds, options.seconds), list[str]()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as open_now:
         state = Path(folder)
         model, texts = json.loads(python(PREPARE, folder, options.model))
-        store = f"sqlite:///{state}/mlflow.db"
-        uri = python(REGISTER, store, model)
-        theirs = open_now.enter_context(model_served(uri, store, state / "mlflow.log"))
-        ours = open_now.enter_context(served(model))
-        plain = Plain(f"{model}/model", texts)
-        open_now.callback(plain.close)
-        found = measure(ours, theirs, plain, texts, options.rounds, options.seconds)
-    command = f"serving --rounds {options.rounds} --seconds {options.seconds}"
-    write("\n".join(["# Serving", "", *described(command), "", *table(found)]) + "\n", options.output)
+        url, server = open_now.enter_context(served(model))
+        if options.part != "plain":
+            store = f"sqlite:///{state}/mlflow.db"
+            uri = python(REGISTER, store, model)
+            with model_served(uri, store, state / "mlflow.log") as theirs:
+                lines += [*mlflow_table(against_mlflow(url, theirs, texts, *turns)), ""]
+        if options.part != "mlflow":
+            plain = Plain(f"{model}/model", texts)
+            open_now.callback(plain.close)
+            lines += plain_table(against_plain(url, server, plain, texts, *turns))
+    command = f"serving --rounds {options.rounds} --seconds {options.seconds} --part {options.part}"
+    write("\n".join(["# Serving", "", *described(command), "", *lines]).rstrip() + "\n", options.output)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from places import ROOT
 from promotions import save_checkpoint
-from served import answers, ask, counts
+from served import PATIENCE_SECONDS, answers, ask, counts
 
 from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.models.contract import load_model
@@ -53,7 +53,7 @@ def served(state: Path, model: str, *words: str) -> Iterator[tuple[str, subproce
             yield found[0], process
         finally:
             process.send_signal(signal.SIGTERM)
-            _, errors = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=PATIENCE_SECONDS)  # a worker that still loads ends after that
         assert process.returncode in (0, 130) and "Traceback" not in errors, errors
 
 
