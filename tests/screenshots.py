@@ -185,7 +185,7 @@ def at_its_end(screens: Screens) -> dict[str, Callable[[], None]]:
     return {
         "trials": lambda: screens.terminal("trials", "trials", STUDY, "--best", "8", columns=104),
         "compare": lambda: screens.terminal("compare", *compared, columns=118),
-        "report": lambda: screens.page("report", report.as_uri(), (860, 1120), plotted),
+        "report": lambda: screens.page("report", report.as_uri(), (860, 1220), plotted),
         "report-phone": lambda: screens.page("report-phone", report.as_uri(), PHONE, plotted),
         "playground": lambda: playground("playground", DESKTOP),
         "playground-phone": lambda: playground("playground-phone", PHONE),
