@@ -158,7 +158,7 @@ def swapped(page: Any) -> None:
 def while_it_runs(screens: Screens) -> dict[str, Callable[[], None]]:
     def watch() -> None:
         with screens.page_of("watch", STUDY) as url:
-            screens.page("watch", url, DESKTOP, lambda page: page.wait_for_timeout(45_000))
+            screens.page("watch", url, (1000, 810), lambda page: page.wait_for_timeout(45_000))
 
     return {"status": lambda: screens.terminal("status", "status", STUDY, columns=96), "watch": watch}
 
@@ -184,8 +184,8 @@ def at_its_end(screens: Screens) -> dict[str, Callable[[], None]]:
     compared = ("compare", f"{STUDY}/{best}", f"{STUDY}/{other}", "--most", "3")
     return {
         "trials": lambda: screens.terminal("trials", "trials", STUDY, "--best", "8", columns=104),
-        "compare": lambda: screens.terminal("compare", *compared, columns=104),
-        "report": lambda: screens.page("report", report.as_uri(), (1000, 1130), plotted),
+        "compare": lambda: screens.terminal("compare", *compared, columns=118),
+        "report": lambda: screens.page("report", report.as_uri(), (860, 1220), plotted),
         "report-phone": lambda: screens.page("report-phone", report.as_uri(), PHONE, plotted),
         "playground": lambda: playground("playground", DESKTOP),
         "playground-phone": lambda: playground("playground-phone", PHONE),

@@ -38,6 +38,8 @@ def level_text(level: str) -> str:
         number = float(level)
     except ValueError:
         return plotly_text(level)
+    if "e" in level and 1e-4 <= abs(number) < 1e6:  # 2e+02, the median of a bin in two digits
+        return f"{number:g}"
     return plotly_text(level if len(level) < 6 else f"{number:.3g}")
 
 

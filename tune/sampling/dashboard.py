@@ -55,6 +55,8 @@ def dashboard(
     from optuna_dashboard import wsgi
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", module="optuna")  # the pages say on how few trials their importance rests
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     logging.getLogger("optuna_dashboard").setLevel(logging.WARNING)
     try:
         storage = copied_storage(path)
@@ -62,8 +64,7 @@ def dashboard(
         shown = optuna.load_study(study_name=name, storage=storage)
         trials = shown.get_trials(deepcopy=False)
         if objectives:
-            with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
-                shown.set_metric_names(list(objectives))
+            shown.set_metric_names(list(objectives))
     except (FileNotFoundError, KeyError):
         raise SettingError(f"study {study} has no trial yet; t5vqvae status {study} says how far it is") from None
     server = _bound(wsgi(storage), port)

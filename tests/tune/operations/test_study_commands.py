@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pyarrow.parquet
@@ -102,13 +103,14 @@ def test_a_running_study_says_step_objective_and_time_left(tmp_path: Path) -> No
         line = said(tmp_path, "status", "kept")
     assert [row["what"] for row in found] == ["study", "best", "trial"]
     study, best, trial = found
-    assert (study["status"], study["step"], study["of"]) == ("running", 2, 6) and 60 < float(
-        str(study["seconds_left"])
-    ) < 80
+    assert (study["status"], study["step"], study["of"]) == ("running", 2, 6)
+    assert 60 < float(str(study["seconds_left"])) < 120
     assert (best["trial"], best["validation/nll"]) == (1, 0.3)
     assert (trial["trial"], trial["step"], trial["of"], trial["validation/nll"]) == (2, 20, 40, 0.7)
     assert trial["seconds_left"] == 6.0, "its first ten steps took 3 s, and twenty are left"
-    assert "2 of 6 trials done, running for 10 s, about 1:" in line and "t5vqvae stop kept" in line
+    # Ten seconds, and what the two commands took.
+    assert re.search(r"2 of 6 trials done, running for 1\d s, about [12]:\d\d min left", line), line
+    assert "t5vqvae stop kept" in line
     assert "nothing runs: the command that started it resumes it" in said(tmp_path, "status", "kept")
 
 

@@ -129,8 +129,8 @@ def test_axes_have_units_and_ticks_that_read_as_numbers() -> None:
     long = scale([0.02, 3.0])
     assert long["type"] == "log" and long["tickvals"][:4] == [0.01, 0.02, 0.05, 0.1]
     assert long["ticktext"][:4] == ["0.01", "0.02", "0.05", "0.1"]
-    assert [level_text(each) for each in ("0.0039308501221183255", "512", "ema", "True")] == [
-        "0.00393", "512", "ema", "True",
+    assert [level_text(each) for each in ("0.0039308501221183255", "512", "2e+02", "ema", "True")] == [
+        "0.00393", "512", "200", "ema", "True",
     ]  # fmt: skip
     assert dimension("position", [0, 2, 1, 0])["ticktext"] == ["0", "1", "2"]
     assert dimension("rate", [0.5, 0.25, 1.0])["ticktext"] == ["0.25", "0.438", "0.625", "0.812", "1"]
