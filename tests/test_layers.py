@@ -206,7 +206,6 @@ def test_heavy_libraries_stay_in_their_homes(library: str) -> None:
             },
         ),
         ("evaluate_test", {"t5vqvae.evaluation.final_test", "tune.promotion.candidate"}),
-        ("sentences_of_test", {"t5vqvae.evaluation.final_test", "tune.promotion.candidate"}),
     ],
 )
 def test_the_test_split_is_reached_from_evaluation_probe_and_promotion_alone(function: str, allowed: set[str]) -> None:

@@ -181,16 +181,27 @@ def promote(
         list[str] | None,
         typer.Option(metavar="BOUND", help="A bound on a test metric, such as 'test/bleu >= 40'; may be repeated."),
     ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Take the alias even from a better or an incomparable version.")
+    anyway: Annotated[
+        bool, typer.Option("--promote", "--replace", help="Take the alias even where the comparison does not give it.")
     ] = False,
+    guard: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GUARD", help="'METRIC MARGIN': how much worse it may become; may be repeated."),
+    ] = None,
+    notify: Annotated[
+        str | None, typer.Option(metavar="URL", help="POST a signed event there when the alias moved.")
+    ] = None,
+    on_promote: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="Run it when the alias moved; the event is its input.")
+    ] = None,
     name: Annotated[str, typer.Option(metavar="NAME", help="The registered model.")] = "t5vqvae",
     fetch: Fetch = None,
     state: State = None,
 ) -> int:
     """Test the best trial of a search and register it as a model.
 
-    Exit status 0: it is the champion; 1: it is the challenger.
+    The section `promotion` of the study's file holds the rules. Exit status 0: it is the champion; 1: it is the
+    challenger.
     """
     if not name.strip() or set(name) & set("/:"):
         raise SettingError(f"--name {name!r} is no name of a registered model; write one without '/' and ':'")
@@ -200,10 +211,15 @@ def promote(
 
     gates = [Gate.parse(text) for text in gate or ()]
     from tune import promote as promotion
+    from tune.promotion.announcements import Receivers
+    from tune.promotion.champion import CHALLENGER
+    from tune.spec.search_spec import SearchSpec
 
-    outcome = promotion.promote(paths, registered_name=name, gates=gates, replace=replace, copies=copies)
+    rules = SearchSpec.read(paths.spec).promotion.with_guards(list(guard or ()))
+    wishes = promotion.Wishes(gates, rules, anyway, Receivers(notify, on_promote))
+    outcome = promotion.promote(paths, registered_name=name, wishes=wishes, copies=copies)
     print("\n".join([*promotion.shown(outcome), *after_promotion(outcome.model_uri, state)]))
-    return 0 if outcome.alias != promotion.CHALLENGER else 1
+    return 0 if outcome.alias != CHALLENGER else 1
 
 
 @app.command(cls=Command)

@@ -1,11 +1,12 @@
 """Registers the best trial of a study, and makes it champion if it beats the present one.
 
-    t5vqvae promote STUDY [--gate "test/exact_match >= 0.5"] [--replace] [--name t5vqvae] [--state DIR]
+    t5vqvae promote STUDY [--gate "test/exact_match >= 0.5"] [--guard "VAR/exact_match 0.02"] [--promote] [...]
     python -m tune.promote STUDY [...]
 
 The validation split decides which trial is best, among completed trials with a bottleneck that keep the study's
-constraints. The test split is evaluated once for a trial; its metrics and the scores of its sentences are kept next to
-the checkpoint and reused. A paired bootstrap over the sentences is printed next to the verdict; it does not decide.
+constraints. The test split is evaluated once for a trial, for the tables. Other sentences decide between it and the
+champion, by intervals (`tune/promotion/deciding.py`); the study's section `promotion` holds the rules. All of them are
+checked before anything is tested.
 """
 
 from __future__ import annotations
@@ -19,29 +20,35 @@ if __name__ == "__main__":  # before the imports below, which take seconds: help
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from t5vqvae.files import held
 from t5vqvae.stages import stage
+from tune.promotion.against_champion import Compared
+from tune.promotion.announcements import Receivers, refuse_address
 from tune.promotion.candidate import TEST_FILE, best_trial, still_to_come, test_once, test_sets_of
+from tune.promotion.champion import CHAMPION, Award, award
+from tune.promotion.deciding import Decision, refuse_unmeasurable
 from tune.promotion.gate import Gate, refusals, refuse_unmeasured
-from tune.promotion.registration import compare, compare_sentences, registered, same
+from tune.promotion.gate_results import GateResults
+from tune.promotion.registration import Tested, registered
 from tune.promotion.sentence_scores import SENTENCES_FILE
 from tune.promotion.verdict import headline
 from tune.records.copies import StudyCopies
 from tune.records.fetching import fetch_checkpoint
-from tune.records.models import kept_checkpoint
+from tune.records.models import FoundModel, kept_checkpoint
+from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
 from tune.records.study_tracker import tracker_of
+from tune.spec.promotion_rules import PromotionRules
+from tune.spec.search_spec import SearchSpec
 
 if TYPE_CHECKING:
+    from t5vqvae.data.gate_split import GateData
     from t5vqvae.tracking import Tracker
-    from t5vqvae.tracking.server.model_registry import Registry, Version
-    from tune.spec.search_spec import SearchSpec
+    from t5vqvae.tracking.server.model_registry import Version
 
-CHAMPION, CHALLENGER = "champion", "challenger"
 logger = logging.getLogger(__name__)
 
 
@@ -52,15 +59,13 @@ class Promotion:
     Attributes:
         run_id: The trial's run id; its study and number where it has none.
         alias: `champion` or `challenger`.
-        effect: Advantage over the champion before it, in the unit of the first objective's test metric; None without
-            a comparison.
+        effect: Advantage over the champion before it, in the unit of the first objective; None without a comparison.
         test_metrics: Metrics of the test split and of every extra test set.
         passed: Whether the trial is champion now.
         reasons: The reasons for that, one sentence each.
         version: Number of the version of the registered model.
         model_uri: The URI for `mlflow.pyfunc.load_model`.
-        paired: The comparison with the champion on the same sentences, with its interval, one line each; empty where
-            there is no champion on the same data. It does not decide.
+        decided_by: The sentences that decided, and how often they have, in a line.
         headline: The few numbers that the verdict rests on, one line each.
         warning: What speaks against promoting now, such as trials to come; None: nothing.
         details: Where the other metrics are.
@@ -74,10 +79,27 @@ class Promotion:
     reasons: tuple[str, ...]
     version: str
     model_uri: str
-    paired: tuple[str, ...] = ()
+    decided_by: str = ""
     headline: tuple[str, ...] = ()
     warning: str | None = None
     details: str = ""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a user asks of one promotion.
+
+    Attributes:
+        gates: Bounds on test metrics, in addition to the study's constraints.
+        rules: What decides; None: the rules of the study.
+        anyway: Move the alias even where the comparison does not let the model pass; the bounds still count.
+        receivers: Who is told that the alias moved.
+    """
+
+    gates: Sequence[Gate] = ()
+    rules: PromotionRules | None = None
+    anyway: bool = False
+    receivers: Receivers = field(default_factory=Receivers)
 
 
 def promote(
@@ -86,8 +108,7 @@ def promote(
     tracker: Tracker | None = None,
     registered_name: str = "t5vqvae",
     alias: str = CHAMPION,
-    gates: Sequence[Gate] = (),
-    replace: bool = False,
+    wishes: Wishes | None = None,
     copies: StudyCopies | None = None,
 ) -> Promotion:
     """Registers the best trial of a study; it gets the alias if it beats the version that holds it.
@@ -97,69 +118,124 @@ def promote(
         tracker: The study's tracker; None: the one that its spec names.
         registered_name: Name of the registered model.
         alias: Alias of the best version.
-        gates: Bounds on test metrics, in addition to the study's constraints.
+        wishes: Bounds, rules, and what follows; None: nothing further.
         copies: Where the study was fetched from; the trial's test is copied there, else to its spec's address.
-        replace: Move the alias even if the champion is better or was tested on other data; gates still count.
 
     Raises:
-        UserError: If no trial can be promoted, a gate is on a metric that its test does not measure, or another
+        UserError: If no trial can be promoted, a rule or a bound is on what a test does not measure, or another
             promotion of this state folder to the same name is under way.
         TrackingError: If the server cannot be reached.
     """
     lock = paths.state / "promotions" / f"{registered_name}.lock"
     with held(lock, f"a promotion to {registered_name} is under way", "wait for it; both would move its aliases"):
-        return _promote(paths, tracker, registered_name, alias, gates, replace, copies)
+        spec, record = best_trial(paths)
+        tracker = tracker or tracker_of(spec, paths)
+        return _Promoter(paths, spec, record, tracker, registered_name, alias).run(wishes or Wishes(), copies)
 
 
-def _promote(
-    paths: StudyPaths,
-    tracker: Tracker | None,
-    registered_name: str,
-    alias: str,
-    gates: Sequence[Gate],
-    replace: bool,
-    copies: StudyCopies | None,
-) -> Promotion:
-    """Does what `promote` says, under its lock."""
-    spec, record = best_trial(paths)
-    tracker = tracker or tracker_of(spec, paths)
-    tests = test_sets_of(paths, spec, record)
-    refuse_unmeasured(gates, record.metrics, tests)
-    with stage("connecting to MLflow"):
-        tracker.check()
-    warning = _warned(paths, spec)
-    _send_last_entries(paths, tracker)
-    if copies is not None:
-        fetch_checkpoint(copies, record)
-    weights = kept_checkpoint(paths, record)
-    result = test_once(paths, spec, record, weights)
-    _copy_test(copies or StudyCopies.of(spec, paths), paths.trial(record.number))
-    metrics = {**record.metrics, **result.metrics}
-    with stage("registering the model"):
-        sentences = paths.trial(record.number) / SENTENCES_FILE
-        version = registered(tracker, registered_name, spec, record, result, weights, sentences)
-    registry = tracker.registry(registered_name)
-    champion = registry.by_alias(alias)
-    failed = refusals([*map(Gate.of_constraint, spec.constraints), *gates], metrics)
-    effect, beats, reason = compare(spec, metrics, result, champion, version)
-    passed = not failed and (beats or replace)
-    paired = compare_sentences(tracker, registry, spec, result, champion, version, paths.state)
-    awarded = _awarded(registry, alias, version, champion, passed)
-    uri = f"models:/{registered_name}@{awarded}"
-    return Promotion(
-        run_id=result.identity,
-        alias=awarded,
-        effect=effect,
-        test_metrics=result.metrics,
-        passed=passed,
-        reasons=(*failed, reason),
-        paired=paired.lines,
-        version=version.version,
-        model_uri=uri,
-        headline=tuple(headline(spec, metrics, tests, gates)),
-        warning=warning,
-        details=tracker.url(version.mlflow_id) or str(paths.trial(record.number) / TEST_FILE),
-    )
+@dataclass(frozen=True)
+class _Promoter:
+    """One promotion, under its lock."""
+
+    paths: StudyPaths
+    spec: SearchSpec
+    record: TrialRecord
+    tracker: Tracker
+    name: str
+    alias: str
+
+    def run(self, wishes: Wishes, copies: StudyCopies | None) -> Promotion:
+        rules = wishes.rules or self.spec.promotion
+        tests, gate = self._checked(wishes, rules)
+        with stage("connecting to MLflow"):
+            self.tracker.check()
+        warning = _warned(self.paths, self.spec)
+        self._send_last_entries()
+        tested = self._tested(gate, copies)
+        with stage("registering the model"):
+            version = registered(self.tracker, self.name, tested)
+        return self._decided(wishes, rules, tests, tested, version, warning)
+
+    def _checked(self, wishes: Wishes, rules: PromotionRules) -> tuple[list[str], GateData]:
+        """Refuses bounds, rules and addresses that cannot work; returns the test sets, and what decides."""
+        refuse_address(wishes.receivers.notify)
+        tests = test_sets_of(self.paths, self.spec, self.record)
+        refuse_unmeasured(wishes.gates, self.record.metrics, tests)
+        run = self.spec.run_spec(self.record.overrides)
+        gate = GateResults(self.paths.state, run).gate(run)
+        refuse_unmeasurable(rules, run.evaluate.control, [name for name in gate.splits if name != "gate"])
+        return tests, gate
+
+    def _send_last_entries(self) -> None:
+        with stage("sending the study's last entries to MLflow"):
+            for folder in (self.paths.root, self.paths.trials):
+                self.tracker.replay(folder)
+
+    def _tested(self, gate: GateData, copies: StudyCopies | None) -> Tested:
+        """Tests the trial once; copies the test to the study's address, if it has one."""
+        paths, spec, record = self.paths, self.spec, self.record
+        if copies is not None:
+            fetch_checkpoint(copies, record)
+        weights = kept_checkpoint(paths, record)
+        result = test_once(paths, spec, record, weights)
+        if (copies := copies or StudyCopies.of(spec, paths)) is not None:
+            files = (paths.trial(record.number) / name for name in (TEST_FILE, SENTENCES_FILE))
+            copies.add(file for file in files if file.is_file())
+        return Tested(paths, spec, record, result, weights, gate)
+
+    def _decided(
+        self,
+        wishes: Wishes,
+        rules: PromotionRules,
+        tests: Sequence[str],
+        tested: Tested,
+        version: Version,
+        warning: str | None,
+    ) -> Promotion:
+        """Compares the version with the champion, moves the aliases, and announces it."""
+        spec, record, result, registry = self.spec, self.record, tested.result, self.tracker.registry(self.name)
+        run = spec.run_spec(record.overrides)
+        model = FoundModel(tested.folder / "model", run, f"trial {record.number} of study {self.paths.study}")
+        results = GateResults(self.paths.state, run)
+        mine, champion = results.of(model), registry.by_alias(self.alias)
+        compared = Compared(registry, spec, model, version, results, tested.gate, result.test_strings, self.paths.state)
+        metrics = {**record.metrics, **result.metrics, **mine.metrics}
+        failed = refusals([*map(Gate.of_constraint, spec.constraints), *wishes.gates], metrics)
+        decision = compared.with_champion(champion, mine, rules)
+        given = award(registry, self.alias, version, champion, not failed and (decision.passed or wishes.anyway))
+        lines = self._announced(wishes, given, version, champion, decision)
+        return Promotion(
+            run_id=result.identity,
+            alias=given.alias,
+            effect=decision.claims[0].advantage if decision.claims else None,
+            test_metrics=result.metrics,
+            passed=not failed and given.alias == self.alias,
+            reasons=(*failed, *decision.reasons, *given.reasons, *lines),
+            decided_by=compared.said(),
+            version=version.version,
+            model_uri=f"models:/{self.name}@{given.alias}",
+            headline=tuple(headline(spec, metrics, tests, wishes.gates)),
+            warning=warning,
+            details=self.tracker.url(version.mlflow_id) or str(self.paths.trial(record.number) / TEST_FILE),
+        )
+
+    def _announced(
+        self, wishes: Wishes, given: Award, version: Version, champion: Version | None, decision: Decision
+    ) -> list[str]:
+        """Announces that the alias moved; returns a line for what failed. The alias stays moved."""
+        before = None if champion is None else champion.version
+        if given.alias != self.alias or before == version.version:
+            return []
+        event = {
+            "event": "promoted",
+            "model": self.name,
+            "alias": self.alias,
+            "version": version.version,
+            "before": before,
+            "study": self.paths.study,
+            "reasons": list(decision.reasons),
+        }
+        return wishes.receivers.announce(event, self.paths.state / "promotions" / "outbox")
 
 
 def _warned(paths: StudyPaths, spec: SearchSpec) -> str | None:
@@ -170,33 +246,10 @@ def _warned(paths: StudyPaths, spec: SearchSpec) -> str | None:
     return warning
 
 
-def _send_last_entries(paths: StudyPaths, tracker: Tracker) -> None:
-    with stage("sending the study's last entries to MLflow"):
-        for folder in (paths.root, paths.trials):
-            tracker.replay(folder)
-
-
-def _copy_test(copies: StudyCopies | None, trial: Path) -> None:
-    """Copies the test of a trial to the study's address, if it has one."""
-    if copies is not None:
-        copies.add(file for file in (trial / TEST_FILE, trial / SENTENCES_FILE) if file.is_file())
-
-
-def _awarded(registry: Registry, alias: str, version: Version, champion: Version | None, passed: bool) -> str:
-    """Gives a version its alias, and returns that alias."""
-    if passed:
-        registry.point(alias, version.version)
-        if same(registry.by_alias(CHALLENGER), version):
-            registry.point(CHALLENGER, None)
-    elif not same(champion, version):
-        registry.point(CHALLENGER, version.version)
-    return alias if passed or same(champion, version) else CHALLENGER
-
-
 def shown(outcome: Promotion) -> list[str]:
     """Returns a promotion as lines for the terminal."""
     head = f"run {outcome.run_id} is version {outcome.version}, alias {outcome.alias}"
-    lines = [*outcome.reasons, *outcome.paired, *outcome.headline, *([outcome.warning] if outcome.warning else [])]
+    lines = [*outcome.reasons, *outcome.headline, *filter(None, [outcome.decided_by, outcome.warning])]
     return [
         head,
         *(f"  {line}" for line in lines),

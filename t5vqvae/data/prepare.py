@@ -225,7 +225,7 @@ def _with_further_sets(config: DataConfig, corpus: Corpus) -> Corpus:
 
 
 def _has_longer(examples: Sequence[Example], tokenizer: Tokenizer, max_lengths: tuple[int, int]) -> bool:
-    return not all(fits(e, max_lengths) for e in _tokenize(examples, tokenizer, _Numbers()))
+    return not all(fits(e, max_lengths) for e in tokenize(examples, tokenizer, _Numbers()))
 
 
 class _Numbers(dict[str, int]):
@@ -258,7 +258,7 @@ def _write_splits(
     num_repeated: dict[str, int] = {}
     sifted: dict[str, Sifted] = {}
     for name, examples in splits.items():
-        found = sifted[name] = sift(name, _tokenize(examples, tokenizer, role_ids), tokenizer, max_lengths)
+        found = sifted[name] = sift(name, tokenize(examples, tokenizer, role_ids), tokenizer, max_lengths)
         num_repeated[name] = len(examples) - len({(e.shown, e.target) for e in examples})
         report_rows(name, left_out[name], num_repeated[name], len(examples))
         left_out[name] |= {"unspellable": found.num_unspellable} if found.num_unspellable else {}
@@ -286,10 +286,11 @@ def _sifted_rows(
     rows: Sequence[Example], tokenizer: Tokenizer, role_ids: Mapping[str, int], max_lengths: tuple[int, int]
 ) -> list[Tokenized]:
     """Returns the added rows that are short enough."""
-    return [e for e in _tokenize(rows, tokenizer, role_ids) if fits(e, max_lengths)]
+    return [e for e in tokenize(rows, tokenizer, role_ids) if fits(e, max_lengths)]
 
 
-def _tokenize(examples: Sequence[Example], tokenizer: Tokenizer, role_ids: Mapping[str, int]) -> Iterable[Tokenized]:
+def tokenize(examples: Sequence[Example], tokenizer: Tokenizer, role_ids: Mapping[str, int]) -> Iterable[Tokenized]:
+    """Yields examples as token ids."""
     for start in _counted(range(0, len(examples), CHUNK), len(examples)):
         chunk = examples[start : start + CHUNK]
         sources = [e.source if e.second is None else (e.source, e.second) for e in chunk]

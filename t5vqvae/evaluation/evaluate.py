@@ -35,6 +35,7 @@ from t5vqvae.data.texts import same_text
 from t5vqvae.evaluation.chains import chain_bits, note_codes, num_counted_sentences
 from t5vqvae.evaluation.decoding import Decoding
 from t5vqvae.evaluation.scored_sentences import ScoredSentence, nll_of_sentences, note_sentences, scored_sentences
+from t5vqvae.evaluation.sentence_rates import SentenceRates
 from t5vqvae.evaluation.sparse_rate import sparse_metrics
 from t5vqvae.evaluation.sums import Sums, add_counts
 from t5vqvae.evaluation.text_scores import bleu1, corpus_bleu
@@ -68,13 +69,15 @@ class Reconstruction:
 class Evaluation:
     """The metrics of one evaluation, the count of every code (one list per codebook), and a few reconstructions.
 
-    `sentences` has the scores of each sentence that was measured and decoded, where they were wanted.
+    `sentences` has the scores of each sentence that was measured and decoded, where they were wanted, and `rates` their
+    rates.
     """
 
     metrics: dict[str, float]
     code_counts: list[list[int]]
     samples: list[Reconstruction]
     sentences: list[ScoredSentence] = field(default_factory=list)
+    rates: SentenceRates | None = None
 
 
 def evaluate(
@@ -127,7 +130,9 @@ def evaluate(
     metrics["rate/token_entropy_bits"] = entropy_bits(torch.from_numpy(split.token_counts(measured)))
     samples = [Reconstruction(*row[1:]) for row in sums.decoded[:NUM_SAMPLES]]
     sentences = scored_sentences(sums.sentences or {}, sums.decoded)
-    return Evaluation(metrics, [counts.tolist() for counts in sums.counts], samples, sentences)
+    counts = [counts.tolist() for counts in sums.counts]
+    rates = SentenceRates.of(sums, counted, model) if per_sentence and counts and not model.leaks else None
+    return Evaluation(metrics, counts, samples, sentences, rates)
 
 
 def control_of(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from t5vqvae.data import prepare, prepare_test
+from t5vqvae.data import TokenizedSplit, prepare, prepare_test
+from t5vqvae.data.gate_split import half_of
+from t5vqvae.errors import DataError
 from t5vqvae.evaluation.evaluate import control_of, evaluate
 from t5vqvae.evaluation.out_of_distribution import TESTS, mean_over
 from t5vqvae.evaluation.scored_sentences import ScoredSentence
@@ -22,14 +25,25 @@ class FinalTest:
     sentences: list[ScoredSentence]
 
 
-def evaluate_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> FinalTest:
+def evaluate_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path, *, half: bool = False) -> FinalTest:
     """Returns the metrics of the test split and of every extra test set, and the scores of the split's sentences.
 
     Use it for promotion and final tables only: these numbers test nothing that was chosen by them.
+
+    Args:
+        model: The model.
+        spec: Its run.
+        cache_dir: Cache of prepared data.
+        half: Leave out the half of every test set that decides promotions; see `t5vqvae.data.gate_split`.
+
+    Raises:
+        DataError: If that leaves nothing of the test split.
     """
     metrics: dict[str, float] = {}
     sentences: list[ScoredSentence] = []
     splits = prepare_test(spec.data, cache_dir, backbone=spec.model.backbone)
+    if half:
+        splits = _reported(splits, spec.data.corpus.name)
     prepared = prepare(spec.data, cache_dir, backbone=spec.model.backbone)
     edits = control_of(spec, cache_dir, "test", prepared.role_names)
     with stage("testing", sum(map(len, splits.values())), "sentences") as now:
@@ -55,10 +69,14 @@ def evaluate_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> Fin
     return FinalTest(metrics, sentences)
 
 
-def sentences_of_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> list[ScoredSentence]:
-    """Returns the scores of the test split's sentences alone, for a model whose test kept none."""
-    split = prepare_test(spec.data, cache_dir, backbone=spec.model.backbone)["test"]
-    return evaluate(model, split, spec, prefix="test", everything=True, per_sentence=True).sentences
+def _reported(splits: Mapping[str, TokenizedSplit], corpus: str) -> dict[str, TokenizedSplit]:
+    """Returns the halves of test sets that promotions do not decide by."""
+    halves = {name: half_of(split, gate=False) for name, split in splits.items()}
+    if not len(halves["test"]):
+        raise DataError(
+            f"data.corpus.name={corpus}: half of its test split decides, and nothing is left to report; enlarge it"
+        )
+    return {name: half for name, half in halves.items() if len(half)}
 
 
 def test_sets(spec: RunSpec, cache_dir: Path) -> list[str]:

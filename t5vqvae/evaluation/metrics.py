@@ -427,6 +427,7 @@ METRICS: dict[str, Metric] = {metric.key: metric for metric in _ALL}
 FAMILIES = {
     "test": "the metrics of an evaluation on the test split",
     "[A-Z][A-Z0-9_]*": "the same on a further test set of the corpus, such as `VAR/nll`",
+    "gate": "the same on the sentences by which a promotion decides",
     "test_ood": "the mean over the test sets that have a twin, as `validation_ood` is over the twins",
     "soft": "the quality of a quantizer's continuous form, whose rate has no bound",
     "tokens": "a second series in MLflow, against target tokens instead of steps",
@@ -476,6 +477,17 @@ def on_test(key: str) -> str:
         return key
     split, _, name = key.partition("/")
     return f"test_ood/{name}" if split == "validation_ood" else f"test/{key.removeprefix('validation/')}"
+
+
+def on_gate(key: str) -> str:
+    """Returns the counterpart of a metric on the sentences by which a promotion decides; see `on_test`.
+
+    Of a further test set it is `gate/VAR/nll`, for `VAR/nll` and for `test/VAR/nll`.
+    """
+    tested = on_test(key)
+    return (
+        f"gate/{tested.removeprefix('test/')}" if is_on_test(tested) and not tested.startswith("test_ood") else tested
+    )
 
 
 def tracked(key: str) -> str:

@@ -85,6 +85,21 @@ def cross_entropies_bits(
     return [sum(each) for each in zip(*bits, strict=True)]
 
 
+def bits_of_positions(counted: CodeSequences, scored: CodeSequences, sizes: Sequence[int]) -> _Floats:
+    """Returns the bits of the Q codes of each scored position together, without context; their mean is the joint rate.
+
+    Raises:
+        ValueError: As `cross_entropy_bits`.
+    """
+    _check(counted, scored, sizes)
+    columns = [_Items(counted.codes_NQ[:, place], scored.codes_NQ[:, place]) for place in range(len(sizes))]
+    bits_N = np.zeros(len(scored.codes_NQ))
+    for place, size in enumerate(sizes):
+        *_, (scored_p_N, _) = _levels(columns[place], size, columns[:place])
+        bits_N -= np.log2(scored_p_N)
+    return bits_N
+
+
 def smoothing_strengths(counted: CodeSequences, sizes: Sequence[int], num_before: int) -> list[list[float]]:
     """Returns the strengths of every codebook, from the shortest context to the longest, to draw from the chain.
 

@@ -284,18 +284,6 @@ class Tracker:
         with translated(self.uri):
             self.destination.client.log_artifact(mlflow_id, str(path), folder)
 
-    def fetch_file(self, mlflow_id: str, name: str, into: Path) -> Path | None:
-        """Copies one of a run's artifacts into a folder; returns the copy, None if the run has no such artifact.
-
-        Raises:
-            TrackingError: If the server cannot be reached.
-        """
-        client = self.destination.client
-        with translated(self.uri):
-            if name not in {artifact.path for artifact in client.list_artifacts(mlflow_id, name.rpartition("/")[0])}:
-                return None
-            return Path(client.download_artifacts(mlflow_id, name, str(into)))
-
     def find_result(self, run_id: str) -> StoredResult | None:
         """Returns the result of a finished run with this run id, from any study; None without one.
 

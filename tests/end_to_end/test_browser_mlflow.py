@@ -177,10 +177,12 @@ def test_the_metrics_of_every_test_set_stand_under_test(seen: Seen) -> None:
     assert not named & {name for name in sets if not name.startswith("test")}
 
 
-def test_the_version_s_page_shows_the_tested_numbers(seen: Seen) -> None:
-    text = seen.read(f"#/models/t5vqvae/versions/1?{TRAINING_PAGES}", "Trial")
+def test_the_version_s_page_is_a_card_with_the_tested_numbers(seen: Seen) -> None:
+    text = seen.read(f"#/models/t5vqvae/versions/1?{TRAINING_PAGES}", "Limits.")
     tested = seen.promotion.test_metrics
-    for key in ("test/nll", "test/rate/joint_bits_per_token"):
-        assert f"test.{key} {tested[key]:.6g}" in text
-    assert "@ champion" in text and f"of study {seen.spec.name}" in text
+    assert f"{tested['test/nll']:.4g} nats a token" in text
+    assert f"{tested['test/rate/joint_bits_per_token']:.4g} bits a token" in text
+    assert f"VAR {tested['VAR/exact_match']:.4g}" in text and "licence: Apache-2.0" in text and "Seed 0 alone" in text
+    assert f"test.test/nll {tested['test/nll']:.6g}" in text and "@ champion" in text
+    assert '{"' not in text.partition("Tags")[2], "tags are short"
     seen.keep("version")

@@ -62,7 +62,7 @@ def refuse_champion(paths: StudyPaths) -> None:
 def _champions(tracker: Tracker, paths: StudyPaths) -> Iterator[str]:
     """Yields the champions that come from a study, each in words."""
     from t5vqvae.tracking.server.model_registry import IDENTITY, versions_by_alias
-    from tune.promote import CHAMPION
+    from tune.promotion.champion import CHAMPION
 
     records = read_records(paths.trials)
     runs = {own for r in records for own in (r.mlflow_id, r.run_id, trial_key(r.study, r.number)) if own}

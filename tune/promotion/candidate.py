@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t5vqvae.errors import DamagedFileError, DataError
-from t5vqvae.evaluation.scored_sentences import ScoredSentence
+from t5vqvae.errors import DamagedFileError
 from t5vqvae.files import read_mapping, write_json
 from t5vqvae.stages import stage
 from t5vqvae.training.threads import free_threads, use_threads
 from tune.promotion.sentence_scores import SENTENCES_FILE, KeptScores, artifact_digest
 from tune.records.loading import loaded_model
-from tune.records.models import FoundModel, best_record
+from tune.records.models import best_record
 from tune.records.record import TrialRecord, read_records
 from tune.records.study_paths import StudyPaths, trial_key
 from tune.spec.search_spec import SearchSpec
@@ -40,6 +39,8 @@ class TestResult:
     """Hash of the raw strings of the test split; None where an earlier version tested it."""
     threads: int | None = None
     """Threads with which it was tested; they decide in which order floats are added."""
+    half: bool = False
+    """Whether half of every test set was left out, because promotions are decided by it."""
 
 
 def best_trial(paths: StudyPaths) -> tuple[SearchSpec, TrialRecord]:
@@ -73,6 +74,7 @@ def still_to_come(paths: StudyPaths, spec: SearchSpec) -> str | None:
 
 def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: Path) -> TestResult:
     """Returns a trial's test metrics, from its folder or, for the first promotion, evaluated now."""
+    from t5vqvae.data.gate_split import kind_of_gate
     from t5vqvae.data.prepare import prepare, test_strings
 
     run = spec.run_spec(record.overrides)
@@ -80,44 +82,20 @@ def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: 
     with stage("preparing the data"):
         data = prepare(run.data, paths.cache, backbone=run.model.backbone).fingerprint
         strings = test_strings(run.data, paths.cache, backbone=run.model.backbone)
-    file = paths.trial(record.number) / TEST_FILE
+    file, half = paths.trial(record.number) / TEST_FILE, kind_of_gate(run.data) == "half"
     known = _known(file)
-    if known is not None and (known.identity, known.data_fingerprint) == (identity, data):
+    if known is not None and (known.identity, known.data_fingerprint, known.half) == (identity, data, half):
         return replace(known, test_strings=strings)
     threads = free_threads()
     use_threads(threads)
-    found = _evaluate(run, folder, paths.cache)
+    found = _evaluate(run, folder, paths.cache, half)
     scores = KeptScores(
         artifact_digest(folder / "model"), data, f"trial {record.number} of study {record.study}", found.sentences
     )
     scores.write(paths.trial(record.number) / SENTENCES_FILE)
-    result = TestResult(identity, data, found.metrics, strings, threads)
+    result = TestResult(identity, data, found.metrics, strings, threads, half)
     write_json(file, vars(result), indent=1)
     return result
-
-
-def score_again(found: FoundModel, data: str, cache: Path) -> KeptScores:
-    """Returns the scores of each sentence of the test split, for a model whose test kept none.
-
-    Args:
-        found: The model.
-        data: Fingerprint of the data that it was tested on.
-        cache: Cache of prepared data.
-
-    Raises:
-        DataError: If its corpus has changed.
-    """
-    from t5vqvae.data import prepare
-
-    run = found.spec
-    with stage("preparing the data"):
-        present = prepare(run.data, cache, backbone=run.model.backbone).fingerprint
-    if present != data:
-        raise DataError(
-            f"{found.origin} was tested on data {data[:12]}, its corpus gives {present[:12]} now; restore it"
-        )
-    use_threads(free_threads())
-    return KeptScores(artifact_digest(found.folder), data, found.origin, _score(run, found.folder, cache))
 
 
 def _known(file: Path) -> TestResult | None:
@@ -137,13 +115,7 @@ def _known(file: Path) -> TestResult | None:
 test_once.__test__ = False  # type: ignore[attr-defined]  # pytest takes it for a test otherwise
 
 
-def _evaluate(run: RunSpec, folder: Path, cache: Path) -> FinalTest:
+def _evaluate(run: RunSpec, folder: Path, cache: Path, half: bool) -> FinalTest:
     from t5vqvae.evaluation.final_test import evaluate_test
 
-    return evaluate_test(loaded_model(folder / "model"), run, cache)
-
-
-def _score(run: RunSpec, model: Path, cache: Path) -> Sequence[ScoredSentence]:
-    from t5vqvae.evaluation.final_test import sentences_of_test
-
-    return sentences_of_test(loaded_model(model), run, cache)
+    return evaluate_test(loaded_model(folder / "model"), run, cache, half=half)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from t5vqvae.errors import SettingError, did_you_mean
-from t5vqvae.evaluation.metrics import METRICS, RATE, common_rate, on_test
+from t5vqvae.evaluation.metrics import METRICS, on_gate, on_test
 from tune.spec.bound import Bound
 from tune.spec.objective import Constraint, Objective
 
@@ -29,8 +29,8 @@ class Gate(Bound):
 
     @classmethod
     def of_constraint(cls, constraint: Constraint) -> Gate:
-        """Returns the same bound on the test split: a condition for the best trial holds there too."""
-        return cls(on_test(constraint.metric), constraint.relation, constraint.bound)
+        """Returns the same bound on the sentences that decide: a condition for the best trial holds there too."""
+        return cls(on_gate(constraint.metric), constraint.relation, constraint.bound)
 
     def refusal(self, metrics: Mapping[str, float]) -> str | None:
         """Returns why metrics do not pass, None when they do."""
@@ -57,7 +57,7 @@ def refuse_unmeasured(gates: Iterable[Gate], record: Mapping[str, float], tests:
     whole = all(key in record for key in evaluated if not METRICS[key].when)
     counterparts = {on_test(key).removeprefix("test/") for key in (record if whole else evaluated) if key in evaluated}
     counterparts |= {key for key in record if key.startswith("soft/")}
-    known = {f"{test}/{name}" for test in tests for name in counterparts} | set(record)
+    known = {f"{test}/{name}" for test in (*tests, "gate") for name in counterparts} | set(record)
     known |= {on_test(key) for key in record if key.startswith("validation_ood/")}
     for gate in gates:
         if gate.metric not in known:
@@ -82,30 +82,3 @@ def across_tokenizers(objective: Objective) -> Objective:
     """Returns the objective to compare models with different tokenizers by: one that is not a value per token."""
     instead = METRICS[objective.metric].instead
     return Objective.parse({"metric": instead}) if instead else objective
-
-
-def compared(
-    objective: Objective, mine: Mapping[str, float], theirs: Mapping[str, float], holder: str
-) -> tuple[float | None, str]:
-    """Returns how much better `mine` is on the test split, and the same in a sentence.
-
-    Args:
-        objective: Decides; its counterpart on the test split is compared.
-        mine: Test metrics of the trial.
-        theirs: Test metrics of the version that holds the alias.
-        holder: The name of that version in the sentence.
-
-    Returns:
-        The advantage in the metric's unit, above 0 when `mine` is better; None when either was not measured.
-    """
-    metric = on_test(objective.metric)
-    if metric not in mine or metric not in theirs:
-        return None, f"{holder} has no {metric} to compare"
-    advantage = objective.sign * (theirs[metric] - mine[metric])
-    verb = "beats" if advantage > 0 else "does not beat"
-    sentence = f"{metric} {mine[metric]:.4g} {verb} the {theirs[metric]:.4g} of {holder}"
-    found = common_rate(mine, theirs, test="test")
-    if found is not None:  # a quality means nothing without its rate
-        rate, kind = found
-        sentence += f", at {mine[rate]:.3g} {METRICS[RATE].units} against {theirs[rate]:.3g} ({kind})"
-    return advantage, sentence

@@ -1,53 +1,67 @@
-"""Registers a tested trial and compares it with the champion."""
+"""Registers a tested model as a version, with its card, its short tags, and files of its test."""
 
 from __future__ import annotations
 
-import json
+import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from t5vqvae.data.gate_split import WORDS, GateData
 from t5vqvae.evaluation.metrics import JOINT_RATE, RATE, on_test, tracked
+from t5vqvae.files import write_json
 from t5vqvae.training.threads import THREADS
 from tune.promotion.candidate import TestResult
-from tune.promotion.gate import across_tokenizers, compared
-from tune.promotion.paired import ARTIFACT, Paired, VersionScores, keep, paired
-from tune.promotion.sentence_scores import KeptScores, artifact_digest
-from tune.records.record import TrialRecord
-from tune.records.study_paths import trial_key
+from tune.promotion.model_card import CardFacts, model_card
+from tune.promotion.sentence_scores import SENTENCES_FILE, KeptScores, artifact_digest
+from tune.records.record import TrialRecord, read_records
+from tune.records.study_paths import StudyPaths, trial_key
 from tune.records.study_tracker import tracked_anew
 from tune.spec.search_spec import SearchSpec
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
-    from t5vqvae.tracking.server.model_registry import Registry, Version
+    from t5vqvae.tracking.server.model_registry import Version
 
-
-METRICS, DATA = "t5vqvae.test_metrics", "t5vqvae.data_fingerprint"
+DATA = "t5vqvae.data_fingerprint"
 STRINGS = "t5vqvae.test_strings"
 """The tag of a version with the hash of its test split's raw strings; earlier versions lack it."""
+ARTIFACT = "t5vqvae.artifact"
+"""The tag of a version with the digest of its model."""
+METRICS_FILE = "metrics.json"
 
 
-def registered(
-    tracker: Tracker,
-    name: str,
-    spec: SearchSpec,
-    record: TrialRecord,
-    result: TestResult,
-    folder: Path,
-    sentences: Path,
-) -> Version:
-    """Returns the registered version of a trial; registers the trial if it has none.
+@dataclass(frozen=True)
+class Tested:
+    """A tested model, ready to be registered.
+
+    Attributes:
+        paths: Its study's files.
+        spec: Its study.
+        record: Its trial.
+        result: Its test.
+        folder: Its checkpoint.
+        gate: The sentences that decide about it.
+    """
+
+    paths: StudyPaths
+    spec: SearchSpec
+    record: TrialRecord
+    result: TestResult
+    folder: Path
+    gate: GateData
+
+
+def registered(tracker: Tracker, name: str, tested: Tested) -> Version:
+    """Returns the registered version of a model; registers it if it has none.
 
     Args:
         tracker: The study's tracker.
         name: Name of the registered model.
-        spec: The study.
-        record: The trial.
-        result: Its test.
-        folder: Its checkpoint.
-        sentences: The scores of its sentences, if they were kept; MLflow receives a copy.
+        tested: The model.
     """
+    record, result = tested.record, tested.result
     registry = tracker.registry(name)
     known = registry.find(result.identity)
     if known is not None and known.tags.get(DATA) == result.data_fingerprint:
@@ -55,35 +69,68 @@ def registered(
     mlflow_id = (
         tracker.known(record.mlflow_id)
         or tracker.find_trial(trial_key(record.study, record.number))
-        or _tracked(tracker, spec, record)
+        or _tracked(tracker, tested.spec, record)
     )
-    model_uri = tracker.log_model(mlflow_id, folder)
+    model_uri = tracker.log_model(mlflow_id, tested.folder)
     tracker.add_final(mlflow_id, {tracked(key): value for key, value in result.metrics.items()}, model_uri)
-    scores = KeptScores.read(sentences)
-    if scores is not None and not scores.belong_to(artifact_digest(folder / "model"), result.data_fingerprint):
-        scores = None
-    if scores is not None:
-        keep(tracker, mlflow_id, sentences, scores)
-    tags = {
+    artifact = artifact_digest(tested.folder / "model")
+    _log_test(tracker, mlflow_id, tested, artifact)
+    card = model_card(_facts(tested, name), tested.spec.run_spec(record.overrides), result.metrics)
+    return registry.register(model_uri, mlflow_id, result.identity, _tags(tested, artifact), card)
+
+
+def _tags(tested: Tested, artifact: str) -> dict[str, object]:
+    """Returns the tags of a version: short values, by which versions are found and told apart."""
+    spec, record, result = tested.spec, tested.record, tested.result
+    return {
         "study": spec.name,
         "trial": record.number,
+        "corpus": spec.base_spec.data.corpus.name,
+        "seed": spec.run_spec(record.overrides).seed,
         **({} if result.threads is None else {THREADS: result.threads}),
         DATA: result.data_fingerprint,
         STRINGS: result.test_strings,
-        ARTIFACT: None if scores is None else scores.artifact,
-        METRICS: json.dumps({**record.metrics, **result.metrics}),
-        **{f"test.{key}": f"{value:.6g}" for key, value in _headline(spec, record, result).items()},
+        ARTIFACT: artifact,
+        **{f"test.{key}": f"{value:.6g}" for key, value in _headline(tested).items()},
     }
-    settings = ", ".join(f"{path}={value}" for path, value in record.overrides.items())
-    description = f"Trial {record.number} of study {spec.name}: {settings}"
-    return registry.register(model_uri, mlflow_id, result.identity, tags, description)
 
 
-def _headline(spec: SearchSpec, record: TrialRecord, result: TestResult) -> dict[str, float]:
+def _facts(tested: Tested, name: str) -> CardFacts:
+    spec, gate = tested.spec, tested.gate
+    run = spec.run_spec(tested.record.overrides)
+    left_out = ", its other half" if gate.kind == "half" else ""
+    return CardFacts(
+        study=spec.name,
+        question=spec.question,
+        trial=tested.record.number,
+        chosen_from=f"the best on validation of {len(read_records(tested.paths.trials))} trials that had ended",
+        seeds=f"Seed {run.seed} alone; other seeds were not trained.",
+        licence=run.data.corpus.load(tested.paths.cache).licence,
+        data=tested.result.data_fingerprint,
+        decided=f"{len(gate.splits['gate'])} sentences, {WORDS[gate.kind]}; the tables are of the test split{left_out}",
+        name=name,
+    )
+
+
+def _log_test(tracker: Tracker, mlflow_id: str, tested: Tested, artifact: str) -> None:
+    """Adds the metrics of the test, and the scores of its sentences, to the artifacts of the version's run."""
+    data = tested.result.data_fingerprint
+    place = f"test/{artifact[:12]}-{data[:12]}"  # a run may have two checkpoints, and two test sets
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / METRICS_FILE
+        write_json(file, {**tested.record.metrics, **tested.result.metrics}, indent=1)
+        tracker.log_file(mlflow_id, file, place)
+    sentences = tested.paths.trial(tested.record.number) / SENTENCES_FILE
+    scores = KeptScores.read(sentences)
+    if scores is not None and scores.belong_to(artifact, data):
+        tracker.log_file(mlflow_id, sentences, place)
+
+
+def _headline(tested: Tested) -> Mapping[str, float]:
     """Returns the test metrics that a version's page shows: the objectives and the rates."""
-    metrics = {**record.metrics, **result.metrics}
-    names = [on_test(objective.metric) for objective in spec.objectives] + [on_test(RATE), on_test(JOINT_RATE)]
-    return {name: metrics[name] for name in names if name in metrics}
+    metrics = {**tested.record.metrics, **tested.result.metrics}
+    wanted = [objective.metric for objective in tested.spec.objectives] + [RATE, JOINT_RATE]
+    return {name: metrics[name] for name in map(on_test, wanted) if name in metrics}
 
 
 def _tracked(tracker: Tracker, spec: SearchSpec, record: TrialRecord) -> str:
@@ -91,59 +138,3 @@ def _tracked(tracker: Tracker, spec: SearchSpec, record: TrialRecord) -> str:
     parent = tracker.open_study(spec.as_flat_dict(), {"t5vqvae.study": spec.name})
     tracker.close(parent, "completed")
     return tracked_anew(tracker, parent, record, spec.run_spec(record.overrides), {})
-
-
-def compare(
-    spec: SearchSpec, metrics: Mapping[str, float], result: TestResult, champion: Version | None, version: Version
-) -> tuple[float | None, bool, str]:
-    """Returns the advantage over the champion, whether it suffices, and the reason in a sentence."""
-    if champion is None:
-        return None, True, "no version held the alias"
-    if same(champion, version):
-        return None, True, f"version {version.version} holds the alias already"
-    if not _same_strings(champion, result):
-        return None, False, f"version {champion.version} was tested on other data, so the two cannot be compared"
-    theirs = json.loads(champion.tags.get(METRICS, "{}"))
-    objective = spec.objectives[0]
-    if champion.tags.get(DATA) != result.data_fingerprint:
-        objective = across_tokenizers(objective)
-    effect, sentence = compared(objective, metrics, theirs, f"version {champion.version}")
-    return effect, effect is not None and effect > 0, sentence
-
-
-def _same_strings(champion: Version, result: TestResult) -> bool:
-    """Returns whether a version was tested on the same raw strings, however it reads them."""
-    strings = champion.tags.get(STRINGS)
-    known = strings is not None and strings == result.test_strings
-    return known or champion.tags.get(DATA) == result.data_fingerprint
-
-
-def compare_sentences(
-    tracker: Tracker,
-    registry: Registry,
-    spec: SearchSpec,
-    result: TestResult,
-    champion: Version | None,
-    version: Version,
-    state: Path,
-) -> Paired:
-    """Compares a version with the champion on the same sentences, and tags it with what was found.
-
-    Returns:
-        No line where there is no champion, or one that was tested on other data, which is among `compare`'s reasons.
-    """
-    if champion is None or same(champion, version) or not _same_strings(champion, result):
-        return Paired(())
-    if champion.tags.get(DATA) != result.data_fingerprint:
-        return Paired((f"no paired interval: version {champion.version} read the same strings in another way",))
-    found = paired(
-        VersionScores(tracker, registry, result.data_fingerprint, state), spec.objectives[0], version, champion
-    )
-    if found.tags:
-        registry.tag(version.version, found.tags)
-    return found
-
-
-def same(one: Version | None, other: Version) -> bool:
-    """Returns whether two handles name one version."""
-    return one is not None and one.version == other.version

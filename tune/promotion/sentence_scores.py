@@ -1,7 +1,7 @@
 """The scores of each sentence of a model's test, in a file that names what was scored.
 
-The file lies next to the metrics of the test, and MLflow keeps a copy with the registered version. So the next
-promotion can compare its trial with this one on the same sentences, without the model.
+The file lies next to the metrics of the test, and MLflow keeps a copy with the registered version: result tables can
+be compared sentence by sentence later, without the model. A promotion decides by other sentences.
 """
 
 from __future__ import annotations
@@ -35,8 +35,6 @@ _SUMS = {
 }
 """Metrics that are a sum over sentences divided by another one; None: by the number of sentences."""
 BLEU, BLEU1 = "test/bleu", "test/bleu1"
-BY_SENTENCE = frozenset({*_SUMS, BLEU, BLEU1})
-"""The metrics that two models can be compared by on the same sentences."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ class KeptScores:
         return (self.artifact, self.data) == (artifact, data)
 
     def ratio(self, metric: str) -> tuple[list[float], list[float]]:
-        """Returns the numerator and the denominator of each sentence, for a metric of `BY_SENTENCE` but BLEU."""
+        """Returns the numerator and the denominator of each sentence, for any of these metrics but BLEU."""
         if metric == BLEU1:
             scores = [bleu1(sentence.reference, sentence.decoded) for sentence in self.sentences]
             return scores, [1.0] * len(scores)

@@ -31,6 +31,7 @@ from t5vqvae.spec.run import RunSpec
 from tune.spec.judging import Judging
 from tune.spec.kept_study import RESOLVED, KeptStudy, changed_defaults, resolved_settings, without_kept
 from tune.spec.objective import DIRECTIONS, Objective, refuse_free_kl, refuse_incomparable, refuse_metric
+from tune.spec.promotion_rules import PromotionRules
 from tune.spec.samplers import SamplerConfig, TPEConfig
 from tune.spec.sections import Budget, DatabaseAddress, SchedulerConfig
 from tune.spec.study_spec import Space, StudySpec
@@ -50,6 +51,7 @@ class SearchSpec(StudySpec, Judging):
     budget: Budget = Field(default_factory=Budget)
     sampler: SamplerConfig.any() = Field(default_factory=TPEConfig)  # type: ignore[valid-type]
     scheduler: SchedulerConfig = Field(default_factory=SchedulerConfig)
+    promotion: PromotionRules = Field(default_factory=PromotionRules)
     seed: int = setting(0, ge=0, description="seed of the search; the seed of the runs is base.seed")
     storage: DatabaseAddress | None = setting(
         None, description="where Optuna keeps trials: postgresql://user@host/database; None: a file of the study's"

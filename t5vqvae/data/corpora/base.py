@@ -96,6 +96,9 @@ class CorpusConfig(Variant):
     default_tokenizer: ClassVar[Literal["latex", "unigram"]] = "unigram"
     """The tokenizer to train when there is no pretrained backbone."""
 
+    draws_gate: ClassVar[bool] = False
+    """Whether it can draw further examples, by which promotions decide."""
+
     def load(self, cache_dir: Path) -> Corpus:
         """Reads or generates the corpus.
 
@@ -113,6 +116,14 @@ class CorpusConfig(Variant):
         It must be cheap: every run calls it, while `load` runs once.
         """
         return None
+
+    def gate(self, cache_dir: Path) -> Mapping[str, Sequence[Example]]:
+        """Returns examples by which a promotion decides: a split `gate`, and shifted ones by name.
+
+        They share no source with any other split, and no other split depends on them. Defined where `draws_gate` is
+        true: where the corpus is generated.
+        """
+        raise NotImplementedError
 
     def edits(self, cache_dir: Path, split: Literal["validation", "test"], per_factor: int, seed: int) -> list[Edit]:
         """Returns edits with known answers, up to `per_factor` of each factor, the same for the same seed.

@@ -42,6 +42,7 @@ class MathCorpus(CorpusConfig):
 
     default_tokenizer: ClassVar[Literal["latex", "unigram"]] = "latex"
     reserved: ClassVar[str] = RESERVED
+    draws_gate: ClassVar[bool] = True
 
     name: Literal["math"] = "math"
     size: int = setting(20_000, ge=1, description="training expressions")
@@ -57,6 +58,9 @@ class MathCorpus(CorpusConfig):
     def load(self, cache_dir: Path) -> Corpus:
         key = digest(self.as_dict(), self.stamp(cache_dir))
         return load_kept(cache_dir / "corpora" / f"math-{key[:16]}.jsonl", lambda: _generate(self))
+
+    def gate(self, cache_dir: Path) -> Mapping[str, Sequence[Example]]:
+        return _gate(self, {example.source for found in self.load(cache_dir).splits.values() for example in found})
 
     def stamp(self, cache_dir: Path) -> object:
         return [GENERATOR_VERSION, version("sympy")]
@@ -188,6 +192,27 @@ def _main_splits(config: MathCorpus, held_out: Collection[str]) -> dict[str, _Fo
                 " data.corpus.num_further"
             )
     return found
+
+
+def _gate(config: MathCorpus, taken: Collection[str]) -> dict[str, list[Example]]:
+    """Draws the split `gate` and its Greek form `VAR` as the test split is drawn, from another stream.
+
+    Only strings of the test split's share count, so that no model of another `size` was trained on one.
+    """
+    held_out = frozenset(map(expressions.print_expression, expressions.all_starts(config.easy_kind)))
+    found: _Found = {}
+    idle = 0
+    drawn = draw(config.task, random.Random(f"{config.seed} gate"), range(config.num_further + 1), held_out)
+    while len(found) < config.test_size and idle <= MAX_IDLE_DRAWS:
+        problem, example = next(drawn)
+        known = example.source in taken or example.source in found
+        fresh = not known and split_of(example.source, config.seed) == "test"
+        idle = 0 if fresh else idle + 1
+        found |= {example.source: (problem, example)} if fresh else {}
+    greek = random.Random(f"{config.seed} gate VAR")
+    shifted = _different(problem.in_greek(greek).example() for problem, _ in found.values())
+    gate = [example for _, example in found.values()]
+    return {"gate": gate, "VAR": [example for example in shifted if example.source not in taken]}
 
 
 def _easy(config: MathCorpus, trees: list[Tree]) -> list[Example]:

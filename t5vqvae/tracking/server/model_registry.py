@@ -128,6 +128,24 @@ class Registry:
             )
             return _version(created)
 
+    def model_tags(self) -> dict[str, str]:
+        """Returns the tags of the registered model itself; empty if there is none."""
+        from mlflow.exceptions import MlflowException
+
+        with translated(self.destination.uri):
+            try:
+                return dict(self.destination.client.get_registered_model(self.name).tags)
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return {}
+                raise
+
+    def tag_model(self, tags: Mapping[str, object]) -> None:
+        """Sets tags of the registered model itself."""
+        with translated(self.destination.uri):
+            for name, value in as_tags(tags).items():
+                self.destination.client.set_registered_model_tag(self.name, name, value)
+
     def tag(self, version: str, tags: Mapping[str, object]) -> None:
         """Sets tags of a version; its other tags stay."""
         with translated(self.destination.uri):

@@ -10,7 +10,8 @@ from baseline_runs import build, tiny
 
 from t5vqvae.data import prepare_test
 from t5vqvae.data.batching import evaluation_batches
-from t5vqvae.evaluation.final_test import FinalTest, evaluate_test, sentences_of_test
+from t5vqvae.data.gate_split import half_of
+from t5vqvae.evaluation.final_test import FinalTest, evaluate_test
 from t5vqvae.evaluation.sums import Sums
 from t5vqvae.models.contract import TextAutoencoder
 
@@ -54,10 +55,13 @@ def test_a_sentence_scores_as_it_does_alone(tested: FinalTest, model: TextAutoen
         assert row.reference == split.texts(indices)[0]
 
 
-def test_the_sentences_alone_equal_those_of_the_whole_test(
-    tested: FinalTest, model: TextAutoencoder, cache: Path
-) -> None:
-    assert sentences_of_test(model, SPEC, cache) == tested.sentences
+def test_the_half_that_decides_is_not_in_the_reported_half(model: TextAutoencoder, cache: Path) -> None:
+    reported = evaluate_test(model, SPEC, cache, half=True)
+    split = prepare_test(SPEC.data, cache)["test"]
+    kept = half_of(split, gate=False)
+    assert [row.reference for row in reported.sentences] == kept.texts(range(len(kept)))
+    assert 0 < len(kept) < len(split)
+    assert not {row.reference for row in reported.sentences} & set(half_of(split, gate=True).texts(range(3)))
 
 
 def test_workers_join_their_sentences_and_none_are_kept_unless_wanted() -> None:

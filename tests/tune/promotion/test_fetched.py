@@ -36,7 +36,7 @@ def test_the_best_trial_is_promoted_from_an_empty_state_folder(
     address: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scores = {"test/nll": 2.0, "test/rate/bits_per_token": 3.0}
-    monkeypatch.setattr(candidate, "_evaluate", lambda run, folder, cache: FinalTest(scores, []))
+    monkeypatch.setattr(candidate, "_evaluate", lambda run, folder, cache, half: FinalTest(scores, []))
     state = tmp_path / "another"
     assert main(["promote", "tiny", "--fetch", str(address), "--state", str(state)]) == 0
     assert "run run1 is version 1, alias champion" in capsys.readouterr().out

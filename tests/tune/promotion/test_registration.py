@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,15 +16,18 @@ from promotions import STUDY, add_trial
 
 from t5vqvae.errors import SettingError, UserError
 from t5vqvae.evaluation.final_test import FinalTest
-from t5vqvae.evaluation.metrics import METRICS, on_test
-from t5vqvae.files import held
+from t5vqvae.evaluation.gate_scores import GateScores
+from t5vqvae.evaluation.metrics import METRICS, on_gate, on_test
+from t5vqvae.files import held, write_json
 from t5vqvae.tracking import Tracker
+from t5vqvae.tracking.server.model_registry import Registry
 from tune.cli import main
-from tune.promote import Promotion, promote, shown
+from tune.promote import Promotion, Wishes, promote, shown
 from tune.promotion import candidate as module
-from tune.promotion.gate import Gate, compared
+from tune.promotion.gate import Gate
+from tune.promotion.gate_results import GateResults
+from tune.records.models import FoundModel
 from tune.records.study_paths import StudyPaths
-from tune.spec.objective import Objective
 from tune.spec.search_spec import SearchSpec
 
 SCORES = {
@@ -36,10 +40,29 @@ SCORES = {
 
 @pytest.fixture
 def scores(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
-    """Stands in for the evaluation on the test split: hands out the scores put in, one a call."""
+    """Stands in for the evaluations on the test split and on the gate: hands out the scores put in, one a trial."""
     queue: list[dict[str, float]] = []
-    monkeypatch.setattr(module, "_evaluate", lambda run, folder, cache: FinalTest(queue.pop(0), []))
+    monkeypatch.setattr(module, "_evaluate", lambda run, folder, cache, half: FinalTest(queue.pop(0), []))
+
+    def of(self: GateResults, found: FoundModel) -> GateScores:
+        number = re.search(r"(trial|version) (\d+)", found.origin)
+        trial = number[2] if number[1] == "trial" else registry_at(self.state).versions()[number[2]].tags["trial"]
+        tested = json.loads((StudyPaths(self.state, "tiny").trial(int(trial)) / "test.json").read_text())["metrics"]
+        return constant_scores({f"gate/{key.removeprefix('test/')}": value for key, value in tested.items()})
+
+    monkeypatch.setattr(GateResults, "of", of)
     return queue
+
+
+def constant_scores(metrics: dict[str, float]) -> GateScores:
+    """Scores that are the same on each of twenty sentences."""
+    units = {key: ([value] * 20, [1.0] * 20) for key, value in metrics.items()}
+    names = [f"sentence {number}" for number in range(20)]
+    return GateScores(units, {"gate": names, "VAR": names}, metrics)
+
+
+def registry_at(state: Path) -> Registry:
+    return Tracker(f"sqlite:///{state}/mlflow.db", "tiny").registry("t5vqvae")
 
 
 def alias_holders(paths: StudyPaths) -> dict[str, str]:
@@ -72,7 +95,9 @@ def test_a_checkpoint_that_is_gone_is_said(paths: StudyPaths) -> None:
         promote(paths)
 
 
-def test_champion_moves_only_to_what_is_better_on_test(paths: StudyPaths, scores: list[dict[str, float]]) -> None:
+def test_champion_moves_only_to_what_is_better_by_its_interval(
+    paths: StudyPaths, scores: list[dict[str, float]]
+) -> None:
     scores += [SCORES, {**SCORES, "test/nll": 2.5}, {**SCORES, "test/nll": 1.5}]
     add_trial(paths, 0, nll=1.0)
     first = promote(paths)
@@ -80,9 +105,7 @@ def test_champion_moves_only_to_what_is_better_on_test(paths: StudyPaths, scores
     add_trial(paths, 1, nll=0.9)
     second = promote(paths)
     assert (second.alias, second.passed, second.effect) == ("challenger", False, pytest.approx(-0.5))
-    assert second.reasons == (
-        "test/nll 2.5 does not beat the 2 of version 1, at 3 bits a token against 3 (upper bound)",
-    )
+    assert second.reasons == ("gate/nll 2.5 against 2: worse, advantage -0.5 [-0.5, -0.5] over 20",)
     assert alias_holders(paths) == {"champion": "1", "challenger": "2"}
     add_trial(paths, 2, nll=0.8)
     third = promote(paths)
@@ -142,10 +165,10 @@ def test_two_promotions_to_one_name_are_not_made_at_once(paths: StudyPaths, scor
 def test_a_failed_gate_keeps_a_better_trial_from_the_alias(paths: StudyPaths, scores: list[dict[str, float]]) -> None:
     scores.append({**SCORES, "test/rate/bits_per_token": 5.0})
     add_trial(paths, 0)
-    outcome = promote(paths, gates=[Gate.parse("VAR/exact_match >= 0.2")], replace=True)
+    outcome = promote(paths, wishes=Wishes([Gate.parse("VAR/exact_match >= 0.2")], anyway=True))
     assert (outcome.alias, outcome.passed) == ("challenger", False)
     assert outcome.reasons[:2] == (
-        "gate test/rate/bits_per_token <= 4 failed: it is 5",
+        "gate gate/rate/bits_per_token <= 4 failed: it is 5",
         "gate VAR/exact_match >= 0.2 failed: it is 0.1",
     )
     assert alias_holders(paths) == {"challenger": "1"}
@@ -164,7 +187,7 @@ def test_other_data_is_not_compared_but_may_be_replaced(
     outcome = promote(paths)
     assert (outcome.alias, outcome.effect) == ("challenger", None)
     assert outcome.reasons == ("version 1 was tested on other data, so the two cannot be compared",)
-    assert promote(paths, replace=True).alias == "champion"
+    assert promote(paths, wishes=Wishes(anyway=True)).alias == "champion"
     assert alias_holders(paths) == {"champion": "2"}
 
 
@@ -181,9 +204,10 @@ def test_the_same_strings_are_compared_whatever_the_tokenizer(
         result, data_fingerprint="other", metrics={**SCORES, "test/nll": 99.0, "test/nll_per_char": 0.25}
     )
     monkeypatch.setattr("tune.promote.test_once", lambda *_: retokenized)
+    write_json(paths.trial(1) / "test.json", vars(retokenized))
     outcome = promote(paths)
     assert (outcome.alias, outcome.effect) == ("champion", 0.25), "a value per token would depend on the tokenizer"
-    assert "test/nll_per_char 0.25 beats the 0.5 of version 1" in outcome.reasons[0]
+    assert outcome.reasons[0].startswith("gate/nll_per_char 0.25 against 0.5: better")
 
 
 def test_an_ablation_starts_from_a_studys_best_trial_or_from_the_champion(
@@ -243,7 +267,7 @@ def test_a_fresh_process_loads_the_champion_by_its_alias(
     shown = capsys.readouterr().out
     assert "run run0 is version 1, alias champion" in shown
     assert shown.startswith("run run0 is version 1, alias champion\n"), "the verdict is first"
-    assert "VAR/exact_match = " in shown and len(shown.splitlines()) < 15
+    assert "VAR/exact_match = " in shown and len(shown.splitlines()) < 16
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{paths.state}/mlflow.db"}
     shutil.rmtree(paths.trial(0))  # the model stands alone
     done = subprocess.run(
@@ -283,23 +307,23 @@ def test_gates_read_bounds_and_count_what_was_not_measured_as_shut() -> None:
             Gate.parse(text)
 
 
-def test_metrics_are_compared_in_the_objective_s_direction_on_test() -> None:
-    assert [on_test(m) for m in ("validation/bleu", "codebook/usage", "cost/step_seconds")] == [
+def test_a_metric_has_its_counterparts_on_the_test_split_and_on_what_decides() -> None:
+    metrics = ("validation/bleu", "codebook/usage", "VAR/nll", "cost/step_seconds", "validation_ood/nll_per_char")
+    assert [on_test(metric) for metric in metrics] == [
         "test/bleu",
         "test/codebook/usage",
+        "VAR/nll",
         "cost/step_seconds",
+        "test_ood/nll_per_char",
     ]
-    up, down = (Objective.parse({"metric": f"validation/{name}"}) for name in ("bleu", "nll"))
-    assert compared(up, {"test/bleu": 40.0}, {"test/bleu": 30.0}, "it")[0] == 10
-    assert compared(down, {"test/nll": 40.0}, {"test/nll": 30.0}, "it") == (
-        -10,
-        "test/nll 40 does not beat the 30 of it",
-    )
-    both = {"test/rate/bits_per_token": 3.0, "test/rate/joint_bits_per_token": 2.0}
-    assert compared(down, {"test/nll": 1.0} | both, {"test/nll": 2.0} | both, "it")[1].endswith(
-        ", at 2 bits a token against 2 (joint rate)"
-    )
-    assert compared(up, {"test/bleu": 40.0}, {}, "it") == (None, "it has no test/bleu to compare")
+    assert [on_gate(metric) for metric in metrics] == [
+        "gate/bleu",
+        "gate/codebook/usage",
+        "gate/VAR/nll",
+        "cost/step_seconds",
+        "test_ood/nll_per_char",
+    ]
+    assert on_gate("test/VAR/nll") == "gate/VAR/nll"
 
 
 def test_a_promotion_survives_pickling() -> None:
@@ -349,7 +373,7 @@ def test_gates_on_any_test_set_and_on_the_trial_itself_are_accepted(
     scores.append({**SCORES, "LEN/nll": 1.0})
     add_trial(paths, 0, metrics={**COMPLETE, "cost/parameters": 5.0})
     gates = ["LEN/nll <= 2", "cost/parameters <= 10", "test/rate/bits_per_token <= 4"]
-    assert promote(paths, gates=[Gate.parse(gate) for gate in gates]).passed
+    assert promote(paths, wishes=Wishes([Gate.parse(gate) for gate in gates])).passed
 
 
 def test_promoting_while_trials_are_to_come_says_how_many(
@@ -376,18 +400,18 @@ def test_the_verdict_comes_first_with_few_numbers_each_quality_with_its_rate(
     rates = {"VAR/rate/bits_per_token": 2.5, "VAR/rate/joint_bits_per_token": 1.5}
     scores.append({**SCORES, **rates, **{f"test/codebook/measure{n}": 0.1 for n in range(40)}})
     add_trial(paths, 0)
-    lines = shown(promote(paths, gates=[Gate.parse("VAR/exact_match >= 0.2")]))
+    lines = shown(promote(paths, wishes=Wishes([Gate.parse("VAR/exact_match >= 0.2")])))
     assert lines[:7] == [
         "run run0 is version 1, alias challenger",
         "  gate VAR/exact_match >= 0.2 failed: it is 0.1",
         "  no version held the alias",
         "  test/nll = 2 nats a token at 3 bits a token (upper bound)",
-        "  test/rate/bits_per_token <= 4: kept, it is 3",
+        "  gate/rate/bits_per_token <= 4: kept, it is 3",
         "  VAR/exact_match >= 0.2: NOT KEPT, it is 0.1",
         "  test/exact_match = 0.5 at 3 bits a token (upper bound)",
     ]
     assert lines[7] == "  VAR/exact_match = 0.1 at 1.5 bits a token (joint rate)"
-    assert lines[-1].startswith("all 46 metrics: ") and len(lines) < 13
+    assert lines[-1].startswith("all 46 metrics: ") and len(lines) < 14
 
 
 def test_the_threads_of_a_test_are_kept_with_it_and_with_the_version(

@@ -1,0 +1,138 @@
+"""A model's scores on each sentence, and each edit, by which a promotion decides.
+
+Every measure is a sum over a sum, so that two models are compared by resampling the same sentences. Keys are those of
+the metrics on the split `gate`: `gate/exact_match`, and `gate/VAR/exact_match` on a shifted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from t5vqvae.data import prepare
+from t5vqvae.data.gate_split import GateData
+from t5vqvae.evaluation.evaluate import Evaluation, control_of, evaluate
+from t5vqvae.evaluation.metrics import JOINT_RATE, RATE
+from t5vqvae.evaluation.text_scores import bleu1
+from t5vqvae.measures.control import KINDS, Control, run_edits, scores, sparse_scores
+from t5vqvae.models.contract import TextAutoencoder
+from t5vqvae.spec.run import RunSpec
+from t5vqvae.stages import stage
+
+USAGE = "codebook/usage"
+"""Measured on blocks of sentences, each by itself: codes seen once in a resampled whole would count as often."""
+Amounts = tuple[list[float], list[float]]
+"""The numerator and the denominator of each sentence or edit."""
+
+
+@dataclass(frozen=True)
+class GateScores:
+    """What a model scored on the sentences that decide.
+
+    Attributes:
+        units: Numerators and denominators by metric.
+        names: What each unit is, by the kind of unit: two models are compared only where these are equal.
+        metrics: Every metric of the split, also those without units.
+        decoded: The decoded sentences of the split `gate`, for corpus BLEU.
+        references: What they should be.
+    """
+
+    units: Mapping[str, Amounts]
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    decoded: Sequence[str] = ()
+    references: Sequence[str] = ()
+
+
+def kind_of(metric: str) -> str:
+    """Returns what the units of a metric are: sentences of `gate`, of a shifted split, or edits."""
+    if metric.startswith("gate/control/") or metric.endswith(USAGE):
+        return metric.removeprefix("gate/")
+    second = metric.split("/")[1]
+    return second if second.isupper() else "gate"
+
+
+def score_gate(model: TextAutoencoder, spec: RunSpec, cache_dir: Path, gate: GateData) -> GateScores:
+    """Returns the scores of a model on the split that decides.
+
+    Args:
+        model: The model.
+        spec: Its run: `evaluate` says how many edits are made.
+        cache_dir: Cache of prepared data.
+        gate: The sentences.
+    """
+    train = prepare(spec.data, cache_dir, backbone=spec.model.backbone).train
+    units: dict[str, Amounts] = {}
+    names: dict[str, Sequence[str]] = {}
+    metrics: dict[str, float] = {}
+    decoded: list[tuple[str, str]] = []
+    with stage("measuring what decides", sum(map(len, gate.splits.values())), "sentences") as now:
+        for name, split in gate.splits.items():
+            prefix = "gate" if name == "gate" else f"gate/{name}"
+            found = evaluate(model, split, spec, train=train, prefix=prefix, everything=True, per_sentence=True)
+            units |= _of_sentences(found, prefix)
+            names[name] = split.sources([row.index for row in found.sentences])
+            if name == "gate":
+                decoded = [(row.decoded, row.reference) for row in found.sentences]
+            if found.rates is not None and name == "gate":
+                units[f"gate/{USAGE}"] = list(found.rates.usage), [1.0] * len(found.rates.usage)
+                names[USAGE] = [f"block {number}" for number in range(len(found.rates.usage))]
+            metrics |= {key if key.startswith("gate/") else f"{prefix}/{key}": v for key, v in found.metrics.items()}
+            now.advance(len(split))
+    edits = _of_edits(model, spec, cache_dir)
+    texts = [text for text, _ in decoded], [reference for _, reference in decoded]
+    return GateScores({**units, **edits.units}, {**names, **edits.names}, {**metrics, **edits.metrics}, *texts)
+
+
+def _of_sentences(found: Evaluation, prefix: str) -> dict[str, Amounts]:
+    rows = found.sentences
+    ones, tokens = [1.0] * len(rows), [float(row.tokens) for row in rows]
+    units: dict[str, Amounts] = {
+        f"{prefix}/nll": ([row.nll for row in rows], tokens),
+        f"{prefix}/nll_per_char": ([row.nll for row in rows], [float(row.chars) for row in rows]),
+        f"{prefix}/token_accuracy": ([float(row.correct) for row in rows], tokens),
+        f"{prefix}/exact_match": ([float(row.exact) for row in rows], ones),
+        f"{prefix}/bleu1": ([bleu1(row.reference, row.decoded) for row in rows], ones),
+    }
+    rates = found.rates
+    if rates is not None:
+        place = {index: number for number, index in enumerate(rates.indices)}
+        order = [place[row.index] for row in rows]
+        for key, bits in ((RATE, rates.bits), (JOINT_RATE, rates.joint_bits)):
+            if bits:
+                units[f"{prefix}/{key}"] = [bits[i] for i in order], [rates.positions[i] for i in order]
+    return units
+
+
+@dataclass(frozen=True)
+class _Edits:
+    units: Mapping[str, Amounts] = field(default_factory=dict)
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def _of_edits(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> _Edits:
+    """Returns the right answers of edits, by kind of factor; none without `evaluate.control`.
+
+    Source, donor and answer of an edit lie in the test split, which alone has them; those that result tables count
+    are left out.
+    """
+    reported = None if model.leaks else control_of(spec, cache_dir, "test")
+    if reported is None:
+        return _Edits()
+    number, counted = spec.evaluate.control, set(reported.edits)
+    drawn = Control.of(spec.data.corpus, cache_dir, "test", 2 * number, spec.seed + 1)
+    control = replace(drawn, edits=[edit for edit in drawn.edits if edit not in counted][:number])
+    unsent, size = spec.evaluate.unsent if model.has_codes else None, spec.evaluate.batch_size
+    edited = run_edits(model, control, max_new_tokens=spec.max_new_tokens, batch_size=size, unsent=unsent)
+    metrics = {f"gate/{key}": v for key, v in (scores(edited.whole) | sparse_scores(edited.sparse)).items()}
+    units: dict[str, Amounts] = {}
+    names: dict[str, list[str]] = {}
+    for kind in KINDS:
+        mine = [outcome for outcome in edited.whole if outcome.edit.kind == kind]
+        if mine:
+            key = f"control/{kind}_intervention"
+            units[f"gate/{key}"] = [float(outcome.is_answer) for outcome in mine], [1.0] * len(mine)
+            names[key] = [f"{outcome.edit.source} > {outcome.edit.answer}" for outcome in mine]
+    return _Edits(units, names, metrics)

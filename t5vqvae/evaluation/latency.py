@@ -1,0 +1,40 @@
+"""The time of a reconstruction by two models, measured in turns so that a busy machine slows both alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from t5vqvae.models.contract import TextAutoencoder, reconstruct
+
+ROUNDS = 12
+SENTENCES = 32
+
+
+def latency_ratio(
+    mine: TextAutoencoder, theirs: TextAutoencoder, texts: Sequence[str], max_new_tokens: int, rounds: int = ROUNDS
+) -> tuple[float, float, float]:
+    """Returns the geometric mean of one model's time over another's, with its 95% bootstrap interval over rounds.
+
+    Args:
+        mine: The model.
+        theirs: The one that it is compared with, on the same device.
+        texts: What is reconstructed; the first `SENTENCES` of them.
+        max_new_tokens: Tokens after which decoding stops.
+        rounds: How often each model runs; which one is first alternates. One more round before them warms both up.
+    """
+    chosen, sides = list(texts[:SENTENCES]), (mine, theirs)
+    log_ratios = []
+    for number in range(rounds + 1):
+        seconds = [0.0, 0.0]
+        for side in (0, 1) if number % 2 else (1, 0):
+            began = time.perf_counter()
+            reconstruct(sides[side], chosen, max_new_tokens)
+            seconds[side] = time.perf_counter() - began
+        log_ratios.append(np.log(seconds[0] / seconds[1]))
+    measured = np.array(log_ratios[1:])
+    drawn = np.random.default_rng(0).choice(measured, (2000, len(measured))).mean(1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(np.exp(measured.mean())), float(np.exp(low)), float(np.exp(high))

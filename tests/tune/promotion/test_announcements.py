@@ -1,0 +1,95 @@
+"""Events: signed so that the receiver can check them, tried three times, and kept until they arrive."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from t5vqvae.errors import SettingError
+from tune.promotion.announcements import SECRET, announce, deliver, refuse_address, run_command
+
+
+class Receiver:
+    """An HTTP server on the loopback that answers with the statuses it is given, 200 afterwards."""
+
+    def __init__(self) -> None:
+        self.statuses: list[int] = []
+        self.requests: list[tuple[dict[str, str], bytes]] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.requests.append(({key.lower(): value for key, value in self.headers.items()}, body))
+                self.send_response(receiver.statuses.pop(0) if receiver.statuses else 200)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None: ...
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    monkeypatch.setenv(SECRET, "s3cret")
+    found = Receiver()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+EVENT = {"event": "promoted", "version": "2"}
+
+
+def test_a_receiver_can_check_the_signature_over_time_and_body(receiver: Receiver, tmp_path: Path) -> None:
+    assert announce(receiver.url, EVENT, tmp_path / "outbox") == []
+    ((headers, body),) = receiver.requests
+    signed = hmac.new(b"s3cret", headers["x-t5vqvae-timestamp"].encode() + b"." + body, hashlib.sha256).hexdigest()
+    assert headers["x-t5vqvae-signature"] == f"sha256={signed}"
+    event = json.loads(body)
+    assert event | EVENT == event and event["id"] == headers["x-t5vqvae-id"]
+    assert list((tmp_path / "outbox").iterdir()) == []
+
+
+def test_three_tries_then_the_outbox_then_sent_again_with_the_same_id(receiver: Receiver, tmp_path: Path) -> None:
+    receiver.statuses = [500, 503, 500]
+    waits: list[float] = []
+    (line,) = announce(receiver.url, EVENT, tmp_path, waits.append)
+    assert "HTTP 500, 3 times; the next promotion sends it" in line and len(receiver.requests) == 3
+    assert waits == [0.5, 2.0] and len(list(tmp_path.glob("*.json"))) == 1
+    receiver.statuses = [500]
+    assert announce(receiver.url, {"event": "second"}, tmp_path, waits.append) == []
+    ids = [headers["x-t5vqvae-id"] for headers, _ in receiver.requests]
+    assert len(set(ids[:5])) == 1 and ids[5] != ids[0], "the oldest first, in the same words"
+    assert list(deliver(tmp_path)) == [] and len(receiver.requests) == 6
+
+
+def test_an_absent_receiver_costs_a_line_and_an_address_that_cannot_work_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(SECRET, "s3cret")
+    (line,) = announce("http://user:hunter2@127.0.0.1:9/x", EVENT, tmp_path, lambda _: None)
+    assert "not announced" in line and "hunter2" not in line
+    with pytest.raises(SettingError, match="is no address"):
+        refuse_address("ftp://host")
+    monkeypatch.delenv(SECRET)
+    with pytest.raises(SettingError, match=f"needs a secret to sign with; set {SECRET}"):
+        refuse_address("http://host/x")
+
+
+def test_a_command_gets_the_event_and_its_failure_is_said(tmp_path: Path) -> None:
+    command = f'cat > "{tmp_path}/event.json"; echo "$T5VQVAE_VERSION" > "{tmp_path}/version"'
+    assert run_command(command, EVENT) is None
+    assert json.loads((tmp_path / "event.json").read_text()) == EVENT
+    assert (tmp_path / "version").read_text() == "2\n"
+    assert run_command("exit 3", EVENT) == "--on-promote ended with status 3: exit 3"
