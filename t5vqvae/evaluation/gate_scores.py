@@ -62,7 +62,8 @@ def score_gate(model: TextAutoencoder, spec: RunSpec, cache_dir: Path, gate: Gat
         cache_dir: Cache of prepared data.
         gate: The sentences.
     """
-    train = prepare(spec.data, cache_dir, backbone=spec.model.backbone).train
+    prepared = prepare(spec.data, cache_dir, backbone=spec.model.backbone)
+    train = prepared.train
     units: dict[str, Amounts] = {}
     names: dict[str, Sequence[str]] = {}
     metrics: dict[str, float] = {}
@@ -80,7 +81,7 @@ def score_gate(model: TextAutoencoder, spec: RunSpec, cache_dir: Path, gate: Gat
                 names[USAGE] = [f"block {number}" for number in range(len(found.rates.usage))]
             metrics |= {key if key.startswith("gate/") else f"{prefix}/{key}": v for key, v in found.metrics.items()}
             now.advance(len(split))
-    edits = _of_edits(model, spec, cache_dir)
+    edits = _of_edits(model, spec, cache_dir, prepared.role_names)
     texts = [text for text, _ in decoded], [reference for _, reference in decoded]
     return GateScores({**units, **edits.units}, {**names, **edits.names}, {**metrics, **edits.metrics}, *texts)
 
@@ -112,17 +113,17 @@ class _Edits:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-def _of_edits(model: TextAutoencoder, spec: RunSpec, cache_dir: Path) -> _Edits:
+def _of_edits(model: TextAutoencoder, spec: RunSpec, cache_dir: Path, role_names: Sequence[str]) -> _Edits:
     """Returns the right answers of edits, by kind of factor; none without `evaluate.control`.
 
     Source, donor and answer of an edit lie in the test split, which alone has them; those that result tables count
     are left out.
     """
-    reported = None if model.leaks else control_of(spec, cache_dir, "test")
+    reported = None if model.leaks else control_of(spec, cache_dir, "test", role_names)
     if reported is None:
         return _Edits()
     number, counted = spec.evaluate.control, set(reported.edits)
-    drawn = Control.of(spec.data.corpus, cache_dir, "test", 2 * number, spec.seed + 1)
+    drawn = Control.of(spec.data.corpus, cache_dir, "test", 2 * number, spec.seed + 1, role_names)
     control = replace(drawn, edits=[edit for edit in drawn.edits if edit not in counted][:number])
     unsent, size = spec.evaluate.unsent if model.has_codes else None, spec.evaluate.batch_size
     edited = run_edits(model, control, max_new_tokens=spec.max_new_tokens, batch_size=size, unsent=unsent)
