@@ -6,7 +6,7 @@ order of the source, which `control.py` would count as wrong; so these edits are
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from t5vqvae.data.corpora.edits import Edit
 from t5vqvae.files import digest
@@ -18,6 +18,11 @@ from t5vqvae.stages import stage
 NUM_SHOWN = 10
 FEWER = 16
 """By how much fewer edits of a factor are drawn than `control.py` makes in all: most edits print in place."""
+
+KEYS: Mapping[str, str] = {
+    "local": "control/moved_local_intervention",
+    "distributed": "control/moved_distributed_intervention",
+}
 
 
 @measure("moved")
@@ -39,9 +44,7 @@ def found_of(edits: list[Edit], decoded: list[str], judge: Callable[[str, str], 
     """Returns the shares of verdicts over edits, and the first edits."""
     verdicts = [judge(edit.answer, text) for edit, text in zip(edits, decoded, strict=True)]
     by_kind = {kind: [v for e, v in zip(edits, verdicts, strict=True) if e.kind == kind] for kind in KINDS}
-    metrics = {
-        f"control/moved_{kind}_intervention": own.count("right") / len(own) for kind, own in by_kind.items() if own
-    }
+    metrics = {KEYS[kind]: own.count("right") / len(own) for kind, own in by_kind.items() if own}
     metrics |= {
         "control/moved_printed": sum(e.answer == text for e, text in zip(edits, decoded, strict=True)) / len(edits),
         "control/moved_undecided": verdicts.count("undecided") / len(edits),

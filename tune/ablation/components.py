@@ -92,6 +92,7 @@ PARTS: dict[str, _Part] = {
 
 KEPT: dict[str, str] = {
     "data.corpus.source_column": "says where the data is",
+    "data.corpus.roles_column": "says where the data is",
     "data.corpus.target_column": "says where the data is",
     "data.corpus.drop_shared": "changes the data",
     "data.corpus.subset": "says where the data is",

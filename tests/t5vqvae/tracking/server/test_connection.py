@@ -155,7 +155,7 @@ def test_a_restarted_server_receives_the_entries_that_it_missed(server: Server, 
     names = {file.path for file in tracker.destination.client.list_artifacts(logger.mlflow_id)}
     assert names == {"reconstructions.json"}
     url = tracker.url(parent)
-    assert url is not None and url.startswith(f"{server.uri}/#/experiments/") and url.endswith(parent)
+    assert url is not None and url.startswith(f"{server.uri}/#/experiments/") and f"/runs/{parent}?" in url
 
 
 def test_a_database_on_a_full_disk_leaves_no_traceback_on_the_terminal(
