@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t5vqvae.errors import DamagedFileError, DataError, TrackingError
+from t5vqvae.errors import DamagedFileError, DataError, TrackingError, UserError
 from t5vqvae.runs.tracked_run import TRAINER
 from t5vqvae.spec.run import backbone_fingerprint
 from t5vqvae.stages import stage
@@ -215,8 +215,11 @@ def _conclude(spec: SearchSpec, session: Session) -> SearchResult:
     winner = best(found, spec)
     tags = {} if winner is None else {"best_trial": str(winner.number), "best_run": str(winner.mlflow_id)}
     metrics = {} if winner is None else {f"best/{key}": value for key, value in winner.metrics.items()}
+    page = None
     try:
         page = _report(session)
+    except (UserError, OSError) as error:  # what was found stays found
+        print(f"no report: {error}; t5vqvae report {spec.name} writes it", flush=True)
     finally:
         session.close(tags, metrics)
     if winner is not None and winner.mlflow_id and winner.checkpoint and plan.trainer == TRAINER:

@@ -112,7 +112,8 @@ class RunToCompletion(FIFOScheduler):
         self._added[trial.trial_id] = time.monotonic()
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        self.deaths.died(trial)
+        live = [] if tune_controller is None else tune_controller.get_live_trials()
+        self.deaths.died(trial, sum(each.status == "RUNNING" for each in live))
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Returns the trial that takes the process of one that has ended; None: a trial that is new.
@@ -124,13 +125,25 @@ class RunToCompletion(FIFOScheduler):
         Only live trials are looked at: Ray's own method looks through all trials of the search.
         """
         live = tune_controller.get_live_trials()
+        starting = _starting(tune_controller)
         waiting = [trial for status in ("PENDING", "PAUSED") for trial in live if trial.status == status]
-        late = [trial for trial in waiting if trial.status != "PENDING" or self._waited(trial) > PATIENCE_SECONDS]
+        late = [
+            trial
+            for trial in waiting
+            if trial.status != "PENDING" or (self._waited(trial) > PATIENCE_SECONDS and trial.trial_id not in starting)
+        ]
         return min(late, key=lambda trial: (trial.status != "PENDING", trial.config["number"]), default=None)
 
     def _waited(self, trial: Trial) -> float:
         """Returns for how many seconds a trial has been with Ray."""
         return time.monotonic() - self._added.get(trial.trial_id, 0.0)
+
+
+def _starting(tune_controller: Any) -> set[str]:
+    """Returns Ray's ids of trials whose own process starts already: only what is merely asked for may be given up."""
+    inner = getattr(tune_controller, "_tune_controller", tune_controller)  # schedulers get a wrapper
+    actors = getattr(inner, "_trial_to_actor", {})
+    return {trial.trial_id for trial, actor in actors.items() if inner._actor_manager.is_actor_started(actor)}
 
 
 class _StepASHA(RunToCompletion):

@@ -90,7 +90,8 @@ class Room:
         if self._held and not now:
             print(f"no node holds a trial any more ({self._needs}); waiting for workers", flush=True)
         self._held = now > 0
-        room = max(1, now, self._to_come)
+        # Trials that wait for nodes make an autoscaler add some; each is drawn before it is known what others find.
+        room = max(1, now, min(self._to_come, 2 * max(1, now)))
         return room if self.wanted is None else min(room, self.wanted)
 
     @property

@@ -115,15 +115,18 @@ class DeadWorkers:
         self.concurrent = self.limit = math.inf if concurrent is None else concurrent
         self.retried: set[str] = set()
         self._deaths: dict[str, Death] = {}  # by Ray's id of the trial
+        self._at_death: dict[str, int] = {}  # trials with a process; others that Ray has wait for a node
         self._counted: Counter[int] = Counter()  # by number
         self._blow = _Blow()
         self._num_blows = 0
         self._history: dict[int, list[str]] = {}
         self._steps: dict[int, int] = {}
 
-    def died(self, trial: Trial) -> None:
-        """Notes a death; Ray Tune reports it to the scheduler first."""
+    def died(self, trial: Trial, running: int | None = None) -> None:
+        """Notes a death, and how many trials had a process then; Ray Tune reports it to the scheduler first."""
         self._deaths[trial.trial_id] = Death.of(trial)
+        if running:
+            self._at_death[trial.trial_id] = running
 
     def retries(self, trial_id: str, number: int, running: int) -> bool:
         """Returns whether a trial that ended with an error is retried; with fewer at once where memory was short.
@@ -136,7 +139,7 @@ class DeadWorkers:
         death = self._deaths.get(trial_id)
         if death is None:
             return False
-        again = not self._blow.takes(number, running)
+        again = not self._blow.takes(number, min(running, self._at_death.get(trial_id, running)))
         running = self._blow.running
         fewer = death.for_memory is not False and again and self._fewer(number, running)
         if death.counts:

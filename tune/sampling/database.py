@@ -106,6 +106,7 @@ def _alone(url: str) -> Iterator[None]:
     from sqlalchemy import NullPool, create_engine, text
 
     engine = create_engine(url, poolclass=NullPool)
-    with engine.connect() as connection:  # closing it frees the lock, as a kill does
-        connection.execute(text(f"SELECT pg_advisory_lock({_LOCK})"))
+    # The lock belongs to the transaction, for a pooler keeps a session; its end frees the lock, as a kill does.
+    with engine.connect() as connection:
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
         yield

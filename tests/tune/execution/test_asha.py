@@ -116,3 +116,18 @@ def test_a_trial_waits_for_its_own_process_before_it_takes_another_s(monkeypatch
     assert chosen() == 3
     live[:] = [trial for trial in live if trial.config["number"] in (0, 2)]
     assert chosen() == 0, "a paused trial has no process to wait for"
+
+
+def test_a_process_that_starts_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("tune.execution.asha.time.monotonic", lambda: now)
+    scheduler, begun = RunToCompletion(), {"3": True, "4": False}
+    live = [SimpleNamespace(config={"number": int(name)}, status="PENDING", trial_id=name) for name in begun]
+    for trial in live:
+        scheduler.on_trial_add(None, trial)
+    manager = SimpleNamespace(is_actor_started=lambda actor: begun[actor])
+    actors = SimpleNamespace(items=lambda: [(trial, trial.trial_id) for trial in live])
+    inner = SimpleNamespace(_trial_to_actor=actors, _actor_manager=manager)
+    controller = SimpleNamespace(_tune_controller=inner, get_live_trials=lambda: live)
+    now += PATIENCE_SECONDS + 1
+    assert scheduler.choose_trial_to_run(controller) is live[1], "trial 3's own process starts already"
