@@ -67,7 +67,7 @@ def test_usage_is_that_of_blocks_and_lies_in_its_range(scored: GateScores) -> No
 
 
 def test_the_edits_that_decide_are_not_those_of_the_tables(scored: GateScores, cache: Path) -> None:
-    control = control_of(SPEC, cache, "test")
+    control = control_of(SPEC, cache, "test", ())
     assert control is not None
     reported = {f"{edit.source} > {edit.answer}" for edit in control.edits}
     deciding = [name for kind, names in scored.names.items() if kind.startswith("control/") for name in names]
