@@ -20,8 +20,8 @@ if __name__ == "__main__":  # before the imports below, which take seconds: help
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from t5vqvae.files import held
 from t5vqvae.stages import stage
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from t5vqvae.tracking.server.model_registry import Version
 
 logger = logging.getLogger(__name__)
+_Event = Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,15 @@ def promote(
             promotion of this state folder to the same name is under way.
         TrackingError: If the server cannot be reached.
     """
-    lock = paths.state / "promotions" / f"{registered_name}.lock"
+    folder, wishes = paths.state / "promotions", wishes or Wishes()
+    lock = folder / f"{registered_name}.lock"
     with held(lock, f"a promotion to {registered_name} is under way", "wait for it; both would move its aliases"):
         spec, record = best_trial(paths)
         tracker = tracker or tracker_of(spec, paths)
-        return _Promoter(paths, spec, record, tracker, registered_name, alias).run(wishes or Wishes(), copies)
+        outcome, event = _Promoter(paths, spec, record, tracker, registered_name, alias).run(wishes, copies)
+    # Without the lock: a receiver may take seconds, and a command may promote or roll back.
+    lines = wishes.receivers.announce(event, folder / "outbox")
+    return replace(outcome, reasons=(*outcome.reasons, *lines))
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,8 @@ class _Promoter:
     name: str
     alias: str
 
-    def run(self, wishes: Wishes, copies: StudyCopies | None) -> Promotion:
+    def run(self, wishes: Wishes, copies: StudyCopies | None) -> tuple[Promotion, _Event]:
+        """Returns the outcome, and what is to be announced; None: the alias did not move."""
         rules = wishes.rules or self.spec.promotion
         tests, gate = self._checked(wishes, rules)
         with stage("connecting to MLflow"):
@@ -191,8 +197,8 @@ class _Promoter:
         tested: Tested,
         version: Version,
         warning: str | None,
-    ) -> Promotion:
-        """Compares the version with the champion, moves the aliases, and announces it."""
+    ) -> tuple[Promotion, _Event]:
+        """Compares the version with the champion, and moves the aliases."""
         spec, record, result, registry = self.spec, self.record, tested.result, self.tracker.registry(self.name)
         run = spec.run_spec(record.overrides)
         model = FoundModel(tested.folder / "model", run, f"trial {record.number} of study {self.paths.study}")
@@ -203,14 +209,13 @@ class _Promoter:
         failed = refusals([*map(Gate.of_constraint, spec.constraints), *wishes.gates], metrics)
         decision = compared.with_champion(champion, mine, rules)
         given = award(registry, self.alias, version, champion, not failed and (decision.passed or wishes.anyway))
-        lines = self._announced(wishes, given, version, champion, decision)
-        return Promotion(
+        outcome = Promotion(
             run_id=result.identity,
             alias=given.alias,
             effect=decision.claims[0].advantage if decision.claims else None,
             test_metrics=result.metrics,
             passed=not failed and given.alias == self.alias,
-            reasons=(*failed, *decision.reasons, *given.reasons, *lines),
+            reasons=(*failed, *decision.reasons, *given.reasons),
             decided_by=compared.said(),
             version=version.version,
             model_uri=f"models:/{self.name}@{given.alias}",
@@ -218,15 +223,14 @@ class _Promoter:
             warning=warning,
             details=self.tracker.url(version.mlflow_id) or str(self.paths.trial(record.number) / TEST_FILE),
         )
+        return outcome, self._event(given, version, champion, decision)
 
-    def _announced(
-        self, wishes: Wishes, given: Award, version: Version, champion: Version | None, decision: Decision
-    ) -> list[str]:
-        """Announces that the alias moved; returns a line for what failed. The alias stays moved."""
+    def _event(self, given: Award, version: Version, champion: Version | None, decision: Decision) -> _Event:
+        """Returns what is announced of an alias that moved."""
         before = None if champion is None else champion.version
         if given.alias != self.alias or before == version.version:
-            return []
-        event = {
+            return None
+        return {
             "event": "promoted",
             "model": self.name,
             "alias": self.alias,
@@ -235,7 +239,6 @@ class _Promoter:
             "study": self.paths.study,
             "reasons": list(decision.reasons),
         }
-        return wishes.receivers.announce(event, self.paths.state / "promotions" / "outbox")
 
 
 def _warned(paths: StudyPaths, spec: SearchSpec) -> str | None:

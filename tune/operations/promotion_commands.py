@@ -23,7 +23,7 @@ def rollback(
     """Give the alias champion back to the version that held it before."""
     from t5vqvae.files import held
     from t5vqvae.tracking import Tracker
-    from tune.promotion.announcements import announce, refuse_address
+    from tune.promotion.announcements import Receivers, refuse_address
     from tune.promotion.champion import CHAMPION, roll_back
 
     home = state_dir(state)
@@ -34,7 +34,6 @@ def rollback(
     with held(lock, f"a promotion to {name} is under way", "wait for it; both would move its aliases"):
         lost, number = roll_back(tracker.registry(name))
     print(f"version {number} of {name} is {CHAMPION} again; version {lost.version} was")
-    if notify is not None:
-        event = {"event": "rolled_back", "model": name, "alias": CHAMPION, "version": number, "before": lost.version}
-        for line in announce(notify, event, home / "promotions" / "outbox"):
-            print(line)
+    event = {"event": "rolled_back", "model": name, "alias": CHAMPION, "version": number, "before": lost.version}
+    for line in Receivers(notify).announce(event, home / "promotions" / "outbox"):
+        print(line)

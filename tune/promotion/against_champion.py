@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from t5vqvae.data.gate_split import WORDS, GateData
 from t5vqvae.errors import UserError
 from t5vqvae.evaluation.gate_scores import GateScores
-from tune.promotion.champion import same
+from tune.promotion.champion import ROLLED_BACK, same
 from tune.promotion.deciding import Decision, decide
 from tune.promotion.gate import across_tokenizers
 from tune.promotion.gate_results import GateResults
@@ -52,10 +52,13 @@ class Compared:
 
     def with_champion(self, champion: Version | None, mine: GateScores, rules: PromotionRules) -> Decision:
         """Decides whether the version may take the champion's place; tags it with what was found."""
+        number = self.version.version
+        if not same(champion, self.version) and self.version.tags.get(ROLLED_BACK) == "true":
+            return Decision(False, (f"version {number} was rolled back; --promote takes the alias anyway",))
         if champion is None:
             return Decision(True, ("no version held the alias",))
         if same(champion, self.version):
-            return Decision(True, (f"version {self.version.version} holds the alias already",))
+            return Decision(True, (f"version {number} holds the alias already",))
         same_tokens = champion.tags.get(DATA) == self.version.tags.get(DATA)
         if not same_tokens and (self.strings is None or champion.tags.get(STRINGS) != self.strings):
             reason = f"version {champion.version} was tested on other data, so the two cannot be compared"
@@ -69,7 +72,7 @@ class Compared:
             return Decision(False, (f"no comparison with version {champion.version}: {error}",))
         decision = decide(objective, rules, mine, scores, costs, same_tokens=same_tokens)
         if decision.claims:
-            self.registry.tag(self.version.version, self._tags(decision, champion))
+            self.registry.tag(number, self._tags(decision, champion))
         return decision
 
     def _tags(self, decision: Decision, champion: Version) -> Mapping[str, object]:

@@ -18,6 +18,7 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 BEFORE = "champion_before"
 """The tag of a version that became champion: the version that was champion before it."""
 ROLLED_BACK = "rolled_back"
+"""The tag of a version that lost an alias to the one before it: "true" until it wins one again."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def award(registry: Registry, alias: str, version: Version, seen: Version | None
     present = registry.by_alias(alias)
     if not same(present, seen):
         return _challenger(registry, version, _moved(alias, seen, present))
-    registry.tag(version.version, {BEFORE: seen.version if seen is not None else "none"})
+    registry.tag(version.version, {BEFORE: seen.version if seen is not None else "none", ROLLED_BACK: "false"})
     registry.point(alias, version.version)
     holder = registry.by_alias(alias)
     if not same(holder, version):

@@ -16,6 +16,8 @@ from tune.promote import Wishes, promote
 from tune.promotion.champion import award, roll_back
 from tune.records.study_paths import StudyPaths
 
+REFUSED = "version 2 was rolled back; --promote takes the alias anyway"
+
 
 @dataclass
 class Registry:
@@ -63,6 +65,7 @@ def test_the_alias_moves_to_what_passed_and_back_by_rollback_step_by_step() -> N
     with pytest.raises(SettingError, match="no version is known to have held it before"):
         roll_back(registry)  # type: ignore[arg-type]
     assert registry.tags["4"]["rolled_back"] == "true"
+    assert given(registry, "4", "1", True) == ("champion", ()) and registry.tags["4"]["rolled_back"] == "false"
 
 
 @pytest.mark.parametrize("when", [1, 2])
@@ -93,6 +96,10 @@ def test_promoted_compared_counted_and_rolled_back_on_a_real_registry(
     assert main(["rollback", "--state", str(paths.state)]) == 0
     assert "version 1 of t5vqvae is champion again; version 2 was" in capsys.readouterr().out
     assert registry.by_alias("champion").version == "1"
+    again = promote(paths)
+    assert (again.alias, again.reasons[0]) == ("challenger", REFUSED), "a rollback is not undone in passing"
+    assert promote(paths, wishes=Wishes(anyway=True)).alias == "champion"
+    assert registry.versions()["2"].tags["rolled_back"] == "false" and promote(paths).passed
 
 
 def test_the_version_has_a_card_with_data_licence_seeds_scores_and_limits(paths: StudyPaths) -> None:

@@ -24,6 +24,7 @@ from t5vqvae.tracking.server.model_registry import Registry
 from tune.cli import main
 from tune.promote import Promotion, Wishes, promote, shown
 from tune.promotion import candidate as module
+from tune.promotion.announcements import SECRET, Receivers
 from tune.promotion.gate import Gate
 from tune.promotion.gate_results import GateResults
 from tune.records.models import FoundModel
@@ -160,6 +161,26 @@ def test_two_promotions_to_one_name_are_not_made_at_once(paths: StudyPaths, scor
             promote(paths)
         assert promote(paths, registered_name="another").version == "1", "other names have other aliases"
     assert promote(paths).version == "1", "the lock falls with its holder"
+
+
+def test_receivers_are_told_after_the_lock_fell_and_the_outbox_is_sent_also_where_nothing_moved(
+    paths: StudyPaths, scores: list[dict[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SECRET, "s3cret")
+    lock, events = paths.state / "promotions" / "t5vqvae.lock", []
+
+    def announced(self: Receivers, event: object, outbox: Path) -> list[str]:
+        with held(lock, "it is still held", "wait"):
+            events.append(event)
+        return ["not told"]
+
+    monkeypatch.setattr(Receivers, "announce", announced)
+    scores += [SCORES]
+    add_trial(paths, 0)
+    wishes = Wishes(receivers=Receivers("http://127.0.0.1:9/x"))
+    outcomes = [promote(paths, wishes=wishes) for _ in range(2)]
+    assert [event is None for event in events] == [False, True] and events[0]["version"] == "1"
+    assert [outcome.reasons[-1] for outcome in outcomes] == ["not told"] * 2 and outcomes[0].passed
 
 
 def test_a_failed_gate_keeps_a_better_trial_from_the_alias(paths: StudyPaths, scores: list[dict[str, float]]) -> None:
