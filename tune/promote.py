@@ -27,9 +27,9 @@ from t5vqvae.files import held
 from t5vqvae.stages import stage
 from tune.promotion.against_champion import Compared
 from tune.promotion.announcements import Receivers, refuse_address
-from tune.promotion.candidate import TEST_FILE, best_trial, still_to_come, test_once, test_sets_of
-from tune.promotion.champion import CHAMPION, Award, award
-from tune.promotion.deciding import Decision, refuse_unmeasurable
+from tune.promotion.candidate import TEST_FILE, best_trial, identity_of, still_to_come, test_once, test_sets_of
+from tune.promotion.champion import CHAMPION, Award, award, same
+from tune.promotion.deciding import Decision, refuse_unmeasurable, refuse_without_comparison
 from tune.promotion.gate import Gate, refusals, refuse_unmeasured
 from tune.promotion.gate_results import GateResults
 from tune.promotion.registration import Tested, registered
@@ -155,6 +155,8 @@ class _Promoter:
         tests, gate = self._checked(wishes, rules)
         with stage("connecting to MLflow"):
             self.tracker.check()
+        if not wishes.anyway and self._must_win():
+            refuse_without_comparison(self.spec.objectives[0].metric)
         warning = _warned(self.paths, self.spec)
         self._send_last_entries()
         tested = self._tested(gate, copies)
@@ -169,8 +171,14 @@ class _Promoter:
         refuse_unmeasured(wishes.gates, self.record.metrics, tests)
         run = self.spec.run_spec(self.record.overrides)
         gate = GateResults(self.paths.state, run).gate(run)
-        refuse_unmeasurable(rules, run.evaluate.control, [name for name in gate.splits if name != "gate"])
+        refuse_unmeasurable(rules, run.evaluate, [name for name in gate.splits if name != "gate"])
         return tests, gate
+
+    def _must_win(self) -> bool:
+        """Returns whether another version holds the alias, so that the trial needs a comparison."""
+        registry = self.tracker.registry(self.name)
+        champion = registry.by_alias(self.alias)
+        return champion is not None and not same(champion, registry.find(identity_of(self.record)))
 
     def _send_last_entries(self) -> None:
         with stage("sending the study's last entries to MLflow"):

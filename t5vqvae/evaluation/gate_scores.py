@@ -15,7 +15,7 @@ from t5vqvae.data.gate_split import GateData
 from t5vqvae.evaluation.evaluate import Evaluation, control_of, evaluate
 from t5vqvae.evaluation.metrics import JOINT_RATE, RATE
 from t5vqvae.evaluation.text_scores import bleu1
-from t5vqvae.measures.control import KINDS, Control, run_edits, scores, sparse_scores
+from t5vqvae.measures.control import KINDS, SPARSE, Control, Outcome, run_edits, scores, sparse_scores
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.stages import stage
@@ -128,12 +128,15 @@ def _of_edits(model: TextAutoencoder, spec: RunSpec, cache_dir: Path, role_names
     unsent, size = spec.evaluate.unsent if model.has_codes else None, spec.evaluate.batch_size
     edited = run_edits(model, control, max_new_tokens=spec.max_new_tokens, batch_size=size, unsent=unsent)
     metrics = {f"gate/{key}": v for key, v in (scores(edited.whole) | sparse_scores(edited.sparse)).items()}
-    units: dict[str, Amounts] = {}
-    names: dict[str, list[str]] = {}
-    for kind in KINDS:
-        mine = [outcome for outcome in edited.whole if outcome.edit.kind == kind]
-        if mine:
-            key = f"control/{kind}_intervention"
-            units[f"gate/{key}"] = [float(outcome.is_answer) for outcome in mine], [1.0] * len(mine)
-            names[key] = [f"{outcome.edit.source} > {outcome.edit.answer}" for outcome in mine]
+    keys = {f"control/{kind}_intervention": kind for kind in KINDS}
+    whole = {key: [each for each in edited.whole if each.edit.kind == kind] for key, kind in keys.items()}
+    sparse = {SPARSE[key]: [each for each in edited.sparse if each.edit.kind == kind] for key, kind in keys.items()}
+    found = {key: outcomes for key, outcomes in (whole | sparse).items() if outcomes}
+    units = {f"gate/{key}": _answered(outcomes) for key, outcomes in found.items()}
+    names = {key: [f"{each.edit.source} > {each.edit.answer}" for each in outcomes] for key, outcomes in found.items()}
     return _Edits(units, names, metrics)
+
+
+def _answered(outcomes: Sequence[Outcome]) -> Amounts:
+    """Returns the right answers of edits, out of one each."""
+    return [float(outcome.is_answer) for outcome in outcomes], [1.0] * len(outcomes)

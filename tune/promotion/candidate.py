@@ -53,6 +53,11 @@ def best_trial(paths: StudyPaths) -> tuple[SearchSpec, TrialRecord]:
     return spec, best_record(paths, spec)
 
 
+def identity_of(record: TrialRecord) -> str:
+    """Returns the identity of a trial, by which its version is found."""
+    return record.run_id or trial_key(record.study, record.number)
+
+
 def test_sets_of(paths: StudyPaths, spec: SearchSpec, record: TrialRecord) -> list[str]:
     """Returns the names of the test sets of a trial's corpus."""
     from t5vqvae.evaluation.final_test import test_sets
@@ -78,7 +83,7 @@ def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: 
     from t5vqvae.data.prepare import prepare, test_strings
 
     run = spec.run_spec(record.overrides)
-    identity = record.run_id or trial_key(record.study, record.number)
+    identity = identity_of(record)
     with stage("preparing the data"):
         data = prepare(run.data, paths.cache, backbone=run.model.backbone).fingerprint
         strings = test_strings(run.data, paths.cache, backbone=run.model.backbone)

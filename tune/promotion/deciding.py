@@ -10,13 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from t5vqvae.errors import SettingError
 from t5vqvae.evaluation.gate_scores import Amounts, GateScores, kind_of
 from t5vqvae.evaluation.metrics import find, on_gate
 from tune.analysis.bootstrap import SentenceComparison, compare_bleu, compare_ratios
 from tune.spec.objective import Objective
-from tune.spec.promotion_rules import PromotionRules, direction_of
+from tune.spec.promotion_rules import PromotionRules, direction_of, refuse_without_interval
+
+if TYPE_CHECKING:
+    from t5vqvae.spec.training import EvaluateConfig
 
 
 @dataclass(frozen=True)
@@ -189,12 +193,26 @@ def _bounded(name: str, bound: float, costs: Sequence[Ratio]) -> tuple[bool, str
     return holds, f"guard {'holds' if holds else 'SHUT'} (at most {bound:g}): {name} {interval}"
 
 
-def refuse_unmeasurable(rules: PromotionRules, control: int, shifted: Sequence[str]) -> None:
+def refuse_without_comparison(metric: str) -> None:
+    """Refuses an objective by which no two models are compared, before anything is tested.
+
+    Raises:
+        SettingError: With the way out.
+    """
+    try:
+        refuse_without_interval(metric, "objectives")
+    except SettingError:
+        raise SettingError(
+            f"objectives: {metric} has no interval between two models; --promote takes the alias without one"
+        ) from None
+
+
+def refuse_unmeasurable(rules: PromotionRules, evaluate: EvaluateConfig, shifted: Sequence[str]) -> None:
     """Refuses rules on what a promotion would not measure, before anything is tested.
 
     Args:
         rules: What decides.
-        control: `evaluate.control` of the trial.
+        evaluate: The section of the trial: whether edits are made, and of sparse codes, too.
         shifted: The shifted splits that decide, such as `VAR`.
 
     Raises:
@@ -202,8 +220,10 @@ def refuse_unmeasurable(rules: PromotionRules, control: int, shifted: Sequence[s
     """
     for metric in [*rules.guards, *([] if rules.second is None else [rules.second])]:
         kind = kind_of(on_gate(metric))
-        if kind.startswith("control/") and not control:
+        if kind.startswith("control/") and not evaluate.control:
             raise SettingError(f"promotion: {metric} needs edits with known answers; train with evaluate.control")
+        if kind.startswith("control/sparse") and evaluate.unsent is None:
+            raise SettingError(f"promotion: {metric} needs edits of sparse codes; train with evaluate.unsent")
         if kind.isupper() and kind not in shifted:
             known = f"it has {', '.join(shifted)}" if shifted else "it has none"
             raise SettingError(f"promotion: {metric}: no shifted set {kind} decides about this corpus; {known}")

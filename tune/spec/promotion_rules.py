@@ -22,6 +22,8 @@ MEASURED = (
     "rate/joint_bits_per_token",
     "control/local_intervention",
     "control/distributed_intervention",
+    "control/sparse_local_intervention",
+    "control/sparse_distributed_intervention",
     "codebook/usage",
 )
 """The metrics of two models that have an interval on the same sentences."""

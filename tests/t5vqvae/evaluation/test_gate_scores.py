@@ -10,7 +10,9 @@ from baseline_runs import build, tiny
 
 from t5vqvae.data.gate_split import GateData, prepare_gate
 from t5vqvae.evaluation.evaluate import control_of
-from t5vqvae.evaluation.gate_scores import GateScores, kind_of, score_gate
+from t5vqvae.evaluation.gate_scores import GateScores, _answered, kind_of, score_gate
+from t5vqvae.evaluation.metrics import METRICS
+from t5vqvae.measures.control import Outcome
 
 SPEC = tiny(
     "t5vqvae",
@@ -72,3 +74,23 @@ def test_the_edits_that_decide_are_not_those_of_the_tables(scored: GateScores, c
     reported = {f"{edit.source} > {edit.answer}" for edit in control.edits}
     deciding = [name for kind, names in scored.names.items() if kind.startswith("control/") for name in names]
     assert deciding and not reported & set(deciding)
+
+
+def test_edits_of_sparse_codes_have_units_whose_mean_is_the_metric(cache: Path, gate: GateData) -> None:
+    spec = SPEC.with_overrides({"train.code_dropout": 0.6, "evaluate.unsent": 0.5})
+    torch.manual_seed(0)
+    scored = score_gate(build(spec, cache).eval(), spec, cache, gate)
+    keys = [key for key in scored.units if "control/sparse_" in key]
+    assert keys and {key.removeprefix("gate/") for key in keys} <= set(METRICS)
+    for key in keys:
+        above, below = scored.units[key]
+        assert sum(above) / sum(below) == pytest.approx(scored.metrics[key]), key
+        assert scored.names[kind_of(key)] == scored.names[kind_of(key.replace("sparse_", ""))], "the same edits"
+
+
+def test_the_right_answers_of_edits_are_counted_one_by_one(cache: Path) -> None:
+    control = control_of(SPEC, cache, "test", ())
+    assert control is not None
+    edit = control.edits[0]
+    outcomes = [Outcome(edit, text, edit.source, edit.donor, True) for text in (edit.answer, "1 + 1")]
+    assert _answered(outcomes) == ([1.0, 0.0], [1.0, 1.0])

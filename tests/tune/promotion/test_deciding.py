@@ -8,6 +8,7 @@ import pytest
 
 from t5vqvae.errors import SettingError
 from t5vqvae.evaluation.gate_scores import GateScores
+from t5vqvae.spec.training import EvaluateConfig
 from tune.promotion.deciding import Claim, Ratio, claim, decide, refuse_unmeasurable
 from tune.spec.objective import Objective
 from tune.spec.promotion_rules import PromotionRules
@@ -102,12 +103,19 @@ def test_rules_that_cannot_work_are_refused_with_the_way_out(values: dict[str, A
         rules(**values)
 
 
+def evaluated(**values: Any) -> EvaluateConfig:
+    return EvaluateConfig.parse(values)
+
+
 def test_rules_on_what_no_test_of_this_model_measures_are_refused_before_it() -> None:
     with pytest.raises(SettingError, match=r"control/local_intervention needs edits .* evaluate\.control"):
-        refuse_unmeasurable(rules(guards={"control/local_intervention": 0.1}), 0, ["VAR"])
+        refuse_unmeasurable(rules(guards={"control/local_intervention": 0.1}), evaluated(), ["VAR"])
+    with pytest.raises(SettingError, match=r"sparse_local_intervention needs edits of sparse .* evaluate\.unsent"):
+        refuse_unmeasurable(rules(second="control/sparse_local_intervention", margin=0), evaluated(control=12), [])
     with pytest.raises(SettingError, match="no shifted set LEN decides about this corpus; it has VAR"):
-        refuse_unmeasurable(rules(guards={"LEN/exact_match": 0.1}), 0, ["VAR"])
-    refuse_unmeasurable(rules(guards={"VAR/exact_match": 0.1, "control/local_intervention": 0}), 12, ["VAR"])
+        refuse_unmeasurable(rules(guards={"LEN/exact_match": 0.1}), evaluated(), ["VAR"])
+    guards = {"VAR/exact_match": 0.1, "control/local_intervention": 0, "control/sparse_local_intervention": 0}
+    refuse_unmeasurable(rules(guards=guards), evaluated(control=12, unsent=0.5), ["VAR"])
 
 
 def named(names: list[str], values: list[float]) -> GateScores:

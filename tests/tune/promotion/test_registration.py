@@ -183,6 +183,23 @@ def test_receivers_are_told_after_the_lock_fell_and_the_outbox_is_sent_also_wher
     assert [outcome.reasons[-1] for outcome in outcomes] == ["not told"] * 2 and outcomes[0].passed
 
 
+def test_an_objective_without_an_interval_is_refused_before_the_test_where_another_version_holds_the_alias(
+    paths: StudyPaths, scores: list[dict[str, float]]
+) -> None:
+    metric = "rate/sparse_joint_bits_per_token"
+    base = {**STUDY["base"], "train.code_dropout": 0.6, "evaluate.unsent": 0.5}
+    SearchSpec.parse({**STUDY, "base": base, "objectives": [{"metric": metric}]}).write(paths.spec)
+    scores += [SCORES, SCORES]
+    for number, value in enumerate((2.0, 1.0)):
+        add_trial(paths, number, metrics={"validation/nll": 1.0, "rate/bits_per_token": 3.0, metric: value})
+        if number == 0:
+            assert promote(paths).passed and promote(paths).passed, "no other version holds the alias"
+    with pytest.raises(SettingError, match=f"^objectives: {metric} has no interval between two models; --promote"):
+        promote(paths)
+    assert not (paths.trial(1) / "test.json").exists()
+    assert promote(paths, wishes=Wishes(anyway=True)).version == "2"
+
+
 def test_a_failed_gate_keeps_a_better_trial_from_the_alias(paths: StudyPaths, scores: list[dict[str, float]]) -> None:
     scores.append({**SCORES, "test/rate/bits_per_token": 5.0})
     add_trial(paths, 0)
