@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, Any
 
 from t5vqvae.files import held
 from t5vqvae.stages import stage
-from tune.promotion.against_champion import Compared
+from tune.promotion.against_champion import AGAINST, Compared
 from tune.promotion.announcements import Receivers, refuse_address
 from tune.promotion.candidate import TEST_FILE, best_trial, identity_of, still_to_come, test_once, test_sets_of
 from tune.promotion.champion import CHAMPION, Award, award, same
 from tune.promotion.deciding import Decision, refuse_unmeasurable, refuse_without_comparison
 from tune.promotion.gate import Gate, refusals, refuse_unmeasured
 from tune.promotion.gate_results import GateResults
-from tune.promotion.registration import Tested, registered
+from tune.promotion.registration import Tested, card_of, registered
 from tune.promotion.sentence_scores import SENTENCES_FILE
 from tune.promotion.verdict import headline
 from tune.records.copies import StudyCopies
@@ -216,6 +216,9 @@ class _Promoter:
         metrics = {**record.metrics, **result.metrics, **mine.metrics}
         failed = refusals([*map(Gate.of_constraint, spec.constraints), *wishes.gates], metrics)
         decision = compared.with_champion(champion, mine, rules)
+        uri, number = f"models:/{self.name}", version.version
+        known = registry.versions().get(number, version)
+        registry.describe(number, card_of(tested, f"{uri}/{number}", compared=AGAINST in known.tags))
         given = award(registry, self.alias, version, champion, not failed and (decision.passed or wishes.anyway))
         outcome = Promotion(
             run_id=result.identity,
@@ -225,8 +228,8 @@ class _Promoter:
             passed=not failed and given.alias == self.alias,
             reasons=(*failed, *decision.reasons, *given.reasons),
             decided_by=compared.said(),
-            version=version.version,
-            model_uri=f"models:/{self.name}@{given.alias}",
+            version=number,
+            model_uri=f"{uri}@{given.alias}",
             headline=tuple(headline(spec, metrics, tests, wishes.gates)),
             warning=warning,
             details=self.tracker.url(version.mlflow_id) or str(self.paths.trial(record.number) / TEST_FILE),

@@ -42,6 +42,11 @@ class TestResult:
     half: bool = False
     """Whether half of every test set was left out, because promotions are decided by it."""
 
+    @property
+    def scored(self) -> str:
+        """Names the sentences of the test: the fingerprint of the data, and whether they are half of its test split."""
+        return f"{self.data_fingerprint}-half" if self.half else self.data_fingerprint
+
 
 def best_trial(paths: StudyPaths) -> tuple[SearchSpec, TrialRecord]:
     """Returns a study and its best trial.
@@ -94,11 +99,10 @@ def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: 
     threads = free_threads()
     use_threads(threads)
     found = _evaluate(run, folder, paths.cache, half)
-    scores = KeptScores(
-        artifact_digest(folder / "model"), data, f"trial {record.number} of study {record.study}", found.sentences
-    )
-    scores.write(paths.trial(record.number) / SENTENCES_FILE)
     result = TestResult(identity, data, found.metrics, strings, threads, half)
+    source = f"trial {record.number} of study {record.study}"
+    scores = KeptScores(artifact_digest(folder / "model"), result.scored, source, found.sentences)
+    scores.write(paths.trial(record.number) / SENTENCES_FILE)
     write_json(file, vars(result), indent=1)
     return result
 

@@ -56,12 +56,17 @@ class GateResults:
             return known
         from t5vqvae.evaluation.gate_scores import score_gate
 
-        changes = {f"evaluate.{name}": value for name, value in settings.items()}
-        spec = found.spec.with_overrides({**changes, "seed": self.run.seed})
         use_threads(free_threads())
-        scores = score_gate(loaded_model(found.folder), spec, self.state / "cache", gate)
+        scores = score_gate(loaded_model(found.folder), self.measured_as(found.spec), self.state / "cache", gate)
         write_json(file, asdict(scores))
         return scores
+
+    def measured_as(self, spec: RunSpec) -> RunSpec:
+        """Returns another model's run, measured as this one; its codes are all sent if it was trained so."""
+        changes = {f"evaluate.{name}": value for name, value in self.run.evaluate.as_dict().items()}
+        if not spec.train.code_dropout:
+            del changes["evaluate.unsent"]
+        return spec.with_overrides({**changes, "seed": self.run.seed})
 
     def costs(self, mine: FoundModel, theirs: FoundModel, rules: PromotionRules) -> list[Ratio]:
         """Returns the costs that the rules bound, over the champion's; the latency is measured in turns."""

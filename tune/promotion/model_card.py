@@ -37,8 +37,9 @@ class CardFacts:
         seeds: The seeds behind the choice, in words.
         licence: The licence of the data; None: unknown.
         data: Fingerprint of the data.
-        decided: By which sentences it was decided, in words.
-        name: The registered model.
+        decided: By which sentences it was compared with a champion, in words; None: with none so far.
+        tables: What the tables are of, in words.
+        uri: Where to load it from.
     """
 
     study: str
@@ -48,8 +49,9 @@ class CardFacts:
     seeds: str
     licence: str | None
     data: str
-    decided: str
-    name: str
+    decided: str | None
+    tables: str
+    uri: str
 
 
 def model_card(facts: CardFacts, spec: RunSpec, metrics: Mapping[str, float]) -> str:
@@ -69,10 +71,11 @@ def model_card(facts: CardFacts, spec: RunSpec, metrics: Mapping[str, float]) ->
         f"**Seeds.** {facts.seeds}",
         *(_section(title, names, metrics) for title, names in _SHOWN.items()),
         _shifted(metrics),
-        f"**Decided by** {facts.decided}.",
+        f"**Tables.** They are of {facts.tables}.",
+        f"**Decided by** {facts.decided}." if facts.decided else "",
         f"**Limits.** {_limits(flat)}",
-        f'**Load it.**\n```python\nimport mlflow.pyfunc, pandas\nmodel = mlflow.pyfunc.load_model("models:/{facts.name}'
-        f'@champion")\nmodel.predict(pandas.DataFrame({{"text": ["..."]}}))\n```',
+        f'**Load it.**\n```python\nimport mlflow.pyfunc, pandas\nmodel = mlflow.pyfunc.load_model("{facts.uri}")\n'
+        f'model.predict(pandas.DataFrame({{"text": ["..."]}}))\n```',
     ]
     return redacted("\n\n".join(filter(None, parts)))[:LONGEST]
 

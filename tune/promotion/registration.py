@@ -29,6 +29,8 @@ STRINGS = "t5vqvae.test_strings"
 """The tag of a version with the hash of its test split's raw strings; earlier versions lack it."""
 ARTIFACT = "t5vqvae.artifact"
 """The tag of a version with the digest of its model."""
+HALF = "t5vqvae.test_half"
+"""The tag of a version: whether half of every test set was left out of its test; earlier versions lack it."""
 METRICS_FILE = "metrics.json"
 
 
@@ -64,7 +66,10 @@ def registered(tracker: Tracker, name: str, tested: Tested) -> Version:
     record, result = tested.record, tested.result
     registry = tracker.registry(name)
     known = registry.find(result.identity)
-    if known is not None and known.tags.get(DATA) == result.data_fingerprint:
+    if known is not None and (known.tags.get(DATA), known.tags.get(HALF, "False")) == (
+        result.data_fingerprint,
+        str(result.half),
+    ):
         return known
     mlflow_id = (
         tracker.known(record.mlflow_id)
@@ -75,8 +80,20 @@ def registered(tracker: Tracker, name: str, tested: Tested) -> Version:
     tracker.add_final(mlflow_id, {tracked(key): value for key, value in result.metrics.items()}, model_uri)
     artifact = artifact_digest(tested.folder / "model")
     _log_test(tracker, mlflow_id, tested, artifact)
-    card = model_card(_facts(tested, name), tested.spec.run_spec(record.overrides), result.metrics)
+    card = card_of(tested, model_uri)
     return registry.register(model_uri, mlflow_id, result.identity, _tags(tested, artifact), card)
+
+
+def card_of(tested: Tested, uri: str, *, compared: bool = False) -> str:
+    """Returns the card of a model.
+
+    Args:
+        tested: The model.
+        uri: Where to load it from.
+        compared: Whether it was compared with a champion.
+    """
+    facts = _facts(tested, uri, compared)
+    return model_card(facts, tested.spec.run_spec(tested.record.overrides), tested.result.metrics)
 
 
 def _tags(tested: Tested, artifact: str) -> dict[str, object]:
@@ -89,16 +106,16 @@ def _tags(tested: Tested, artifact: str) -> dict[str, object]:
         "seed": spec.run_spec(record.overrides).seed,
         **({} if result.threads is None else {THREADS: result.threads}),
         DATA: result.data_fingerprint,
+        HALF: result.half,
         STRINGS: result.test_strings,
         ARTIFACT: artifact,
         **{f"test.{key}": f"{value:.6g}" for key, value in _headline(tested).items()},
     }
 
 
-def _facts(tested: Tested, name: str) -> CardFacts:
+def _facts(tested: Tested, uri: str, compared: bool) -> CardFacts:
     spec, gate = tested.spec, tested.gate
     run = spec.run_spec(tested.record.overrides)
-    left_out = ", its other half" if gate.kind == "half" else ""
     return CardFacts(
         study=spec.name,
         question=spec.question,
@@ -107,15 +124,20 @@ def _facts(tested: Tested, name: str) -> CardFacts:
         seeds=f"Seed {run.seed} alone; other seeds were not trained.",
         licence=run.data.corpus.load(tested.paths.cache).licence,
         data=tested.result.data_fingerprint,
-        decided=f"{len(gate.splits['gate'])} sentences, {WORDS[gate.kind]}; the tables are of the test split{left_out}",
-        name=name,
+        decided=f"{len(gate.splits['gate'])} sentences, {WORDS[gate.kind]}" if compared else None,
+        tables="half of the test split; the other half is left for decisions"
+        if tested.result.half
+        else "the test split",
+        uri=uri,
     )
 
 
 def _log_test(tracker: Tracker, mlflow_id: str, tested: Tested, artifact: str) -> None:
     """Adds the metrics of the test, and the scores of its sentences, to the artifacts of the version's run."""
-    data = tested.result.data_fingerprint
-    place = f"test/{artifact[:12]}-{data[:12]}"  # a run may have two checkpoints, and two test sets
+    data = tested.result.scored
+    half = "-half" if tested.result.half else ""
+    # A run may have two checkpoints, and two test sets.
+    place = f"test/{artifact[:12]}-{tested.result.data_fingerprint[:12]}{half}"
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / METRICS_FILE
         write_json(file, {**tested.record.metrics, **tested.result.metrics}, indent=1)

@@ -43,7 +43,7 @@ class KeptScores:
 
     Attributes:
         artifact: sha256 of the files of the model that was scored.
-        data: Fingerprint of the data; the order of the sentences is part of it.
+        data: Fingerprint of the data, with `-half` for half of its test split; the order of sentences is part of it.
         source: The model's origin in words, such as `trial 3 of study quickstart`.
         sentences: The scores, in the order of the split.
     """

@@ -128,6 +128,11 @@ class Registry:
             )
             return _version(created)
 
+    def describe(self, version: str, description: str) -> None:
+        """Replaces what is shown above the tags of a version."""
+        with translated(self.destination.uri):
+            self.destination.client.update_model_version(self.name, version, description)
+
     def model_tags(self) -> dict[str, str]:
         """Returns the tags of the registered model itself; empty if there is none."""
         from mlflow.exceptions import MlflowException

@@ -92,6 +92,10 @@ def test_promoted_compared_counted_and_rolled_back_on_a_real_registry(
     tags = registry.versions()["2"].tags
     assert (tags["champion_before"], tags["gate.against"]) == ("1", "1")
     assert float(tags["gate.low"]) > 0
+    client = registry.destination.client
+    cards = [client.get_model_version("t5vqvae", number).description for number in ("1", "2")]
+    assert ["**Decided by** 10 sentences" in card for card in cards] == [False, True], "the first met no champion"
+    assert [f'load_model("models:/t5vqvae/{place}")' in card for place, card in enumerate(cards, 1)] == [True, True]
     assert not [tag for version in registry.versions().values() for tag in version.tags.values() if tag[:1] in "{["]
     assert main(["rollback", "--state", str(paths.state)]) == 0
     assert "version 1 of t5vqvae is champion again; version 2 was" in capsys.readouterr().out

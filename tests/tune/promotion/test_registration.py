@@ -19,6 +19,7 @@ from t5vqvae.evaluation.final_test import FinalTest
 from t5vqvae.evaluation.gate_scores import GateScores
 from t5vqvae.evaluation.metrics import METRICS, on_gate, on_test
 from t5vqvae.files import held, write_json
+from t5vqvae.spec.run import RunSpec
 from t5vqvae.tracking import Tracker
 from t5vqvae.tracking.server.model_registry import Registry
 from tune.cli import main
@@ -128,6 +129,34 @@ def test_the_test_split_is_looked_at_once_and_a_trial_registered_once(
     )
     assert (trial.info.status, trial.data.metrics["test/exact_match"]) == ("FINISHED", 0.5)
     assert len(tracker.destination.client.get_metric_history(trial.info.run_id, "test/exact_match")) == 1
+
+
+def test_a_version_with_metrics_of_the_whole_test_is_registered_anew_for_half_of_it(
+    paths: StudyPaths, scores: list[dict[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores += [SCORES]
+    add_trial(paths, 0)
+    assert promote(paths).version == "1"
+    result = module.test_once(paths, *module.best_trial(paths), paths.trial(0) / "step-00000002")
+    assert (result.scored, replace(result, half=True).scored) == (
+        result.data_fingerprint,
+        f"{result.data_fingerprint}-half",
+    )
+    half = replace(result, half=True, metrics={**SCORES, "test/nll": 1.5})
+    monkeypatch.setattr("tune.promote.test_once", lambda *_: half)
+    assert [promote(paths).version for _ in range(2)] == ["2", "2"]
+    client = Tracker(f"sqlite:///{paths.state}/mlflow.db", "tiny").destination.client
+    found = [client.get_model_version("t5vqvae", number) for number in ("1", "2")]
+    assert [version.tags["t5vqvae.test_half"] for version in found] == ["False", "True"]
+    assert "half of the test split" in found[1].description and "1.5" in found[1].tags["test.test/nll"]
+
+
+def test_a_champion_whose_codes_are_all_sent_is_measured_so() -> None:
+    run = RunSpec().with_overrides({**STUDY["base"], "train.code_dropout": 0.6, "evaluate.unsent": 0.5})
+    results = GateResults(Path("nowhere"), run.with_overrides({"seed": 3, "evaluate.batch_size": 7}))
+    plain = results.measured_as(RunSpec().with_overrides(STUDY["base"]))
+    assert (plain.evaluate.unsent, plain.evaluate.batch_size, plain.seed) == (None, 7, 3)
+    assert results.measured_as(run).evaluate.unsent == 0.5
 
 
 @pytest.mark.parametrize("gone", ["run", "experiment", "database"])
