@@ -223,7 +223,7 @@ def _conclude(spec: SearchSpec, session: Session) -> SearchResult:
     finally:
         session.close(tags, metrics)
     if winner is not None and winner.mlflow_id and winner.checkpoint and plan.trainer == TRAINER:
-        with suppress(TrackingError):  # promotion does it again
+        with suppress(TrackingError, DataError):  # promotion does it again, or says why it cannot
             model_uri = session.tracker.log_model(winner.mlflow_id, Path(winner.checkpoint))
             session.tracker.link_model(session.parent_id, model_uri)
     return SearchResult(spec.name, found, winner, pareto(found, spec), plan.parent_id, session.stop.reason, page)

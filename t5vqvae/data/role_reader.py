@@ -1,13 +1,29 @@
-"""The roles of a text's tokens, as the corpus that a model was trained on gives them to its words."""
+"""The roles of a text's tokens, as the corpus that a model was trained on gives them to its words.
+
+The names of the role numbers lie beside the weights of a model that reads roles, so that it answers as it was measured.
+
+Letters: B batch, T positions of a text.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from t5vqvae.data.corpora.base import CorpusConfig
 from t5vqvae.data.corpora.edits import Span
 from t5vqvae.data.prepare import roles_of_tokens
+from t5vqvae.data.special_tokens import guard
+from t5vqvae.data.texts import Text
+from t5vqvae.errors import DataError
+from t5vqvae.files import read_json, write_json
+
+_FILE = "roles.json"
 
 
 @dataclass(frozen=True)
@@ -30,3 +46,39 @@ class RoleReader:
         # A role that no sentence of the splits has was never learned.
         ids = {role: number for number, role in enumerate(self.role_names)}
         return roles_of_tokens(text, roles, spans, {role: ids.get(role, 0) for role in roles})
+
+    def batch(self, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text]) -> Tensor:
+        """Returns the role numbers (B, T) of texts, padded as `t5vqvae.data.texts.tokenized` pads their tokens.
+
+        No corpus tells the roles of pairs of texts: theirs are 0.
+        """
+        spans = guard(tokenizer)(list(texts), padding=True, return_offsets_mapping=True)["offset_mapping"]
+        return torch.tensor(
+            [
+                self.numbers(text, own) if isinstance(text, str) else [0] * len(own)
+                for text, own in zip(texts, spans, strict=True)
+            ]
+        )
+
+    def require_new_texts(self) -> None:
+        """Refuses a corpus that knows the roles of its own sentences alone.
+
+        Raises:
+            DataError: If the model learned roles that a new text cannot be given.
+        """
+        if len(self.role_names) > 1 and not self.corpus.tells_roles:
+            raise DataError(
+                f"quantizer.name=role reads roles, and data.corpus.name={self.corpus.name} knows none of a new text, so"
+                " the model would answer otherwise than it was measured; take another quantizer"
+            )
+
+
+def write_role_names(model: Path, names: Sequence[str]) -> None:
+    """Writes the names of the role numbers beside the weights of a model that reads roles."""
+    write_json(model / _FILE, list(names))
+
+
+def stored_reader(model: Path, corpus: CorpusConfig) -> RoleReader | None:
+    """Returns the reader of a model's folder; None where no names lie beside its weights."""
+    file = model / _FILE
+    return RoleReader(corpus, read_json(file)) if file.is_file() else None

@@ -124,7 +124,7 @@ def _report_too_long(name: str, number: int, of: int, max_lengths: tuple[int, in
 
 
 def report_rows(name: str, left_out: Mapping[str, int], num_repeated: int, number: int) -> None:
-    """Logs how many rows of a split had no text, and how many examples are in it more than once."""
+    """Logs how many rows of a split are left out, why, and how many examples repeat others."""
     if left_out:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         total = sum(left_out.values())

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from t5vqvae.data.role_reader import RoleReader
 from t5vqvae.models.contract import TextAutoencoder, reconstruct
 
 ROUNDS = 12
@@ -14,7 +15,12 @@ SENTENCES = 32
 
 
 def latency_ratio(
-    mine: TextAutoencoder, theirs: TextAutoencoder, texts: Sequence[str], max_new_tokens: int, rounds: int = ROUNDS
+    mine: TextAutoencoder,
+    theirs: TextAutoencoder,
+    texts: Sequence[str],
+    max_new_tokens: int,
+    rounds: int = ROUNDS,
+    roles: tuple[RoleReader | None, RoleReader | None] = (None, None),
 ) -> tuple[float, float, float]:
     """Returns the geometric mean of one model's time over another's, with its 95% bootstrap interval over rounds.
 
@@ -24,6 +30,7 @@ def latency_ratio(
         texts: What is reconstructed; the first `SENTENCES` of them.
         max_new_tokens: Tokens after which decoding stops.
         rounds: How often each model runs; which one is first alternates. One more round before them warms both up.
+        roles: What reads the roles of texts for each model; None: it reads none.
     """
     chosen, sides = list(texts[:SENTENCES]), (mine, theirs)
     log_ratios = []
@@ -31,7 +38,7 @@ def latency_ratio(
         seconds = [0.0, 0.0]
         for side in (0, 1) if number % 2 else (1, 0):
             began = time.perf_counter()
-            reconstruct(sides[side], chosen, max_new_tokens)
+            reconstruct(sides[side], chosen, max_new_tokens, roles[side])
             seconds[side] = time.perf_counter() - began
         log_ratios.append(np.log(seconds[0] / seconds[1]))
     measured = np.array(log_ratios[1:])

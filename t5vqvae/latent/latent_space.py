@@ -203,7 +203,7 @@ class LatentSpace:
         """
         found: dict[int, tuple[str, list[list[int]] | None]] = {}
         for rows in self._batches([len(text) for text in texts]):
-            decoded, codes = reconstruct(self.model, [texts[row] for row in rows], self.max_new_tokens)
+            decoded, codes = reconstruct(self.model, [texts[row] for row in rows], self.max_new_tokens, self.roles)
             of_each: Sequence[list[list[int]] | None] = [None] * len(rows) if codes is None else codes
             found |= dict(zip(rows, zip(decoded, of_each, strict=True), strict=True))
         return [found[row] for row in range(len(texts))]

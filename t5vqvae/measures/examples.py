@@ -5,7 +5,8 @@ give the source's reconstruction with that word instead. So what is measured:
 
 - `swap_locality`: share of the other words of a reconstruction that stay when one code takes another value in its
   neighbourhood, over swaps that change the text.
-- `splice_copied`: share of splices after which the text is the reconstruction with the donor's word in place.
+- `splice_copied`: share of splices after which the text is the reconstruction with the donor's word in place. The
+  donor's word is always another one, so a decoder that ignores codes copies none.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def examples(probed: Probed) -> Found:
         swaps = [row for each, text in zip(sentences, plain, strict=True) for row in _swaps(space, each, text, rng)]
         splices = _splices(space, sentences, plain, rng)
     kept = [float(row["kept"]) for row in swaps if row["kept"] is not None]
-    metrics = {"examples/splice_copied": sum(row["copied"] == "yes" for row in splices) / len(splices)}
+    copied = [row["copied"] == "yes" for row in splices]
+    metrics = {"examples/splice_copied": sum(copied) / len(copied)} if copied else {}
     metrics |= {"examples/swap_locality": sum(kept) / len(kept)} if kept else {}
     some = rng.sample(swaps, min(NUM_SHOWN, len(swaps)))
     return Found(metrics, {"Traversals, drawn at random": some, "Splices, drawn at random": splices[:NUM_SHOWN]})
@@ -58,11 +60,19 @@ def _swaps(space: LatentSpace, sentence: Sentence, plain: str, rng: random.Rando
 
 
 def _splices(space: LatentSpace, sentences: Sequence[Sentence], plain: Sequence[str], rng: random.Random) -> list[Row]:
-    """Returns every sentence with a random word replaced by a random word of the sentence before it."""
-    drawn = []
+    """Returns sentences with a random word replaced by another word, drawn from the sentence before it.
+
+    A sentence whose drawn word is the only one of its donor has no splice.
+    """
+    drawn, prompts = [], []
     for place, sentence in enumerate(sentences):
         donor = sentences[place - 1]
-        number, other = (rng.randrange(len(each.text.split())) for each in (sentence, donor))
+        number = rng.randrange(len(sentence.text.split()))
+        same = {text.split()[number] for text in (sentence.text, plain[place]) if number < len(text.split())}
+        others = [n for n, word in enumerate(donor.text.split()) if word not in same]
+        if not others:
+            continue
+        other = rng.choice(others)
         codes_TQ = spliced(
             sentence.latent_TX,
             tokens_of(sentence.spans, _word_span(sentence.text, number)),
@@ -70,7 +80,8 @@ def _splices(space: LatentSpace, sentences: Sequence[Sentence], plain: Sequence[
             tokens_of(donor.spans, _word_span(donor.text, other)),
         )
         drawn.append((plain[place], number, donor.text.split()[other], codes_TQ))
-    texts = space.decode([codes for *_, codes in drawn], [each.prompt_codes_PQ for each in sentences])
+        prompts.append(sentence.prompt_codes_PQ)
+    texts = space.decode([codes for *_, codes in drawn], prompts)
     found: list[Row] = []
     for (source, number, word, _), text in zip(drawn, texts, strict=True):
         wanted = [*source.split()[:number], word, *source.split()[number + 1 :]]

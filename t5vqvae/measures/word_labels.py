@@ -26,13 +26,16 @@ Labelled = tuple[str, tuple[str, ...]]
 """A sentence, and the label of each of its words."""
 
 
-def read_labelled(path: Path) -> list[Labelled]:
-    """Reads a file of `sentence & labels` lines, or a table whose first two columns are sentence and labels.
+def read_labelled(path: Path) -> tuple[list[Labelled], Counter[str]]:
+    """Returns the labelled sentences of a file, and the number of those left out, by reason.
 
-    Labels are one a word, or a constituency parse in Penn brackets, which gives the parts of speech.
+    It is a file of `sentence & labels` lines, or a table whose first two columns are sentence and labels.
+
+    Labels are one a word, or a constituency parse in Penn brackets, which gives the parts of speech; a sentence whose
+    parse has other words is left out.
 
     Raises:
-        DataError: If it cannot be read, or a sentence has not one label for each word.
+        DataError: If it cannot be read, a sentence has not one label for each word, or all are left out.
     """
     if not path.is_file():
         raise DataError(f"labels={path}: there is no such file; name one with lines of `sentence & labels`")
@@ -41,8 +44,11 @@ def read_labelled(path: Path) -> list[Labelled]:
     names = list(rows[0].cells) if rows else []
     if len(names) < 2:
         raise DataError(f"labels={path} has {len(names)} columns; give a table of sentences and their labels")
-    examples, _ = to_examples(rows, names[0], None, names[1])
-    return [(each.source, each.roles) for each in examples if each.roles]
+    examples, left_out = to_examples(rows, names[0], None, names[1])
+    if left_out and not examples:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in left_out.items())
+        raise DataError(f"labels={path}: all of its sentences are left out ({reasons}); write words as their parse has")
+    return [(each.source, each.roles) for each in examples if each.roles], left_out
 
 
 @measure("labels")
@@ -50,7 +56,9 @@ def labels(probed: Probed) -> Found:
     """Measures what the code at a word says about its label in a file."""
     if probed.labels is None or not probed.model.has_codes or probed.model.leaks:
         return Found()
-    words = _labelled_words(probed, probed.labels)
+    with stage("reading labels"):
+        known, left_out = read_labelled(probed.labels)
+    words = _labelled_words(probed, known)
     if len({word.role for word in words}) < 2:
         return Found()
     codes_N, labels_N = numbered([word.codes for word in words]), numbered([word.role for word in words])
@@ -62,13 +70,15 @@ def labels(probed: Probed) -> Found:
         "labels/purity": purity(codes_N, labels_N),
         "labels/purity_shuffled": purity(shuffled_N, labels_N),
     }
-    return Found(metrics, {"Labels that codes stand for": _by_label(words)})
+    tables = {"Labels that codes stand for": _by_label(words)}
+    if left_out:
+        rows: list[Row] = [{"sentences": number, "why": reason} for reason, number in left_out.items()]
+        tables["Sentences of labels= that are left out"] = rows
+    return Found(metrics, tables)
 
 
-def _labelled_words(probed: Probed, path: Path) -> list[CodedWord]:
+def _labelled_words(probed: Probed, known: Sequence[Labelled]) -> list[CodedWord]:
     """Returns the words of a seeded sample of the file's sentences, with their labels for roles."""
-    with stage("reading labels"):
-        known = read_labelled(path)
     some = random.Random(f"{probed.seed} labels").sample(known, min(len(known), probed.num_sentences))
     found = list[CodedWord]()
     for number, (sentence, (text, own)) in enumerate(

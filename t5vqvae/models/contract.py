@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,9 @@ from t5vqvae.data.texts import Text, tokenized
 from t5vqvae.errors import CheckpointError
 from t5vqvae.quantizers import Quantizer, QuantizerOutput
 from t5vqvae.spec.architectures import ModelConfig
+
+if TYPE_CHECKING:
+    from t5vqvae.data.role_reader import RoleReader
 
 Measures = Mapping[str, tuple[float, float]]
 """Further metrics by name: numerator and denominator, each summed over batches and workers before the division."""
@@ -233,11 +237,12 @@ def load_model(directory: str | Path) -> TextAutoencoder:
 
 @torch.no_grad()
 def reconstruct(
-    model: TextAutoencoder, texts: str | Sequence[Text], max_new_tokens: int = 64
+    model: TextAutoencoder, texts: str | Sequence[Text], max_new_tokens: int = 64, roles: RoleReader | None = None
 ) -> tuple[list[str], list[list[list[int]]] | None]:
     """Encodes texts and decodes them greedily; returns the decoded texts and the codes (None without codes).
 
-    The codes are a list by text, of lists by position, of one code a codebook.
+    The codes are a list by text, of lists by position, of one code a codebook. `roles` reads the roles of texts, for a
+    quantizer that was trained with them.
 
     Raises:
         DataError: If one of the texts is no text.
@@ -248,7 +253,8 @@ def reconstruct(
         return [], [] if model.quantizer.discrete else None
     # The labels are not read: only their shape is, by models that make their decoder's inputs from them.
     labels_BS = ids_BT.masked_fill(~mask_BT, IGNORED_LABEL)
-    batch = Batch(ids_BT, mask_BT, labels_BS, None, mask_BT.sum(-1))
+    roles_BT = None if roles is None else roles.batch(tokenizer, [texts] if isinstance(texts, str) else texts)
+    batch = Batch(ids_BT, mask_BT, labels_BS, roles_BT, mask_BT.sum(-1))
     ids = model.greedy(batch.to(next(model.parameters()).device), max_new_tokens)
     decoded = tokenizer.batch_decode(ids, skip_special_tokens=True)
     if model.last_codes is None:

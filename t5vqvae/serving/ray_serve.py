@@ -18,10 +18,13 @@ from t5vqvae.serving.app import TITLE, create_app
 from t5vqvae.serving.serve_metrics import FOLDER
 from t5vqvae.serving.serve_settings import ServeSettings
 from t5vqvae.serving.served_model import Source
+from t5vqvae.tracking.server.addresses import resolve
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from ray.serve import Application
+
+_TRACKING = "MLFLOW_TRACKING_URI"
 
 
 def deployment(source: Source, settings: ServeSettings, replicas: int = 1) -> Application:
@@ -43,7 +46,8 @@ def deployment(source: Source, settings: ServeSettings, replicas: int = 1) -> Ap
         return create_app(source, settings)
 
     # Prometheus' library reads the variable when it is imported, so it must be there when the process starts.
-    options = {"num_cpus": settings.threads, "runtime_env": {"env_vars": {FOLDER: folder}}}
+    environment = {FOLDER: folder, **_tracking()}
+    options = {"num_cpus": settings.threads, "runtime_env": {"env_vars": environment}}
     wrapped = serve.deployment(
         serve.ingress(build)(),
         name=TITLE,
@@ -52,6 +56,12 @@ def deployment(source: Source, settings: ServeSettings, replicas: int = 1) -> Ap
         ray_actor_options=options,
     )
     return wrapped.bind()
+
+
+def _tracking() -> dict[str, str]:
+    """Returns the driver's tracking server for replicas, which follow an alias there; a file by its whole path."""
+    uri = os.environ.get(_TRACKING, "").strip()
+    return {_TRACKING: resolve(uri)} if uri else {}
 
 
 def _ray_serve() -> ModuleType:

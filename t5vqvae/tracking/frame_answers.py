@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from t5vqvae.data.corpora.columns import text_of
+from t5vqvae.data.role_reader import RoleReader
 from t5vqvae.errors import DataError, SettingError, UserError, did_you_mean
 from t5vqvae.latent.answers import ANSWERS, answer
 from t5vqvae.latent.latent_space import LatentSpace
@@ -83,7 +84,14 @@ def columns_of(request: type[Request]) -> dict[str, str]:
     return {named.get(name, name): name for name in fields}
 
 
-def answered(model: Any, frame: pd.DataFrame, request: type[Request], params: Params, batch_size: int) -> pd.DataFrame:
+def answered(
+    model: Any,
+    frame: pd.DataFrame,
+    request: type[Request],
+    params: Params,
+    batch_size: int,
+    roles: RoleReader | None = None,
+) -> pd.DataFrame:
     """Returns a frame with an answer for every row; nulls where the first needed column has none.
 
     Args:
@@ -92,13 +100,14 @@ def answered(model: Any, frame: pd.DataFrame, request: type[Request], params: Pa
         request: The class of the requests, one a row.
         params: What all rows agree in.
         batch_size: Sentences that are computed together.
+        roles: Reads the roles of texts, for a quantizer that was trained with them.
 
     Raises:
         UserError: If a row cannot be answered; with its number, from 0.
     """
     import pandas as pd
 
-    space = LatentSpace(model, batch_size=batch_size)
+    space = LatentSpace(model, batch_size=batch_size, roles=roles)
     requests = list(_requests(frame, request, params))
     found: list[Any] = [None] * len(requests)
     for shared, rows in _together(requests).items():

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from t5vqvae.errors import DataError
 from t5vqvae.files import read_json
 from t5vqvae.tracking.server.runs import Destination
 from t5vqvae.tracking.signature import documentation, signature
@@ -81,6 +82,23 @@ def _save_model(checkpoint: Path, path: Path, examples: Sequence[str], run_id: s
         pip_requirements=_requirements(),
         mlflow_model=Model(run_id=run_id, model_id=model_id),
     )
+
+
+def require_roles(checkpoint: Path) -> None:
+    """Refuses a model that would answer otherwise than it was measured, as its texts lack the roles that it reads.
+
+    Raises:
+        DataError: If it reads roles that new texts cannot be given.
+    """
+    spec, model = checkpoints.read_spec(checkpoint), checkpoint / "model"
+    if spec.quantizer.name != "role":
+        return
+    from t5vqvae.data.role_reader import stored_reader
+
+    reader = stored_reader(model, spec.data.corpus)
+    if reader is None:
+        raise DataError(f"quantizer.name=role: {model} has no names of its roles; train it with this version")
+    reader.require_new_texts()
 
 
 def _requirements() -> list[str]:

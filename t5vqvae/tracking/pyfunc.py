@@ -26,6 +26,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 if TYPE_CHECKING:
+    from t5vqvae.data.role_reader import RoleReader
     from t5vqvae.models.contract import TextAutoencoder
 
 _Params = Mapping[str, Any]
@@ -39,15 +40,22 @@ class _PyfuncModel(PythonModel):
 
     def __init__(self) -> None:
         self._computes = threading.Lock()
+        self.roles: RoleReader | None = None
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Loads weights and tokenizer, onto the GPU when there is one."""
+        """Loads weights and tokenizer, onto the GPU when there is one, and what reads roles."""
         import torch
 
+        from t5vqvae.data.role_reader import stored_reader
+        from t5vqvae.files import read_json
         from t5vqvae.models.contract import load_model
+        from t5vqvae.spec.run import RunSpec
 
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = load_model(Path(context.artifacts["model"])).to(device).eval()
+        device, folder = "cuda" if torch.cuda.is_available() else "cpu", Path(context.artifacts["model"])
+        self.model = load_model(folder).to(device).eval()
+        if self.model.quantizer.reads_roles:
+            spec = RunSpec.parse(read_json(Path(context.artifacts["spec"])))
+            self.roles = stored_reader(folder, spec.data.corpus)
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: _Params | None = None
@@ -93,7 +101,7 @@ class _PyfuncModel(PythonModel):
         request, size = request_of(params), _positive(params, "batch_size")
         if request is Reconstruct:
             return self._reconstructed(frame, params, size)
-        return answered(self.model, frame, request, params, size)
+        return answered(self.model, frame, request, params, size, self.roles)
 
     def _reconstructed(self, frame: pd.DataFrame, params: _Params, size: int) -> pd.DataFrame:
         """Reconstructs with any model, also one whose decoder reads more than its latents."""
@@ -103,7 +111,7 @@ class _PyfuncModel(PythonModel):
         for start in range(0, len(given), size):
             part = given[start : start + size]
             some = [texts[place] or "" for place in part]
-            decoded, codes = _reconstruct(self.model, some, max_new_tokens, unsent)
+            decoded, codes = _reconstruct(self.model, some, max_new_tokens, unsent, self.roles)
             found = zip(part, decoded, [None] * len(part) if codes is None else codes, strict=True)
             for place, text, own in found:
                 rows[place] = text, own
@@ -132,19 +140,24 @@ def _texts(frame: pd.DataFrame) -> list[str | None]:
 
 
 def _reconstruct(
-    model: TextAutoencoder, texts: list[str], max_new_tokens: int, unsent: float | None
+    model: TextAutoencoder, texts: list[str], max_new_tokens: int, unsent: float | None, roles: RoleReader | None
 ) -> tuple[list[str], list[list[list[int]]] | None]:
     """Returns decoded texts and their codes; codes that are left out are -2."""
     from t5vqvae.errors import SettingError
+    from t5vqvae.latent.latent_space import LatentSpace
     from t5vqvae.models.contract import reconstruct
     from t5vqvae.models.t5 import T5VQVAE
 
     if unsent is None:
-        return reconstruct(model, texts, max_new_tokens)
+        return reconstruct(model, texts, max_new_tokens, roles)
     if not isinstance(model, T5VQVAE) or model.encoder.not_sent is None or model.leaks:
         raise SettingError(
             f"unsent={unsent:g} needs a model of train.code_dropout, whose decoder reads codes alone; leave unsent out"
         )
+    if roles is not None:
+        space = LatentSpace(model, max_new_tokens, roles=roles)
+        sentences = space.encode(texts, unsent)
+        return space.reconstruct(sentences), [each.latent_TX.tolist() for each in sentences]
     codes_BTQ = model.encode(texts, unsent=unsent)
     prompts_BPQ = None if model.prompts is None else model.encode_prompts(texts)
     decoded = model.decode(codes_BTQ, max_new_tokens, prompt_codes_BPQ=prompts_BPQ)

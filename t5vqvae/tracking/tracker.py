@@ -253,9 +253,11 @@ class Tracker:
 
         Raises:
             TrackingError: If the server cannot be reached.
+            DataError: If it reads roles that new texts cannot be given.
         """
-        from t5vqvae.tracking.mlflow_model import log_model  # here, because it loads PyTorch
+        from t5vqvae.tracking.mlflow_model import log_model, require_roles  # here, because it loads PyTorch
 
+        require_roles(checkpoint)
         with translated(self.uri):
             return log_model(self.destination, mlflow_id, checkpoint)
 

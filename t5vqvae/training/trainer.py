@@ -110,7 +110,13 @@ class Trainer:
         if spec.train.compile:
             compile_blocks(self.model)
         self._labels = labels(spec, self.model, prepared)
-        self.state = TrainingState(spec, self.model, build_optimizer(self.model, spec.optim), self.device)
+        self.state = TrainingState(
+            spec,
+            self.model,
+            build_optimizer(self.model, spec.optim),
+            self.device,
+            role_names=prepared.role_names,
+        )
         rank, world = rank_and_world()
         self.plan = BatchPlan(
             prepared.train, spec.train.batch_size, spec.seed, rank, world, microbatches=spec.train.microbatches

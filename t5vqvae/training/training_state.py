@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
+from t5vqvae.data.role_reader import write_role_names
 from t5vqvae.errors import CheckpointError
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.spec.run import RunSpec
@@ -28,6 +30,7 @@ class TrainingState:
         num_tokens: Target tokens trained on, over all workers.
         history: Metrics of all milestones so far.
         milestone: The content of `milestone.json`.
+        role_names: Names of the role numbers of the data.
     """
 
     spec: RunSpec
@@ -38,6 +41,7 @@ class TrainingState:
     num_tokens: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     milestone: checkpoint.StoredMilestone = field(default_factory=checkpoint.no_milestone)
+    role_names: Sequence[str] = ()
 
     def save(self, directory: Path) -> Path:
         """Writes a checkpoint of this moment into `directory` and returns its folder.
@@ -51,6 +55,8 @@ class TrainingState:
         """Writes weights and training state into a checkpoint folder."""
         with without_progress_bars():
             self.model.save_pretrained(folder / "model")
+        if self.model.quantizer.reads_roles:
+            write_role_names(folder / "model", self.role_names)
         state = {
             "step": self.step,
             "num_tokens": self.num_tokens,

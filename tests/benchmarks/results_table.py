@@ -4,9 +4,9 @@
 
 A row is a shipped study's base with the settings that `ROWS` names. The public corpora must be in the state folder's
 cache (`t5vqvae data get NAME --from FOLDER --state FOLDER`); rows without their corpus are said and left out. What is
-measured goes to a CSV file beside the output, and the command goes on from there, seed by seed. `--device cuda` and
-`--processes N` train side by side; `--only WORD` takes the rows whose name contains it. The test sets are read once a
-model, after its training: no row was chosen by them.
+measured goes to a CSV file beside the output (`results_table.md` here, unless told), and the command goes on from
+there, seed by seed. `--device cuda` and `--processes N` train side by side; `--only WORD` takes the rows whose name
+contains it. The test sets are read once a model, after its training: no row was chosen by them.
 """
 
 from __future__ import annotations
@@ -319,6 +319,7 @@ def main() -> None:
     options.add_argument("--only", default="")
     options.add_argument("--state", type=Path, required=True)
     options.add_argument("--keep", type=Path, help="a folder for the checkpoints of seed 0")
+    options.set_defaults(output=Path("results_table.md"))  # the rows lie beside it, as a CSV file
     chosen = options.parse_args()
     rows, end = chosen.output.with_suffix(".csv"), time.monotonic() + 60 * chosen.minutes
     os.environ.setdefault("OMP_NUM_THREADS", "1")

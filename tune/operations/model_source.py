@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from t5vqvae.errors import UserError
+from t5vqvae.errors import SettingError, UserError
 from t5vqvae.serving.served_model import ServedModel
 from tune.operations.opened import Opened, lines_of, open_model
 from tune.records.models import REGISTERED, registered_version
@@ -46,11 +46,12 @@ class ModelSource:
         """Returns the model of a version, loaded.
 
         Raises:
-            UserError: If there is none, or its latents do not decide its texts.
+            UserError: If there is none, its latents do not decide its texts, or it reads roles that texts lack.
         """
         found = REGISTERED.fullmatch(self.model)
         named = self.model if found is None else f"models:/{found['name']}/{version}"
         opened = open_model(named, self.state)
+        _require_roles(opened)
 
         def sentences() -> Sequence[str]:
             return self._sentences(opened)
@@ -68,3 +69,12 @@ class ModelSource:
             raise UserError(
                 f"the corpus of {opened.name} cannot be read: {error}; give sentences by --texts FILE"
             ) from None
+
+
+def _require_roles(opened: Opened) -> None:
+    """Refuses a model that would answer otherwise than it was measured, as texts lack the roles that it reads."""
+    if not opened.space.model.quantizer.reads_roles:
+        return
+    if opened.space.roles is None:
+        raise SettingError(f"{opened.name} reads roles and has no spec.json to tell them; name its checkpoint folder")
+    opened.space.roles.require_new_texts()

@@ -32,8 +32,9 @@ def sheet(
 
     Give raters sheet.csv and sheet.html; keep key.json, which says whose path an item is.
     """
-    from tune.report.human_sheet import write_sheet
+    from tune.report.human_sheet import refuse_other_key, write_sheet
 
+    refuse_other_key(into)  # before the paths, which take a while
     rated = [path for name in models for path in _paths_of(name, paths, seed, state)]
     print(*write_sheet(rated, into, seed), sep="\n")
 
@@ -47,7 +48,9 @@ def agreement(
     from tune.report.human_sheet import agreement as found_in
 
     found = found_in(folder, files)
-    alpha = "undefined, all ratings are the same" if found.alpha is None else f"{found.alpha:.3f}"
+    alpha = (
+        "undefined, all ratings of items with two raters are the same" if found.alpha is None else f"{found.alpha:.3f}"
+    )
     print(f"Krippendorff's alpha (ordinal): {alpha}; {found.num_raters} raters, {found.num_items} items")
     for model, (mean, number) in found.by_model.items():
         print(f"{model}: mean rating {mean:.2f} over {number} paths")

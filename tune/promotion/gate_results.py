@@ -20,6 +20,7 @@ from tune.records.models import FoundModel
 from tune.spec.promotion_rules import PromotionRules
 
 if TYPE_CHECKING:
+    from t5vqvae.data.role_reader import RoleReader
     from t5vqvae.spec.run import RunSpec
 
 
@@ -80,9 +81,16 @@ class GateResults:
             split = self.gate(self.run).splits["gate"]
             texts = split.sources(range(min(SENTENCES, len(split))))
             sides = loaded_model(mine.folder), loaded_model(theirs.folder)
+            roles = _roles_of(mine), _roles_of(theirs)
             with stage("timing both models in turns"):
-                found.append(Ratio("latency", *latency_ratio(*sides, texts, mine.spec.max_new_tokens)))
+                found.append(Ratio("latency", *latency_ratio(*sides, texts, mine.spec.max_new_tokens, roles=roles)))
         return found
+
+
+def _roles_of(found: FoundModel) -> RoleReader | None:
+    from t5vqvae.data.role_reader import stored_reader
+
+    return stored_reader(found.folder, found.spec.data.corpus)
 
 
 def _known(file: Path) -> GateScores | None:

@@ -47,7 +47,8 @@ class Agreement:
     """What the ratings of a sheet say.
 
     Attributes:
-        alpha: Krippendorff's alpha, ordinal: 1 is perfect, 0 is chance; None where all ratings are the same.
+        alpha: Krippendorff's alpha of items rated twice or more, ordinal: 1 is perfect, 0 is chance; None where all
+            their ratings are the same.
         by_model: The mean rating of the paths of every model, and their number.
         correlation: Spearman's correlation of an item's mean rating and its smoothness, paths that do not count as 0;
             None where one of the two does not vary.
@@ -63,21 +64,41 @@ class Agreement:
 
 
 def write_sheet(paths: Sequence[RatedPath], folder: Path, seed: int) -> list[Path]:
-    """Writes `sheet.csv` and `sheet.html` for raters, and `key.json` for whoever evaluates; returns their paths."""
+    """Writes `sheet.csv` and `sheet.html` for raters, and `key.json` for whoever evaluates; returns their paths.
+
+    Raises:
+        DataError: If the folder has the key of another sheet.
+    """
+    refuse_other_key(folder)
     shuffled = random.Random(f"{seed} sheet").sample(list(paths), len(paths))
     folder.mkdir(parents=True, exist_ok=True)
     sheet, page, key = folder / "sheet.csv", folder / "sheet.html", folder / "key.json"
     with sheet.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        writer.writerows([number, " > ".join(path.texts), ""] for number, path in enumerate(shuffled, start=1))
+        writer.writerows([number, _line(path), ""] for number, path in enumerate(shuffled, start=1))
     page.write_text(_page(shuffled), encoding="utf-8")
     items = {
-        str(number): {"model": path.model, "smoothness": path.smoothness, "counts": path.counts}
+        str(number): {
+            "path": _line(path),
+            "model": path.model,
+            "smoothness": path.smoothness,
+            "counts": path.counts,
+        }
         for number, path in enumerate(shuffled, start=1)
     }
     write_json(key, {"items": items}, indent=1)
     return [sheet, page, key]
+
+
+def refuse_other_key(folder: Path) -> None:
+    """Refuses a folder with the key of a sheet: without it the ratings of that sheet are worth nothing.
+
+    Raises:
+        DataError: If there is one.
+    """
+    if (folder / "key.json").exists():
+        raise DataError(f"{folder} has the key.json of a sheet that may be out with raters; give another folder")
 
 
 def agreement(folder: Path, files: Sequence[Path]) -> Agreement:
@@ -88,7 +109,7 @@ def agreement(folder: Path, files: Sequence[Path]) -> Agreement:
         files: Filled copies of `sheet.csv`; an item may be left without a rating.
 
     Raises:
-        DataError: If a file is no filled copy of the sheet, or there are fewer than two.
+        DataError: If a file is no filled copy of the sheet, there are fewer than two, or no item is rated twice.
     """
     items = _key(folder)
     if len(files) < 2:
@@ -98,12 +119,14 @@ def agreement(folder: Path, files: Sequence[Path]) -> Agreement:
     known = {item: mean for item, mean in means.items() if mean is not None}
     if not known:
         raise DataError("no sheet has a rating; fill in the column rating")
+    if not (shared := [item for item in known if sum(item in each for each in rated) > 1]):
+        raise DataError("no item has ratings of two raters; let them rate the same items")
     by_model: dict[str, list[float]] = defaultdict(list)
     for item, mean in known.items():
         by_model[items[item]["model"]].append(mean)
     smooth = [items[item]["smoothness"] or 0.0 if items[item]["counts"] else 0.0 for item in known]
     return Agreement(
-        _alpha(rated, list(items)),
+        _alpha(rated, shared),
         {model: (sum(each) / len(each), len(each)) for model, each in sorted(by_model.items())},
         _spearman(list(known.values()), smooth),
         len(files),
@@ -114,7 +137,7 @@ def agreement(folder: Path, files: Sequence[Path]) -> Agreement:
 def _alpha(rated: Sequence[Mapping[str, int]], items: Sequence[str]) -> float | None:
     import krippendorff
 
-    if len({rating for each in rated for rating in each.values()}) < 2:
+    if len({each[item] for each in rated for item in items if item in each}) < 2:
         return None
     data = [[float(each[item]) if item in each else float("nan") for item in items] for each in rated]
     return float(krippendorff.alpha(reliability_data=data, level_of_measurement="ordinal"))
@@ -140,7 +163,7 @@ def _key(folder: Path) -> dict[str, Any]:
     return items
 
 
-def _ratings(file: Path, items: Mapping[str, object]) -> dict[str, int]:
+def _ratings(file: Path, items: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
     """Returns the ratings in a filled sheet, by item.
 
     Raises:
@@ -156,12 +179,19 @@ def _ratings(file: Path, items: Mapping[str, object]) -> dict[str, int]:
         item, rating = str(row.get("item")), (row.get("rating") or "").strip()
         if item not in items or item in found:
             raise DataError(f"{file} line {number}: item {item!r} is none of the sheet, or twice; keep its items")
+        shown = row.get("path") or ""
+        if shown.split() != items[item].get("path", shown).split():
+            raise DataError(f"{file} line {number}: path {shown!r:.60} is not that of item {item}; keep its paths")
         if not rating:
             continue
         if rating not in map(str, SCALE):
             raise DataError(f"{file} line {number}: rating {rating!r} must be {SCALE[0]} to {SCALE[-1]}, or empty")
         found[item] = int(rating)
     return found
+
+
+def _line(path: RatedPath) -> str:
+    return " > ".join(path.texts)
 
 
 def _page(paths: Sequence[RatedPath]) -> str:

@@ -223,6 +223,11 @@ class CorpusConfig(Variant):
         """Returns the value of every factor of a text, "none" where it lacks one; None if `is_valid` refuses it."""
         raise NotImplementedError
 
+    @property
+    def tells_roles(self) -> bool:
+        """Whether `roles_of` knows the roles of texts that are in no split."""
+        return False
+
     def roles_of(self, text: str) -> tuple[str, ...] | None:
         """Returns the role of every white-space word of a text, which need not be in a split; None: unknown."""
         return None

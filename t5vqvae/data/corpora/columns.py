@@ -1,5 +1,7 @@
 """From rows to examples: which columns count, what a value's text is, and what is left out and counted.
 
+A row whose parse has other words than its text ("do n't" for "don't") is left out too: its tags are not those of words.
+
 One rule for all readers: null and NaN are missing, and a text of white space is empty; such rows are left out and
 counted. Every other value is its text: a string as it stands, also "null", "NA" and "007"; 0 is "0" and false is
 "false". White space and byte order marks around a text are no part of it.
@@ -16,7 +18,7 @@ from t5vqvae.data.corpora.base import Example
 from t5vqvae.data.corpora.rows import Row
 from t5vqvae.errors import DataError
 
-MISSING, EMPTY = "missing", "empty"
+MISSING, EMPTY, OTHER_WORDS = "missing", "empty", "parsed into other words"
 _BEFORE = re.compile(r"[\s\ufeff]+")
 
 
@@ -29,7 +31,7 @@ def to_examples(
         rows: The rows of one table.
         source: The column of the source; None: the first row's first column.
         target: The column of the target; None: no target.
-        roles: The column of the roles of the source's words, as `word_labels` reads them; None: no roles.
+        roles: The column of the roles of the source's words, or its parse in Penn brackets; None: no roles.
 
     Raises:
         DataError: If a row lacks a column, a value is no text, or a source has not one role for each word.
@@ -48,15 +50,11 @@ def to_examples(
             left_out[EMPTY] += 1
         else:
             own = None if not named else _fitting_labels(text, named, row.place)
-            examples.append(Example(text, None if target is None else answer, own))
+            if named and own is None:
+                left_out[OTHER_WORDS] += 1
+            else:
+                examples.append(Example(text, None if target is None else answer, own))
     return examples, left_out
-
-
-def word_labels(labels: str) -> tuple[str, ...]:
-    """Returns one label a word: white space is between them, or they are the tags of a parse in Penn brackets."""
-    if labels.startswith("("):
-        return tuple(tag for tag, _ in parsed_words(labels))
-    return tuple(labels.split())
 
 
 def parsed_words(parse: str) -> list[tuple[str, str]]:
@@ -64,8 +62,15 @@ def parsed_words(parse: str) -> list[tuple[str, str]]:
     return re.findall(r"\(([^\s()]+) ([^\s()]+)\)", parse)
 
 
-def _fitting_labels(text: str, labels: str, place: str) -> tuple[str, ...]:
-    found, number = word_labels(labels), len(text.split())
+def _fitting_labels(text: str, labels: str, place: str) -> tuple[str, ...] | None:
+    """Returns one label a word: white space is between them, or they are the tags of a parse in Penn brackets.
+
+    None: the parse has other words than the text.
+    """
+    if labels.startswith("("):
+        leaves = parsed_words(labels)
+        return tuple(tag for tag, _ in leaves) if [word for _, word in leaves] == text.split() else None
+    found, number = tuple(labels.split()), len(text.split())
     if len(found) != number:
         raise DataError(f"{place}: {text!r:.60} has {number} words but {len(found)} roles; give every word one")
     return found

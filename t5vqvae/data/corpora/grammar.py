@@ -130,8 +130,12 @@ class GrammarCorpus(CorpusConfig):
         self.require_edits()
         return grammar_parser.factors_of(spaced(text))
 
+    @property
+    def tells_roles(self) -> bool:
+        return self.version == 2
+
     def roles_of(self, text: str) -> tuple[str, ...] | None:
-        meaning = grammar_parser.parse(" ".join(text.split())) if self.version == 2 else None
+        meaning = grammar_parser.parse(" ".join(text.split())) if self.tells_roles else None
         return None if meaning is None else write(meaning).roles
 
 

@@ -17,7 +17,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     made: list[str] = []
     time = [0.0]
 
-    def reconstruct(model: Any, texts: list[str], max_new_tokens: int) -> None:
+    def reconstruct(model: Any, texts: list[str], max_new_tokens: int, roles: None) -> None:
         busy = 5.0 if len(made) in (2, 3, 8, 9) else 1.0  # in both turns of a round
         time[0] += busy * (3.0 if model == "slow" else 1.0)
         made.append(model)

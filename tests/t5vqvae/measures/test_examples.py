@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,9 +22,9 @@ class Fixed(Probed):
     texts: Any = None
 
 
-def found(model: Spelling, seed: int = 0) -> Found:
+def found(model: Spelling, seed: int = 0, texts: Sequence[str] = TEXTS) -> Found:
     none = cast(Any, None)
-    return examples(Fixed(model, RunSpec(), none, none, "validation", ("none",), Path(), 10, 1, seed=seed, texts=TEXTS))
+    return examples(Fixed(model, RunSpec(), none, none, "validation", ("none",), Path(), 10, 1, seed=seed, texts=texts))
 
 
 def test_a_code_that_names_its_word_changes_that_word_alone() -> None:
@@ -51,6 +52,19 @@ def test_a_decoder_that_loses_a_word_is_no_copy_and_keeps_less() -> None:
     seeds = [found(Losing(), seed).metrics for seed in range(6)]
     assert min(each["examples/splice_copied"] for each in seeds) < 1
     assert min(each["examples/swap_locality"] for each in seeds) < 1
+
+
+def test_a_decoder_that_ignores_codes_copies_no_word() -> None:
+    class Deaf(Spelling):
+        """Says `a` at every position."""
+
+        def greedy(self, *given: Any, **named: Any) -> torch.Tensor:
+            return torch.full_like(super().greedy(*given, **named), CODE["a"])
+
+    texts = ["a a a bat", "a a a cat", "a a a dog"]
+    for seed in range(6):
+        assert found(Deaf(), seed, texts).metrics.get("examples/splice_copied", 0.0) == 0
+    assert "examples/splice_copied" not in found(Spelling(), 0, ["a", "a", "a"]).metrics, "no other word to draw"
 
 
 def test_examples_are_seeded_and_need_codes() -> None:

@@ -89,3 +89,9 @@ def test_paths_and_sums_keep_roles(model: RoleNames, control: Control) -> None:
     assert path.steps[0].text == edit.source and path.steps[-1].text == edit.donor
     [source, donor] = space.encode([edit.source, edit.donor])
     assert combine(space, [(1, source), (-1, donor), (1, donor)]).text == edit.source
+
+
+def test_what_reconstructs_in_one_step_reads_the_same_roles(model: RoleNames, control: Control) -> None:
+    space, texts = LatentSpace(model, roles=control.roles), [edit.source for edit in control.edits[:5]]
+    assert [text for text, _ in space.reconstruct_texts(texts)] == texts
+    assert LatentSpace(model).reconstruct_texts(texts)[0][0] != texts[0], "without roles it answers otherwise"

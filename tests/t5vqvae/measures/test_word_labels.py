@@ -42,9 +42,9 @@ def test_parts_of_speech_and_roles_are_read_from_every_form(tmp_path: Path) -> N
     parses = "".join(line.replace("\t", " & ") + "\n" for line in PARSED.splitlines()[1:])
     for name, text in (("a.tsv", PARSED), ("a.txt", parses)):
         (tmp_path / name).write_text(text)
-        assert read_labelled(tmp_path / name) == list(zip(texts, parts, strict=True))
+        assert read_labelled(tmp_path / name) == (list(zip(texts, parts, strict=True)), {})
     (tmp_path / "a.roles").write_text(ROLES)
-    assert next(own for _, own in read_labelled(tmp_path / "a.roles")) == ("ARG0", "ARG0", "V", "ARG1")
+    assert next(own for _, own in read_labelled(tmp_path / "a.roles")[0]) == ("ARG0", "ARG0", "V", "ARG1")
 
 
 def test_codes_that_name_words_say_the_label_where_the_word_decides_it(tmp_path: Path) -> None:
@@ -89,6 +89,21 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, text: str, says: st
         labels(probed(tmp_path / "none.txt"))
 
 
+SPLIT = "a cat don't eat\t(S (DT a) (NN cat) (VBP do) (RB n't) (VB eat))\n"
+
+
+def test_a_parse_of_other_words_leaves_its_sentence_out_and_is_counted(tmp_path: Path) -> None:
+    both = found(tmp_path / "a.tsv", PARSED + SPLIT + SPLIT)
+    [left_out] = list(both.tables.values())[1:]
+    assert left_out == [{"sentences": 2, "why": "parsed into other words"}]
+    assert both.metrics == found(tmp_path / "b.tsv", PARSED).metrics
+    with pytest.raises(DataError, match=r"all of its sentences are left out \(1 parsed into other words\)"):
+        found(tmp_path / "c.tsv", "sentence\tparse\n" + SPLIT)
+    corpus = {"name": "text", "path": str(tmp_path / "a.tsv"), "roles_column": "parse", "validation_fraction": 0.5}
+    loaded = DataConfig.parse({"corpus": corpus}).corpus.load(tmp_path)
+    assert sum(number for each in loaded.left_out.values() for number in each.values()) == 2
+
+
 def test_a_corpus_of_a_file_has_its_roles(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text(ROLES)
     (tmp_path / "validation.tsv").write_text(PARSED.replace("bat", "dog").replace("cat", "old"))
@@ -107,6 +122,6 @@ def test_a_corpus_of_a_file_has_its_roles(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the corpus's folder {DATA}")
 def test_the_parsed_explanations_have_a_part_of_speech_for_every_word() -> None:
-    known = read_labelled(DATA / "test.tsv")
+    known, _ = read_labelled(DATA / "test.tsv")
     assert len(known) == 3_148
     assert known[0] == ("milk is a kind of food", ("NN", "VBZ", "DT", "NN", "IN", "NN"))

@@ -29,6 +29,25 @@ def test_a_wrong_setting_is_refused_before_ray_is_asked() -> None:
         application({})
 
 
+@pytest.mark.ray
+@pytest.mark.skipif(find_spec("ray") is None and not os.environ.get("CI"), reason="needs ray[serve]")
+def test_replicas_know_the_tracking_server_of_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tune.operations.ray_app import application
+
+    def variables() -> dict[str, str]:
+        options = application({"model": "models:/t5vqvae@champion"})._bound_deployment.ray_actor_options
+        given: dict[str, str] = options["runtime_env"]["env_vars"]
+        return given
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert "MLFLOW_TRACKING_URI" not in variables()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert variables()["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:5000"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    assert variables()["MLFLOW_TRACKING_URI"] == f"sqlite:///{tmp_path}/mlflow.db", "replicas have another folder"
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = tmp_path_factory.mktemp("state")

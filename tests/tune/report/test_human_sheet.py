@@ -13,7 +13,7 @@ from baseline_runs import finish, tiny
 
 from t5vqvae.errors import DataError
 from tune.cli import main
-from tune.report.human_sheet import SCALE, RatedPath, agreement, write_sheet
+from tune.report.human_sheet import SCALE, Agreement, RatedPath, agreement, write_sheet
 
 PATHS = [RatedPath(f"model-{name}", [f"{name} {n}", "x", f"end {n}"], n / 10, n > 1) for name in "ab" for n in range(5)]
 
@@ -96,6 +96,31 @@ def test_a_wrong_sheet_is_refused_with_its_line(tmp_path: Path, rating: str) -> 
         agreement(tmp_path / "other", files)
 
 
+def test_only_items_of_two_raters_agree_or_not(tmp_path: Path) -> None:
+    write_sheet(PATHS, tmp_path, seed=0)
+
+    def found(*ratings: dict[str, str]) -> Agreement:
+        return agreement(tmp_path, [filled(tmp_path, f"{number}.csv", each) for number, each in enumerate(ratings)])
+
+    with pytest.raises(DataError, match="no item has ratings of two raters; let them rate the same items"):
+        found({"1": "1"}, {"2": "5"})
+    assert found({"1": "3", "2": "1"}, {"1": "3", "3": "5"}).alpha is None, "the one shared item does not vary"
+    shared = found({"1": "1", "2": "4"}, {"1": "2", "2": "4"}).alpha
+    assert shared is not None
+    assert found({"1": "1", "2": "4", "3": "5"}, {"1": "2", "2": "4", "4": "1"}).alpha == pytest.approx(shared)
+
+
+def test_a_sheet_keeps_the_paths_of_its_key(tmp_path: Path) -> None:
+    write_sheet(PATHS, tmp_path, seed=0)
+    with pytest.raises(DataError, match=r"has the key.json of a sheet that may be out with raters; give another"):
+        write_sheet(PATHS, tmp_path, seed=1)
+    write_sheet(PATHS, tmp_path / "other", seed=1)
+    files = [filled(tmp_path / "other", name, {"1": "1", "2": "5"}) for name in ("1.csv", "2.csv")]
+    agreement(tmp_path / "other", files)
+    with pytest.raises(DataError, match=r"1.csv line \d+: path '. \d > x > end \d' is not that of item \d+; keep"):
+        agreement(tmp_path, files)
+
+
 def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     short = {"train.max_steps": 2, "train.eval_every": 2, "evaluate.num_examples": 8, "evaluate.num_generated": 2}
     milestones, _ = finish(tiny("t5vqvae", **short), tmp_path / "cache")
@@ -108,3 +133,5 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["agreement", str(folder), *files]) == 0
     printed = capsys.readouterr().out
     assert "alpha (ordinal): 1.000; 2 raters, 2 items" in printed and "mean rating 3.00 over 2 paths" in printed
+    assert main(["sheet", model, *words]) != 0, "the sheet is out"
+    assert "give another folder" in capsys.readouterr().err
