@@ -154,10 +154,11 @@ def test_without_an_event_only_the_outbox_is_sent(receiver: Receiver, tmp_path: 
 
 
 def test_an_event_that_another_process_sends_meanwhile_is_passed_over(receiver: Receiver, tmp_path: Path) -> None:
-    receiver.statuses = [500] * 6
+    receiver.statuses = [500] * 9
     for number in range(2):
         announce(receiver.url, {"event": str(number)}, tmp_path, lambda _: None)
     receiver.statuses = [500]
     files = list(tmp_path.glob("*.json"))
+    assert len(files) == 2
     assert list(deliver(tmp_path, lambda _: [file.unlink() for file in files])) == []
     assert len({body for _, body in receiver.requests[-2:]}) == 1, "the second was not sent"
