@@ -84,8 +84,9 @@ def running(command: str, folder: Path, environment: Environment) -> Iterator[st
 
 
 def job_of(folder: Path, environment: Environment) -> dict[str, object]:
-    """Returns the study's job as Ray's page shows it."""
-    reply = ask(f"{environment['RAY_API_SERVER_ADDRESS']}/api/jobs/")[1]
+    """Returns the study's job as Ray's page shows it to who has the token."""
+    token = Path(environment["RAY_AUTH_TOKEN_PATH"]).read_text().strip()
+    reply = ask(f"{environment['RAY_API_SERVER_ADDRESS']}/api/jobs/", Authorization=f"Bearer {token}")[1]
     [job] = [each for each in reply if each["type"] == "SUBMISSION"]
     return dict(job)
 
@@ -102,7 +103,7 @@ def test_each_screen_says_what_comes_next_and_it_works(clone: Path) -> None:
     reach = re.findall(r"^Next: (eval .*), then (\S+) --help; (make stop) ends both servers$", said, re.MULTILINE)
     assert [words[1:] for words in reach] == [(".venv/bin/t5vqvae", "make stop")]
     exported = shell(f"{reach[0][0]}; env", clone, environment)
-    environment |= dict(re.findall(r"^((?:MLFLOW|RAY_API|T5VQVAE|no_proxy|NO_PROXY)\w*)=(.*)$", exported, re.MULTILINE))
+    environment |= dict(re.findall(r"^((?:MLFLOW|RAY_API|RAY_AUTH|T5VQVAE|no_proxy|NO_PROXY)\w*)=(.*)$", exported, re.MULTILINE))
     job = job_of(clone, environment)
     page = f"{environment['MLFLOW_TRACKING_URI']}/#/experiments"
     assert job["metadata"] == {"study": "evening", "MLflow": page} and "search-evening-" in str(job["submission_id"])
