@@ -222,7 +222,7 @@ def refuse_unmeasurable(rules: PromotionRules, evaluate: EvaluateConfig, shifted
         kind = kind_of(on_gate(metric))
         if kind.startswith("control/") and not evaluate.control:
             raise SettingError(f"promotion: {metric} needs edits with known answers; train with evaluate.control")
-        if kind.startswith("control/sparse") and evaluate.unsent is None:
+        if kind.startswith("control/") and "sparse" in kind and evaluate.unsent is None:
             raise SettingError(f"promotion: {metric} needs edits of sparse codes; train with evaluate.unsent")
         if kind.isupper() and kind not in shifted:
             known = f"it has {', '.join(shifted)}" if shifted else "it has none"
