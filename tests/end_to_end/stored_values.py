@@ -92,14 +92,23 @@ def _records(root: Path, state: Path, study: str) -> dict[str, Any]:
 
 def _tracked(state: Path, run: str) -> dict[str, Any]:
     """Returns the parameters, the status and all metrics of a run in MLflow's database."""
-    query = "SELECT step, key, value, is_nan FROM metrics JOIN runs USING (run_uuid) WHERE runs.name = ?"
+    query = "SELECT step, key, value, is_nan FROM metrics WHERE run_uuid = ?"
+    run = _run_id(state, run)
     rows = sorted(_rows(state / "mlflow.db", query, run), key=lambda row: row[:2])
     found = {(step, key): math.nan if is_nan else value for step, key, value, is_nan in rows}
     values = {f"step {step} {key}": value for (step, key), value in found.items() if _is_comparable(key)}
-    query = "SELECT key, value FROM params JOIN runs USING (run_uuid) WHERE runs.name = ?"
+    query = "SELECT key, value FROM params WHERE run_uuid = ?"
     values["parameters"] = _text({key: value for key, value in _rows(state / "mlflow.db", query, run)})
-    values["MLflow status"] = _text(_rows(state / "mlflow.db", "SELECT status FROM runs WHERE name = ?", run))
+    values["MLflow status"] = _text(_rows(state / "mlflow.db", "SELECT status FROM runs WHERE run_uuid = ?", run))
     return values
+
+
+def _run_id(state: Path, run: str) -> str:
+    """Returns MLflow's id of a run: a trial's name says its settings, and a tag who it is; earlier, its name did."""
+    tagged = "SELECT run_uuid FROM tags WHERE key = 't5vqvae.trial' AND value = ?"
+    named = "SELECT run_uuid FROM runs WHERE name = ?"
+    found = _rows(state / "mlflow.db", tagged, run) or _rows(state / "mlflow.db", named, run)
+    return next(iter(found), ("",))[0]
 
 
 def _tag(state: Path, run: str, key: str) -> Any:
