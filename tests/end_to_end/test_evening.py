@@ -103,7 +103,9 @@ def test_each_screen_says_what_comes_next_and_it_works(clone: Path) -> None:
     reach = re.findall(r"^Next: (eval .*), then (\S+) --help; (make stop) ends both servers$", said, re.MULTILINE)
     assert [words[1:] for words in reach] == [(".venv/bin/t5vqvae", "make stop")]
     exported = shell(f"{reach[0][0]}; env", clone, environment)
-    environment |= dict(re.findall(r"^((?:MLFLOW|RAY_API|RAY_AUTH|T5VQVAE|no_proxy|NO_PROXY)\w*)=(.*)$", exported, re.MULTILINE))
+    environment |= dict(
+        re.findall(r"^((?:MLFLOW|RAY_API|RAY_AUTH|T5VQVAE|no_proxy|NO_PROXY)\w*)=(.*)$", exported, re.MULTILINE)
+    )
     job = job_of(clone, environment)
     page = f"{environment['MLFLOW_TRACKING_URI']}/#/experiments"
     assert job["metadata"] == {"study": "evening", "MLflow": page} and "search-evening-" in str(job["submission_id"])

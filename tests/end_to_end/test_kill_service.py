@@ -75,7 +75,9 @@ def test_a_stopped_job_and_a_killed_head_go_on(state, twin):
     jobs(state).stop_job(job)
     assert ended_as(state, job) == "STOPPED"
     logs = jobs(state).get_job_logs(job)
-    assert "stopping gently" in logs and "interrupted" in logs, "a stopped job ends gently"
+    assert "stopping gently" in logs, "a stopped job ends gently"
+    # On a busy machine the trial under way may have reached its last milestone before the signal; it has ended then.
+    assert "interrupted" in logs or len(ended(paths)) > 1, logs
 
     before = ended(paths)
     submit(state, "night")

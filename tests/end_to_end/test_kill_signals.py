@@ -19,12 +19,21 @@ def family(driver) -> list[psutil.Process]:
     return psutil.Process(driver.pid).children(recursive=True)
 
 
+def is_dead(process: psutil.Process) -> bool:
+    """Whether a process has ended; one that nobody has reaped yet has."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
 def assert_stops(driver, state: Path, number: signal.Signals) -> None:
     """Sends a signal; the driver ends with 130 and one line, and leaves no process behind."""
     left = family(driver)
     driver.send_signal(number)
     assert driver.wait(timeout=60) == 130
     _, alive = psutil.wait_procs(left, timeout=60)
+    alive = [process for process in alive if not is_dead(process)]
     assert not alive, f"left behind: {[process.cmdline()[:2] for process in alive]}"
     log = (state / "driver.log").read_text()
     assert "Traceback" not in log and log.splitlines()[-1] == LINE, log
