@@ -3,9 +3,10 @@
     python -m tests.benchmarks.threads [--load 8] [--steps 60] [--repeats 3] [--output FILE.md]
 
 The numbers of threads take turns, each in a process of its own, first on the machine as it is, then with `--load`
-processes that compute without end (`all` stays out of that: it waits for its slowest thread). `free` is what `t5vqvae train` and `promote` take: see
-`t5vqvae.training.threads`. Imports are not counted; the model is quickstart's after 240 steps. The goals: `free` takes
-at most 1.05 times as long as `all` on an idle machine, and at most 1.3 times as long as `one` under load.
+processes that compute without end (without `all`, which waits for its slowest thread then). `free` is what
+`t5vqvae train` and `promote` take: see `t5vqvae.training.threads`. Imports are not counted; the model is quickstart's
+after 240 steps. The goals: `free` takes at most 1.05 times as long as `all` on an idle machine, and at most 1.3 times
+as long as `one` under load.
 """
 
 from __future__ import annotations
