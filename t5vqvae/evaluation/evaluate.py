@@ -128,11 +128,14 @@ def evaluate(
     measured = evaluated_indices(split, None if everything else spec.evaluate.num_examples)
     metrics |= _rate(sums, model, counted)
     metrics["rate/token_entropy_bits"] = entropy_bits(torch.from_numpy(split.token_counts(measured)))
+    rates = SentenceRates.of(sums, counted, model) if per_sentence and sums.counts and not model.leaks else None
+    return _evaluation(metrics, sums, rates)
+
+
+def _evaluation(metrics: dict[str, float], sums: Sums, rates: SentenceRates | None) -> Evaluation:
     samples = [Reconstruction(*row[1:]) for row in sums.decoded[:NUM_SAMPLES]]
     sentences = scored_sentences(sums.sentences or {}, sums.decoded)
-    counts = [counts.tolist() for counts in sums.counts]
-    rates = SentenceRates.of(sums, counted, model) if per_sentence and counts and not model.leaks else None
-    return Evaluation(metrics, counts, samples, sentences, rates)
+    return Evaluation(metrics, [counts.tolist() for counts in sums.counts], samples, sentences, rates)
 
 
 def control_of(

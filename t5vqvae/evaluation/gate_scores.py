@@ -14,7 +14,7 @@ from t5vqvae.data import prepare
 from t5vqvae.data.gate_split import GateData
 from t5vqvae.evaluation.evaluate import Evaluation, control_of, evaluate
 from t5vqvae.evaluation.metrics import JOINT_RATE, RATE
-from t5vqvae.evaluation.text_scores import bleu1
+from t5vqvae.evaluation.scored_sentences import SUMMED, Amounts, amounts
 from t5vqvae.measures.control import KINDS, SPARSE, Control, Outcome, run_edits, scores, sparse_scores
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.spec.run import RunSpec
@@ -22,8 +22,6 @@ from t5vqvae.stages import stage
 
 USAGE = "codebook/usage"
 """Measured on blocks of sentences, each by itself: codes seen once in a resampled whole would count as often."""
-Amounts = tuple[list[float], list[float]]
-"""The numerator and the denominator of each sentence or edit."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +85,8 @@ def score_gate(model: TextAutoencoder, spec: RunSpec, cache_dir: Path, gate: Gat
 
 
 def _of_sentences(found: Evaluation, prefix: str) -> dict[str, Amounts]:
-    rows = found.sentences
-    ones, tokens = [1.0] * len(rows), [float(row.tokens) for row in rows]
-    units: dict[str, Amounts] = {
-        f"{prefix}/nll": ([row.nll for row in rows], tokens),
-        f"{prefix}/nll_per_char": ([row.nll for row in rows], [float(row.chars) for row in rows]),
-        f"{prefix}/token_accuracy": ([float(row.correct) for row in rows], tokens),
-        f"{prefix}/exact_match": ([float(row.exact) for row in rows], ones),
-        f"{prefix}/bleu1": ([bleu1(row.reference, row.decoded) for row in rows], ones),
-    }
-    rates = found.rates
+    rows, rates = found.sentences, found.rates
+    units = {f"{prefix}/{name}": amounts(rows, name) for name in SUMMED}
     if rates is not None:
         place = {index: number for number, index in enumerate(rates.indices)}
         order = [place[row.index] for row in rows]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 
-import numpy as np
-
 from t5vqvae.data.role_reader import RoleReader
+from t5vqvae.measures.mean_interval import mean_interval
 from t5vqvae.models.contract import TextAutoencoder, reconstruct
 
 ROUNDS = 12
@@ -40,8 +40,6 @@ def latency_ratio(
             began = time.perf_counter()
             reconstruct(sides[side], chosen, max_new_tokens, roles[side])
             seconds[side] = time.perf_counter() - began
-        log_ratios.append(np.log(seconds[0] / seconds[1]))
-    measured = np.array(log_ratios[1:])
-    drawn = np.random.default_rng(0).choice(measured, (2000, len(measured))).mean(1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(np.exp(measured.mean())), float(np.exp(low)), float(np.exp(high))
+        log_ratios.append(math.log(seconds[0] / seconds[1]))
+    mean, low, high = map(math.exp, mean_interval(log_ratios[1:], seed=0))
+    return mean, low, high

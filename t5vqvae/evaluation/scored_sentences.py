@@ -5,7 +5,7 @@ Letters: B batch, S decoder positions, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -14,9 +14,21 @@ from torch import Tensor
 from t5vqvae.data import IGNORED_LABEL, Batch
 from t5vqvae.data.batching import Array
 from t5vqvae.data.texts import same_text
+from t5vqvae.evaluation.text_scores import bleu1
 
 SentenceSums = tuple[float, int, int, int]
 """Of one sentence: nats, target tokens, target tokens ranked first, characters of the target."""
+Amounts = tuple[list[float], list[float]]
+"""The numerator and the denominator of each sentence, or of whatever else is resampled."""
+BLEU1 = "bleu1"
+_SUMS: Mapping[str, tuple[str, str | None]] = {
+    "nll": ("nll", "tokens"),
+    "nll_per_char": ("nll", "chars"),
+    "token_accuracy": ("correct", "tokens"),
+    "exact_match": ("exact", None),
+}
+"""Metrics that are a sum over sentences divided by another one; None: by the number of sentences."""
+SUMMED = (*_SUMS, BLEU1)
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,21 @@ class ScoredSentence:
     exact: bool
     reference: str
     decoded: str
+
+
+def amounts(sentences: Sequence[ScoredSentence], metric: str) -> Amounts:
+    """Returns the numerators and denominators of a metric, one each a sentence.
+
+    Args:
+        sentences: The scores.
+        metric: One of `SUMMED`, without its split.
+    """
+    ones = [1.0] * len(sentences)
+    if metric == BLEU1:
+        return [bleu1(each.reference, each.decoded) for each in sentences], ones
+    above, below = _SUMS[metric]
+    counted = ones if below is None else [float(getattr(each, below)) for each in sentences]
+    return [float(getattr(each, above)) for each in sentences], counted
 
 
 def note_sentences(

@@ -4,25 +4,23 @@ Sentences are paired at random, seeded. Paths are linear, in 11 steps; see `t5vq
 compared by skip-gram vectors of the training split, the same for all models of a corpus. Where the corpus has no words
 (mathematics), tokens are compared by the model's own embeddings, so values of two such models do not compare.
 
-Letters: N paths, S samples of the bootstrap, V vocabulary, E model width.
+Letters: V vocabulary, E model width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from t5vqvae.data.special_tokens import guard
 from t5vqvae.latent.interpolation import share_changing_length
 from t5vqvae.measures.base import Found, Probed, Row, measure
+from t5vqvae.measures.mean_interval import mean_interval
 from t5vqvae.measures.smoothness import Distance, Path, path_of, scores
 from t5vqvae.measures.word_vectors import skip_gram, stop_words
 
 NUM_SHOWN = 5
-NUM_SAMPLES = 2_000
-"""Samples of the bootstrap."""
 
 
 @measure("smoothness")
@@ -48,10 +46,9 @@ def smooth_paths(probed: Probed) -> list[Path]:
 
 def _interval(paths: Sequence[Path], seed: int) -> Row:
     """Returns the mean with paths that do not count as 0, and its 95% bootstrap interval over paths."""
-    values_N = np.array([path.smoothness if path.counts and path.smoothness else 0.0 for path in paths])
-    drawn_SN = np.random.default_rng(seed).choice(values_N, (NUM_SAMPLES, len(values_N)))
-    low, high = np.quantile(drawn_SN.mean(1), [0.025, 0.975])
-    return {"mean or 0": float(values_N.mean()), "low": float(low), "high": float(high), "paths": len(paths)}
+    values = [path.smoothness if path.counts and path.smoothness else 0.0 for path in paths]
+    mean, low, high = mean_interval(values, seed)
+    return {"mean or 0": mean, "low": low, "high": high, "paths": len(paths)}
 
 
 def _distance(probed: Probed) -> Distance:

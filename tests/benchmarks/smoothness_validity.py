@@ -23,8 +23,8 @@ from t5vqvae.spec.probe import ProbeSpec
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.training.trainer import train
 from tests.benchmarks.control_table import MODELS, Model
+from tests.benchmarks.partial_correlation import partial_spearman
 from tests.benchmarks.search_tables import described, parser, write
-from tune.analysis.partial_correlation import partial_spearman
 
 ENCODER = Model("grammar", "end", "none").spec(1_000, "cpu")
 """The frozen autoencoder: no bottleneck, and a seed that no configuration has."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 from drive import drive, killed_study
+from ray_clusters import connected_cluster
 from searches import assert_all_agree
 from survival import ended, kill_family, under_way, wait_for
 
@@ -25,23 +25,10 @@ TRIALS = 16
 @pytest.fixture(scope="module")
 def head() -> Iterator[Any]:
     """A head without CPUs, connected to; no worker yet."""
-    import ray
-    from ray.cluster_utils import Cluster
-
-    from tune.execution.ray_cluster import DRIVER_SETTINGS
-
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**DRIVER_SETTINGS, "RAY_AUTH_MODE": "disabled"}.items():
-            patch.setenv(name, value)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        try:
-            patch.setattr("ray._private.utils.set_sigterm_handler", lambda handler: None)  # nodes come from a thread
-            ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+        patch.setattr("ray._private.utils.set_sigterm_handler", lambda handler: None)  # nodes come from a thread
+        with connected_cluster() as cluster:
             yield cluster
-        finally:
-            ray.shutdown()
-            cluster.shutdown()
 
 
 def alive() -> dict[str, str]:

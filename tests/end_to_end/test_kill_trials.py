@@ -5,7 +5,6 @@ Three nodes on this machine: a head that holds the drivers of trials and two tha
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 from drive import drive, killed_study
+from ray_clusters import connected_cluster
 from survival import assert_survived, halfway, process_of, under_way, wait_for
 
 from tune.records.study_paths import StudyPaths
@@ -23,24 +23,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head without CPUs and two nodes with two each, connected to."""
-    import ray
-    from ray.cluster_utils import Cluster
-
-    from tune.execution.ray_cluster import DRIVER_SETTINGS
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**DRIVER_SETTINGS, "RAY_AUTH_MODE": "disabled"}.items():
-            patch.setenv(name, value)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        try:
-            for _ in range(2):
-                nodes.add_node(num_cpus=2)
-            ray.init(address=nodes.address, log_to_driver=False, logging_level=logging.ERROR)
-            yield nodes
-        finally:
-            ray.shutdown()
-            nodes.shutdown()
+    with connected_cluster(2, 2) as nodes:
+        yield nodes
 
 
 def process_called(title: str) -> psutil.Process:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from t5vqvae.errors import SettingError
-from t5vqvae.evaluation.gate_scores import Amounts, GateScores, kind_of
+from t5vqvae.evaluation.gate_scores import GateScores, kind_of
 from t5vqvae.evaluation.metrics import find, on_gate
+from t5vqvae.evaluation.scored_sentences import Amounts
 from tune.analysis.bootstrap import SentenceComparison, compare_bleu, compare_ratios
 from tune.spec.objective import Objective
 from tune.spec.promotion_rules import PromotionRules, direction_of, refuse_without_interval

@@ -86,6 +86,7 @@ def compare_on_validation(a: ValidationResult, b: ValidationResult) -> list[Mode
     Raises:
         DataError: If these are not the same sentences.
     """
+    from t5vqvae.evaluation.scored_sentences import amounts
     from tune.analysis import SentenceScores, SentenceTexts, compare_models  # scipy takes most of a second
 
     _refuse_other_sentences(a, b)
@@ -97,7 +98,7 @@ def compare_on_validation(a: ValidationResult, b: ValidationResult) -> list[Mode
             texts = [SentenceTexts(s.source, data, _decoded(s), _references(s)) for s in sides]
             found.append(compare_models(texts[0], texts[1], metric, _direction(metric), num_resamples=1000))
         else:
-            scores = [SentenceScores(s.source, data, *s.ratio(on_test(metric))) for s in sides]
+            scores = [SentenceScores(s.source, data, *amounts(s.sentences, metric.partition("/")[2])) for s in sides]
             found.append(compare_models(scores[0], scores[1], metric, _direction(metric)))
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,11 @@ class Tested:
     result: TestResult
     folder: Path
     gate: GateData
+
+    @cached_property
+    def licence(self) -> str | None:
+        """The licence of its data; the corpus is read for it."""
+        return self.spec.run_spec(self.record.overrides).data.corpus.load(self.paths.cache).licence
 
 
 def registered(tracker: Tracker, name: str, tested: Tested) -> Version:
@@ -122,7 +128,7 @@ def _facts(tested: Tested, uri: str, compared: bool) -> CardFacts:
         trial=tested.record.number,
         chosen_from=f"the best on validation of {len(read_records(tested.paths.trials))} trials that had ended",
         seeds=f"Seed {run.seed} alone; other seeds were not trained.",
-        licence=run.data.corpus.load(tested.paths.cache).licence,
+        licence=tested.licence,
         data=tested.result.data_fingerprint,
         decided=f"{len(gate.splits['gate'])} sentences, {WORDS[gate.kind]}" if compared else None,
         tables="half of the test split; the other half is left for decisions"

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from t5vqvae.evaluation.scored_sentences import ScoredSentence
-from t5vqvae.evaluation.text_scores import bleu1
 from t5vqvae.files import atomic_write, content_sha256
 
 SENTENCES_FILE = "sentences.parquet"
@@ -27,14 +26,7 @@ _TYPES = {
     "decoded": "string",
 }
 """The columns of the file, with pyarrow's names of their types."""
-_SUMS = {
-    "test/nll": ("nll", "tokens"),
-    "test/nll_per_char": ("nll", "chars"),
-    "test/token_accuracy": ("correct", "tokens"),
-    "test/exact_match": ("exact", None),
-}
-"""Metrics that are a sum over sentences divided by another one; None: by the number of sentences."""
-BLEU, BLEU1 = "test/bleu", "test/bleu1"
+BLEU = "test/bleu"
 
 
 @dataclass(frozen=True)
@@ -83,15 +75,6 @@ class KeptScores:
     def belong_to(self, artifact: str, data: str) -> bool:
         """Returns whether these are the scores of a model on given data."""
         return (self.artifact, self.data) == (artifact, data)
-
-    def ratio(self, metric: str) -> tuple[list[float], list[float]]:
-        """Returns the numerator and the denominator of each sentence, for any of these metrics but BLEU."""
-        if metric == BLEU1:
-            scores = [bleu1(sentence.reference, sentence.decoded) for sentence in self.sentences]
-            return scores, [1.0] * len(scores)
-        above, below = _SUMS[metric]
-        amounts = [float(getattr(sentence, above)) for sentence in self.sentences]
-        return amounts, [1.0 if below is None else float(getattr(sentence, below)) for sentence in self.sentences]
 
 
 def artifact_digest(model: Path) -> str:

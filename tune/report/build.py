@@ -17,7 +17,7 @@ from tune.ablation.history import read_findings
 from tune.analysis import cost
 from tune.records.copies import StudyCopies
 from tune.records.ranking import best, contenders
-from tune.records.record import TrialRecord, read_records
+from tune.records.record import TrialRecord
 from tune.records.study import Study
 from tune.records.study_paths import StudyPaths
 from tune.report.ablation_report import AblationReport
@@ -151,12 +151,12 @@ def write_report(
 
 
 def _write_search(paths: StudyPaths, folder: Path, light: bool) -> tuple[StudySpec, list[Path]]:
-    records = read_records(paths.trials)
+    study = Study.load(paths.study, paths.state)
+    records = list(study.records.values())
     if not records:
         raise SettingError(f"no trial of study {paths.study} has ended yet; search it first")
     spec = SearchSpec.read(paths.spec)
-    progress = progress_sentence(Study.load(paths.study, paths.state))
-    report = search_report(spec, records, _urls(spec, records), progress=progress)
+    report = search_report(spec, records, _urls(spec, records), progress=progress_sentence(study))
     return spec, report.write(folder, light=light)
 
 

@@ -57,9 +57,10 @@ def to_examples(
     return examples, left_out
 
 
-def parsed_words(parse: str) -> list[tuple[str, str]]:
-    """Returns tag and word of every leaf of a constituency parse in Penn brackets."""
-    return re.findall(r"\(([^\s()]+) ([^\s()]+)\)", parse)
+def tags_of(text: str, parse: str) -> tuple[str, ...] | None:
+    """Returns the tag of every word, by a constituency parse in Penn brackets; None if that has other words."""
+    leaves = re.findall(r"\(([^\s()]+) ([^\s()]+)\)", parse)
+    return tuple(tag for tag, _ in leaves) if [word for _, word in leaves] == text.split() else None
 
 
 def _fitting_labels(text: str, labels: str, place: str) -> tuple[str, ...] | None:
@@ -68,8 +69,7 @@ def _fitting_labels(text: str, labels: str, place: str) -> tuple[str, ...] | Non
     None: the parse has other words than the text.
     """
     if labels.startswith("("):
-        leaves = parsed_words(labels)
-        return tuple(tag for tag, _ in leaves) if [word for _, word in leaves] == text.split() else None
+        return tags_of(text, labels)
     found, number = tuple(labels.split()), len(text.split())
     if len(found) != number:
         raise DataError(f"{place}: {text!r:.60} has {number} words but {len(found)} roles; give every word one")

@@ -15,7 +15,7 @@ from typing import Literal
 from t5vqvae.config import setting
 from t5vqvae.data.checked import MANIFEST, is_intact, write_manifest
 from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example
-from t5vqvae.data.corpora.columns import parsed_words
+from t5vqvae.data.corpora.columns import tags_of
 from t5vqvae.data.corpora.rows import Row, read_rows
 from t5vqvae.data.corpora.sources import SOURCES, Source
 from t5vqvae.data.corpora.text import Part, assemble, split_files
@@ -173,9 +173,7 @@ def _from_premises(row: Mapping[str, str]) -> Example:
 
 def _from_parse(row: Mapping[str, str]) -> Example:
     """Returns a part of speech for every word; no roles if the parse splits the sentence's words."""
-    leaves = parsed_words(row["parse"])
-    fits = [word for _, word in leaves] == row["sentence"].split()
-    return Example(row["sentence"], roles=tuple(tag for tag, _ in leaves) if fits else None)
+    return Example(row["sentence"], roles=tags_of(row["sentence"], row["parse"]))
 
 
 COLUMNS = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from t5vqvae.evaluation.scored_sentences import ScoredSentence
+from t5vqvae.evaluation.scored_sentences import ScoredSentence, amounts
 from tune.promotion.sentence_scores import SENTENCES_FILE, KeptScores
 
 ROW = ScoredSentence(0, 6.0, 3, 1, 12, False, "x + y", "x + x")
@@ -26,8 +26,9 @@ def test_a_file_of_scores_is_read_as_it_was_written_and_a_damaged_one_is_none(tm
 
 
 def test_numerators_and_denominators_are_those_of_the_metric() -> None:
-    assert KEPT.ratio("test/nll") == ([6.0, 2.0], [3.0, 3.0])
-    assert KEPT.ratio("test/nll_per_char") == ([6.0, 2.0], [12.0, 12.0])
-    assert KEPT.ratio("test/token_accuracy") == ([1.0, 1.0], [3.0, 3.0])
-    assert KEPT.ratio("test/exact_match") == ([0.0, 1.0], [1.0, 1.0])
-    assert KEPT.ratio("test/bleu1") == ([pytest.approx(2 / 3)] * 2, [1.0, 1.0]), "x, + of x + y; the second x is none"
+    assert amounts(KEPT.sentences, "nll") == ([6.0, 2.0], [3.0, 3.0])
+    assert amounts(KEPT.sentences, "nll_per_char") == ([6.0, 2.0], [12.0, 12.0])
+    assert amounts(KEPT.sentences, "token_accuracy") == ([1.0, 1.0], [3.0, 3.0])
+    assert amounts(KEPT.sentences, "exact_match") == ([0.0, 1.0], [1.0, 1.0])
+    shared = [pytest.approx(2 / 3)] * 2
+    assert amounts(KEPT.sentences, "bleu1") == (shared, [1.0, 1.0]), "x, + of x + y; the second x is none"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from tune.analysis.partial_correlation import partial_spearman, smallest_shown
+from tests.benchmarks.partial_correlation import partial_spearman, smallest_shown
 
 RNG = np.random.default_rng(0)
 
