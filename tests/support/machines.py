@@ -36,6 +36,9 @@ def object_store(folder: Path) -> Iterator[dict[str, str]]:
     }
     with _served(words, {}, folder / "moto.log", f"{url}/moto-api/"):
         import boto3
+        from s3fs import S3FileSystem
+
+        S3FileSystem.clear_instance_cache()  # an earlier store of this process had another address
 
         boto3.client("s3", endpoint_url=url, aws_access_key_id=KEY, aws_secret_access_key=SECRET).create_bucket(
             Bucket=BUCKET

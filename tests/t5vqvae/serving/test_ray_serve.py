@@ -64,6 +64,8 @@ def url(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     from tune.operations.ray_app import application
 
     monkeypatch.setenv("T5VQVAE_TOKEN", "secret")
+    # Ray keeps the first mode of a process: every Ray that tests start inside pytest has the same one.
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
