@@ -94,7 +94,7 @@ class Wishes:
         gates: Bounds on test metrics, in addition to the study's constraints.
         rules: What decides; None: the rules of the study.
         anyway: Move the alias even where the comparison does not let the model pass; the bounds still count.
-        receivers: Who is told that the alias moved.
+        receivers: Who gets a message when the alias moved.
     """
 
     gates: Sequence[Gate] = ()

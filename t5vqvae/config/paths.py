@@ -26,7 +26,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def absolute_path(place: str) -> str:
-    """Returns a path of this machine in full, so that it means the same from every folder and in every process."""
+    """Returns a path of this machine in full: it then means the same in every process."""
     return os.path.abspath(os.path.expanduser(place)) if place else place
 
 

@@ -38,7 +38,7 @@ def index_file(packages: Iterable[Path]) -> Path | None:
         for file in sorted(package.rglob("*.py")):
             try:
                 found = file.stat()
-            except OSError:  # an editor's lock file is a link to nowhere; any file may go away meanwhile
+            except OSError:  # an editor's lock file is a dangling link; any file may go away meanwhile
                 continue
             digest.update(f"{file.relative_to(package)} {found.st_size} {found.st_mtime_ns}\n".encode())
     try:

@@ -1,4 +1,4 @@
-r"""Adds training rows that show other names and rare symbols, so that a model learns to copy what it never saw.
+r"""Adds training rows with other names and rare symbols, so that a model learns to copy the unseen.
 
 *Renaming* gives the letters of a row new names: made-up commands such as `\qXb`, and rare characters. *Joining* puts a
 rare symbol between two rows. Neither ever shows a command, a character outside ASCII or a relation that another split

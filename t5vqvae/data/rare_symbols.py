@@ -1,4 +1,4 @@
-"""Draws symbols that are rare in a training split, so that every token that spells rare ones is shown equally often."""
+"""Draws symbols that are rare in a training split, all tokens that spell them equally often."""
 
 from __future__ import annotations
 

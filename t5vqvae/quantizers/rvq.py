@@ -8,7 +8,7 @@ commitment term ||r_l - sg(e)||^2. A layer is another quantizer (`learning`):
 - `fsq`: residual FSQ. h is bounded once by tanh; layer l rounds (L - 1)^l times the residual to L levels in [-1, 1].
 - `lfq`: residual LFQ. Layer l takes the signs of 2^l times the residual, so each layer halves the step.
 
-`groups` cuts the width in parts, each with a chain of its own (grouped RVQ, HiFi-Codec, arXiv 2305.02765).
+`groups` cuts the width in parts, each with its own chain (grouped RVQ, HiFi-Codec, arXiv 2305.02765).
 
 Source: semantic IDs (Singh et al. 2023, arXiv 2306.08121: `learning: gradient`, 8 layers of 2048), EnCodec (arXiv
 2210.13438) and RQ-VAE (`learning: ema`), SoundStream (arXiv 2107.03312: dropout of the last layers), HiFi-Codec (arXiv

@@ -144,7 +144,7 @@ def _silent(address: str) -> str | None:
 
 
 def _resolved(host: str, port: int) -> tuple[str, int]:
-    """Returns the address of a host; looked up in a thread, because a look-up has no time limit of its own."""
+    """Returns the address of a host; looked up in a thread, because a look-up has no time limit."""
     outcome: Future[tuple[str, int]] = Future()
 
     def look_up() -> None:

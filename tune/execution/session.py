@@ -105,7 +105,7 @@ class Session:
                 yield room
             except BaseException:
                 if self.plan.parent_id is not None:
-                    with suppress(UserError, OSError):  # what ended the block is said, not what follows from it
+                    with suppress(UserError, OSError):  # report what ended the block, not what follows from it
                         self._end("interrupted")
                 raise
 

@@ -60,7 +60,7 @@ def html_text(value: object) -> str:
 
 
 def markdown_text(value: object) -> str:
-    """Returns a value as text of Markdown (CommonMark, and the tables of GitHub), without a meaning of its own."""
+    """Returns a value as text of Markdown (CommonMark, and the tables of GitHub), without a special meaning."""
     text = plain_text(value).strip()
     escaped = _MARKDOWN.sub(lambda found: _with_backslash(found[0]), text)
     return re.sub(r"&(?=#?\w+;)", "&amp;", escaped).replace("<", "&lt;")

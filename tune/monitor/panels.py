@@ -38,7 +38,7 @@ class Panel:
 
     @property
     def expr(self) -> str:
-        """The first query; a snapshot and a later driver may both have a series, hence the maximum."""
+        """The first query; a snapshot and a later driver may both have a series: the maximum counts."""
         return self.query or f"max by ({', '.join(('study', *self.by))}) ({self.metric}{WHERE})"
 
     @property

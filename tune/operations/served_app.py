@@ -1,4 +1,4 @@
-"""The application of a server's worker, which uvicorn starts as a process of its own.
+"""The application of a server's worker, which uvicorn starts as a process.
 
 What to serve stands in a file that `WORKER` names, because a worker receives nothing but its environment.
 """

@@ -52,7 +52,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 @dataclass(frozen=True)
 class Receivers:
-    """Who is told that an alias moved.
+    """The address and the command that learn of a moved alias.
 
     Attributes:
         notify: An address that gets a signed request; None: none.

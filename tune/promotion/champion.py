@@ -1,7 +1,7 @@
 """Moves the aliases of a registered model: a new version is challenger, and champion where the gate lets it.
 
 A lock in the state folder keeps two promotions of one machine apart. Promotions of two machines are not locked out:
-the alias is read again before it is moved and after, and the one that lost says so.
+the alias is read again before it is moved and after, and the one that lost reports it.
 """
 
 from __future__ import annotations

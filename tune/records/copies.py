@@ -43,7 +43,7 @@ WAIT_SECONDS = 24 * 3600.0
 
 
 class StudyCopies:
-    """Copies what has ended of a study to an address, in a thread of its own.
+    """Copies what has ended of a study to an address, in its own thread.
 
     Args:
         paths: The study.

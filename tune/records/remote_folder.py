@@ -21,7 +21,7 @@ class RemoteFolder:
     """Reads and writes files below an address.
 
     Args:
-        address: The address; `~` and relative folders are resolved by whoever says them.
+        address: The address; `~` and relative folders are resolved by the caller.
         said: The setting or option that names it, for errors.
     """
 
@@ -141,7 +141,7 @@ class RemoteFolder:
 
     @contextmanager
     def _one_line(self, what: str, way_out: str) -> Iterator[None]:
-        """Turns an error of the driver into one line; every driver has errors of its own."""
+        """Turns an error of the driver into one line; every driver has its own errors."""
         try:
             yield
         except UserError:

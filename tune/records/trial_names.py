@@ -26,7 +26,7 @@ _NOT_SAID = ("train.num_workers", "model.name", "quantizer.name")
 
 
 def trial_name(number: int, settings: Mapping[str, Any], overrides: Mapping[str, Any], arm: str = "") -> str:
-    """Returns a trial's name: its number, its arm if it has one, its bottleneck, and the settings of its own.
+    """Returns a trial's name: its number, its arm if it has one, its bottleneck, and its own settings.
 
     Args:
         number: Its number in the study.

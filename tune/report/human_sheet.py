@@ -1,7 +1,7 @@
 """A blind sheet for human raters of interpolation paths: what they get, and what their ratings say.
 
 A sheet shows paths of several models in random order, without the models' names: a CSV with an empty column of ratings,
-and a page to read. The key, which says whose path an item is, is a file of its own for whoever evaluates. Agreement is
+and a page to read. The key, which says whose path an item is, is a separate file for the evaluator. Agreement is
 Krippendorff's alpha for ordinal ratings.
 """
 
@@ -64,7 +64,7 @@ class Agreement:
 
 
 def write_sheet(paths: Sequence[RatedPath], folder: Path, seed: int) -> list[Path]:
-    """Writes `sheet.csv` and `sheet.html` for raters, and `key.json` for whoever evaluates; returns their paths.
+    """Writes `sheet.csv` and `sheet.html` for raters, and `key.json` for the evaluator; returns their paths.
 
     Raises:
         DataError: If the folder has the key of another sheet.

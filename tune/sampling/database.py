@@ -1,7 +1,7 @@
 """Stores studies of Optuna in a PostgreSQL database, in Optuna's own tables, which its tools read as they are.
 
 A name is no identity: state folders that share a database may search studies of one name. So a study's name there ends
-in a hash of its folder. A folder that was copied or moved begins a study of its own, from its records.
+in a hash of its folder. A folder that was copied or moved begins another study, from its records.
 """
 
 from __future__ import annotations

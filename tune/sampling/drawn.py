@@ -1,4 +1,4 @@
-"""Holds the parameters that a sampler draws for a trial back, until all of them are known and may be stored."""
+"""Holds back the parameters drawn for a trial, until all are known and may be stored."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The corpus `syllogisms`: from quantified premises to what follows between the ends of their chain.
 
 The premises "all daks are lupis . no lupis are zefs ." give "no daks are zefs". A chain of h hops has h + 1 premises.
-Some premises have nothing to do with the chain (a distractor, of two classes of its own). Nouns are made up, so no
+Some premises have nothing to do with the chain (a distractor, of two other classes). Nouns are made up, so no
 answer is known from elsewhere. A quarter of the answers are "nothing follows"; the other relations are equally
 frequent. Of the symmetric conclusions (no, some) the subject is the end whose noun comes first in the text.
 
