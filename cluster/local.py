@@ -15,22 +15,19 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import hashlib
 import os
 import re
 import shlex
-import shutil
-import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from cluster import service
+from cluster.ray_folder import ray_folder, remove_temporary
 from cluster.ray_token import PATH, token_environment, token_exports, token_facts
 from cluster.service import Service, ServiceError, print_line
 from cluster.submission import planned_study, submission
@@ -41,9 +38,6 @@ from tune.records.study_paths import state_dir
 
 PROJECT = Path(__file__).resolve().parent.parent
 NAMES = ("mlflow", "ray")
-RAY = "r"
-"""The name of Ray's folder in one that only its user can enter; short, as `LONGEST_RAY_FOLDER` asks."""
-LONGEST_RAY_FOLDER = 40  # bytes: a Unix socket's path holds 107, and Ray adds up to 66
 PORT_WAY_OUT = "give another port, or none to get a free one"
 PORT_FLAGS = ("--node-manager-port", "--object-manager-port", "--metrics-export-port", "--ray-client-server-port")
 AGENT_PORT_FLAGS = ("--dashboard-agent-listen-port", "--dashboard-agent-grpc-port", "--runtime-env-agent-port")
@@ -156,57 +150,6 @@ def _ray_service(state: Path, dashboard_port: int, mlflow_url: str) -> Service:
     return Service("ray", state, command, f"{url}/api/version", facts, environment, cwd=PROJECT)
 
 
-def ray_folder(state: Path) -> Path:
-    """Returns the folder of Ray's sessions: under `state`, or a temporary one if that path is long or odd.
-
-    Ray opens its folder to all users, so it lies in one that is closed to them.
-
-    Raises:
-        ServiceError: If the temporary folder is somebody else's, or others may write into it.
-    """
-    private = state / "ray"
-    if _fits_ray(private):
-        private.mkdir(mode=0o700, parents=True, exist_ok=True)
-        private.chmod(0o700)
-    else:
-        private = _temporary_folder(state)
-        _refuse_foreign(private)
-    (private / RAY).mkdir(exist_ok=True)
-    return private / RAY
-
-
-def _fits_ray(private: Path) -> bool:
-    """Returns whether Ray works below a folder: its sockets' paths have a limit, and its commands split at spaces."""
-    folder = str(private / RAY)
-    return len(folder) <= LONGEST_RAY_FOLDER and re.fullmatch(r"[\w./-]+", folder, re.ASCII) is not None
-
-
-def _temporary_folder(state: Path) -> Path:
-    name = f"t5vqvae-{os.getuid()}-{hashlib.sha256(str(state).encode()).hexdigest()[:8]}"
-    chosen = Path(tempfile.gettempdir()) / name
-    return chosen if _fits_ray(chosen) else Path("/tmp") / name
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """Creates a folder for this user alone; refuses one that another user may have put there: its name is known."""
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode):
-        wrong = "is no folder"
-    elif found.st_uid != os.getuid():
-        wrong = f"belongs to the user with id {found.st_uid}"
-    elif found.st_mode & 0o022:
-        wrong = "can be written by other users"
-    else:
-        folder.chmod(0o700)
-        return
-    raise ServiceError(
-        f"{folder} {wrong}, and Ray would run what it finds there; delete it, set TMPDIR to a folder of yours, or give"
-        f" --state a path of at most {LONGEST_RAY_FOLDER - len(f'/ray/{RAY}')} bytes"
-    )
-
-
 def search(state: Path, study: str, words: Sequence[str]) -> int:
     """Submits a search to the running head and follows it; returns the exit status (130 after Ctrl-C)."""
     reaching = {**_token_of(state), "RAY_API_SERVER_ADDRESS": _url(state, "ray")}
@@ -281,11 +224,7 @@ def stop(state: Path) -> None:
         for name in reversed(NAMES):
             num_processes = service.stop(state, name)
             print_line(f"{name}: {f'ended {num_processes} processes' if num_processes else 'was not running'}")
-        folder = _temporary_folder(state)
-        if folder.exists():
-            with suppress(ServiceError, OSError):
-                _refuse_foreign(folder)
-                shutil.rmtree(folder)
+        remove_temporary(state)
 
 
 @contextmanager

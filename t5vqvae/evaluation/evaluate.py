@@ -31,28 +31,21 @@ from torch import Tensor
 
 from t5vqvae.data import IGNORED_LABEL, Batch, TokenizedSplit, evaluated_indices, evaluation_batches
 from t5vqvae.data.batching import Array
-from t5vqvae.data.texts import same_text
-from t5vqvae.evaluation.chains import chain_bits, note_codes, num_counted_sentences
+from t5vqvae.evaluation.chains import note_codes, num_counted_sentences
 from t5vqvae.evaluation.decoding import Decoding
 from t5vqvae.evaluation.scored_sentences import ScoredSentence, nll_of_sentences, note_sentences, scored_sentences
 from t5vqvae.evaluation.sentence_rates import SentenceRates
 from t5vqvae.evaluation.sparse_rate import sparse_metrics
-from t5vqvae.evaluation.sums import Sums, add_counts
-from t5vqvae.evaluation.text_scores import bleu1, corpus_bleu
+from t5vqvae.evaluation.summed_metrics import meaning_of, quality_of, quantizer_of_prompts, rates_of
+from t5vqvae.evaluation.sums import Sums, add_counts, summed_over_workers
 from t5vqvae.measures.control import Control, run_edits, scores, sparse_scores
 from t5vqvae.models.contract import Losses, Memory, TextAutoencoder
 from t5vqvae.models.t5 import T5VQVAE
-from t5vqvae.quantizers import Quantizer
-from t5vqvae.quantizers.parts.usage import count_codes, entropy_bits, perplexity, usage
+from t5vqvae.quantizers.parts.usage import count_codes, entropy_bits
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.stages import Stage, stage
 
 NUM_SAMPLES = 10
-PER_CHARACTER = {
-    "rate/bits_per_token": "rate/bits_per_char",
-    "rate/joint_bits_per_token": "rate/joint_bits_per_char",
-}
-"""Rates a token, and their counterparts that are comparable across tokenizers."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +105,9 @@ def evaluate(
     try:
         with torch.no_grad(), autocast or nullcontext():
             # First, so that the model's latest batch is one of the evaluated split, as without the chains.
-            counted = Sums() if train is None else _over_workers(_counted_codes(model, train, spec))
-            sums = _over_workers(_add_up(model, split, spec, everything, prefix, per_sentence))
-            quality = _quality(sums) | (_meaning(sums, spec) if spec.evaluate.meaning else {})
+            counted = Sums() if train is None else summed_over_workers(_counted_codes(model, train, spec))
+            sums = summed_over_workers(_add_up(model, split, spec, everything, prefix, per_sentence))
+            quality = quality_of(sums) | (meaning_of(sums, spec) if spec.evaluate.meaning else {})
             metrics = {f"{prefix}/{name}": value for name, value in quality.items()}
             if model.quantizer.has_soft_form:
                 metrics |= _soft(model, split, spec, everything)
@@ -126,7 +119,7 @@ def evaluate(
     finally:
         model.train(was_training)
     measured = evaluated_indices(split, None if everything else spec.evaluate.num_examples)
-    metrics |= _rate(sums, model, counted)
+    metrics |= rates_of(sums, model, counted)
     metrics["rate/token_entropy_bits"] = entropy_bits(torch.from_numpy(split.token_counts(measured)))
     rates = SentenceRates.of(sums, counted, model) if per_sentence and sums.counts and not model.leaks else None
     return _evaluation(metrics, sums, rates)
@@ -150,10 +143,10 @@ def _soft(model: TextAutoencoder, split: TokenizedSplit, spec: RunSpec, everythi
     """Returns the quality of a quantizer's continuous form, which is no bottleneck."""
     model.quantizer.hard = False
     try:
-        sums = _over_workers(_add_up(model, split, spec, everything, "the soft form"))
+        sums = summed_over_workers(_add_up(model, split, spec, everything, "the soft form"))
     finally:
         model.quantizer.hard = True
-    return {f"soft/{name}": value for name, value in _quality(sums).items()}
+    return {f"soft/{name}": value for name, value in quality_of(sums).items()}
 
 
 def _control(model: TextAutoencoder, control: Control, spec: RunSpec) -> dict[str, float]:
@@ -276,7 +269,7 @@ def _add_losses(model: TextAutoencoder, batch: Batch, memory: Memory, sums: Sums
             sums.counts, [c.cpu() for c in count_codes(losses.codes_BTQ, model.quantizer.code_sizes)]
         )
     if losses.prompt_codes_BPQ is not None:
-        prompts, sizes = losses.prompt_codes_BPQ, _of_prompts(model).code_sizes
+        prompts, sizes = losses.prompt_codes_BPQ, quantizer_of_prompts(model).code_sizes
         sums.prompt_counts = add_counts(sums.prompt_counts, [c.cpu() for c in count_codes(prompts, sizes)])
         sums.num_prompts += prompts.shape[0] * prompts.shape[1]
     sums.measure(losses.measures)
@@ -289,11 +282,6 @@ def _add_losses(model: TextAutoencoder, batch: Batch, memory: Memory, sums: Sums
 def _hits(losses: Losses, batch: Batch) -> Tensor:
     """Returns which target tokens were ranked first, shape (B, S); False at padding."""
     return (losses.logits_BSV.argmax(-1) == batch.labels_BS) & (batch.labels_BS != IGNORED_LABEL)
-
-
-def _of_prompts(model: TextAutoencoder) -> Quantizer:
-    """Returns the quantizer of a model's prompts."""
-    return model.quantizers[-1]  # the bottleneck is the first
 
 
 def _add_decoded(
@@ -309,94 +297,3 @@ def _add_decoded(
         indices = [each.index for each in found]
         for each, source, target in zip(found, split.sources(indices), split.texts(indices), strict=True):
             sums.decoded.append((each.index, source, target, each.text, each.codes))
-
-
-def _over_workers(sums: Sums) -> Sums:
-    if dist.is_initialized() and dist.get_world_size() > 1:
-        parts = [sums] * dist.get_world_size()
-        dist.all_gather_object(parts, sums)
-        sums = parts[0]
-        for part in parts[1:]:
-            sums.merge(part)
-    sums.decoded.sort(key=lambda row: row[0])
-    return sums
-
-
-def _quality(sums: Sums) -> dict[str, float]:
-    metrics = {
-        "nll": sums.nll / max(1, sums.num_tokens),
-        "nll_per_char": sums.nll / max(1, sums.num_chars),
-        "token_accuracy": sums.num_correct / max(1, sums.num_tokens),
-    }
-    if sums.num_swapped:
-        metrics["latent_gain"] = sums.nll_swapped / sums.num_swapped
-    if sums.decoded:
-        targets, texts = [row[2] for row in sums.decoded], [row[3] for row in sums.decoded]
-        matches = [same_text(target, text) for target, text in zip(targets, texts, strict=True)]
-        metrics["exact_match"] = sum(matches) / len(matches)
-        metrics["bleu"] = corpus_bleu(targets, texts)
-        metrics["bleu1"] = sum(map(bleu1, targets, texts)) / len(texts)
-    return metrics
-
-
-def _meaning(sums: Sums, spec: RunSpec) -> dict[str, float]:
-    """Returns how many decoded answers are right by meaning, out of those that could be decided."""
-    if not sums.decoded:
-        return {}
-    judge = spec.data.corpus.judge
-    verdicts = [judge(" ".join(row[1].split()), " ".join(row[3].split())) for row in sums.decoded]
-    undecided = verdicts.count("undecided")
-    decided = (
-        {"meaning_match": verdicts.count("right") / (len(verdicts) - undecided)} if undecided < len(verdicts) else {}
-    )
-    return {**decided, "meaning_undecided": undecided / len(verdicts)}
-
-
-def _rate(sums: Sums, model: TextAutoencoder, counted: Sums) -> dict[str, float]:
-    metrics = {"rate/log2_vocabulary": math.log2(len(model.require_tokenizer()))}
-    metrics |= {name: above / max(1e-12, below) for name, (above, below) in sums.measures.items()}
-    if not sums.counts:
-        return metrics
-    if sums.energy > 0:
-        metrics["codebook/quantization_error"] = sums.error / sums.energy
-    metrics["codebook/perplexity"] = _mean([perplexity(counts) for counts in sums.counts])
-    metrics["codebook/usage"] = _mean([usage(counts) for counts in sums.counts])
-    if model.leaks:
-        return metrics
-    bits, log2_codes = sum(map(entropy_bits, sums.counts)), _log2_codes(model.quantizer)
-    if sums.prompt_counts:
-        share = sums.num_prompts / sums.num_positions
-        bits += share * sum(map(entropy_bits, sums.prompt_counts))
-        log2_codes += share * _log2_codes(_of_prompts(model))
-        metrics["prompts/perplexity"] = _mean([perplexity(counts) for counts in sums.prompt_counts])
-    metrics |= _chain_rates(sums, model, counted)
-    per_char = sums.num_positions / max(1, sums.num_chars)
-    rates = {"rate/bits_per_token": bits, **metrics}
-    metrics |= {new: rates[old] * per_char for old, new in PER_CHARACTER.items() if old in rates}
-    return metrics | {
-        "rate/bits_per_token": bits,
-        "rate/bits_per_sentence": bits * sums.num_positions / sums.num_sentences,
-        "rate/log2_codes": log2_codes,
-    }
-
-
-def _chain_rates(sums: Sums, model: TextAutoencoder, counted: Sums) -> dict[str, float]:
-    """Returns the rates of the codes under chains over the counted ones; none if none were counted."""
-    if not counted.codes:
-        return {}
-    joint, prior = chain_bits(counted.codes, sums.codes, model.quantizer.code_sizes)
-    if sums.prompt_codes:
-        share = sums.num_prompts / sums.num_positions
-        alone, after = chain_bits(counted.prompt_codes, sums.prompt_codes, _of_prompts(model).code_sizes)
-        joint, prior = joint + share * alone, prior + share * after
-    return {"rate/joint_bits_per_token": joint, "rate/prior_bits_per_token": prior}
-
-
-def _log2_codes(quantizer: Quantizer) -> float:
-    """Returns the bits a position of a quantizer with codes, if all of them were equally frequent."""
-    assert quantizer.log2_codes is not None, "codes were counted"
-    return quantizer.log2_codes
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch.distributed as dist
 from torch import Tensor
 
 from t5vqvae.evaluation.chains import SentenceCodes
@@ -83,3 +84,15 @@ class Sums:
 def add_counts(mine: list[Tensor], theirs: list[Tensor]) -> list[Tensor]:
     """Returns the sum of two lists of counts, one tensor per codebook; either list may be empty."""
     return [a + b for a, b in zip(mine, theirs, strict=True)] if mine and theirs else mine or theirs
+
+
+def summed_over_workers(sums: Sums) -> Sums:
+    """Returns the sums of all workers, equal on each of them, the decoded texts in the split's order."""
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        parts = [sums] * dist.get_world_size()
+        dist.all_gather_object(parts, sums)
+        sums = parts[0]
+        for part in parts[1:]:
+            sums.merge(part)
+    sums.decoded.sort(key=lambda row: row[0])
+    return sums

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from places import ROOT
 
-from cluster import local, service
+from cluster import local, ray_folder, service
 from cluster.ray_token import token_environment
 from cluster.service import Service, ServiceError
 from tune.records.study_paths import state_dir
@@ -169,9 +169,9 @@ def test_stop_leaves_no_process_and_no_port(state: Path) -> None:
 
 def test_ray_gets_a_folder_short_enough_for_its_sockets(tmp_path: Path) -> None:
     deep = tmp_path / ("deep" * 20)
-    assert len(str(local.ray_folder(deep))) <= local.LONGEST_RAY_FOLDER
-    assert local.ray_folder(deep) != local.ray_folder(deep / "er")
-    for folder in (local.ray_folder(deep), local.ray_folder(deep / "er")):
+    assert len(str(ray_folder.ray_folder(deep))) <= ray_folder.LONGEST_RAY_FOLDER
+    assert ray_folder.ray_folder(deep) != ray_folder.ray_folder(deep / "er")
+    for folder in (ray_folder.ray_folder(deep), ray_folder.ray_folder(deep / "er")):
         assert folder.parent.stat().st_mode & 0o777 == 0o700, "Ray opens its own folder to all"
         shutil.rmtree(folder.parent)
 
@@ -206,13 +206,13 @@ def test_a_temporary_folder_that_others_may_have_put_there_is_refused_and_left_a
     plant: Callable[[Path], None], wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(local, "LONGEST_RAY_FOLDER", 200)
+    monkeypatch.setattr(ray_folder, "LONGEST_RAY_FOLDER", 200)
     deep = tmp_path / ("deep" * 50)
-    folder = local.ray_folder(deep).parent
+    folder = ray_folder.ray_folder(deep).parent
     shutil.rmtree(folder)
     plant(folder)
     with pytest.raises(service.ServiceError, match=f"{folder} {wrong}") as caught:
-        local.ray_folder(deep)
+        ray_folder.ray_folder(deep)
     assert "\n" not in str(caught.value) and "TMPDIR" in str(caught.value)
     local.stop(deep)
     assert folder.exists(), "nothing of others is deleted"
@@ -298,7 +298,7 @@ def test_help_and_a_dry_run_start_nothing(
 
 
 def test_only_this_user_enters_the_folder_above_ray_s(tmp_path: Path) -> None:
-    folder = local.ray_folder(tmp_path / "a deep folder with spaces")
+    folder = ray_folder.ray_folder(tmp_path / "a deep folder with spaces")
     try:
         assert folder.parent.stat().st_mode & 0o777 == 0o700
         assert folder.parent.parent == Path(tempfile.gettempdir())
@@ -312,7 +312,7 @@ def test_a_path_with_odd_letters_reaches_no_url_and_not_ray(odd: str, tmp_path: 
     command = local._mlflow_service(state, 5000).command
     assert not [word for word in command if odd in word]
     assert local._mlflow_service(state, 5000).cwd == state
-    folder = local.ray_folder(state)
+    folder = ray_folder.ray_folder(state)
     assert odd not in str(folder)
     shutil.rmtree(folder.parent)
 
