@@ -43,12 +43,9 @@ def settings_rows(found: Sequence[FoundModel], cache: Path, changes: Mapping[str
 
 def _row(metric: str, found: SettingsComparison) -> PrintedRow:
     numbers = {"A": found.a, "B": found.b, "difference": found.difference, "low": found.low, "high": found.high}
-    return {
-        "metric": metric.partition("/")[2],
-        **numbers,
-        "A_is": found.verdict(METRICS[metric].direction),
-        "key": metric,
-    }
+    direction = METRICS[metric].direction
+    assert direction is not None, "what models are compared by has a better end"
+    return {"metric": metric.partition("/")[2], **numbers, "A_is": found.verdict(direction), "key": metric}
 
 
 def _notes(pairs: Mapping[int, Pair], found: SettingsComparison) -> list[str]:
