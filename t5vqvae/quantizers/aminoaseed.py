@@ -11,7 +11,7 @@ Same: the frozen states in a random order, all with noise of .01 / sqrt(D) where
 loss terms, beta .25; K x D = 512 x 1024 is the paper's best.
 
 Different: states are of the whole start, not of the first batch; random rows (the paper's text, not its code) are an
-option; its measures of sensitivity and distinctiveness are not here.
+option; sensitivity and distinctiveness are measured by `probe`, on minimal pairs of sentences instead of conformations.
 
 Letters: N positions, C code width, Q codebooks, K entries, D width of an entry, M start vectors, V tokens, E model
 width.

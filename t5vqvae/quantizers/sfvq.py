@@ -25,8 +25,8 @@ Same: random points of segments, both corners learn; `noise` is NSVQ, the papers
 corners that double, each new one 1% along its segment; evaluation on the curve with `hard = False`.
 
 Different: the default gradient is `straight_through`, which learns better here than `noise`; the papers start a fresh
-Adam and take 5 epochs at each doubling, here the optimizer keeps its moments and `double_every` says when;
-interpolation along the curve is not measured.
+Adam and take 5 epochs at each doubling, here the optimizer keeps its moments and `double_every` says when; instead of
+interpolation along the curve, `probe` measures its order, and `walk` prints the sentences along it.
 
 Letters: N positions, n positions of one part, C code width, K corners at the end, k corners so far, S segments, 2
 corners of a segment.

@@ -83,7 +83,7 @@ QUICK: list[tuple[str, int, str]] = [
     ("report --help", 0, "Usage: t5vqvae report [OPTIONS] STUDY"),
     ("interpolate --help", 0, "Usage: t5vqvae interpolate [OPTIONS] MODEL [A] [B]"),
     ("up --help", 0, "Start Ray and MLflow on this machine."),
-    ("compare --help", 0, "Usage: t5vqvae compare [OPTIONS] MODEL_A MODEL_B"),
+    ("compare --help", 0, "Usage: t5vqvae compare [OPTIONS] MODEL_A... MODEL_B..."),
     ("studies", 0, "quickstart"),
     ("status quickstart", 0, "1 of 12 trials done; nothing runs"),
     ("diff quickstart 3 4", 2, "study quickstart has no trial 4; it has trial 3"),

@@ -114,7 +114,7 @@ class _PlanTable:
         num_runs: All runs; two equal runs are trained once.
         num_distinct: Runs with different settings.
         hours: Machine hours of all distinct runs, one after another; None where a step's seconds are unknown.
-        wall_hours: Hours with `budget.concurrent` runs at once.
+        wall_hours: Hours with `budget.concurrent` runs at once; None where the machines say how many.
         notes: Remarks, one sentence each.
     """
 
@@ -130,7 +130,9 @@ class _PlanTable:
         head = ["arm", "phase", "runs", "steps a run", "hours", "overrides"]
         rows = [[r.arm, r.phase, r.runs, r.steps, _hours(r.hours), r.overrides] for r in self.rows]
         total = f"{self.num_runs} runs, {self.num_distinct} of them different; {_hours(self.hours)} machine hours"
-        wall = "" if self.wall_hours is None else f", {_hours(self.wall_hours)} hours with the runs at once"
+        wall = "" if self.hours is None else ", fewer by the runs that the machines hold at once"
+        if self.wall_hours is not None:
+            wall = f", {_hours(self.wall_hours)} hours with the runs at once"
         notes = [f"- {markdown_text(note)}" for note in self.notes]
         return "\n".join([markdown_table(head, rows), "", f"{total}{wall}.", *notes])
 
@@ -156,7 +158,8 @@ def dry_run(spec: AblationSpec, base: RunSpec, step_seconds: float | None = None
                 rows.append(_PlanRow(arm.name, phase, num, steps, hours, _overrides(arm)))
     lengths = [base.with_overrides(overrides).train.max_steps for overrides in _distinct(runs, base)]
     hours = None if seconds is None else sum(lengths) * seconds / 3600
-    wall = None if seconds is None else _wall_hours(lengths, spec.budget.concurrent or 1, seconds)
+    at_once = spec.budget.concurrent
+    wall = None if seconds is None or at_once is None else _wall_hours(lengths, at_once, seconds)
     notes = [*spec.notes(base), *_tuning_note(spec, runs)]
     if seconds is None:
         notes.append("hours are unknown: set budget.step_seconds to the cost/step_seconds of a short run")

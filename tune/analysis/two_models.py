@@ -21,6 +21,8 @@ from scipy import stats
 from t5vqvae.evaluation.metrics import Direction
 from tune.analysis.bootstrap import SentenceComparison, compare_bleu, compare_ratios
 
+Verdict = Literal["better", "worse", "undecided"]
+
 
 @dataclass(frozen=True)
 class SentenceScores:
@@ -81,7 +83,7 @@ class ModelComparison:
     b: str
     data: str
     metric: str
-    verdict: Literal["better", "worse", "undecided"]
+    verdict: Verdict
     scores: SentenceComparison
 
     @property
@@ -146,6 +148,8 @@ class SettingsComparison:
     """The comparison of two settings over seeds and sentences.
 
     Attributes:
+        a: Mean score over seeds with the first setting.
+        b: The same with the second.
         difference: Mean over seeds of the first less the second setting.
         low: Lower end of the 95% interval.
         high: Upper end.
@@ -153,11 +157,17 @@ class SettingsComparison:
         num_sentences: Number of sentences.
     """
 
+    a: float
+    b: float
     difference: float
     low: float
     high: float
     num_seeds: int
     num_sentences: int
+
+    def verdict(self, direction: Direction) -> Verdict:
+        """Returns whether the first setting is better or worse; a claim needs an interval without zero."""
+        return _verdict(not self.low <= 0 <= self.high, self.difference, direction)
 
 
 def compare_settings(
@@ -185,19 +195,25 @@ def compare_settings(
     for i in range(num_resamples):
         times_N = np.bincount(rng.integers(0, num, num), minlength=num)
         drawn[i] = _differences(a_SNF, b_SNF, times_N)[rng.integers(0, num_seeds, num_seeds)].mean()
-    mean = float(_differences(a_SNF, b_SNF, np.ones(num)).mean())
+    mean_a, mean_b = (float(_scores(side, np.ones(num)).mean()) for side in (a_SNF, b_SNF))
+    mean = mean_a - mean_b
     stretch = math.sqrt(num_seeds / (num_seeds - 1)) * stats.t.ppf(0.975, num_seeds - 1) / stats.norm.ppf(0.975)
     low, high = mean + stretch * (np.quantile(drawn, [0.025, 0.975]) - mean)
-    return SettingsComparison(mean, float(low), float(high), num_seeds, num)
+    return SettingsComparison(mean_a, mean_b, mean, float(low), float(high), num_seeds, num)
 
 
 def _differences(a_SNF: np.ndarray, b_SNF: np.ndarray, times_N: np.ndarray) -> np.ndarray:
     """Returns each seed's difference where every sentence counts so many times."""
-    a_SF, b_SF = (np.einsum("n,snf->sf", times_N, side) for side in (a_SNF, b_SNF))
-    return a_SF[:, 0] / a_SF[:, 1] - b_SF[:, 0] / b_SF[:, 1]
+    return _scores(a_SNF, times_N) - _scores(b_SNF, times_N)
 
 
-def _verdict(claimed: bool, difference: float, direction: Direction) -> Literal["better", "worse", "undecided"]:
+def _scores(side_SNF: np.ndarray, times_N: np.ndarray) -> np.ndarray:
+    """Returns each seed's score where every sentence counts so many times."""
+    sums_SF = np.einsum("n,snf->sf", times_N, side_SNF)
+    return sums_SF[:, 0] / sums_SF[:, 1]
+
+
+def _verdict(claimed: bool, difference: float, direction: Direction) -> Verdict:
     if not claimed:
         return "undecided"
     return "better" if (difference > 0) == (direction == "maximize") else "worse"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ from t5vqvae.config import parse_words
 from t5vqvae.errors import SettingError, did_you_mean
 from t5vqvae.evaluation.metrics import METRICS, find
 from tune.command_line import Command, Group, State, words_argument
+from tune.operations.compared_settings import settings_rows
 from tune.operations.opened import MODEL
 from tune.operations.options import Form, Model, Output, within
 from tune.operations.printed_rows import Format, PrintedRow, Rows
@@ -63,10 +65,15 @@ def evaluate(
 
 @app.command(cls=Command)
 def compare(
-    model_a: Annotated[str, typer.Argument(metavar="MODEL_A", help=MODEL)],
-    model_b: Annotated[str, typer.Argument(metavar="MODEL_B", help="Another one.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL_A... MODEL_B...",
+            help=f"{MODEL} Two models; or two settings: all models of the one, then all of the other.",
+        ),
+    ],
     sentences: Annotated[
-        int, typer.Option(metavar="N", callback=within(2), help="Validation sentences to decode with both.")
+        int, typer.Option(metavar="N", callback=within(2), help="Validation sentences to decode with all.")
     ] = 200,
     most: Annotated[int, typer.Option(metavar="N", callback=within(1), help="Sentences that differ to print.")] = 20,
     metrics: Annotated[
@@ -76,20 +83,24 @@ def compare(
     output: Output = None,
     state: State = None,
 ) -> None:
-    """Compare two trained models on the same sentences.
+    """Compare two trained models, or two settings, on the same sentences.
 
-    Prints validation sentences that they decode differently, and the difference of each metric with its 95% interval:
-    a paired bootstrap over the sentences, for these two models alone; another seed may turn it around.
+    Prints validation sentences that two models decode differently, and the difference of each metric with its 95%
+    interval: a paired bootstrap over the sentences, for these two models alone; another seed may turn it around.
+    Two settings are compared by models of the same seeds: `compare A0 A1 A2 B0 B1 B2` prints each metric's
+    difference, and its interval over seeds and sentences; `rerun --seed` trains further seeds.
     """
     from tune.records.models import find_model
 
     home = state_dir(state)
-    found = [find_model(name, home) for name in (model_a, model_b)]
-    if found[0].folder == found[1].folder:
-        raise SettingError(f"{model_a} and {model_b} are one model, {found[0].origin}; name two")
+    found = [find_model(name, home) for name in models]
+    _refuse_one_twice(models, found)
+    number = {"evaluate.num_examples": sentences, "evaluate.num_generated": sentences, "evaluate.unsent": None}
+    if len(found) > 2:
+        settings_rows(found, home / "cache", number).write(form, output)
+        return
     from tune.promotion.on_validation import compare_on_validation, evaluate_on_validation
 
-    number = {"evaluate.num_examples": sentences, "evaluate.num_generated": sentences, "evaluate.unsent": None}
     a, b = (evaluate_on_validation(each, home / "cache", number, per_sentence=True) for each in found)
     claims = compare_on_validation(a, b)
     notes = [f"on the validation split; A: {a.model.origin}; B: {b.model.origin}"]
@@ -98,9 +109,20 @@ def compare(
         Rows(rows, notes, hidden=["key"], yielding=["p_value"], titles={"p_value": "p"}).write(form, output)
         return
     printed = _differing(a, b, most)
-    ending = _after_comparison(model_a, state)
+    ending = _after_comparison(models[0], state)
     shown = Rows(printed.rows, [*printed.notes, *notes, *map(_claim, claims), *ending], printed.compared)
     shown.write(form, output)
+
+
+def _refuse_one_twice(names: Sequence[str], found: Sequence[FoundModel]) -> None:
+    """Refuses a single model, and one that is named twice."""
+    if len(names) == 1:
+        raise SettingError(f"compare {names[0]}: missing argument 'MODEL_B'; name a model to compare it with")
+    named: dict[Path, str] = {}
+    for name, model in zip(names, found, strict=True):
+        if (other := named.get(model.folder)) is not None:
+            raise SettingError(f"{other} and {name} are one model, {model.origin}; name two")
+        named[model.folder] = name
 
 
 def _after_comparison(model: str, state: Path | None) -> list[str]:

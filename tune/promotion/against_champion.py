@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from tune.promotion.deciding import Decision, decide
 from tune.promotion.gate import across_tokenizers
 from tune.promotion.gate_results import GateResults
 from tune.promotion.registration import DATA, STRINGS
+from tune.promotion.sentence_scores import artifact_digest
 from tune.records.models import FoundModel, downloaded_model
 from tune.spec.promotion_rules import PromotionRules
 from tune.spec.search_spec import SearchSpec
@@ -71,9 +72,17 @@ class Compared:
         except UserError as error:
             return Decision(False, (f"no comparison with version {champion.version}: {error}",))
         decision = decide(objective, rules, mine, scores, costs, same_tokens=same_tokens)
-        if decision.claims:
-            self.registry.tag(number, self._tags(decision, champion))
-        return decision
+        if not decision.claims:
+            return decision
+        self.registry.tag(number, self._tags(decision, champion))
+        return replace(decision, reasons=(*decision.reasons, self._sides(champion, theirs)))
+
+    def _sides(self, champion: Version, theirs: FoundModel) -> str:
+        """Returns which two artifacts a claim is about: another seed or checkpoint is another artifact."""
+        mine, its = (artifact_digest(model.folder)[:12] for model in (self.model, theirs))
+        return (
+            f"compared: version {self.version.version}, artifact {mine}, and version {champion.version}, artifact {its}"
+        )
 
     def _tags(self, decision: Decision, champion: Version) -> Mapping[str, object]:
         split = self.gate.digest[:12]

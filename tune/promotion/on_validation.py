@@ -89,11 +89,11 @@ def compare_on_validation(a: ValidationResult, b: ValidationResult) -> list[Mode
     from t5vqvae.evaluation.scored_sentences import amounts
     from tune.analysis import SentenceScores, SentenceTexts, compare_models  # scipy takes most of a second
 
-    _refuse_other_sentences(a, b)
+    refuse_other_sentences(a, b)
     data = digest([[row.index, row.reference] for row in a.sentences])
     sides = [KeptScores(artifact_digest(each.model.folder), data, each.model.origin, each.sentences) for each in (a, b)]
     found = []
-    for metric in [*COMPARED, *(SAME_TOKENS if _same_tokens(a, b) else ())]:
+    for metric in [*COMPARED, *(SAME_TOKENS if same_tokens(a, b) else ())]:
         if on_test(metric) == BLEU:
             texts = [SentenceTexts(s.source, data, _decoded(s), _references(s)) for s in sides]
             found.append(compare_models(texts[0], texts[1], metric, _direction(metric), num_resamples=1000))
@@ -103,7 +103,12 @@ def compare_on_validation(a: ValidationResult, b: ValidationResult) -> list[Mode
     return found
 
 
-def _refuse_other_sentences(a: ValidationResult, b: ValidationResult) -> None:
+def refuse_other_sentences(a: ValidationResult, b: ValidationResult) -> None:
+    """Refuses two models that were not scored on the same sentences.
+
+    Raises:
+        DataError: If they were not, or on none.
+    """
     keys = [[(row.index, row.reference) for row in each.sentences] for each in (a, b)]
     if keys[0] == keys[1] and keys[0]:
         return
@@ -117,7 +122,8 @@ def _refuse_other_sentences(a: ValidationResult, b: ValidationResult) -> None:
     )
 
 
-def _same_tokens(a: ValidationResult, b: ValidationResult) -> bool:
+def same_tokens(a: ValidationResult, b: ValidationResult) -> bool:
+    """Returns whether both models cut each sentence into as many tokens."""
     return all(one.tokens == other.tokens for one, other in zip(a.sentences, b.sentences, strict=True))
 
 

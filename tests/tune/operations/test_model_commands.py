@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from promotions import TINY, save_checkpoint
 from typer.testing import CliRunner, Result
 
 from t5vqvae.data.texts import same_text
-from t5vqvae.errors import DataError
+from t5vqvae.errors import DataError, SettingError
 from t5vqvae.evaluation.scored_sentences import ScoredSentence
 from t5vqvae.spec.run import RunSpec
 from tune.analysis import compare_ratios
 from tune.cli import app
 from tune.promotion.on_validation import ValidationResult, compare_on_validation
+from tune.promotion.two_settings import compare_settings_on_validation, paired_by_seed
 from tune.records.models import FoundModel
 
 
@@ -27,6 +29,8 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_checkpoint(folder, "a")
     save_checkpoint(folder, "b", **{"optim.learning_rate": 0.1})
     save_checkpoint(folder, "other", **{"data.corpus.seed": 5})
+    save_checkpoint(folder, "a1", seed=1)
+    save_checkpoint(folder, "b1", seed=1, **{"optim.learning_rate": 0.2})
     return folder
 
 
@@ -35,7 +39,7 @@ def run(state: Path, command: str, *words: str) -> Result:
     return CliRunner(env={"COLUMNS": "80"}).invoke(app, [command, *named, "--state", str(state)])
 
 
-def rows(state: Path, *words: str) -> list[dict[str, object]]:
+def rows(state: Path, *words: str) -> list[dict[str, Any]]:
     done = run(state, *words, "--format", "json")
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
@@ -102,6 +106,48 @@ def test_models_with_other_tokens_are_compared_by_characters_and_others_refused(
         compare_on_validation(a, other)
 
 
+def test_two_settings_are_compared_over_their_seeds(state: Path) -> None:
+    done = run(state, "compare", "a", "a1", "b", "b1", "--sentences", "20", "--format", "json")
+    found = {row["metric"]: row for row in json.loads(done.stdout)}
+    assert list(found) == ["exact_match", "nll_per_char", "bleu1", "nll", "token_accuracy"], "corpus BLEU is no sum"
+    of_seeds = [rows(state, "compare", *pair, "--metrics", "--sentences", "20") for pair in (("a", "b"), ("a1", "b1"))]
+    for name, row in found.items():
+        each = [next(row for row in one if row["metric"] == name) for one in of_seeds]
+        assert [row[x] for x in "AB"] == pytest.approx([(each[0][x] + each[1][x]) / 2 for x in "AB"]), name
+        assert row["low"] <= row["difference"] <= row["high"] and row["A_is"] == "undecided", "two seeds say little"
+    words = " ".join(done.stderr.split())
+    assert "A and B differ in optim.learning_rate" in words and "2 seeds were resampled, then 20 validation" in words
+    assert "the seeds of a setting differ in optim.learning_rate, which counts as luck of the seed" in words
+
+
+def test_settings_are_claimed_to_differ_where_their_seeds_agree() -> None:
+    def pairs(b: list[float]) -> dict[int, tuple[ValidationResult, ValidationResult]]:
+        return {seed: (result("a", [5.0, 4.0]), result("b", [5 + nats, 4 + nats])) for seed, nats in enumerate(b)}
+
+    worse = compare_settings_on_validation(pairs([2.0, 2.1, 1.9]))["validation/nll_per_char"]
+    assert worse.difference == pytest.approx(-2 / 12) and worse.verdict("minimize") == "better"
+    assert worse.verdict("maximize") == "worse"
+    torn = compare_settings_on_validation(pairs([8.0, -1.0, -1.0]))["validation/nll_per_char"]
+    assert torn.difference == pytest.approx(-2 / 12) and torn.verdict("minimize") == "undecided"
+
+
+@pytest.mark.parametrize(
+    "seeds, rates, said",
+    [
+        ((0, 1, 0, 2), (1, 1, 2, 2), "A has the seeds 0, 1 and B 0, 2; name as many"),
+        ((0, 1, 0, 1), (1, 1, 1, 1), "A and B have the same settings"),
+    ],
+)
+def test_models_that_are_no_two_settings_are_refused(seeds: tuple[int, ...], rates: tuple[int, ...], said: str) -> None:
+    spec = RunSpec().with_overrides(TINY)
+    found = [
+        FoundModel(Path("nowhere"), spec.with_overrides({"seed": seed, "optim.learning_rate": rate / 100}), str(i))
+        for i, (seed, rate) in enumerate(zip(seeds, rates, strict=True))
+    ]
+    with pytest.raises(SettingError, match=said):
+        paired_by_seed(found)
+
+
 def result(origin: str, nats: list[float]) -> ValidationResult:
     rows = [ScoredSentence(i, nll, 3, 1, 12, False, f"x + {i}", "x + x") for i, nll in enumerate(nats)]
     return ValidationResult(FoundModel(Path("nowhere"), RunSpec().with_overrides(TINY), origin), {}, rows)
@@ -114,6 +160,11 @@ def result(origin: str, nats: list[float]) -> ValidationResult:
         (("compare", "a", "nosuch"), "there is no study nosuch"),
         (("compare", "a", "other"), "validation sentences, of which"),
         (("compare", "a"), "missing argument 'MODEL_B'"),
+        (("compare",), "missing argument"),
+        (("compare", "a", "a1", "b"), "3 models are no two settings; name as many models of the one setting"),
+        (("compare", "a", "b", "a1", "b1"), "are both of setting A and of seed=0"),
+        (("compare", "a", "a1", "b", "a"), "are one model"),
+        (("compare", "a", "a1", "b", "other"), "are both of setting B and of seed=0"),
         (("evaluate", "nosuch/3"), "there is no study nosuch"),
         (("compare", "a", "b", "--sentences", "1"), "--sentences"),
     ],

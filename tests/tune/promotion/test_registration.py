@@ -107,7 +107,10 @@ def test_champion_moves_only_to_what_is_better_by_its_interval(
     add_trial(paths, 1, nll=0.9)
     second = promote(paths)
     assert (second.alias, second.passed, second.effect) == ("challenger", False, pytest.approx(-0.5))
-    assert second.reasons == ("gate/nll 2.5 against 2: worse, advantage -0.5 [-0.5, -0.5] over 20",)
+    assert second.reasons[0] == "gate/nll 2.5 against 2: worse, advantage -0.5 [-0.5, -0.5] over 20"
+    digests = [registry_at(paths.state).versions()[number].tags["t5vqvae.artifact"][:12] for number in ("2", "1")]
+    named = "compared: version 2, artifact {}, and version 1, artifact {}".format(*digests)
+    assert second.reasons[1:] == (named,), "a claim is about two artifacts"
     assert alias_holders(paths) == {"champion": "1", "challenger": "2"}
     add_trial(paths, 2, nll=0.8)
     third = promote(paths)
