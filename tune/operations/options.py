@@ -42,6 +42,10 @@ Candidates = Annotated[
     str | None, typer.Option(metavar="K", help="Train the best K again, or all of the 'front'; new seeds choose.")
 ]
 FreshSeeds = Annotated[int | None, typer.Option(metavar="N", help="New seeds that train each of the --candidates.")]
+PushToHub = Annotated[
+    str | None,
+    typer.Option(metavar="OWNER/NAME", help="Upload the champion to the Hugging Face hub; private, if it is new."),
+]
 
 
 def within(low: float, high: float | None = None) -> Callable[[Any, Any], Any]:
