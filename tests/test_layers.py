@@ -64,6 +64,7 @@ HOMES = {
     "mlflow": ("t5vqvae.tracking",),
     "transformers": ("t5vqvae.models", "t5vqvae.data", "t5vqvae.training"),
     "datasets": ("t5vqvae.data",),
+    "huggingface_hub": ("t5vqvae.models.backbones", "tune.promotion.hub_upload"),
     "fsspec": ("tune.records.remote_folder",),
 }
 """The folders and files that may import a library."""

@@ -25,6 +25,8 @@ from t5vqvae.stages import shown, stage
 from tune.command_line import Command, DryRun, Fetch, Group, RunWords, State, Version, words_argument, writable_state
 from tune.known_settings import ABLATION, SEARCH, known_settings
 from tune.operations.commands import app as operations
+from tune.operations.options import Candidates, FreshSeeds, Gates, Guards, PushToHub
+from tune.operations.promotion_commands import push_promoted
 from tune.operations.search_end import after_promotion, last_lines, written_report
 from tune.process import NOTHING_WORKED, STOPPED
 from tune.records.study_paths import StudyPaths, is_there, state_dir
@@ -177,23 +179,20 @@ def ablate(
 @app.command(cls=Command)
 def promote(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of a search.")],
-    gate: Annotated[
-        list[str] | None,
-        typer.Option(metavar="BOUND", help="A bound on a test metric, such as 'test/bleu >= 40'; may be repeated."),
-    ] = None,
+    gate: Gates = None,
     anyway: Annotated[
         bool, typer.Option("--promote", "--replace", help="Take the alias even where the comparison does not give it.")
     ] = False,
-    guard: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GUARD", help="'METRIC MARGIN': how much worse it may become; may be repeated."),
-    ] = None,
+    guard: Guards = None,
     notify: Annotated[
         str | None, typer.Option(metavar="URL", help="POST a signed event there when the alias moved.")
     ] = None,
     on_promote: Annotated[
         str | None, typer.Option(metavar="COMMAND", help="Run it when the alias moved; the event is its input.")
     ] = None,
+    candidates: Candidates = None,
+    fresh_seeds: FreshSeeds = None,
+    push_to_hub: PushToHub = None,
     name: Annotated[str, typer.Option(metavar="NAME", help="The registered model.")] = "t5vqvae",
     fetch: Fetch = None,
     state: State = None,
@@ -213,12 +212,20 @@ def promote(
     from tune import promote as promotion
     from tune.promotion.announcements import Receivers
     from tune.promotion.champion import CHALLENGER
+    from tune.promotion.hub_upload import refuse_target
+    from tune.promotion.outcome import Wishes
+    from tune.promotion.outcome import shown as shown_promotion
     from tune.spec.search_spec import SearchSpec
 
     rules = SearchSpec.read(paths.spec).promotion.with_guards(list(guard or ()))
-    wishes = promotion.Wishes(gates, rules, anyway, Receivers(notify, on_promote))
+    rules = rules.with_candidates(candidates, fresh_seeds)
+    if push_to_hub is not None:
+        refuse_target(push_to_hub)
+    wishes = Wishes(gates, rules, anyway, Receivers(notify, on_promote))
     outcome = promotion.promote(paths, registered_name=name, wishes=wishes, copies=copies)
-    print("\n".join([*promotion.shown(outcome), *after_promotion(outcome.model_uri, state)]))
+    print("\n".join([*shown_promotion(outcome), *after_promotion(outcome.model_uri, state)]))
+    if push_to_hub is not None:
+        print(push_promoted(outcome, paths, name, push_to_hub, state))
     return 0 if outcome.alias != CHALLENGER else 1
 
 

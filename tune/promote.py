@@ -4,9 +4,10 @@
     python -m tune.promote STUDY [...]
 
 The validation split decides which trial is best, among completed trials with a bottleneck that keep the study's
-constraints. The test split is evaluated once for a trial, for the tables. Other sentences decide between it and the
-champion, by intervals (`tune/promotion/deciding.py`); the study's section `promotion` holds the rules. All of them are
-checked before anything is tested.
+constraints; with `promotion.candidates` and `promotion.fresh_seeds` the best are trained again with fresh seeds, which
+choose (`tune/promotion/candidates.py`). The test split is evaluated once for a model, for the tables. Other sentences
+decide between it and the champion, by intervals (`tune/promotion/deciding.py`); the study's section `promotion` holds
+the rules. All of them are checked before anything is trained or tested.
 """
 
 from __future__ import annotations
@@ -20,25 +21,31 @@ if __name__ == "__main__":  # before the imports below, which take seconds: help
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from t5vqvae.files import held
+from t5vqvae.runs.tracked_run import TRAINER
 from t5vqvae.stages import stage
+from t5vqvae.tracking.server.model_registry import IDENTITY
 from tune.promotion.against_champion import AGAINST, Compared
-from tune.promotion.announcements import Receivers, refuse_address
+from tune.promotion.announcements import refuse_address
 from tune.promotion.candidate import TEST_FILE, best_trial, identity_of, still_to_come, test_once, test_sets_of
+from tune.promotion.candidates import Choice, candidates_of
 from tune.promotion.champion import CHAMPION, Award, award, same
 from tune.promotion.deciding import Decision, refuse_unmeasurable, refuse_without_comparison
 from tune.promotion.gate import Gate, refusals, refuse_unmeasured
 from tune.promotion.gate_results import GateResults
+from tune.promotion.outcome import Promotion, Wishes
 from tune.promotion.registration import Tested, card_of, registered
+from tune.promotion.retraining import Retraining
 from tune.promotion.sentence_scores import SENTENCES_FILE
 from tune.promotion.verdict import headline
 from tune.records.copies import StudyCopies
 from tune.records.fetching import fetch_checkpoint
+from tune.records.fresh_runs import folder_of, read_fresh, said
 from tune.records.models import FoundModel, kept_checkpoint
-from tune.records.record import TrialRecord
+from tune.records.record import TrialRecord, read_records
 from tune.records.study_paths import StudyPaths
 from tune.records.study_tracker import tracker_of
 from tune.spec.promotion_rules import PromotionRules
@@ -53,56 +60,6 @@ logger = logging.getLogger(__name__)
 _Event = Mapping[str, Any] | None
 
 
-@dataclass(frozen=True)
-class Promotion:
-    """The outcome of a promotion.
-
-    Attributes:
-        run_id: The trial's run id; its study and number where it has none.
-        alias: `champion` or `challenger`.
-        effect: Advantage over the champion before it, in the unit of the first objective; None without a comparison.
-        test_metrics: Metrics of the test split and of every extra test set.
-        passed: Whether the trial is champion now.
-        reasons: The reasons for that, one sentence each.
-        version: Number of the version of the registered model.
-        model_uri: The URI for `mlflow.pyfunc.load_model`.
-        decided_by: The sentences that decided, and how often they have, in a line.
-        headline: The few numbers that the verdict rests on, one line each.
-        warning: What speaks against promoting now, such as trials to come; None: nothing.
-        details: Where the other metrics are.
-    """
-
-    run_id: str
-    alias: str
-    effect: float | None
-    test_metrics: Mapping[str, float]
-    passed: bool
-    reasons: tuple[str, ...]
-    version: str
-    model_uri: str
-    decided_by: str = ""
-    headline: tuple[str, ...] = ()
-    warning: str | None = None
-    details: str = ""
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What a user asks of one promotion.
-
-    Attributes:
-        gates: Bounds on test metrics, in addition to the study's constraints.
-        rules: What decides; None: the rules of the study.
-        anyway: Move the alias even where the comparison does not let the model pass; the bounds still count.
-        receivers: Who gets a message when the alias moved.
-    """
-
-    gates: Sequence[Gate] = ()
-    rules: PromotionRules | None = None
-    anyway: bool = False
-    receivers: Receivers = field(default_factory=Receivers)
-
-
 def promote(
     paths: StudyPaths,
     *,
@@ -111,6 +68,7 @@ def promote(
     alias: str = CHAMPION,
     wishes: Wishes | None = None,
     copies: StudyCopies | None = None,
+    trainer: str = TRAINER,
 ) -> Promotion:
     """Registers the best trial of a study; it gets the alias if it beats the version that holds it.
 
@@ -121,6 +79,7 @@ def promote(
         alias: Alias of the best version.
         wishes: Bounds, rules, and what follows; None: nothing further.
         copies: Where the study was fetched from; the trial's test is copied there, else to its spec's address.
+        trainer: What trains candidates again; see `t5vqvae.runs.tracked_run.TRAINER`.
 
     Raises:
         UserError: If no trial can be promoted, a rule or a bound is on what a test does not measure, or another
@@ -132,7 +91,8 @@ def promote(
     with held(lock, f"a promotion to {registered_name} is under way", "wait for it; both would move its aliases"):
         spec, record = best_trial(paths)
         tracker = tracker or tracker_of(spec, paths)
-        outcome, event = _Promoter(paths, spec, record, tracker, registered_name, alias).run(wishes, copies)
+        promoter = _Promoter(paths, spec, record, tracker, registered_name, alias)
+        outcome, event = promoter.run(wishes, copies, trainer)
     # Without the lock: a receiver may take seconds, and a command may promote or roll back.
     lines = wishes.receivers.announce(event, folder / "outbox")
     return replace(outcome, reasons=(*outcome.reasons, *lines))
@@ -140,7 +100,7 @@ def promote(
 
 @dataclass(frozen=True)
 class _Promoter:
-    """One promotion, under its lock."""
+    """One promotion, under its lock; with a choice, `record` is the run that fresh seeds chose."""
 
     paths: StudyPaths
     spec: SearchSpec
@@ -148,20 +108,43 @@ class _Promoter:
     tracker: Tracker
     name: str
     alias: str
+    choice: Choice | None = None
 
-    def run(self, wishes: Wishes, copies: StudyCopies | None) -> tuple[Promotion, _Event]:
+    def run(self, wishes: Wishes, copies: StudyCopies | None, trainer: str) -> tuple[Promotion, _Event]:
         """Returns the outcome, and what is to be announced; None: the alias did not move."""
         rules = wishes.rules or self.spec.promotion
-        tests, gate = self._checked(wishes, rules)
+        rules.refuse_front_of_one(len(self.spec.objectives))
+        for record in self._to_be_trained(rules) or [self.record]:
+            replace(self, record=record)._checked(wishes, rules)
         with stage("connecting to MLflow"):
             self.tracker.check()
-        if not wishes.anyway and self._must_win():
+        if not wishes.anyway and self._must_win(rules):
             refuse_without_comparison(self.spec.objectives[0].metric)
         warning = _warned(self.paths, self.spec)
         self._send_last_entries()
+        return self._chosen(rules, trainer)._finished(wishes, rules, copies, warning)
+
+    def _to_be_trained(self, rules: PromotionRules) -> list[TrialRecord]:
+        """Returns the trials that are trained again; none where the rules want none."""
+        return [] if rules.fresh_seeds is None else candidates_of(read_records(self.paths.trials), self.spec, rules)
+
+    def _chosen(self, rules: PromotionRules, trainer: str) -> _Promoter:
+        """Returns the promotion of the run that fresh seeds choose; this one where the rules want none."""
+        if rules.fresh_seeds is None:
+            return self
+        choice = Retraining(self.paths, self.spec, self.tracker, trainer).choice(rules)
+        return replace(self, record=choice.record, choice=choice)
+
+    def _finished(
+        self, wishes: Wishes, rules: PromotionRules, copies: StudyCopies | None, warning: str | None
+    ) -> tuple[Promotion, _Event]:
+        """Tests the model, registers it, and compares it with the champion."""
+        tests, gate = self._checked(wishes, rules)
         tested = self._tested(gate, copies)
         with stage("registering the model"):
             version = registered(self.tracker, self.name, tested)
+            if self.choice is not None:
+                self.tracker.registry(self.name).tag(version.version, self.choice.tags)
         return self._decided(wishes, rules, tests, tested, version, warning)
 
     def _checked(self, wishes: Wishes, rules: PromotionRules) -> tuple[list[str], GateData]:
@@ -174,15 +157,19 @@ class _Promoter:
         refuse_unmeasurable(rules, run.evaluate, [name for name in gate.splits if name != "gate"])
         return tests, gate
 
-    def _must_win(self) -> bool:
-        """Returns whether another version holds the alias, so that the trial needs a comparison."""
+    def _must_win(self, rules: PromotionRules) -> bool:
+        """Returns whether another version holds the alias, so that the model needs a comparison."""
         registry = self.tracker.registry(self.name)
         champion = registry.by_alias(self.alias)
-        return champion is not None and not same(champion, registry.find(identity_of(self.record)))
+        if champion is None:
+            return False
+        own = {identity_of(run) for run in ([self.record] if rules.fresh_seeds is None else read_fresh(self.paths))}
+        identity = champion.tags.get(IDENTITY, "")
+        return identity not in own or not same(champion, registry.find(identity))
 
     def _send_last_entries(self) -> None:
         with stage("sending the study's last entries to MLflow"):
-            for folder in (self.paths.root, self.paths.trials):
+            for folder in (self.paths.root, self.paths.trials, self.paths.fresh):
                 self.tracker.replay(folder)
 
     def _tested(self, gate: GateData, copies: StudyCopies | None) -> Tested:
@@ -193,9 +180,9 @@ class _Promoter:
         weights = kept_checkpoint(paths, record)
         result = test_once(paths, spec, record, weights)
         if (copies := copies or StudyCopies.of(spec, paths)) is not None:
-            files = (paths.trial(record.number) / name for name in (TEST_FILE, SENTENCES_FILE))
+            files = (folder_of(paths, record) / name for name in (TEST_FILE, SENTENCES_FILE))
             copies.add(file for file in files if file.is_file())
-        return Tested(paths, spec, record, result, weights, gate)
+        return Tested(paths, spec, record, result, weights, gate, self.choice)
 
     def _decided(
         self,
@@ -209,7 +196,7 @@ class _Promoter:
         """Compares the version with the champion, and moves the aliases."""
         spec, record, result, registry = self.spec, self.record, tested.result, self.tracker.registry(self.name)
         run = spec.run_spec(record.overrides)
-        model = FoundModel(tested.folder / "model", run, f"trial {record.number} of study {self.paths.study}")
+        model = FoundModel(tested.folder / "model", run, said(record))
         results = GateResults(self.paths.state, run)
         mine, champion = results.of(model), registry.by_alias(self.alias)
         compared = Compared(registry, spec, model, version, results, tested.gate, result.test_strings, self.paths.state)
@@ -232,7 +219,8 @@ class _Promoter:
             model_uri=f"{uri}@{given.alias}",
             headline=tuple(headline(spec, metrics, tests, wishes.gates)),
             warning=warning,
-            details=self.tracker.url(version.mlflow_id) or str(self.paths.trial(record.number) / TEST_FILE),
+            details=self.tracker.url(version.mlflow_id) or str(folder_of(self.paths, record) / TEST_FILE),
+            chosen=() if self.choice is None else self.choice.lines,
         )
         return outcome, self._event(given, version, champion, decision)
 
@@ -258,15 +246,3 @@ def _warned(paths: StudyPaths, spec: SearchSpec) -> str | None:
     if warning is not None:
         logger.warning(warning)
     return warning
-
-
-def shown(outcome: Promotion) -> list[str]:
-    """Returns a promotion as lines for the terminal."""
-    head = f"run {outcome.run_id} is version {outcome.version}, alias {outcome.alias}"
-    lines = [*outcome.reasons, *outcome.headline, *filter(None, [outcome.decided_by, outcome.warning])]
-    return [
-        head,
-        *(f"  {line}" for line in lines),
-        f'load it: mlflow.pyfunc.load_model("{outcome.model_uri}")',
-        f"all {len(outcome.test_metrics)} metrics: {outcome.details}",
-    ]

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,8 +54,6 @@ def run_here(
     """
     console = console or Console(stderr=True)
     into = into or _own_folder(spec, state, console, trainer)
-    threads = run_threads(into)
-    use_threads(threads)
     run = TrackedRun(
         spec,
         into,
@@ -62,19 +61,34 @@ def run_here(
         key=f"runs/{into.name}",
         tracker=_tracker(into),
         trainer=trainer,
-        tags={THREADS: str(threads)},
         starts_anew=False,
     )
+    return followed_here(run, console, "wait for it, stop it, or name another folder by --into").status == "completed"
+
+
+def followed_here(run: TrackedRun, console: Console, way_out: str) -> Report:
+    """Trains a tracked run in this process, or resumes it; prints its milestones and returns its last report.
+
+    Args:
+        run: The run; a tag with the threads it computes with is added.
+        console: The console to draw on.
+        way_out: What to do where another process trains it.
+
+    Raises:
+        UserError: If another process trains it.
+    """
+    threads = run_threads(run.directory)
+    use_threads(threads)
+    run = replace(run, tags={**run.tags, THREADS: str(threads)})
     console.print(f"threads: {threads}", highlight=False)
-    way_out = "wait for it, stop it, or name another folder by --into"
-    taken = held(into / "lock", f"the run in {into} is trained", way_out)
+    taken = held(run.directory / "lock", f"the run in {run.directory} is trained", way_out)
     with taken, without_progress_bars(), _said_once(console):
         for last in _closed_in_mlflow(run):
             console.print(_line(last.metrics), highlight=False, soft_wrap=True)
     for signature, evidence in last.tags.items():
         console.print(f"{signature}: {evidence}", highlight=False, soft_wrap=True)
     console.print(f"{last.status}; checkpoint: {last.checkpoint}", highlight=False, soft_wrap=True)
-    return last.status == "completed"
+    return last
 
 
 def _closed_in_mlflow(run: TrackedRun) -> Generator[Report]:
@@ -101,7 +115,7 @@ def _close(run: TrackedRun, last: Report, status: str, tags: Mapping[str, str]) 
     try:
         sent = run.tracker.close(last.mlflow_id, status, tags, key=run.key, spool=spool)
         if sent:
-            _open_tracker(run.tracker.uri).replay(run.directory.parent)  # what earlier runs could not send
+            _open_tracker(run.tracker.uri, run.tracker.experiment).replay(run.directory.parent)  # left by earlier runs
     except UserError as error:
         log.warning("%s", error)
         return
@@ -175,10 +189,10 @@ def _own_folder(spec: RunSpec, state: Path, console: Console, trainer: str) -> P
 def _tracker(into: Path) -> Tracker | None:
     """Returns a tracker of the run in a folder if MLFLOW_TRACKING_URI is set, else None."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
-    return _open_tracker(uri, into) if uri else None
+    return _open_tracker(uri, "runs", into) if uri else None
 
 
-def _open_tracker(uri: str, home: Path | None = None) -> Tracker:
+def _open_tracker(uri: str, experiment: str, home: Path | None = None) -> Tracker:
     from t5vqvae.tracking import Tracker
 
-    return Tracker(uri, "runs", home=home)
+    return Tracker(uri, experiment, home=home)

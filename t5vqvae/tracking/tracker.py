@@ -201,6 +201,16 @@ class Tracker:
             run = find(self.destination, "trial", key, self.destination.identity)
         return None if run is None else run.info.run_id
 
+    def find_study(self, key: str) -> str | None:
+        """Returns the MLflow id of the study `key`, or None.
+
+        Raises:
+            TrackingError: If the server cannot be reached.
+        """
+        with translated(self.uri):
+            run = find(self.destination, "study", key, self.destination.identity)
+        return None if run is None else run.info.run_id
+
     def known(self, mlflow_id: str | None) -> str | None:
         """Returns a run's id if MLflow has the run; None if it was deleted there or its database was lost.
 

@@ -17,7 +17,8 @@ from t5vqvae.runs.rerun import rerun_command
 from t5vqvae.tracking import Tracker
 from t5vqvae.tracking.server.runs import TRAINING_PAGES
 from t5vqvae.training.checkpoint import read_milestone
-from tune.promote import Promotion, promote
+from tune.promote import promote
+from tune.promotion.outcome import Promotion
 from tune.records.record import TrialRecord
 from tune.spec.search_spec import SearchSpec
 

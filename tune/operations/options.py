@@ -30,6 +30,22 @@ Texts = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Sentences, one a line; default: the model's training split.")
 ]
 Sentences = Annotated[int, typer.Option(metavar="N", min=1, help="Most sentences to read.")]
+Gates = Annotated[
+    list[str] | None,
+    typer.Option(metavar="BOUND", help="A bound on a test metric, such as 'test/bleu >= 40'; may be repeated."),
+]
+Guards = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GUARD", help="'METRIC MARGIN': how much worse it may become; may be repeated."),
+]
+Candidates = Annotated[
+    str | None, typer.Option(metavar="K", help="Train the best K again, or all of the 'front'; new seeds choose.")
+]
+FreshSeeds = Annotated[int | None, typer.Option(metavar="N", help="New seeds that train each of the --candidates.")]
+PushToHub = Annotated[
+    str | None,
+    typer.Option(metavar="OWNER/NAME", help="Upload the champion to the Hugging Face hub; private, if it is new."),
+]
 
 
 def within(low: float, high: float | None = None) -> Callable[[Any, Any], Any]:

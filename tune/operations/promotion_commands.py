@@ -1,14 +1,21 @@
-"""The command that takes a promotion back."""
+"""The commands on what was promoted: take the promotion back, and upload the model to the Hugging Face hub."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from t5vqvae.errors import SettingError, UserError
 from tune.command_line import Command, Group, State
-from tune.records.study_paths import state_dir
-from tune.records.study_tracker import tracking_uri
+from tune.operations.search_end import next_command
+from tune.records.study_paths import StudyPaths, state_dir
+from tune.records.study_tracker import tracker_of, tracking_uri
+
+if TYPE_CHECKING:
+    from t5vqvae.tracking.server.model_registry import Registry, Version
+    from tune.promotion.outcome import Promotion
 
 OPTIONS: Any = {"no_args_is_help": True, "add_completion": False, "rich_markup_mode": None}
 app = typer.Typer(cls=Group, **OPTIONS)
@@ -37,3 +44,53 @@ def rollback(
     event = {"event": "rolled_back", "model": name, "alias": CHAMPION, "version": number, "before": lost.version}
     for line in Receivers(notify).announce(event, home / "promotions" / "outbox"):
         print(line)
+
+
+@app.command(cls=Command)
+def push(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="models:/NAME@ALIAS or models:/NAME/VERSION.")],
+    repo: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A repository of the hub; a new one is private.")],
+    state: State = None,
+) -> None:
+    """Upload a registered model to the Hugging Face hub.
+
+    Its Transformers folder, with its model card as README.md. The token is HF_TOKEN, or what `hf auth login` stored.
+    """
+    from tune.promotion.hub_upload import refuse_target
+    from tune.records.models import registered_version
+
+    if not model.startswith("models:/"):
+        raise SettingError(f"{model} is not registered; `t5vqvae promote STUDY` registers it as models:/NAME/VERSION")
+    refuse_target(repo)
+    home = state_dir(state)
+    print(_pushed(*registered_version(model, home), repo, home))
+
+
+def push_promoted(outcome: Promotion, paths: StudyPaths, name: str, repo: str, state: Path | None) -> str:
+    """Uploads the version that a promotion made champion; returns a line that says where it is, or why not.
+
+    Raises:
+        UserError: If the upload fails, with the command that does it: the promotion stands.
+    """
+    from tune.promotion.champion import CHALLENGER
+    from tune.spec.search_spec import SearchSpec
+
+    again = f"`{next_command(f'push models:/{name}/{outcome.version} {repo}', state)}`"
+    if outcome.alias == CHALLENGER:
+        return f"not uploaded to {repo}, because it is the challenger; {again} does it anyway"
+    registry = tracker_of(SearchSpec.read(paths.spec), paths).registry(name)
+    try:
+        return _pushed(registry, registry.versions()[outcome.version], repo, paths.state)
+    except UserError as error:
+        raise type(error)(f"{error}; the promotion stands, and {again} uploads it") from None
+
+
+def _pushed(registry: Registry, version: Version, repo: str, home: Path) -> str:
+    """Uploads a version; returns a line that says where it is."""
+    from tune.promotion.hub_upload import push as upload
+    from tune.promotion.model_card import hub_card
+    from tune.records.models import downloaded_model
+
+    found = downloaded_model(registry, version, home)
+    address = upload(found.folder, hub_card(registry.description(version.version), found.spec, repo), repo)
+    return f"version {version.version} of {registry.name} is uploaded: {address}"

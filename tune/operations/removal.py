@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from t5vqvae.disk import shown, size_of
 from t5vqvae.errors import SettingError
 from t5vqvae.stages import stage
+from tune.records.fresh_runs import key_of, read_fresh
 from tune.records.record import read_records
-from tune.records.study_paths import StudyPaths, trial_key
+from tune.records.study_paths import StudyPaths
 from tune.records.study_tracker import stored_tracking, tracking_uri
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def contents(paths: StudyPaths) -> list[dict[str, object]]:
     """Returns what lies in a study's folder: what, how many, and how large."""
     records = read_records(paths.trials)
-    checkpoints = list(paths.trials.glob("*/step-*"))
+    checkpoints = [*paths.trials.glob("*/step-*"), *paths.fresh.glob("*/step-*")]
     report = paths.root / "report"
     files = [path for path in report.rglob("*") if path.is_file()] if report.is_dir() else []
     total, large = size_of(paths.root), sum(map(size_of, checkpoints))
@@ -64,8 +65,8 @@ def _champions(tracker: Tracker, paths: StudyPaths) -> Iterator[str]:
     from t5vqvae.tracking.server.model_registry import IDENTITY, versions_by_alias
     from tune.promotion.champion import CHAMPION
 
-    records = read_records(paths.trials)
-    runs = {own for r in records for own in (r.mlflow_id, r.run_id, trial_key(r.study, r.number)) if own}
+    records = [*read_records(paths.trials), *read_fresh(paths)]
+    runs = {own for r in records for own in (r.mlflow_id, r.run_id, key_of(r)) if own}
     for name, version in versions_by_alias(tracker.destination, CHAMPION):
         if {version.mlflow_id, version.tags.get(IDENTITY)} & runs:
             yield f"models:/{name}@{CHAMPION} (version {version.version}, trial {version.tags.get('trial', '?')})"

@@ -13,10 +13,11 @@ from t5vqvae.files import read_mapping, write_json
 from t5vqvae.stages import stage
 from t5vqvae.training.threads import free_threads, use_threads
 from tune.promotion.sentence_scores import SENTENCES_FILE, KeptScores, artifact_digest
+from tune.records.fresh_runs import folder_of, key_of, said
 from tune.records.loading import loaded_model
 from tune.records.models import best_record
 from tune.records.record import TrialRecord, read_records
-from tune.records.study_paths import StudyPaths, trial_key
+from tune.records.study_paths import StudyPaths
 from tune.spec.search_spec import SearchSpec
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def best_trial(paths: StudyPaths) -> tuple[SearchSpec, TrialRecord]:
 
 def identity_of(record: TrialRecord) -> str:
     """Returns the identity of a trial, by which its version is found."""
-    return record.run_id or trial_key(record.study, record.number)
+    return record.run_id or key_of(record)
 
 
 def test_sets_of(paths: StudyPaths, spec: SearchSpec, record: TrialRecord) -> list[str]:
@@ -92,7 +93,7 @@ def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: 
     with stage("preparing the data"):
         data = prepare(run.data, paths.cache, backbone=run.model.backbone).fingerprint
         strings = test_strings(run.data, paths.cache, backbone=run.model.backbone)
-    file, half = paths.trial(record.number) / TEST_FILE, kind_of_gate(run.data) == "half"
+    file, half = folder_of(paths, record) / TEST_FILE, kind_of_gate(run.data) == "half"
     known = _known(file)
     if known is not None and (known.identity, known.data_fingerprint, known.half) == (identity, data, half):
         return replace(known, test_strings=strings)
@@ -100,9 +101,8 @@ def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: 
     use_threads(threads)
     found = _evaluate(run, folder, paths.cache, half)
     result = TestResult(identity, data, found.metrics, strings, threads, half)
-    source = f"trial {record.number} of study {record.study}"
-    scores = KeptScores(artifact_digest(folder / "model"), result.scored, source, found.sentences)
-    scores.write(paths.trial(record.number) / SENTENCES_FILE)
+    scores = KeptScores(artifact_digest(folder / "model"), result.scored, said(record), found.sentences)
+    scores.write(file.with_name(SENTENCES_FILE))
     write_json(file, vars(result), indent=1)
     return result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t5vqvae.evaluation.metrics import find, is_on_test, label
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 LONGEST = 5000
 """Characters; MLflow keeps a description of that length on every store."""
+LOADING = "**Load it.**"
+"""The head of the last section, which says how a registered version is loaded."""
 _SHOWN = {
     "Quality": ("nll", "nll_per_char", "token_accuracy", "exact_match", "bleu", "bleu1"),
     "Rate": ("rate/bits_per_token", "rate/joint_bits_per_token", "rate/bits_per_sentence", "codebook/usage"),
@@ -74,10 +77,31 @@ def model_card(facts: CardFacts, spec: RunSpec, metrics: Mapping[str, float]) ->
         f"**Tables.** They are of {facts.tables}.",
         f"**Decided by** {facts.decided}." if facts.decided else "",
         f"**Limits.** {_limits(flat)}",
-        f'**Load it.**\n```python\nimport mlflow.pyfunc, pandas\nmodel = mlflow.pyfunc.load_model("{facts.uri}")\n'
+        f'{LOADING}\n```python\nimport mlflow.pyfunc, pandas\nmodel = mlflow.pyfunc.load_model("{facts.uri}")\n'
         f'model.predict(pandas.DataFrame({{"text": ["..."]}}))\n```',
     ]
     return redacted("\n\n".join(filter(None, parts)))[:LONGEST]
+
+
+def hub_card(card: str, spec: RunSpec, repo: str) -> str:
+    """Returns the card of a version as a repository's README: with metadata, loaded from there, without local paths.
+
+    Args:
+        card: The card of the registered version.
+        spec: Its resolved run, which may name absolute paths.
+        repo: OWNER/NAME.
+    """
+    text = card.partition(LOADING)[0].rstrip()
+    paths = (value for value in spec.as_flat_dict().values() if isinstance(value, str) and value.startswith("/"))
+    for path in sorted(paths, key=len, reverse=True):
+        text = text.replace(path, Path(path).name)
+    metadata = "---\nlibrary_name: t5vqvae\ntags:\n- text-autoencoder\n- vector-quantization\n---"
+    loading = (
+        f"{LOADING} With the package t5vqvae that it was trained by:\n\n```python\n"
+        "from huggingface_hub import snapshot_download\nfrom t5vqvae.models.contract import load_model, reconstruct\n\n"
+        f'model = load_model(snapshot_download("{repo}"))\nprint(reconstruct(model, ["..."]))\n```\n'
+    )
+    return "\n\n".join([metadata, f"# {repo.partition('/')[2]}", text, loading])
 
 
 def _corpus(flat: Mapping[str, object]) -> str:

@@ -14,10 +14,12 @@ from t5vqvae.evaluation.metrics import JOINT_RATE, RATE, on_test, tracked
 from t5vqvae.files import write_json
 from t5vqvae.training.threads import THREADS
 from tune.promotion.candidate import TestResult
+from tune.promotion.candidates import Choice
 from tune.promotion.model_card import CardFacts, model_card
 from tune.promotion.sentence_scores import SENTENCES_FILE, KeptScores, artifact_digest
+from tune.records.fresh_runs import folder_of, key_of
 from tune.records.record import TrialRecord, read_records
-from tune.records.study_paths import StudyPaths, trial_key
+from tune.records.study_paths import StudyPaths
 from tune.records.study_tracker import tracked_anew
 from tune.spec.search_spec import SearchSpec
 
@@ -46,6 +48,7 @@ class Tested:
         result: Its test.
         folder: Its checkpoint.
         gate: The sentences that decide about it.
+        choice: How fresh seeds chose it; None: it is the best trial as the search left it.
     """
 
     paths: StudyPaths
@@ -54,6 +57,7 @@ class Tested:
     result: TestResult
     folder: Path
     gate: GateData
+    choice: Choice | None = None
 
     @cached_property
     def licence(self) -> str | None:
@@ -78,9 +82,7 @@ def registered(tracker: Tracker, name: str, tested: Tested) -> Version:
     ):
         return known
     mlflow_id = (
-        tracker.known(record.mlflow_id)
-        or tracker.find_trial(trial_key(record.study, record.number))
-        or _tracked(tracker, tested.spec, record)
+        tracker.known(record.mlflow_id) or tracker.find_trial(key_of(record)) or _tracked(tracker, tested.spec, record)
     )
     model_uri = tracker.log_model(mlflow_id, tested.folder)
     tracker.add_final(mlflow_id, {tracked(key): value for key, value in result.metrics.items()}, model_uri)
@@ -121,13 +123,16 @@ def _tags(tested: Tested, artifact: str) -> dict[str, object]:
 
 def _facts(tested: Tested, uri: str, compared: bool) -> CardFacts:
     spec, gate = tested.spec, tested.gate
-    run = spec.run_spec(tested.record.overrides)
+    run, choice = spec.run_spec(tested.record.overrides), tested.choice
+    ended = f"{len(read_records(tested.paths.trials))} trials that had ended"
     return CardFacts(
         study=spec.name,
         question=spec.question,
         trial=tested.record.number,
-        chosen_from=f"the best on validation of {len(read_records(tested.paths.trials))} trials that had ended",
-        seeds=f"Seed {run.seed} alone; other seeds were not trained.",
+        chosen_from=f"the best on validation of {ended}" if choice is None else f"{choice.out_of}; {ended}",
+        seeds=f"Seed {run.seed} alone; other seeds were not trained."
+        if choice is None
+        else f"{choice.values}; {choice.seed}.",
         licence=tested.licence,
         data=tested.result.data_fingerprint,
         decided=f"{len(gate.splits['gate'])} sentences, {WORDS[gate.kind]}" if compared else None,
@@ -148,7 +153,7 @@ def _log_test(tracker: Tracker, mlflow_id: str, tested: Tested, artifact: str) -
         file = Path(folder) / METRICS_FILE
         write_json(file, {**tested.record.metrics, **tested.result.metrics}, indent=1)
         tracker.log_file(mlflow_id, file, place)
-    sentences = tested.paths.trial(tested.record.number) / SENTENCES_FILE
+    sentences = folder_of(tested.paths, tested.record) / SENTENCES_FILE
     scores = KeptScores.read(sentences)
     if scores is not None and scores.belong_to(artifact, data):
         tracker.log_file(mlflow_id, sentences, place)

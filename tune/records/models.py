@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from t5vqvae.errors import CheckpointError, SettingError, UserError, did_you_mean
 from t5vqvae.files import atomic_write, read_json
+from tune.records.fresh_runs import TAG, folder_of, said
 from tune.records.ranking import best
 from tune.records.record import FILE, TrialRecord, read_records
 from tune.records.study_paths import StudyPaths
@@ -96,7 +97,7 @@ def kept_checkpoint(paths: StudyPaths, record: TrialRecord) -> Path:
 
     found = Path(record.checkpoint) if record.checkpoint else None
     if found is None or not found.is_dir():
-        found = checkpoint.latest(paths.trial(record.number))
+        found = checkpoint.latest(folder_of(paths, record))
     if found is None:
         raise UserError(
             f"trial {record.number} of {paths.study} has no checkpoint left; raise retention.keep_best, the number of"
@@ -106,16 +107,15 @@ def kept_checkpoint(paths: StudyPaths, record: TrialRecord) -> Path:
         checkpoint.verify(found)
     except CheckpointError as error:
         reason = str(error).removesuffix("; use another one")
-        record_file = paths.trial(record.number) / FILE
-        raise CheckpointError(
-            f"{reason}; to train the trial again, delete {record_file} and start its study again"
-        ) from None
+        then = "promote its study again" if TAG in record.tags else "start its study again"
+        way_out = f"to train the trial again, delete {folder_of(paths, record) / FILE} and {then}"
+        raise CheckpointError(f"{reason}; {way_out}") from None
     return found
 
 
 def _trial_model(paths: StudyPaths, record: TrialRecord) -> FoundModel:
     folder = kept_checkpoint(paths, record)
-    return _model_in(folder, f"trial {record.number} of study {paths.study}, {folder.name}")
+    return _model_in(folder, f"{said(record)}, {folder.name}")
 
 
 def _model_of_trial(paths: StudyPaths, number: int) -> FoundModel:
@@ -147,7 +147,8 @@ def _model_of_run(run_id: str, state: Path) -> FoundModel:
 
 
 def _records_of_run(run_id: str, state: Path) -> Iterator[tuple[StudyPaths, TrialRecord]]:
-    for file in sorted((state / "studies").glob("*/trials/*/record.json")):
+    studies = state / "studies"
+    for file in [*sorted(studies.glob("*/trials/*/record.json")), *sorted(studies.glob("*/fresh/*/record.json"))]:
         if run_id in file.read_text(encoding="utf-8"):
             record = TrialRecord.read(file.parent)
             if record.run_id == run_id:

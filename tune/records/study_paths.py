@@ -6,6 +6,7 @@
       studies/<study>/
         study.json, optuna.journal, events.jsonl, lock
         trials/<number>/         step-*/, record.json, spool/, error.txt
+        fresh/<number>-seed-<S>/ the same, of a trial that a promotion trained again with another seed
 
 `ray job submit --working-dir .` unpacks a copy of the project into a folder that Ray deletes: state must not lie there.
 """
@@ -156,6 +157,11 @@ class StudyPaths:
 
     def trial(self, number: int) -> Path:
         return self.trials / f"{number:05d}"
+
+    @property
+    def fresh(self) -> Path:
+        """The runs of trials that were trained again with another seed; see `fresh_runs.py`."""
+        return self.root / "fresh"
 
     def is_locked(self) -> bool:
         """Returns whether a driver holds the study."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from t5vqvae.errors import SettingError
 from t5vqvae.files import read_twice
 from t5vqvae.redaction import redacted, redacted_values
+from tune.records.fresh_runs import key_of
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths, is_there, trial_key
 from tune.records.trial_names import PRUNED, trial_name
@@ -102,7 +103,7 @@ def tracked_anew(tracker: Tracker, parent_id: str, record: TrialRecord, spec: Ru
     from t5vqvae.runs.rerun import rerun_note  # torch, which no list of trials needs
     from t5vqvae.tracking.server.runs import NOTE
 
-    key = trial_key(record.study, record.number)
+    key = key_of(record)
     mlflow_id = tracker.find_trial(key)
     if mlflow_id is not None:
         tracker.attach(mlflow_id, parent_id)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PlainValidator, field_validator, model_validator
 
 from t5vqvae.config import Config, setting
 from t5vqvae.errors import SettingError, did_you_mean
@@ -50,8 +50,19 @@ def refuse_without_interval(metric: str, said: str) -> None:
         raise SettingError(f"{said}={metric} has no interval between two models{did_you_mean(metric, MEASURED)}")
 
 
+FRONT: Literal["front"] = "front"
+"""The value of `candidates` that names all trials of the Pareto front."""
+
+
+def _candidates(value: Any) -> int | Literal["front"] | None:
+    counted = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if not (counted or value in (None, FRONT)):
+        raise ValueError(f"candidates={value!r} must be a whole number of at least 1, or {FRONT}")
+    return value  # type: ignore[no-any-return]
+
+
 class PromotionRules(Config):
-    """What decides whether a model becomes champion."""
+    """Which trial is promoted, and what decides whether it becomes champion."""
 
     margin: float | None = setting(
         None, ge=0, description="how much worse the objective may be, in its unit, where `second` is better"
@@ -64,6 +75,14 @@ class PromotionRules(Config):
     )
     max_latency: float | None = setting(None, gt=0, description="time of a reconstruction over the champion's, at most")
     max_size: float | None = setting(None, gt=0, description="bytes of the model over the champion's, at most")
+    candidates: Annotated[int | Literal["front"] | None, PlainValidator(_candidates)] = setting(
+        None, description="best trials that are trained again, or front; of several objectives the first of the front"
+    )
+    fresh_seeds: int | None = setting(
+        None,
+        ge=1,
+        description="new seeds that train each candidate again; None: the best trial as the search left it",
+    )
 
     @field_validator("second")
     @classmethod
@@ -88,7 +107,35 @@ class PromotionRules(Config):
                 "margin and second belong together: not worse than the champion by more than margin, and better at"
                 " second; give both or neither"
             )
+        if (self.candidates is None) != (self.fresh_seeds is None):
+            raise SettingError(
+                "candidates and fresh_seeds belong together: how many trials are trained again, and with how many new"
+                " seeds each; give both or neither"
+            )
         return self
+
+    def refuse_front_of_one(self, num_objectives: int) -> None:
+        """Refuses the front of a single objective, which is its best trial alone.
+
+        Raises:
+            SettingError: With the way out.
+        """
+        if self.candidates == FRONT and num_objectives == 1:
+            raise SettingError("promotion.candidates=front needs several objectives; give a number, such as 3")
+
+    def with_candidates(self, candidates: str | None, fresh_seeds: int | None) -> PromotionRules:
+        """Returns these rules with the options `--candidates` and `--fresh-seeds` of a command line; None: not given.
+
+        Raises:
+            SettingError: If one of them is out of its range, or one is given without the other.
+        """
+        given = {"candidates": _counted(candidates), "fresh_seeds": fresh_seeds}
+        values = {**self.as_dict(), **{name: value for name, value in given.items() if value is not None}}
+        try:
+            return PromotionRules.parse(values)
+        except SettingError as error:
+            said = str(error).replace("candidates", "--candidates", 1).replace("fresh_seeds", "--fresh-seeds", 1)
+            raise SettingError(said) from None
 
     def with_guards(self, texts: list[str]) -> PromotionRules:
         """Returns these rules with guards of a command line, each `METRIC MARGIN`.
@@ -106,6 +153,11 @@ class PromotionRules(Config):
                     f"--guard {text!r} must read as 'rate/joint_bits_per_token 0.1': how much worse it may become"
                 ) from None
         return PromotionRules.parse({**self.as_dict(), "guards": {**self.guards, **added}})
+
+
+def _counted(text: str | None) -> int | str | None:
+    """Returns the value of `--candidates`: a number where it is one, else what was written."""
+    return int(text) if text is not None and text.strip().isdecimal() else text
 
 
 def direction_of(metric: str) -> Literal["minimize", "maximize"]:

@@ -186,6 +186,7 @@ class SearchSpec(StudySpec, Judging):
         self._refuse_unfit_metrics()
         self.sampler.refuse(self.space, len(self.objectives))
         self._refuse_unfit_scheduler()
+        self.promotion.refuse_front_of_one(len(self.objectives))
         self.refuse_unfit_run(self.base_spec, self.judged_metrics)
         return self
 

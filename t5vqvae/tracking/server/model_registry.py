@@ -133,6 +133,11 @@ class Registry:
         with translated(self.destination.uri):
             self.destination.client.update_model_version(self.name, version, description)
 
+    def description(self, version: str) -> str:
+        """Returns what is shown above the tags of a version; empty where nothing is."""
+        with translated(self.destination.uri):
+            return self.destination.client.get_model_version(self.name, version).description or ""
+
     def model_tags(self) -> dict[str, str]:
         """Returns the tags of the registered model itself; empty if there is none."""
         from mlflow.exceptions import MlflowException

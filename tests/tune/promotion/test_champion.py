@@ -12,8 +12,9 @@ from t5vqvae.errors import SettingError
 from t5vqvae.tracking import Tracker
 from t5vqvae.tracking.server.model_registry import Version
 from tune.cli import main
-from tune.promote import Wishes, promote
+from tune.promote import promote
 from tune.promotion.champion import award, roll_back
+from tune.promotion.outcome import Wishes
 from tune.records.study_paths import StudyPaths
 
 REFUSED = "version 2 was rolled back; --promote takes the alias anyway"

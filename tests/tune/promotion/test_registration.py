@@ -23,11 +23,12 @@ from t5vqvae.spec.run import RunSpec
 from t5vqvae.tracking import Tracker
 from t5vqvae.tracking.server.model_registry import Registry
 from tune.cli import main
-from tune.promote import Promotion, Wishes, promote, shown
+from tune.promote import promote
 from tune.promotion import candidate as module
 from tune.promotion.announcements import SECRET, Receivers
 from tune.promotion.gate import Gate
 from tune.promotion.gate_results import GateResults
+from tune.promotion.outcome import Promotion, Wishes, shown
 from tune.records.models import FoundModel
 from tune.records.study_paths import StudyPaths
 from tune.spec.search_spec import SearchSpec

@@ -1,0 +1,116 @@
+"""Trains the candidates of a promotion again with fresh seeds, as `t5vqvae rerun STUDY N --seed S` trains a trial.
+
+The runs lie in the study's folder `fresh`, and in MLflow under the study, next to its trials. A run that has ended has
+a record and is not trained again; one that was interrupted resumes from its newest checkpoint. Each keeps its last
+checkpoint, because other candidates or seeds may choose another one later; `t5vqvae remove` deletes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from t5vqvae.runs.tracked_run import TRAINER, TrackedRun
+from tune.promotion.candidates import Candidate, Choice, candidates_of, choose, fresh_seeds, kind_of
+from tune.records.fresh_runs import TAG, fresh_folder, fresh_key, known_fresh
+from tune.records.record import TrialRecord, read_records
+from tune.records.study_paths import StudyPaths
+from tune.records.trial_names import trial_name
+from tune.spec.promotion_rules import PromotionRules
+from tune.spec.search_spec import SearchSpec
+
+if TYPE_CHECKING:
+    from t5vqvae.tracking import Tracker
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """Trains trials of a study with fresh seeds.
+
+    Attributes:
+        paths: The study's files.
+        spec: The study.
+        tracker: The study's tracker.
+        trainer: See `t5vqvae.runs.tracked_run.TRAINER`.
+        console: Where progress is printed; None: stderr.
+    """
+
+    paths: StudyPaths
+    spec: SearchSpec
+    tracker: Tracker
+    trainer: str = TRAINER
+    console: Console | None = None
+
+    def choice(self, rules: PromotionRules) -> Choice:
+        """Returns the candidate that fresh seeds choose; what is missing of their runs is trained.
+
+        Raises:
+            UserError: If no trial counts with fresh seeds, or another process trains one of the runs.
+        """
+        assert rules.fresh_seeds is not None, "nothing is trained again without fresh seeds"
+        records = read_records(self.paths.trials)
+        seeds = fresh_seeds(self.spec, rules.fresh_seeds)
+        chosen = candidates_of(records, self.spec, rules)
+        found = []
+        for place, record in enumerate(chosen, start=1):
+            head = f"candidate {place} of {len(chosen)}, trial {record.number}, seed"
+            runs = (self._run(record, seed, f"{head} {seed} ({n} of {len(seeds)})") for n, seed in enumerate(seeds, 1))
+            found.append(Candidate(record, tuple(runs), self.spec))
+            self._say(f"candidate {place} of {len(chosen)}, {found[-1].sentence}")
+        return choose(found, self.spec, kind_of(chosen, records, self.spec))
+
+    def _run(self, record: TrialRecord, seed: int, head: str) -> TrialRecord:
+        """Returns the record of a trial's run with a fresh seed; trains what is missing of it."""
+        settings = {**record.overrides, "seed": seed}
+        known = known_fresh(self.paths, record.number, settings)
+        if known is not None:
+            self._say(f"{head}: trained before")
+            return known
+        from t5vqvae.runs.in_process import followed_here
+        from t5vqvae.training import checkpoint
+
+        self._say(f"{head}: training")
+        run = self._tracked(record, seed, settings)
+        last = followed_here(run, self._shown, "wait for it; both would train the same run")
+        checkpoint.keep_newest(run.directory, 1)
+        ended: Any = last.status
+        fresh = TrialRecord(
+            study=self.spec.name,
+            number=record.number,
+            overrides=settings,
+            run_id=last.run_id,
+            mlflow_id=last.mlflow_id,
+            status=ended,
+            steps=int(last.metrics.get("progress/step", 0)),
+            metrics=last.metrics,
+            checkpoint=last.checkpoint,
+            tags={**last.tags, TAG: str(seed)},
+            seconds=last.seconds or 0.0,
+        )
+        fresh.write(run.directory)
+        return fresh
+
+    def _tracked(self, record: TrialRecord, seed: int, settings: dict[str, Any]) -> TrackedRun:
+        """Returns the run in the form in which it is trained, next to the study's trials in MLflow."""
+        spec = self.spec.run_spec(settings)
+        return TrackedRun(
+            spec,
+            fresh_folder(self.paths, record.number, seed),
+            self.paths.cache,
+            key=fresh_key(self.spec.name, record.number, seed),
+            tracker=self.tracker,
+            parent_id=self.tracker.find_study(self.spec.name),
+            tags={"t5vqvae.study": self.spec.name, "t5vqvae.number": str(record.number), TAG: str(seed)},
+            trainer=self.trainer,
+            name=trial_name(record.number, spec.as_flat_dict(), settings),
+            note=f"Trial {record.number} of study {self.spec.name}, trained again with a fresh seed for a promotion.",
+        )
+
+    @property
+    def _shown(self) -> Console:
+        return self.console or Console(stderr=True)
+
+    def _say(self, line: str) -> None:
+        self._shown.print(line, highlight=False, soft_wrap=True, markup=False)

@@ -1,0 +1,75 @@
+"""Runs of a study's trials with fresh seeds: their folders and names, next to those of the trials.
+
+A promotion may train the best trials again (`tune/promotion/retraining.py`). The record of such a run is that of its
+trial but for the seed among its overrides, its metrics, its checkpoint, and a tag that names the seed: the tag tells it
+from the trial, so that neither is taken for the other in the registry, in MLflow and on the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from t5vqvae.errors import DamagedFileError
+from tune.records.record import FILE, TrialRecord
+from tune.records.study_paths import StudyPaths, trial_key
+
+TAG = "t5vqvae.fresh_seed"
+"""The tag of a record and of an MLflow run of a trial that was trained again: its seed."""
+
+
+def fresh_folder(paths: StudyPaths, number: int, seed: int) -> Path:
+    """Returns the folder of a trial's run with a fresh seed."""
+    return paths.fresh / f"{number:05d}-seed-{seed}"
+
+
+def fresh_key(study: str, number: int, seed: int) -> str:
+    """Returns the name of such a run in its experiment."""
+    return f"{trial_key(study, number)}-seed-{seed}"
+
+
+def folder_of(paths: StudyPaths, record: TrialRecord) -> Path:
+    """Returns the folder of a trial, or of its run with a fresh seed."""
+    seed = record.tags.get(TAG)
+    return paths.trial(record.number) if seed is None else fresh_folder(paths, record.number, int(seed))
+
+
+def key_of(record: TrialRecord) -> str:
+    """Returns the name of a trial, or of its run with a fresh seed, in its experiment."""
+    seed = record.tags.get(TAG)
+    return trial_key(record.study, record.number) if seed is None else fresh_key(record.study, record.number, int(seed))
+
+
+def said(record: TrialRecord) -> str:
+    """Returns a trial, or its run with a fresh seed, in words."""
+    seed = record.tags.get(TAG)
+    return f"trial {record.number} of study {record.study}{'' if seed is None else f' with the fresh seed {seed}'}"
+
+
+def known_fresh(paths: StudyPaths, number: int, settings: Mapping[str, object]) -> TrialRecord | None:
+    """Returns the record of an ended run with a fresh seed; None where it has to be trained.
+
+    A damaged record, one of other settings, and one whose checkpoint was deleted count as none.
+
+    Args:
+        paths: The study.
+        number: The trial.
+        settings: The run's overrides, the seed among them.
+    """
+    try:
+        record = TrialRecord.read(fresh_folder(paths, number, int(str(settings["seed"]))))
+    except (FileNotFoundError, DamagedFileError):
+        return None
+    kept = record.status != "completed" or (record.checkpoint is not None and Path(record.checkpoint).is_dir())
+    return record if record.overrides == settings and kept else None
+
+
+def read_fresh(paths: StudyPaths) -> list[TrialRecord]:
+    """Returns the records of all ended runs with fresh seeds; damaged ones are left out, as they are trained again."""
+    found = []
+    for file in sorted(paths.fresh.glob(f"*/{FILE}")):
+        try:
+            found.append(TrialRecord.read(file.parent))
+        except DamagedFileError:
+            continue
+    return found
