@@ -83,7 +83,7 @@ RESPONSES: Overrides = {
     "data.corpus.dataset": "dialogue",
     "data.tokenizer.vocab_size": 2000,
     "data.max_length": 60,
-    "data.max_target_length": 40,
+    "data.max_target_length": 48,
     "quantizer.codebook_size": 2048,
 }
 ROWS: dict[str, Row] = {

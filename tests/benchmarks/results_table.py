@@ -26,6 +26,7 @@ from pathlib import Path
 
 import torch
 
+from t5vqvae.config import Overrides
 from t5vqvae.data import TokenizedSplit, prepare, prepare_test
 from t5vqvae.data.batching import evaluation_batches
 from t5vqvae.errors import DataError, SettingError
@@ -44,6 +45,8 @@ from tests.benchmarks.search_tables import parser, write
 
 KEPT = re.compile(r"/(exact_match|bleu1|nll|nll_per_char|meaning_match|meaning_undecided)$|^rate/|^test/rate/|tokens/")
 """The metrics of a test that are kept."""
+BRIEF: Overrides = {"evaluate.num_examples": 32, "evaluate.num_generated": 8}
+"""The validation of a row that is only tried; its tests are read whole."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,7 @@ def _all_measured(jobs: Sequence[tuple[Key, Row]], place: Place, seconds: float)
 
 
 def _shortened(row: Row, steps: int) -> Row:
-    brief = {"train.max_steps": steps, "train.quantize_from": 0, "optim.warmup_steps": 1}
+    brief = {"train.max_steps": steps, "train.quantize_from": 0, "optim.warmup_steps": 1, **BRIEF}
     return replace(row, changed={**row.changed, **brief})
 
 
