@@ -82,8 +82,8 @@ def main() -> None:
         else:
             model = loaded_model(chosen.model / "model")
         validation = prepare(spec.data, Path(cache)).validation
+        texts = validation.sources(range(min(chosen.sentences, len(validation))))
     assert isinstance(model, T5VQVAE)
-    texts = validation.sources(range(min(chosen.sentences, len(validation))))
     lines = [
         "# What leaving out codes costs",
         "",
