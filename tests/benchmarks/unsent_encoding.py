@@ -28,9 +28,9 @@ from tests.benchmarks.results_rows import ROOT
 from tests.benchmarks.search_tables import described, parser, write
 from tune.records.loading import loaded_model
 
-NATS = (0.1, 0.5, 2.0)
+NATS = (0.5, 2.0)
 BATCH = 64
-ROUNDS = 3
+ROUNDS = 2
 
 
 def spec_of(steps: int) -> RunSpec:
