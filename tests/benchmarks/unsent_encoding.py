@@ -68,6 +68,10 @@ def rows(model: T5VQVAE, texts: list[str]) -> Iterator[str]:
         yield f"| {nats:g} nats | {1 - out / positions:.2f} | {taken / len(texts) * 1e3:.2f} | {ratio:.2f} |"
 
 
+def _command(sentences: int, model: Path | None) -> str:
+    return f"unsent_encoding --sentences {sentences}{'' if model is None else ' --model FOLDER'}"
+
+
 def main() -> None:
     """Trains or reads a model, measures, and writes the table."""
     options = parser(__doc__, steps=600, sentences=128)
@@ -87,7 +91,7 @@ def main() -> None:
     lines = [
         "# What leaving out codes costs",
         "",
-        *described("unsent_encoding", ("torch", "transformers")),
+        *described(_command(chosen.sentences, chosen.model), ("torch", "transformers")),
         f"{len(texts)} sentences, batches of {BATCH}, one thread, least processor time of {ROUNDS} runs.",
         "",
         "| sent | share of codes | ms a sentence | of a plain encode, a position |",
