@@ -1,21 +1,74 @@
-"""Benchmarks start with the command lines that their documentation gives."""
+"""Benchmarks start with the command lines that their documentation gives, and their pages say what was measured."""
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import results_table
+from tests.benchmarks import results_page, results_table
+from tests.benchmarks.results_rows import ROWS, Key, Row, Values, without_bottleneck
+
+RATES: Values = {"rate/log2_codes": 9.0, "rate/log2_vocabulary": 8.9, "seconds": 3.0}
 
 
 def test_the_results_table_goes_to_the_present_folder_unless_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(results_table, "prepared", lambda device, state: [])
-    results_table.add(tmp_path / "results_table.csv", ("math, end", 0), {"test/exact_match": 0.25, "seconds": 3.0})
-    monkeypatch.setattr(results_table, "_table", lambda rows, *_: [f"{name}: {seeds}" for name, seeds in rows.items()])
+    monkeypatch.setattr(results_table, "prepared", lambda names, place: [])
+    results_table.add(tmp_path / "results_table.csv", ("math, end", 0), {**RATES, "test/exact_match": 0.25})
     monkeypatch.setattr("sys.argv", ["results_table", "--state", str(tmp_path)])
     results_table.main()
-    assert "math, end: [{'seconds': 3.0, 'test/exact_match': 0.25}]" in (tmp_path / "results_table.md").read_text()
+    assert "| math, end | - | yes | 1 of 5 | 0.250 |" in (tmp_path / "results_table.md").read_text()
+
+
+def test_a_row_names_tokens_if_its_embeddings_have_a_code_for_each() -> None:
+    page = results_page.page({("math, position 0", 0): RATES, ("math, end", 0): RATES})
+    assert "| math, position 0 | names tokens | yes |" in page and "| math, end | - | yes |" in page
+    few = results_page.page({("math, position 0", 0): {**RATES, "rate/log2_codes": 8.5}})
+    assert "| math, position 0 | - | yes |" in few
+
+
+def _judged(score: float, shuffled: float | None = None) -> Values:
+    values = {"test/model": score, "test/low": score - 0.01, "test/high": score + 0.01, "test/learnt": 1.0}
+    idle = {"test/lead-1": 0.2, "test/one constant": 0.1, "test/lead-1/rouge1": 0.9}
+    return {**RATES, **values, **idle, **({} if shuffled is None else {"shuffled/rougeL": shuffled})}
+
+
+def test_a_task_stands_next_to_doing_nothing_and_to_no_bottleneck() -> None:
+    name, control = "summarization, position 1", "summarization, none"
+    page = results_page.page({(name, 0): _judged(0.3, 0.15), (control, 0): _judged(0.4)})
+    row = next(line for line in page.splitlines() if line.startswith(f"| {name} | test"))
+    # .3 of .4 without a bottleneck; one seed: the interval over questions.
+    assert row.endswith("| 0.300 [0.290, 0.310] | 0.150 | - | lead-1, 0.200 | 1 of 1 | 0.750 |")
+    assert "| summarization | test | rougeL | lead-1 0.200; one constant 0.100 |" in page
+    row = next(line for line in page.splitlines() if line.startswith(f"| {control} | test"))
+    assert "| 0.400 [0.390, 0.410] | - |" in row and row.endswith("| 1 of 1 | - |")
+    alone = results_page.page({(name, 0): _judged(0.3), (control, 1): _judged(0.4)})  # of another seed
+    assert "| 1 of 1 | - |" in next(line for line in alone.splitlines() if line.startswith(f"| {name} | test"))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_row_is_a_run_with_its_command(name: str) -> None:
+    assert ROWS[name].spec(1, "cpu").seed == 1
+    assert f'--only "{name}"`' in results_page.page({})
+    if name.endswith(", none"):
+        assert ROWS[name].spec(0, "cpu").quantizer.name == "none"
+    if not name.startswith(("math", "explanations")):
+        assert without_bottleneck(name) in ROWS or name.endswith(", none")
+
+
+def test_models_that_train_when_the_time_is_over_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def job(key: Key, row: Row, place: results_table.Place) -> tuple[Key, Values]:
+        time.sleep(0.1 * (1 + key[1]))
+        return key, {"seconds": 1.0}
+
+    monkeypatch.setattr(results_table, "_job", job)
+    monkeypatch.setattr(results_table, "ProcessPoolExecutor", lambda number, mp_context: ThreadPoolExecutor(number))
+    jobs = [(("math, end", seed), ROWS["math, end"]) for seed in range(5)]
+    place = results_table.Place("cpu", 2, tmp_path)
+    found = [key[1] for key, _ in results_table._all_measured(jobs, place, 0)]
+    assert found[:2] == [0, 1] and len(found) < 5  # the second one trained when the first one ended

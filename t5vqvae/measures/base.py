@@ -134,15 +134,19 @@ class Probed:
 
     @cached_property
     def words(self) -> list[CodedWord]:
-        """Every word of the sentences whose first token has codes; a latent of the sentence has none."""
+        """Every word of the sentences whose first token has codes; a latent of the sentence has none.
+
+        The words of mathematics are its tokens: white space says nothing there.
+        """
         tokenizer, found = guard(self.model.require_tokenizer()), []
         if not self.codes:
             return []
         spans = tokenizer(self.texts, return_offsets_mapping=True)["offset_mapping"]
+        cut = tokens_of if self.spec.data.corpus.default_tokenizer == "latex" else words_of
         for number, (text, codes_TQ, of_tokens) in enumerate(zip(self.texts, self.codes, spans, strict=True)):
             if len(codes_TQ) != len(of_tokens):
                 return []
-            found += words_of(number, text, codes_TQ, of_tokens, self.roles[number])
+            found += cut(number, text, codes_TQ, of_tokens, self.roles[number])
         return found
 
     @cached_property
@@ -232,6 +236,27 @@ def measure(name: str, suite: Suite = "quick") -> Callable[[Measure], Measure]:
         return run
 
     return register
+
+
+def tokens_of(
+    number: int,
+    text: str,
+    codes_TQ: npt.NDArray[np.int64],
+    spans: Sequence[tuple[int, int]],
+    roles: Sequence[str],
+) -> list[CodedWord]:
+    """Returns every token of a sentence as a word of its own; the arguments are those of `words_of`."""
+    inside = [place for place, (start, stop) in enumerate(spans) if text[start:stop].strip()]
+    return [
+        CodedWord(
+            number,
+            place,
+            text[slice(*spans[token])].strip(),
+            roles[token] if roles else "",
+            tuple(codes_TQ[token].tolist()),
+        )
+        for place, token in enumerate(inside)
+    ]
 
 
 def words_of(

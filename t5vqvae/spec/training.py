@@ -9,6 +9,9 @@ from pydantic import model_validator
 from t5vqvae.config import Config, setting
 from t5vqvae.errors import SettingError
 
+RunMeasure = Literal["codebook", "disentanglement", "information", "smoothness", "splices", "traversal"]
+"""Measures of a trained model that need nothing but the model and its corpus."""
+
 
 class OptimConfig(Config):
     """AdamW with a linear warm-up, then a decay of the learning rate to zero at the last step."""
@@ -81,6 +84,9 @@ class EvaluateConfig(Config):
         gt=0,
         description="nats of a sentence below which codes are left out, for sparse/; None: not measured. Needs"
         " train.code_dropout",
+    )
+    probe: tuple[RunMeasure, ...] = setting(
+        (), description="measures of the trained model, as by `t5vqvae probe`, taken at the last evaluation"
     )
     batch_size: int = setting(128, ge=1, result=False)
     max_new_tokens: int | None = setting(None, ge=1, description="longest decoded text; None: data.max_target_length")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,8 @@ from t5vqvae.tasks.base import Asked, Pair, Task
 
 MODEL = "model"
 NUM_RESAMPLES = 2_000
+Meaning = Callable[[str, str], Literal["right", "wrong", "undecided"]]
+"""Judges an answer to a source by its meaning."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,14 @@ class Judgement:
         return all(model.low > row.score for row in idle)
 
 
-def judge(task: Task, split: str, train: Sequence[Pair], asked: Sequence[Pair], answers: Sequence[str]) -> Judgement:
+def judge(
+    task: Task,
+    split: str,
+    train: Sequence[Pair],
+    asked: Sequence[Pair],
+    answers: Sequence[str],
+    meaning: Meaning | None = None,
+) -> Judgement:
     """Returns the scores of a model's answers and of all idle ones.
 
     Args:
@@ -69,6 +78,7 @@ def judge(task: Task, split: str, train: Sequence[Pair], asked: Sequence[Pair], 
         train: The training pairs, which some idle answerers read.
         asked: The questions with their right answers.
         answers: The model's, in the same order.
+        meaning: Judges answers by their meaning, too; None: they have none.
     """
     targets = [pair.target for pair in asked]
     known = Asked(train, [pair.source for pair in asked], task.scores[task.main_score])
@@ -76,7 +86,10 @@ def judge(task: Task, split: str, train: Sequence[Pair], asked: Sequence[Pair], 
     with stage(f"scoring {split}", len(said), "answerers") as now:
         rows = []
         for name, texts in said.items():
-            rows.append(_row(task, name, targets, texts))
+            row = _row(task, name, targets, texts)
+            if meaning is not None:
+                row = replace(row, others=row.others | _by_meaning(meaning, asked, texts))
+            rows.append(row)
             now.advance(1)
     return Judgement(split, len(asked), rows)
 
@@ -92,13 +105,14 @@ def judge_model(
     splits = {"validation": prepared.validation}
     if which == "test":
         splits = prepare_test(spec.data, cache_dir, backbone=spec.model.backbone)
-    train = _pairs(prepared.train)
+    train, corpus = _pairs(prepared.train), spec.data.corpus
+    meaning = corpus.judge if corpus.has_meaning else None
     found = []
     for name, split in splits.items():
         done = evaluate(model, split, spec, prefix=name, everything=True, per_sentence=True)
         texts = {sentence.index: sentence.decoded for sentence in done.sentences}
         answers = [texts[index] for index in range(len(split))]
-        found.append(judge(task, name, train, _pairs(split), answers))
+        found.append(judge(task, name, train, _pairs(split), answers, meaning))
     return found
 
 
@@ -117,6 +131,17 @@ def _row(task: Task, name: str, targets: Sequence[str], texts: Sequence[str]) ->
     others = {key: value for key, value in means.items() if key != task.main_score}
     others |= {key: score(targets, texts) for key, score in task.of_all.items()}
     return Row(name, means[task.main_score], low, high, others)
+
+
+def _by_meaning(meaning: Meaning, asked: Sequence[Pair], texts: Sequence[str]) -> dict[str, float]:
+    """Returns the share of right answers among those that could be decided, and the share of the others."""
+    verdicts = [
+        meaning(" ".join(pair.source.split()), " ".join(text.split())) for pair, text in zip(asked, texts, strict=True)
+    ]
+    undecided = verdicts.count("undecided")
+    decided = len(verdicts) - undecided
+    match = verdicts.count("right") / decided if decided else float("nan")
+    return {"meaning_match": match, "meaning_undecided": undecided / len(verdicts)}
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:

@@ -33,6 +33,7 @@ from t5vqvae.training.codebook_start import start_codebook
 from t5vqvae.training.compile import compile_blocks, eagerly
 from t5vqvae.training.device import autocast, choose_device, resolve_precision
 from t5vqvae.training.labels import labels
+from t5vqvae.training.last_probe import ProbedBy, probed_by
 from t5vqvae.training.optim import build_optimizer, learning_rate_at
 from t5vqvae.training.progress import StepLosses, progress_metrics
 from t5vqvae.training.training_state import TrainingState
@@ -79,7 +80,8 @@ def train(spec: RunSpec, *, cache_dir: Path, resume_from: Path | None = None) ->
     with stage("preparing the data"):
         prepared = prepare(spec.data, cache_dir, backbone=spec.model.backbone)
     with stage("building the model"):
-        trainer = Trainer(spec, prepared, control_of(spec, cache_dir, "validation", prepared.role_names))
+        edits = control_of(spec, cache_dir, "validation", prepared.role_names)
+        trainer = Trainer(spec, prepared, edits, probed_by(spec, cache_dir))
     if resume_from is not None:
         with stage("loading the checkpoint"):
             trainer.state.load(resume_from)
@@ -96,8 +98,11 @@ def train(spec: RunSpec, *, cache_dir: Path, resume_from: Path | None = None) ->
 class Trainer:
     """One worker's share of a training run; `train` is the entry point."""
 
-    def __init__(self, spec: RunSpec, prepared: PreparedData, control: Control | None = None) -> None:
+    def __init__(
+        self, spec: RunSpec, prepared: PreparedData, control: Control | None = None, probed: ProbedBy | None = None
+    ) -> None:
         self.spec = spec
+        self.probed = probed
         self.prepared = prepared
         self.control = control
         self.device = choose_device(spec)
@@ -188,7 +193,9 @@ class Trainer:
                 self.model, data.validation, self.spec, train=data.train, control=self.control, autocast=precision
             )
             twins = evaluate_twins(self.model, data.twins, self.spec, lambda: autocast(self.device, self.precision))
-            return replace(found, metrics=found.metrics | twins)
+            last = self.state.step == self.spec.train.max_steps
+            probed = self.probed(self.model) if last and self.probed is not None else {}
+            return replace(found, metrics=found.metrics | twins | probed)
 
     def milestone(self, status: Status, evaluation: Evaluation | None) -> Milestone:
         """Returns the milestone of this moment; without an evaluation (diverged), only with the training metrics."""

@@ -215,6 +215,11 @@ class CorpusConfig(Variant):
         """Returns whether a decoded answer means what a source asks for, whatever its form."""
         raise NotImplementedError
 
+    def operator_of(self, token: str) -> str | None:
+        """Returns the operator that a token is, "none" for other tokens; None if the corpus has no operators."""
+        del token
+        return None
+
     def is_valid(self, text: str) -> bool:
         """Returns whether the corpus's generator could have written a text; defined where `edits` is."""
         raise NotImplementedError

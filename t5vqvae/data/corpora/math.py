@@ -21,7 +21,7 @@ from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example, load_kept, 
 from t5vqvae.data.corpora.edits import Edit
 from t5vqvae.data.corpora.expressions import Tree
 from t5vqvae.data.corpora.math_edits import draw_edits
-from t5vqvae.data.corpora.math_factors import factors
+from t5vqvae.data.corpora.math_factors import factors, operator_of
 from t5vqvae.data.corpora.math_meaning import judge, same_meaning
 from t5vqvae.data.corpora.math_ood import RESERVED, Asked, harder_tests, twins
 from t5vqvae.data.corpora.math_parser import parse, parse_question
@@ -97,6 +97,9 @@ class MathCorpus(CorpusConfig):
 
     def judge(self, source: str, answer: str) -> Literal["right", "wrong", "undecided"]:
         return judge(source, answer)
+
+    def operator_of(self, token: str) -> str | None:
+        return operator_of(token)
 
     @property
     def has_names(self) -> bool:

@@ -9,6 +9,8 @@ from t5vqvae.data.corpora.math_parser import Node
 PLACES = ("term", "factor", "numerator", "denominator", "base", "exponent", "argument", "whole")
 """Where a part may stand: in the operation around it, or alone."""
 NAMED = ("cos", "sin", "tan", "log", "exp")
+_OPERATORS = {"+", "-", "^", "=", "e", r"\frac", r"\sqrt", r"\int", r"\partial", *(rf"\{name}" for name in NAMED)}
+"""Tokens that are operators: `e` is no letter of the generator, so it is the base of exp."""
 _PARTS = {
     "add": ("term",),
     "multiply": ("factor",),
@@ -17,6 +19,11 @@ _PARTS = {
     "exp": ("exponent",),
 }
 """Places of an operation's parts; the last one is that of all further parts. Other functions have arguments."""
+
+
+def operator_of(token: str) -> str:
+    """Returns the operator that a token is, or "none": letters, digits and brackets are none."""
+    return token if token in _OPERATORS else "none"
 
 
 def placed(node: Node, place: str = "whole") -> Iterator[tuple[Node, str]]:

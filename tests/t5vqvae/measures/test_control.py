@@ -155,6 +155,18 @@ def test_permuted_meanings_are_wrong() -> None:
     assert found["control/changed_share"] == 1, "the edit does something, and the wrong thing"
 
 
+def test_over_all_permutations_of_meanings_one_edit_in_as_many_as_there_are_fillers_is_right() -> None:
+    animals = [VOCABULARY[word] for word in ("bat", "cat", "dog")]
+
+    def permuted(order: tuple[int, ...]) -> Reader:
+        meanings_V = torch.arange(V)
+        meanings_V[animals] = torch.tensor(order)
+        return lambda ids_BT: meanings_V[ids_BT]
+
+    found = [measured(Planted(permuted(order)), [ANIMAL]) for order in itertools.permutations(animals)]
+    assert sum(each["control/local_intervention"] for each in found) / len(found) == pytest.approx(1 / 3)
+
+
 def test_a_decoder_that_ignores_its_codes_scores_nothing_and_neither_locality_nor_validity_praises_it() -> None:
     constant = tokenizer()("a big bat eats honey in caves", return_tensors="pt")["input_ids"]
     found = measured(Planted(lambda ids_BT: constant.expand(len(ids_BT), -1)[:, : ids_BT.shape[1]]))

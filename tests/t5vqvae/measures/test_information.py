@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import mutual_info_score
 
+from t5vqvae.data import MathCorpus
+from t5vqvae.measures.base import CodedWord, tokens_of
 from t5vqvae.measures.counted import entropy_bits, excess_information_bits, information_bits, numbered
-from t5vqvae.measures.information import purity
+from t5vqvae.measures.information import information, purity
 
 NUM = 10_000
 RNG = np.random.default_rng(0)
@@ -42,3 +47,34 @@ def test_purity_by_hand() -> None:
 
 def test_numbers_follow_the_first_occurrence() -> None:
     assert numbered([(3, 4), (1, 2), (3, 4)]).tolist() == [0, 1, 0]
+
+
+FORMULAS = [rf"{a}^{{2}} + \{name}{{({b} )}}" for a in "xyz" for b in "uvw" for name in ("sin", "cos", "log")] * 4
+
+
+def formulas(code_of: Any) -> list[CodedWord]:
+    """The tokens of formulas, with a code for each."""
+    found = []
+    for number, text in enumerate(FORMULAS):
+        spans = [match.span() for match in re.finditer(r"\\[a-z]+|\S|$", text)]
+        codes_TQ = np.array([[code_of(text[slice(*span)])] for span in spans])
+        found += tokens_of(number, text, codes_TQ, spans, ())
+    return found
+
+
+def test_the_words_of_mathematics_are_its_tokens_and_some_are_operators() -> None:
+    ids: dict[str, int] = {}
+    words = formulas(lambda token: ids.setdefault(token, len(ids)))
+    assert [word.text for word in words[:7]] == ["x", "^", "{", "2", "}", "+", r"\sin"]
+    probed: Any = SimpleNamespace(words=words, seed=0, spec=SimpleNamespace(data=SimpleNamespace(corpus=MathCorpus())))
+    named = information(probed).metrics
+    assert named["information/operator_purity"] == named["information/purity"] == 1
+    # Three of twelve tokens are operators: +, ^, and one of three functions.
+    share = [9 / 12, 1 / 12, 1 / 12, *[1 / 36] * 3]
+    entropy = -sum(each * math.log2(each) for each in share)
+    assert named["information/operator"] == pytest.approx(entropy, abs=0.05)
+    blind: Any = SimpleNamespace(**{**vars(probed), "words": formulas(lambda token: 0)})
+    nothing = information(blind).metrics
+    assert nothing["information/operator"] == pytest.approx(0, abs=1e-9)
+    assert nothing["information/operator_purity"] == pytest.approx(9 / 12), "the most frequent value is none"
+    assert "information/role_purity" not in named

@@ -84,6 +84,16 @@ def test_the_lower_end_decides_and_not_the_mean() -> None:
     assert not Judgement("test", 9, [touching, idle_row]).is_learnt
 
 
+def test_answers_of_mathematics_are_judged_by_their_meaning_too() -> None:
+    asked = [Pair(r"\frac{d}{d x} x^{2}", "2 x"), Pair(r"\int x\, dx", r"\frac{x^{2}}{2}")]
+    texts = ["2 x", r"\frac{x^{2}}{2} + 3"]  # another constant is as right
+    corpus = MathCorpus(task="derive")
+    model, copied, *_ = judge(TASKS["derive"], "test", asked, asked, texts, corpus.judge).rows
+    assert model.score == 0.5 and model.others["meaning_match"] == 1 and model.others["meaning_undecided"] == 0
+    assert copied.name == "copy of the question" and copied.others["meaning_match"] == 0
+    assert "meaning_match" not in judge(TASKS["derive"], "test", asked, asked, texts).rows[0].others
+
+
 def test_a_corpus_asks_its_task() -> None:
     asking: list[tuple[CorpusConfig, str]] = [
         (PublicCorpus(dataset="entailment"), "inference"),

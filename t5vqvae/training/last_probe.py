@@ -1,0 +1,31 @@
+"""What `evaluate.probe` measures of a trained model, at the last evaluation: for studies about such measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from t5vqvae.models.contract import TextAutoencoder
+from t5vqvae.spec.probe import ProbeSpec
+from t5vqvae.spec.run import RunSpec
+
+ProbedBy = Callable[[TextAutoencoder], dict[str, float]]
+"""From a trained model to metrics."""
+
+
+def probed_by(spec: RunSpec, cache_dir: Path) -> ProbedBy | None:
+    """Returns what measures a trained model of a run; None if the run asks for no measure.
+
+    Sentences, edits and paths are those of the quick suite, and their seed is that of `t5vqvae probe`: so all runs of a
+    corpus are measured on the same ones.
+    """
+    measures = spec.evaluate.probe
+    if not measures:
+        return None
+
+    def probed(model: TextAutoencoder) -> dict[str, float]:
+        from t5vqvae.measures.probing import probe  # every measure, which most runs do without
+
+        return dict(probe(model, spec, ProbeSpec(), cache_dir, measures).metrics)
+
+    return probed

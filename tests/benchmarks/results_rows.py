@@ -1,0 +1,115 @@
+"""The rows of the results table: which shipped study's base, what is changed of it, and how many seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from t5vqvae.config import Overrides
+from t5vqvae.spec.run import RunSpec
+
+ROOT = Path(__file__).resolve().parents[2]
+Key = tuple[str, int]
+"""A row and a seed."""
+Values = Mapping[str, float]
+Done = Mapping[Key, Values]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table.
+
+    Attributes:
+        study: The study whose base it takes.
+        seeds: How many seeds it has.
+        changed: What it changes of the base.
+    """
+
+    study: str
+    seeds: int
+    changed: Overrides
+
+    def spec(self, seed: int, device: str) -> RunSpec:
+        """Returns the run of a seed."""
+        study = yaml.safe_load((ROOT / "tune" / "studies" / f"{self.study}.yaml").read_text())
+        base = study["base"]
+        if self.changed.get("quantizer.name", base.get("quantizer.name")) != base.get("quantizer.name"):
+            base = {name: value for name, value in base.items() if not name.startswith("quantizer.")}
+        changed = self.changed
+        if changed.get("quantizer.name") == "none":
+            changed = {name: value for name, value in changed.items() if name != "quantizer.codebook_size"}
+        run = RunSpec().with_overrides({**base, **changed, "seed": seed, "train.device": device})
+        return run.with_overrides({"train.eval_every": run.train.max_steps, "evaluate.batch_size": 256})
+
+    @property
+    def is_augmented(self) -> bool:
+        """Whether training rows are added."""
+        augment = self.spec(0, "cpu").data.augment
+        return augment.rename > 0 or augment.join > 0
+
+    def names_tokens(self, values: Values) -> bool:
+        """Returns whether its codes are of the embeddings, with at least as many codes as tokens.
+
+        Args:
+            values: What was measured of one of its models.
+        """
+        of_embeddings = getattr(self.spec(0, "cpu").model, "position", None) == 0
+        return of_embeddings and values.get("rate/log2_codes", 0.0) >= values["rate/log2_vocabulary"]
+
+
+AT_EMBEDDINGS: Overrides = {"model.position": 0, "quantizer.start": "embeddings"}
+RELATIVE: Overrides = {"model.cross_positions": "relative"}
+WARM: Overrides = {"train.quantize_from": 500, "train.max_steps": 2000}
+NOUNS: Overrides = {"data.tokenizer.vocab_size": 2600, "quantizer.codebook_size": 4096}
+"""Every noun of training is a token of its own; those of the set `NOUNS` are spelt in pieces."""
+LONG: Overrides = {"train.max_steps": 8000}
+BY_MEANING: Overrides = {**LONG, "evaluate.meaning": True}
+DROPOUT: Overrides = {"model.dropout": 0.2}
+NO_CODES: Overrides = {"quantizer.name": "none"}
+SUMMARIES: Overrides = {
+    **DROPOUT,
+    "data.corpus.dataset": "summarization",
+    "data.max_length": 600,
+    "data.max_target_length": 96,
+    "train.batch_size": 32,
+    "train.max_steps": 2000,
+}
+"""Some training abstracts are longer, and left out; no validation or test abstract is."""
+RESPONSES: Overrides = {
+    **DROPOUT,
+    "data.corpus.dataset": "dialogue",
+    "data.tokenizer.vocab_size": 2000,
+    "data.max_length": 60,
+    "data.max_target_length": 48,
+    "quantizer.codebook_size": 2048,
+}
+ROWS: dict[str, Row] = {
+    "math, position 0": Row("math_ood", 5, {**AT_EMBEDDINGS, "quantizer.codebook_size": 512}),
+    "math, end": Row("math_ood", 5, {}),
+    "explanations, position 0": Row("explanations", 5, {**AT_EMBEDDINGS, **RELATIVE, "quantizer.codebook_size": 4096}),
+    "explanations, end": Row("explanations", 5, {**RELATIVE, **WARM, "quantizer.codebook_size": 8192}),
+    "syllogisms, position 0": Row("syllogisms", 3, {**AT_EMBEDDINGS, **NOUNS, **LONG}),
+    "syllogisms, position 1": Row("syllogisms", 3, {**NOUNS, **LONG, "train.quantize_from": 500}),
+    "syllogisms, none": Row("syllogisms", 3, {**NOUNS, **LONG, **NO_CODES}),
+    "derive, position 0": Row("derive", 3, {**AT_EMBEDDINGS, **BY_MEANING}),
+    "derive, position 1": Row("derive", 3, BY_MEANING),
+    "derive, none": Row("derive", 3, {**BY_MEANING, **NO_CODES}),
+    "entailment, joint": Row("entailment", 3, DROPOUT),
+    "entailment, separate": Row("entailment", 3, {**DROPOUT, "model.premises": "separate"}),
+    "entailment, none": Row("entailment", 3, {**DROPOUT, **NO_CODES}),
+    "summarization, position 0": Row("entailment", 3, {**SUMMARIES, **AT_EMBEDDINGS}),
+    "summarization, position 1": Row("entailment", 3, SUMMARIES),
+    "summarization, none": Row("entailment", 3, {**SUMMARIES, **NO_CODES}),
+    "dialogue, position 0": Row("entailment", 3, {**RESPONSES, **AT_EMBEDDINGS}),
+    "dialogue, position 1": Row("entailment", 3, RESPONSES),
+    "dialogue, none": Row("entailment", 3, {**RESPONSES, **NO_CODES}),
+}
+
+
+def without_bottleneck(name: str) -> str | None:
+    """Returns the row of the same data without a bottleneck; None if there is none, or it is that row."""
+    other = f"{name.split(',')[0]}, none"
+    return other if other in ROWS and other != name else None
