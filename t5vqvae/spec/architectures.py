@@ -19,6 +19,8 @@ from t5vqvae.quantizers.prompts import PromptConfig
 if TYPE_CHECKING:
     from t5vqvae.data.tokenizer import Tokenizer
 
+DRAWN_POSITIONS = ("randomized", "labels")
+"""Cross positions that every text draws from a range."""
 _SCRATCH_ONLY = ("d_model", "d_ff", "num_heads", "num_layers", "num_decoder_layers")
 
 
@@ -100,8 +102,13 @@ class T5VQVAESettings(_SizedConfig):
         description="at the last position, T5's final layer norm before the quantizer (None: before) or after it, where"
         " the states are raw as at every earlier position",
     )
-    cross_positions: Literal["none", "absolute", "relative"] | None = setting(
-        None, description="positions in cross-attention; None: absolute from scratch, none with a backbone"
+    cross_positions: Literal["none", "absolute", "relative", "randomized", "labels"] | None = setting(
+        None,
+        description="positions in cross-attention; randomized: sinusoids of random ordered positions; labels: learned"
+        " vectors of them; None: absolute from scratch, none with a backbone",
+    )
+    position_range: int = setting(
+        512, ge=2, description="positions that randomized and labels draw from; at least the longest text's tokens"
     )
     premises: Literal["joint", "separate"] = setting(
         "joint",
@@ -123,6 +130,16 @@ class T5VQVAESettings(_SizedConfig):
         for name in _SCRATCH_ONLY:
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise SettingError(f"model.{name}={getattr(self, name)} comes from model.backbone; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _has_range(self) -> Self:
+        default = type(self).model_fields["position_range"].default
+        if self.cross_positions not in DRAWN_POSITIONS and self.position_range != default:
+            raise SettingError(
+                f"model.position_range={self.position_range} is for model.cross_positions=randomized and labels, not"
+                f" {self.cross_positions}; leave it out"
+            )
         return self
 
     @property
@@ -174,6 +191,11 @@ class GaussianConfig(LatentSettings, T5VQVAESettings):
             raise SettingError("model.prompts must be null with model.name=gaussian: prompts would bypass the latent")
         if self.level == "sentence" and self.position is not None:
             raise SettingError(f"model.position={self.position} must be null with model.level=sentence")
+        if self.level == "sentence" and self.cross_positions in DRAWN_POSITIONS:
+            raise SettingError(
+                f"model.cross_positions={self.cross_positions} draws by the text's length, which model.level=sentence"
+                " hides; take absolute or relative"
+            )
         return self
 
 

@@ -12,7 +12,7 @@ Letters: B batch, T encoder positions, E model width.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -23,9 +23,11 @@ from transformers.models.t5.modeling_t5 import T5Stack
 from t5vqvae.models.t5.config import T5VQVAEConfig
 from t5vqvae.models.t5.first_weights import T5Start, keep_start
 from t5vqvae.models.t5.not_sent import NotSent
+from t5vqvae.models.t5.two_stages import TwoStages
 from t5vqvae.quantizers import QuantizerOutput
 from t5vqvae.quantizers.none import NoQuantizer
 from t5vqvae.quantizers.parts.float32 import float32_start
+from t5vqvae.spec.training import TrainingStage
 
 _OF_THE_BATCH = (
     "output",
@@ -35,6 +37,7 @@ _OF_THE_BATCH = (
     "_roles_BT",
     "_forced_BTE",
     "_dropped",
+    "is_quantized",
     "_apart_BTT",
 )
 
@@ -47,7 +50,10 @@ class QuantizedEncoder(T5Start, T5Stack):
         states_BTE: The states before the quantizer, detached.
         raw_states_BTE: The same states with their gradient.
         mask_BT: True at real positions of the latest batch.
+        is_quantized: Whether the latest batch has passed the quantizer.
     """
+
+    _two_stages: TwoStages | None = None
 
     def __init__(self, config: T5VQVAEConfig, position: int) -> None:
         super().__init__(config)
@@ -61,6 +67,7 @@ class QuantizedEncoder(T5Start, T5Stack):
         if config.premises == "separate":
             for block in self.block[:position]:
                 block.register_forward_pre_hook(self._within_texts)
+        self._position = position
         self._ends_here = position == config.num_layers
         # Hooks keep T5's own forward, so the relative bias that block 0 computes is passed on exactly as in plain T5.
         if position < config.num_layers:
@@ -82,6 +89,7 @@ class QuantizedEncoder(T5Start, T5Stack):
         self._forced_BTE: Tensor | None = None
         self._apart_BTT: Tensor | None = None
         self._dropped = False
+        self.is_quantized = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # A copy or a pickle is of the model, not of its batch, whose graph nothing can copy.
@@ -105,7 +113,7 @@ class QuantizedEncoder(T5Start, T5Stack):
         assert given is not None
         ones_BT = torch.ones(given.shape[:2], dtype=torch.bool, device=given.device)
         self.mask_BT = ones_BT if attention_mask is None else attention_mask.bool()
-        self._roles_BT, self._forced_BTE, self._dropped = roles, quantized, False
+        self._roles_BT, self._forced_BTE, self._dropped, self.is_quantized = roles, quantized, False, False
         self._apart_BTT = None
         if input_ids is not None and self.config.premises == "separate":
             end = self.config.eos_token_id
@@ -114,6 +122,18 @@ class QuantizedEncoder(T5Start, T5Stack):
         return super().forward(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
         )
+
+    def begin_stage(self, stage: TrainingStage) -> None:
+        """Begins a stage of two-stage training; see `two_stages.py`."""
+        if self._two_stages is None:
+            self._two_stages = TwoStages(self, self._position)
+        self._two_stages.begin(stage)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self._two_stages is not None:
+            self._two_stages.hold()
+        return self
 
     def behind(self, quantized_BTE: Tensor, mask_BT: Tensor) -> Tensor:
         """Returns the encoder's result for quantized states: what follows the quantizer runs on them."""
@@ -157,6 +177,7 @@ class QuantizedEncoder(T5Start, T5Stack):
         return args[0] if self._dropped else states_BTE
 
     def _quantize(self, states_BTE: Tensor) -> Tensor:
+        self.is_quantized = True
         if self._forced_BTE is not None:
             self.output = None
             return self._forced_BTE.to(states_BTE.dtype)

@@ -144,6 +144,10 @@ REFUSED_WORDS = {
     "train.device=cpu leaves resources.gpus=1 unused": ("quickstart", ["resources.gpus=1"]),
     "train.device=cuda needs GPUs": ("paper", ["resources.gpus=0"]),
     "resources.gpus=1.5 must be a whole number or less than 1": ("paper", ["resources.gpus=1.5"]),
+    "scheduler.grace_steps=500 must be more than train.autoencode_steps=500": (
+        "entailment",
+        ["train.autoencode_steps=500"],
+    ),
     "scheduler.grace_steps=240 must be less than train.max_steps=240": ("quickstart", ["scheduler.grace_steps=240"]),
     "needs decoded text": ("quickstart", ["objectives=[{metric: validation/bleu}]", "evaluate.num_generated=0"]),
     "is a control, and no trial could be best": (
