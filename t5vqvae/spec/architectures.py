@@ -132,16 +132,6 @@ class T5VQVAESettings(_SizedConfig):
                 raise SettingError(f"model.{name}={getattr(self, name)} comes from model.backbone; leave it out")
         return self
 
-    @model_validator(mode="after")
-    def _has_range(self) -> Self:
-        default = type(self).model_fields["position_range"].default
-        if self.cross_positions not in DRAWN_POSITIONS and self.position_range != default:
-            raise SettingError(
-                f"model.position_range={self.position_range} is for model.cross_positions=randomized and labels, not"
-                f" {self.cross_positions}; leave it out"
-            )
-        return self
-
     @property
     def resolved_cross_positions(self) -> str:
         """The positions used: `cross_positions`, or its default (`absolute` from scratch, `none` with a backbone)."""

@@ -12,22 +12,20 @@ Letters: B batch, T encoder positions, E model width.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
-from transformers.models.t5.modeling_t5 import T5Stack
 
 from t5vqvae.models.t5.config import T5VQVAEConfig
-from t5vqvae.models.t5.first_weights import T5Start, keep_start
+from t5vqvae.models.t5.first_weights import keep_start
 from t5vqvae.models.t5.not_sent import NotSent
-from t5vqvae.models.t5.two_stages import TwoStages
+from t5vqvae.models.t5.two_stages import StagedEncoder
 from t5vqvae.quantizers import QuantizerOutput
 from t5vqvae.quantizers.none import NoQuantizer
 from t5vqvae.quantizers.parts.float32 import float32_start
-from t5vqvae.spec.training import TrainingStage
 
 _OF_THE_BATCH = (
     "output",
@@ -42,7 +40,7 @@ _OF_THE_BATCH = (
 )
 
 
-class QuantizedEncoder(T5Start, T5Stack):
+class QuantizedEncoder(StagedEncoder):
     """T5's encoder with the quantizer after block `position`, at the last one before or after the final layer norm.
 
     Attributes:
@@ -50,10 +48,7 @@ class QuantizedEncoder(T5Start, T5Stack):
         states_BTE: The states before the quantizer, detached.
         raw_states_BTE: The same states with their gradient.
         mask_BT: True at real positions of the latest batch.
-        is_quantized: Whether the latest batch has passed the quantizer.
     """
-
-    _two_stages: TwoStages | None = None
 
     def __init__(self, config: T5VQVAEConfig, position: int) -> None:
         super().__init__(config)
@@ -67,7 +62,7 @@ class QuantizedEncoder(T5Start, T5Stack):
         if config.premises == "separate":
             for block in self.block[:position]:
                 block.register_forward_pre_hook(self._within_texts)
-        self._position = position
+        self.position = position
         self._ends_here = position == config.num_layers
         # Hooks keep T5's own forward, so the relative bias that block 0 computes is passed on exactly as in plain T5.
         if position < config.num_layers:
@@ -122,18 +117,6 @@ class QuantizedEncoder(T5Start, T5Stack):
         return super().forward(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
         )
-
-    def begin_stage(self, stage: TrainingStage) -> None:
-        """Begins a stage of two-stage training; see `two_stages.py`."""
-        if self._two_stages is None:
-            self._two_stages = TwoStages(self, self._position)
-        self._two_stages.begin(stage)
-
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        if self._two_stages is not None:
-            self._two_stages.hold()
-        return self
 
     def behind(self, quantized_BTE: Tensor, mask_BT: Tensor) -> Tensor:
         """Returns the encoder's result for quantized states: what follows the quantizer runs on them."""

@@ -20,54 +20,62 @@ Letters: B batch, T encoder positions, E model width.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from torch import Tensor, nn
+from transformers.models.t5.modeling_t5 import T5Stack
 
+from t5vqvae.models.t5.first_weights import T5Start
+from t5vqvae.quantizers import Quantizer
 from t5vqvae.spec.training import TrainingStage
 
-if TYPE_CHECKING:
-    from t5vqvae.models.t5.encoder import QuantizedEncoder
 
+class StagedEncoder(T5Start, T5Stack):
+    """T5's encoder with the stages of two-stage training; without a call of `begin_stage` it has one.
 
-class TwoStages:
-    """The present stage of an encoder in training; hooks hold it to that stage."""
+    Attributes:
+        quantizer: What is frozen with the blocks before it.
+        position: Number of those blocks.
+        is_quantized: Whether the latest batch has passed the quantizer.
+    """
 
-    def __init__(self, encoder: QuantizedEncoder, position: int) -> None:
-        self._encoder = encoder
-        self._position = position
-        self._behind = list(encoder.block[position:])
-        self._stage: TrainingStage = "autoencoder"
-        for block in self._behind:
-            block.register_forward_hook(self._left_out)
-        encoder.dropout.register_forward_hook(self._without_dropout)
+    quantizer: Quantizer
+    position: int
+    is_quantized: bool = False
+    _stage: TrainingStage | None = None
 
-    def begin(self, stage: TrainingStage) -> None:
+    def begin_stage(self, stage: TrainingStage) -> None:
         """Begins a stage; beginning it again changes nothing."""
+        if self._stage == stage:
+            return
+        if self._stage is None:
+            for block in self.block[self.position :]:
+                block.register_forward_hook(self._left_out)
+            self.dropout.register_forward_hook(self._without_dropout)
         self._stage = stage
-        for part in self._frozen_parts():
+        for part in self._makers_of_codes():
             part.requires_grad_(stage == "autoencoder")
-        for block in self._behind:  # without a gradient, not with one of zero, which an optimizer would count as a step
+        for block in self.block[self.position :]:
+            # Without a gradient, not with one of zero, which an optimizer would count as a step.
             block.requires_grad_(stage == "task")
-        self.hold()
+        self.train(self.training)
 
-    def hold(self) -> None:
-        """Puts the frozen parts into evaluation mode; called whenever the encoder's mode changes."""
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
         if self._stage == "task":
-            for part in self._frozen_parts():
+            for part in self._makers_of_codes():
                 part.eval()
+        return self
 
-    def _frozen_parts(self) -> Iterator[nn.Module]:
-        yield self._encoder.embed_tokens
-        yield self._encoder.quantizer
-        yield from self._encoder.block[: self._position]
+    def _makers_of_codes(self) -> Iterator[nn.Module]:
+        yield self.embed_tokens
+        yield self.quantizer
+        yield from self.block[: self.position]
 
     def _left_out(self, block: nn.Module, args: tuple[Any, ...], result: tuple[Any, ...]) -> tuple[Any, ...]:
         """Replaces a block's states by those that it was given, so that it gets no gradient."""
-        if self._stage == "autoencoder" and self._encoder.training:
-            return (args[0], *result[1:])
-        return result
+        return (args[0], *result[1:]) if self._stage == "autoencoder" and self.training else result
 
     def _without_dropout(self, dropout: nn.Module, args: tuple[Tensor, ...], states_BTE: Tensor) -> Tensor:
         """Undoes the dropout on the embeddings where codes must stay as they are."""
-        return args[0] if self._stage == "task" and not self._encoder.is_quantized else states_BTE
+        return args[0] if self._stage == "task" and not self.is_quantized else states_BTE

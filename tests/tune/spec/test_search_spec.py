@@ -144,10 +144,6 @@ REFUSED_WORDS = {
     "train.device=cpu leaves resources.gpus=1 unused": ("quickstart", ["resources.gpus=1"]),
     "train.device=cuda needs GPUs": ("paper", ["resources.gpus=0"]),
     "resources.gpus=1.5 must be a whole number or less than 1": ("paper", ["resources.gpus=1.5"]),
-    "scheduler.grace_steps=500 must be more than train.autoencode_steps=500": (
-        "entailment",
-        ["train.autoencode_steps=500"],
-    ),
     "scheduler.grace_steps=240 must be less than train.max_steps=240": ("quickstart", ["scheduler.grace_steps=240"]),
     "needs decoded text": ("quickstart", ["objectives=[{metric: validation/bleu}]", "evaluate.num_generated=0"]),
     "is a control, and no trial could be best": (
@@ -175,6 +171,9 @@ TWO = [{"metric": "validation/nll"}, {"metric": "rate/bits_per_token"}]
 UNIGRAM = {"data.tokenizer.vocab_size": {"type": "int", "low": 300, "high": 900}}
 BASE_UNIGRAM = {"data.tokenizer.kind": "unigram", "data.tokenizer.vocab_size": 500}
 REFUSED_STUDIES = {
+    "scheduler.grace_steps=150 must be more than train.autoencode_steps=150": {
+        "base": {"model": {"position": 1}, "train.autoencode_steps": 150}
+    },
     "objective train/loss contains the weights under study": {"objectives": [{"metric": "train/loss"}]},
     "objective train/aux_loss contains the weights": {"objectives": [{"metric": "train/aux_loss"}]},
     "objective test/nll would choose on the test split": {"objectives": [{"metric": "test/nll"}]},

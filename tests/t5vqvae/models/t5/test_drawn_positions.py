@@ -120,7 +120,6 @@ def test_labels_are_learned_and_randomized_positions_are_sinusoids(tmp_path: Any
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model.position_range": 64}, "is for model.cross_positions=randomized and labels, not None; leave it out"),
         (
             {"model.cross_positions": "labels", "model.position_range": 64, "data.max_length": 80},
             "model.position_range=64 has fewer positions than a text can have tokens, 80 .* raise it",
