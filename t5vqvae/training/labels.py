@@ -38,7 +38,5 @@ def _two_stages(spec: RunSpec) -> str:
     steps, position = spec.train.autoencode_steps, getattr(spec.model, "position", None)
     if not steps:
         return ""
-    return (
-        f"steps 1 to {steps} trained an auto-encoder of the sources; then embeddings, the {position} encoder"
-        " blocks before the quantizer, and the quantizer were frozen"
-    )
+    blocks = f", encoder blocks 1 to {position}" if position else ""
+    return f"steps 1 to {steps} trained an auto-encoder of the sources; then embeddings{blocks} and the quantizer froze"
