@@ -43,6 +43,10 @@ class Batch:
         """Target tokens without padding."""
         return int((self.labels_BS != IGNORED_LABEL).sum())
 
+    def of_sources(self) -> Batch:
+        """Returns the batch with its sources as its targets; `num_chars_B`, which training does not read, stays."""
+        return replace(self, labels_BS=self.input_ids_BT.masked_fill(~self.mask_BT, IGNORED_LABEL))
+
     def to(self, device: torch.device | str) -> Batch:
         """Returns the batch on a device."""
         return self._map(lambda tensor: tensor.to(device))

@@ -73,6 +73,11 @@ class DataConfig(Config):
         0, ge=0, description="sentences of each harder test set of the corpus, which no search reads; 0: none"
     )
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest training text, source or target."""
+        return max(self.max_length, self.max_target_length or 0)
+
 
 @dataclass(frozen=True)
 class PreparedData:

@@ -110,7 +110,7 @@ class TokenizedSplit:
 
     @cached_property
     def _target_ids(self) -> _Ragged:
-        return _Ragged(self.folder, "target_ids") if self._has_targets else self._source_ids
+        return _Ragged(self.folder, "target_ids") if self.has_targets else self._source_ids
 
     @cached_property
     def _roles(self) -> _Ragged:
@@ -122,10 +122,11 @@ class TokenizedSplit:
 
     @cached_property
     def _target_texts(self) -> _Ragged:
-        return _Ragged(self.folder, "target_texts") if self._has_targets else self._source_texts
+        return _Ragged(self.folder, "target_texts") if self.has_targets else self._source_texts
 
     @cached_property
-    def _has_targets(self) -> bool:
+    def has_targets(self) -> bool:
+        """Whether something else than the source is decoded."""
         return (self.folder / "target_ids.npy").exists()
 
 

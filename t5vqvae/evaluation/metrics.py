@@ -53,6 +53,7 @@ _SPARSE = f"{_UNSENT} is set"
 _SPARSE_EDITS = f"{_UNSENT} is set, and {_EDITS} is not 0"
 _TWINS = f"{_OOD} is not 0"
 _JUDGED = f"{_MEANING} is true, and {_TEXTS} is not 0"
+_STAGED = "train.autoencode_steps is not 0"
 _CHANGED = "edits that change the text"
 _RECONSTRUCTED = "edits of sentences that the model reconstructs"
 _CODES = "a quantizer with codes"
@@ -407,6 +408,8 @@ _ALL = (
     Metric(STEP, "steps", "", None, "optimizer steps done"),
     Metric("progress/tokens", "tokens", "", None, "target tokens seen"),
     Metric("progress/epoch", "epochs", "", None, "passes over the training split done"),
+    Metric("progress/stage", "stages", "", None, "1 while two-stage training learns the auto-encoder, then 2",
+           when=_STAGED),
     Metric("progress/fraction", "share", "", None, "steps done over train.max_steps; in [0, 1]"),
     # Costs.
     Metric(STEP_SECONDS, "s", "step", "minimize", "wall time of a step, mean since the last evaluation",

@@ -26,6 +26,7 @@ from t5vqvae.data.texts import Text, tokenized
 from t5vqvae.errors import CheckpointError
 from t5vqvae.quantizers import Quantizer, QuantizerOutput
 from t5vqvae.spec.architectures import ModelConfig
+from t5vqvae.spec.training import TrainingStage
 
 if TYPE_CHECKING:
     from t5vqvae.data.role_reader import RoleReader
@@ -145,6 +146,10 @@ class TextAutoencoder(nn.Module, ABC):
     @abstractmethod
     def save_pretrained(self, directory: str | Path, /) -> None:
         """Writes config, weights (safetensors) and tokenizer."""
+
+    def begin_stage(self, stage: TrainingStage) -> None:
+        """Begins a stage of two-stage training; defined where a spec allows `train.autoencode_steps`."""
+        raise NotImplementedError
 
     @property
     def has_codes(self) -> bool:

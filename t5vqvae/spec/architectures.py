@@ -19,6 +19,8 @@ from t5vqvae.quantizers.prompts import PromptConfig
 if TYPE_CHECKING:
     from t5vqvae.data.tokenizer import Tokenizer
 
+DRAWN_POSITIONS = ("randomized", "labels")
+"""Cross positions that every text draws from a range."""
 _SCRATCH_ONLY = ("d_model", "d_ff", "num_heads", "num_layers", "num_decoder_layers")
 
 
@@ -100,8 +102,13 @@ class T5VQVAESettings(_SizedConfig):
         description="at the last position, T5's final layer norm before the quantizer (None: before) or after it, where"
         " the states are raw as at every earlier position",
     )
-    cross_positions: Literal["none", "absolute", "relative"] | None = setting(
-        None, description="positions in cross-attention; None: absolute from scratch, none with a backbone"
+    cross_positions: Literal["none", "absolute", "relative", "randomized", "labels"] | None = setting(
+        None,
+        description="positions in cross-attention; randomized: sinusoids of random ordered positions; labels: learned"
+        " vectors of them; None: absolute from scratch, none with a backbone",
+    )
+    position_range: int = setting(
+        512, ge=2, description="positions that randomized and labels draw from; at least the longest text's tokens"
     )
     premises: Literal["joint", "separate"] = setting(
         "joint",
@@ -174,6 +181,11 @@ class GaussianConfig(LatentSettings, T5VQVAESettings):
             raise SettingError("model.prompts must be null with model.name=gaussian: prompts would bypass the latent")
         if self.level == "sentence" and self.position is not None:
             raise SettingError(f"model.position={self.position} must be null with model.level=sentence")
+        if self.level == "sentence" and self.cross_positions in DRAWN_POSITIONS:
+            raise SettingError(
+                f"model.cross_positions={self.cross_positions} draws by the text's length, which model.level=sentence"
+                " hides; take absolute or relative"
+            )
         return self
 
 

@@ -20,7 +20,7 @@ from t5vqvae.data import DataConfig
 from t5vqvae.errors import SettingError
 from t5vqvae.files import content_sha256
 from t5vqvae.quantizers import EMAConfig, QuantizerConfig
-from t5vqvae.spec.architectures import ModelConfig, T5VQVAESettings
+from t5vqvae.spec.architectures import DRAWN_POSITIONS, ModelConfig, T5VQVAESettings
 from t5vqvae.spec.training import EvaluateConfig, OptimConfig, TrainConfig
 
 LOADED = (".json", ".safetensors", ".bin", ".model", ".txt")
@@ -98,6 +98,39 @@ class RunSpec(Config):
             raise SettingError(
                 f"evaluate.meaning=true needs answers that have a meaning, as those of math;"
                 f" data.corpus.name={self.data.corpus.name} has none, so leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_have_two_stages(self) -> Self:
+        steps, model = self.train.autoencode_steps, self.model
+        if not steps:
+            return self
+        if model.name != "t5vqvae":
+            raise SettingError(
+                f"train.autoencode_steps={steps} is for model.name=t5vqvae, not {model.name}; leave it out"
+            )
+        assert isinstance(model, T5VQVAESettings)
+        if model.position is None or (model.backbone is None and model.position == model.num_layers):
+            raise SettingError(
+                f"train.autoencode_steps={steps} needs encoder blocks behind the quantizer, which learn the task; set"
+                f" model.position, {model.position} here, to less than the encoder's blocks"
+            )
+        if model.prompts is not None:
+            raise SettingError(
+                f"train.autoencode_steps={steps} freezes the codes, and model.prompts would go around them; leave one"
+                " of them out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_positions(self) -> Self:
+        drawn, longest = getattr(self.model, "cross_positions", None), self.data.longest
+        span = getattr(self.model, "position_range", longest)
+        if drawn in DRAWN_POSITIONS and span < longest:
+            raise SettingError(
+                f"model.position_range={span} has fewer positions than a text can have tokens, {longest}"
+                " (data.max_length or data.max_target_length); raise it"
             )
         return self
 

@@ -11,6 +11,8 @@ from t5vqvae.errors import SettingError
 
 RunMeasure = Literal["codebook", "disentanglement", "information", "smoothness", "splices", "traversal"]
 """Measures of a trained model that need nothing but the model and its corpus."""
+TrainingStage = Literal["autoencoder", "task"]
+"""What a step of two-stage training learns."""
 
 
 class OptimConfig(Config):
@@ -38,6 +40,12 @@ class TrainConfig(Config):
     quantize_from: int = setting(
         0, ge=0, description="first step with quantization; earlier steps bypass the bottleneck"
     )
+    autoencode_steps: int = setting(
+        0,
+        ge=0,
+        description="two stages: first steps that train the blocks before the quantizer to give back the source, then"
+        " frozen with it; 0: one stage",
+    )
     code_dropout: float = setting(
         0.0, ge=0, lt=1, description="largest share of a sentence's codes that training drops; 0: none"
     )
@@ -56,12 +64,23 @@ class TrainConfig(Config):
             raise SettingError(
                 f"train.quantize_from={self.quantize_from} must be less than train.max_steps={self.max_steps}"
             )
+        if self.autoencode_steps and not self.quantize_from < self.autoencode_steps < self.max_steps:
+            raise SettingError(
+                f"train.autoencode_steps={self.autoencode_steps} must lie between train.quantize_from="
+                f"{self.quantize_from}, because the codebook is frozen then, and train.max_steps={self.max_steps}"
+            )
         if self.batch_size < self.num_workers * self.microbatches:
             raise SettingError(
                 f"train.batch_size={self.batch_size} must be at least train.num_workers x train.microbatches"
                 f" = {self.num_workers * self.microbatches}"
             )
         return self
+
+    def stage_of(self, step: int) -> TrainingStage | None:
+        """Returns what optimizer step `step`, from 0, learns in two-stage training; None with one stage."""
+        if not self.autoencode_steps:
+            return None
+        return "autoencoder" if step < self.autoencode_steps else "task"
 
 
 class EvaluateConfig(Config):

@@ -6,12 +6,12 @@ from t5vqvae.data import PreparedData
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.spec.run import RunSpec
 
-NAMES_TOKENS, AUGMENTED = "label/names_tokens", "label/augmented"
+NAMES_TOKENS, AUGMENTED, TWO_STAGES = "label/names_tokens", "label/augmented", "label/two_stages"
 
 
 def labels(spec: RunSpec, model: TextAutoencoder, prepared: PreparedData) -> dict[str, str]:
     """Returns the labels of a run with what they rest on; none for most runs."""
-    found = {NAMES_TOKENS: _names_tokens(spec, model), AUGMENTED: _augmented(prepared)}
+    found = {NAMES_TOKENS: _names_tokens(spec, model), AUGMENTED: _augmented(prepared), TWO_STAGES: _two_stages(spec)}
     return {name: text for name, text in found.items() if text}
 
 
@@ -32,3 +32,11 @@ def _augmented(prepared: PreparedData) -> str:
         return ""
     words = ", ".join(f"{kind} {number}" for kind, number in added.items())
     return f"{words} of {len(prepared.train)} training rows were added"
+
+
+def _two_stages(spec: RunSpec) -> str:
+    steps, position = spec.train.autoencode_steps, getattr(spec.model, "position", None)
+    if not steps:
+        return ""
+    blocks = f", encoder blocks 1 to {position}" if position else ""
+    return f"steps 1 to {steps} trained an auto-encoder of the sources; then embeddings{blocks} and the quantizer froze"

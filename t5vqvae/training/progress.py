@@ -56,6 +56,8 @@ def progress_metrics(
         "progress/epoch": float(epoch),
         "progress/fraction": state.step / max_steps,
     }
+    if stage := state.spec.train.stage_of(state.step - 1):
+        metrics["progress/stage"] = 1.0 if stage == "autoencoder" else 2.0
     if step_seconds is not None:
         metrics["cost/step_seconds"] = step_seconds
     return metrics | memory_costs(state.device)

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from t5vqvae.data import BatchPlan, PreparedData, prepare
+from t5vqvae.data.batch import Batch
 from t5vqvae.evaluation.evaluate import Evaluation, Reconstruction, control_of, evaluate
 from t5vqvae.evaluation.out_of_distribution import evaluate_twins
 from t5vqvae.measures.control import Control
@@ -37,6 +38,7 @@ from t5vqvae.training.last_probe import ProbedBy, probed_by
 from t5vqvae.training.optim import build_optimizer, learning_rate_at
 from t5vqvae.training.progress import StepLosses, progress_metrics
 from t5vqvae.training.training_state import TrainingState
+from t5vqvae.training.unfit import refuse_unfit
 from t5vqvae.training.workers import global_counts, rank_and_world, seed_worker, sum_gradients, sum_over_workers
 
 Status = Literal["running", "completed", "diverged"]
@@ -101,6 +103,7 @@ class Trainer:
     def __init__(
         self, spec: RunSpec, prepared: PreparedData, control: Control | None = None, probed: ProbedBy | None = None
     ) -> None:
+        refuse_unfit(spec, prepared)
         self.spec = spec
         self.probed = probed
         self.prepared = prepared
@@ -147,7 +150,8 @@ class Trainer:
             check_now = self.device.type == "cpu" or state.step % 20 == 0 or state.step == last
             loss = float(self._losses.total) if check_now else None
             rate = (state.num_tokens - tokens) / (time.perf_counter() - started)
-            now.set(state.step, note=None if loss is None else f"loss {loss:.4g}, {rate:,.0f} tokens a second")
+            part = "auto-encoder, " if config.stage_of(state.step - 1) == "autoencoder" else ""
+            now.set(state.step, note=None if loss is None else f"{part}loss {loss:.4g}, {rate:,.0f} tokens a second")
             if loss is not None and not math.isfinite(loss):
                 return False
         self._step_seconds = (time.perf_counter() - started) / (last - first)
@@ -155,7 +159,7 @@ class Trainer:
 
     def train_step(self) -> StepLosses:
         """Takes one optimizer step over all micro-batches and workers."""
-        batches = [batch.to(self.device) for batch in self.plan.local_batches(self.state.step)]
+        batches = [batch.to(self.device) for batch in self._begun(self.plan.local_batches(self.state.step))]
         num_tokens, num_positions = global_counts(batches, self.device)
         seed_worker(self.spec.seed, self.state.step)
         self._set_learning_rate()
@@ -175,6 +179,14 @@ class Trainer:
         optimizer.step()  # and with it the codebooks: see `Quantizer.update`
         self.state.num_tokens += num_tokens
         return StepLosses(totals[0], totals[1], norm)
+
+    def _begun(self, batches: list[Batch]) -> list[Batch]:
+        """Begins this step's stage of two-stage training, and returns the step's batches with its targets."""
+        stage = self.spec.train.stage_of(self.state.step)
+        if stage is None:
+            return batches
+        self.model.begin_stage(stage)
+        return batches if stage == "task" else [batch.of_sources() for batch in batches]
 
     def _set_learning_rate(self) -> None:
         rate = learning_rate_at(self.state.step, self.spec.optim, self.spec.train.max_steps)

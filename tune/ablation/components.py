@@ -86,6 +86,7 @@ PARTS: dict[str, _Part] = {
     "optim.schedule": _Part("constant", "the decay of the learning rate"),
     "optim.grad_clip": _Part(None, "the clipping of gradients"),
     "train.quantize_from": _Part(0, "the warm-up without quantization"),
+    "train.autoencode_steps": _Part(0, "the stage of the auto-encoder"),
     "train.code_dropout": _Part(0.0, "code dropout", when={"evaluate.unsent": None}),  # sparse codes cannot do without
 }
 """`{path: the way to switch it off}`; one entry for all variants that share the setting."""

@@ -222,6 +222,11 @@ class SearchSpec(StudySpec, Judging):
                 f"scheduler.grace_steps={self.grace_steps} must be less than"
                 f" train.max_steps={self.base_spec.train.max_steps}; evaluate more often or take scheduler.name=none"
             )
+        if self.grace_steps <= self.base_spec.train.autoencode_steps:
+            raise SettingError(
+                f"scheduler.grace_steps={self.grace_steps} must be more than train.autoencode_steps="
+                f"{self.base_spec.train.autoencode_steps}: before it, no trial has learnt anything of the task"
+            )
 
 
 def _deciding(spec: SearchSpec, field: str) -> Any:

@@ -11,7 +11,8 @@ plain T5.
 Source: T5VQVAE, arXiv 2402.00723 (SnowYJ/T5VQVAE).
 
 Same: T5's blocks and norm, a quantizer after block n, code vectors as the decoder's keys and values, dropout before
-the codebook and none after; `position: N, final_norm: after` is the published 12, `position: null` its None.
+the codebook and none after; `position: N, final_norm: after` is the published 12, `position: null` its None; two
+premises jointly, separately (`premises`) or in two stages (`train.autoencode_steps`).
 
 Different: padding is neither quantized nor counted, and cross-attention ignores it; evaluation learns nothing; nothing
 is chosen on test data. The published encoder mixes semantic roles into its states, h <- .7 h + .3 e_role after every

@@ -46,6 +46,7 @@ def build_as(
         "position": settings.position,
         "final_norm": settings.final_norm,
         "cross_positions": settings.resolved_cross_positions,
+        "position_range": settings.position_range,
         "premises": settings.premises,
         "prompts": None if settings.prompts is None else settings.prompts.as_dict(),
         "num_roles": num_roles,

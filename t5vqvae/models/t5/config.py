@@ -26,6 +26,7 @@ class T5VQVAEConfig(transformers.T5Config):
     position: int | None = None
     final_norm: str | None = None
     cross_positions: str = "none"
+    position_range: int = 512
     premises: str = "joint"
     prompts: dict[str, Any] | None = None
     num_roles: int = 0

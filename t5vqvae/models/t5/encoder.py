@@ -18,11 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
-from transformers.models.t5.modeling_t5 import T5Stack
 
 from t5vqvae.models.t5.config import T5VQVAEConfig
-from t5vqvae.models.t5.first_weights import T5Start, keep_start
+from t5vqvae.models.t5.first_weights import keep_start
 from t5vqvae.models.t5.not_sent import NotSent
+from t5vqvae.models.t5.two_stages import StagedEncoder
 from t5vqvae.quantizers import QuantizerOutput
 from t5vqvae.quantizers.none import NoQuantizer
 from t5vqvae.quantizers.parts.float32 import float32_start
@@ -35,11 +35,12 @@ _OF_THE_BATCH = (
     "_roles_BT",
     "_forced_BTE",
     "_dropped",
+    "is_quantized",
     "_apart_BTT",
 )
 
 
-class QuantizedEncoder(T5Start, T5Stack):
+class QuantizedEncoder(StagedEncoder):
     """T5's encoder with the quantizer after block `position`, at the last one before or after the final layer norm.
 
     Attributes:
@@ -61,6 +62,7 @@ class QuantizedEncoder(T5Start, T5Stack):
         if config.premises == "separate":
             for block in self.block[:position]:
                 block.register_forward_pre_hook(self._within_texts)
+        self.position = position
         self._ends_here = position == config.num_layers
         # Hooks keep T5's own forward, so the relative bias that block 0 computes is passed on exactly as in plain T5.
         if position < config.num_layers:
@@ -82,6 +84,7 @@ class QuantizedEncoder(T5Start, T5Stack):
         self._forced_BTE: Tensor | None = None
         self._apart_BTT: Tensor | None = None
         self._dropped = False
+        self.is_quantized = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # A copy or a pickle is of the model, not of its batch, whose graph nothing can copy.
@@ -105,7 +108,7 @@ class QuantizedEncoder(T5Start, T5Stack):
         assert given is not None
         ones_BT = torch.ones(given.shape[:2], dtype=torch.bool, device=given.device)
         self.mask_BT = ones_BT if attention_mask is None else attention_mask.bool()
-        self._roles_BT, self._forced_BTE, self._dropped = roles, quantized, False
+        self._roles_BT, self._forced_BTE, self._dropped, self.is_quantized = roles, quantized, False, False
         self._apart_BTT = None
         if input_ids is not None and self.config.premises == "separate":
             end = self.config.eos_token_id
@@ -157,6 +160,7 @@ class QuantizedEncoder(T5Start, T5Stack):
         return args[0] if self._dropped else states_BTE
 
     def _quantize(self, states_BTE: Tensor) -> Tensor:
+        self.is_quantized = True
         if self._forced_BTE is not None:
             self.output = None
             return self._forced_BTE.to(states_BTE.dtype)

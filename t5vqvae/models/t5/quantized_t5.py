@@ -27,6 +27,7 @@ from t5vqvae.models.t5.first_weights import T5Start, keep_start
 from t5vqvae.quantizers import Quantizer
 from t5vqvae.quantizers.parts.float32 import float32_start
 from t5vqvae.quantizers.prompts import Prompts
+from t5vqvae.spec.training import TrainingStage
 
 _END = 1
 """`</s>` in every tokenizer with T5's conventions."""
@@ -115,6 +116,9 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
     def last_codes(self) -> Tensor | None:  # type: ignore[override]
         """Codes (B, T, Q) of the latest batch in the encoder; None without a bottleneck."""
         return None if self.encoder.output is None else self.encoder.output.codes_BTQ
+
+    def begin_stage(self, stage: TrainingStage) -> None:
+        self.encoder.begin_stage(stage)
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.shared

@@ -25,7 +25,23 @@ QUANTIZERS: dict[str, tuple[str, dict[str, Any]]] = {
 SPARSE = {"train.code_dropout": 0.5, "evaluate.unsent": 100.0}
 EDITED = {"data.corpus.version": 2, "evaluate.control": 12, **SPARSE}
 FAR = {"data.corpus.name": "math", "data.corpus.test_size": 20, "data.ood": 4, "evaluate.meaning": True}
-KINDS = CASES | QUANTIZERS | {"edited, sparse": ("t5vqvae", EDITED), "far": ("t5vqvae", FAR)}
+STAGED = {
+    "data.corpus.name": "syllogisms",
+    "data.corpus.validation_size": 20,
+    "data.corpus.test_size": 20,
+    "data.max_length": 80,
+    "model.position": 1,
+    "train.autoencode_steps": 1,
+}
+KINDS = (
+    CASES
+    | QUANTIZERS
+    | {
+        "edited, sparse": ("t5vqvae", EDITED),
+        "far": ("t5vqvae", FAR),
+        "two stages": ("t5vqvae", STAGED),
+    }
+)
 OTHERWISE = {
     "a GPU",
     "an ablation",

@@ -171,6 +171,9 @@ TWO = [{"metric": "validation/nll"}, {"metric": "rate/bits_per_token"}]
 UNIGRAM = {"data.tokenizer.vocab_size": {"type": "int", "low": 300, "high": 900}}
 BASE_UNIGRAM = {"data.tokenizer.kind": "unigram", "data.tokenizer.vocab_size": 500}
 REFUSED_STUDIES = {
+    "scheduler.grace_steps=150 must be more than train.autoencode_steps=150": {
+        "base": {"model": {"position": 1}, "train.autoencode_steps": 150}
+    },
     "objective train/loss contains the weights under study": {"objectives": [{"metric": "train/loss"}]},
     "objective train/aux_loss contains the weights": {"objectives": [{"metric": "train/aux_loss"}]},
     "objective test/nll would choose on the test split": {"objectives": [{"metric": "test/nll"}]},

@@ -163,7 +163,7 @@ def test_generation_is_plain_t5s(pair: tuple[T5VQVAE, Any], how: dict[str, Any])
     assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("cross_positions", ["none", "absolute", "relative"])
+@pytest.mark.parametrize("cross_positions", ["none", "absolute", "relative", "randomized", "labels"])
 def test_beams_with_a_cache_find_what_beams_without_find(cross_positions: str) -> None:
     model = build(**{"model.cross_positions": cross_positions}).eval()
     inputs = {name: batch()[name] for name in ("input_ids", "attention_mask")}

@@ -18,6 +18,7 @@ from t5vqvae.quantizers import QuantizerConfig
 from t5vqvae.spec.run import RunSpec
 
 VOCABULARY = 50
+CROSS_POSITIONS = ("none", "absolute", "relative", "randomized", "labels")
 KINDS = {"t5": {}, "t5_v1_1": V1_1}
 
 
@@ -142,7 +143,7 @@ def test_padding_changes_nothing(inputs: Any, overrides: dict[str, Any]) -> None
     assert torch.equal(padded.codes[3:, :2], alone.codes)
 
 
-@pytest.mark.parametrize("cross_positions", ["none", "absolute", "relative"])
+@pytest.mark.parametrize("cross_positions", CROSS_POSITIONS)
 def test_cached_generation_equals_teacher_forcing(inputs: Any, cross_positions: str) -> None:
     model = build(**{"model.cross_positions": cross_positions, "model.position": 1})
     batch = {name: inputs[name] for name in ("input_ids", "attention_mask")}
@@ -170,7 +171,7 @@ def test_decoding_from_codes_is_the_forward_pass(inputs: Any, position: int) -> 
     torch.testing.assert_close(again.last_hidden_state * mask[..., None], memory * mask[..., None])
 
 
-@pytest.mark.parametrize("cross_positions", ["none", "absolute", "relative"])
+@pytest.mark.parametrize("cross_positions", CROSS_POSITIONS)
 def test_saved_and_loaded_whole(tmp_path: Path, inputs: Any, cross_positions: str) -> None:
     model = build(**{"model.cross_positions": cross_positions, "quantizer.code_width": 8})
     model.tokenizer = None
@@ -203,7 +204,7 @@ def test_the_backbone_keeps_its_weights_and_the_quantizer_its_own_start(backbone
     assert model.quantizer.project_in.weight.abs().max() <= bound
 
 
-@pytest.mark.parametrize("cross_positions", ["none", "absolute", "relative"])
+@pytest.mark.parametrize("cross_positions", CROSS_POSITIONS)
 def test_a_backbone_in_half_precision_trains_in_float32_with_cross_positions_drawn(
     tmp_path: Path, cross_positions: str
 ) -> None:
@@ -219,11 +220,11 @@ def test_a_backbone_in_half_precision_trains_in_float32_with_cross_positions_dra
     if cross_positions == "relative":
         bias = parameters["decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"]
         assert float(bias.detach().std()) == pytest.approx(32**-0.5, rel=0.2)  # as T5 draws it; nn.Embedding's own is 1
-    if cross_positions == "absolute":
+    if cross_positions in ("absolute", "randomized", "labels"):
         assert model.decoder.input_scale.item() == model.decoder.memory_scale.item() == 1
 
 
-@pytest.mark.parametrize("cross_positions", ["none", "absolute", "relative"])
+@pytest.mark.parametrize("cross_positions", CROSS_POSITIONS)
 def test_from_scratch_starts_with_the_spread_of_t5(cross_positions: str) -> None:
     model = build(**{"model.cross_positions": cross_positions})
     assert_starts_like_t5(dict(model.named_parameters()), model.config, at_least=20)

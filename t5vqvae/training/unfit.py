@@ -1,0 +1,27 @@
+"""Refuses settings that a run's data give no meaning, before a model is built."""
+
+from __future__ import annotations
+
+from t5vqvae.data import PreparedData
+from t5vqvae.errors import SettingError
+from t5vqvae.spec.architectures import DRAWN_POSITIONS
+from t5vqvae.spec.run import RunSpec
+
+
+def refuse_unfit(spec: RunSpec, prepared: PreparedData) -> None:
+    """Refuses settings for other targets than the data have.
+
+    Raises:
+        SettingError: With the way out.
+    """
+    steps, drawn = spec.train.autoencode_steps, getattr(spec.model, "cross_positions", None)
+    if steps and not prepared.train.has_targets:
+        raise SettingError(
+            f"train.autoencode_steps={steps} needs a corpus whose targets are not its sources: without a task the"
+            " second stage would learn what the first did; leave it out"
+        )
+    if drawn in DRAWN_POSITIONS and prepared.train.has_targets:
+        raise SettingError(
+            f"model.cross_positions={drawn} gives a text as many positions as its source is long, which says nothing of"
+            " a target that is not the source; take absolute or relative"
+        )
