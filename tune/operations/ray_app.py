@@ -70,6 +70,8 @@ def _reported(error: UserError) -> Exception:
 
     if click.get_current_context(silent=True) is None:
         return error
-    shown = click.ClickException("; ".join(str(error).splitlines()))
-    shown.exit_code = error.status
-    return shown
+
+    class Refused(click.ClickException):
+        exit_code = error.status
+
+    return Refused("; ".join(str(error).splitlines()))
