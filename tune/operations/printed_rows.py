@@ -100,7 +100,8 @@ class Rows:
         if self.rows:
             console.print(table)
         for note in [*self.notes, *left_out]:
-            console.print(plain_text(note), highlight=False, markup=False)
+            # A line that ends where the terminal does could not be copied whole; terminals break it themselves.
+            console.print(plain_text(note), highlight=False, markup=False, soft_wrap=True)
 
     def _fitted(self, console: Console) -> tuple[Table, list[str]]:
         """Returns the table that fits the console, and a line about the columns that it leaves out."""
