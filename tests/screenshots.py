@@ -3,7 +3,8 @@
     python -m tests.screenshots [--state DIR] [NAME ...]
 
 It searches `tests/support/evening.yaml` in a state folder, which a second call uses again, and takes the screens while
-it runs and after its end. NAME takes those alone. It needs Debian's Chromium and is not part of the tests.
+it runs and after its end. NAME takes those alone; `mlflow` is three. It needs Debian's Chromium and is not part of the
+tests.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from browser import chromium  # noqa: E402
+from mlflow_screens import MLflowScreens  # noqa: E402
 
 from tune.records.study import Study  # noqa: E402
 from tune.records.study_paths import StudyPaths, is_there  # noqa: E402
@@ -39,6 +41,8 @@ FILE = ROOT / "tests" / "support" / f"{STUDY}.yaml"
 LARGEST = 150_000
 """The most bytes of a screenshot: the repository keeps them."""
 DESKTOP, PHONE = (1000, 760), (390, 844)
+CODES, CODES_PHONE, HISTORY = (1000, 713), (390, 804), (1000, 648)
+"""Sizes at which a page ends with a whole row, or a whole card."""
 SENTENCE, PLACE = "a big eagle took meat in autumn", 4
 TERMINAL = """<body style="margin:0;background:#14181f"><pre style="display:inline-block;margin:0;padding:16px 20px;
 color:#e4e8ee;font:14px/1.4 'DejaVu Sans Mono',monospace"><span style="color:#7aa5f5">$ {command}</span>
@@ -160,7 +164,7 @@ def while_it_runs(screens: Screens) -> dict[str, Callable[[], None]]:
         with screens.page_of("watch", STUDY) as url:
             screens.page("watch", url, (1000, 810), lambda page: page.wait_for_timeout(45_000))
 
-    return {"status": lambda: screens.terminal("status", "status", STUDY, columns=96), "watch": watch}
+    return {"watch": watch}
 
 
 def at_its_end(screens: Screens) -> dict[str, Callable[[], None]]:
@@ -174,21 +178,27 @@ def at_its_end(screens: Screens) -> dict[str, Callable[[], None]]:
 
     def optuna() -> None:
         with screens.page_of("dashboard", STUDY) as url:
-            screens.page("optuna", url, DESKTOP, drawn)
+            screens.page("optuna", url, HISTORY, drawn)
 
     def probe() -> None:
         folder = screens.state / "probe"
         assert screens.run("probe", STUDY, "--into", str(folder)).wait() == 0
         screens.page("probe", (folder / "probe.html").as_uri(), DESKTOP, mapped)
 
+    def mlflow() -> None:
+        screens_of = MLflowScreens(study, screens.state, save)
+        assert screens_of.is_registered or screens.run("promote", STUDY).wait() == 0
+        screens_of.take()
+
     compared = ("compare", f"{STUDY}/{best}", f"{STUDY}/{other}", "--most", "3")
     return {
-        "trials": lambda: screens.terminal("trials", "trials", STUDY, "--best", "8", columns=104),
+        "trials": lambda: screens.terminal("trials", "trials", STUDY, "--best", "8", columns=132),
         "compare": lambda: screens.terminal("compare", *compared, columns=118),
         "report": lambda: screens.page("report", report.as_uri(), (860, 1220), plotted),
         "report-phone": lambda: screens.page("report-phone", report.as_uri(), PHONE, plotted),
-        "playground": lambda: playground("playground", DESKTOP),
-        "playground-phone": lambda: playground("playground-phone", PHONE),
+        "playground": lambda: playground("playground", CODES),
+        "playground-phone": lambda: playground("playground-phone", CODES_PHONE),
+        "mlflow": mlflow,
         "optuna": optuna,
         "probe": probe,
     }

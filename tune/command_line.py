@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,6 +35,8 @@ KEPT = {
     "data": "nothing was put into the cache; the same command starts again",
 }
 """What an interrupted command leaves, and how to resume it."""
+_PYDANTIC = re.compile(r"Input should be (.*?)(?:, unable to parse .*)?$")
+"""How pydantic says why it refuses a word."""
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 """What Typer raises for a command line that it cannot parse; it exports only this class's child."""
 
@@ -141,6 +144,7 @@ def _one_line(error: Any) -> str:
     if hasattr(error, "possibilities"):
         options = [name for option in error.ctx.command.get_params(error.ctx) for name in option.opts if "--" in name]
         return f"{command} has no option {error.option_name}{did_you_mean(error.option_name, options)}"
+    message = _PYDANTIC.sub(r"it must be \1", message).replace("Value error, ", "")
     given = [repr(one["input"]) for one in error.__cause__.errors()] if hasattr(error.__cause__, "errors") else []
     told = f", not {given[0]}" if given and given[0] not in message else ""
     return f"{command}: {message[0].lower()}{message[1:].removesuffix('.')}{told}; see {command} --help"

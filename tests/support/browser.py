@@ -24,8 +24,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def mlflow_server(uri: str, log: Path) -> Iterator[str]:
-    """Serves a database on the loopback, with MLflow's own pages; yields its address."""
+def mlflow_server(uri: str, log: Path, seconds: float = 90) -> Iterator[str]:
+    """Serves a database on the loopback, with MLflow's own pages; yields its address within some seconds."""
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1", "--no-serve-artifacts"]
@@ -34,14 +34,14 @@ def mlflow_server(uri: str, log: Path) -> Iterator[str]:
         server = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)
     try:
         address = f"http://127.0.0.1:{port}"
-        _wait(f"{address}/health", server, log)
+        _wait(f"{address}/health", server, log, seconds)
         yield address
     finally:
         os.killpg(server.pid, 15)
         server.wait(20)
 
 
-def _wait(url: str, server: subprocess.Popen[bytes], log: Path, seconds: float = 90) -> None:
+def _wait(url: str, server: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and server.poll() is None:
         try:

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from t5vqvae.config import short_names
-from t5vqvae.evaluation.metrics import METRICS, RATE, STEP
+from t5vqvae.evaluation.metrics import METRICS, RATE, STEP, common_rate
 from t5vqvae.stages import duration, hidden
 from tune.monitor.formats import plain_text, shortened
 from tune.monitor.row import Row
@@ -136,17 +136,17 @@ class Board:
             varied: The settings to show.
             linked: Whether a column has the pages in MLflow; otherwise each trial's number leads there.
         """
-        rate = METRICS[RATE]
+        rate = _rate_of(shown)
         title = Text(f"study {plain_text(self.title)}", style="table.title")
         table = Table(title=title, title_justify="left", caption_justify="left", expand=False)
         names = ["trial", "status", "step", *(short_names(varied)[path] for path in varied)]
         names += [metric.removeprefix("validation/") for metric in self.objectives]
-        for name in [*names, f"{rate.unit}/{rate.per}", "seconds"]:
+        for name in [*names, f"{METRICS[RATE].unit}/{METRICS[RATE].per}", "seconds"]:
             table.add_column(Text(plain_text(name)), justify="left" if name == "status" else "right", no_wrap=True)
         if linked:
             table.add_column("MLflow", overflow="fold")
         for row in shown:
-            table.add_row(*self._cells(row, varied), *([_link(row.url, row.url)] if linked else []))
+            table.add_row(*self._cells(row, varied, rate), *([_link(row.url, row.url)] if linked else []))
         return table
 
     def summary(self, running: bool = False, left: bool = True) -> Text:
@@ -212,19 +212,19 @@ class Board:
         best = [] if self.best is None else [row for row in rows[:-limit] if row.number == self.best]
         return best + newest
 
-    def _cells(self, row: Row, varied: Sequence[str]) -> list[Text]:
+    def _cells(self, row: Row, varied: Sequence[str], rate: str) -> list[Text]:
         row = self._now(row)
         metrics = row.metrics
         name = f"{row.number} *" if row.number == self.best else str(row.number)
         values = [row.overrides.get(path, "base") for path in varied] + [metrics.get(m) for m in self.objectives]
-        rate = short(metrics[RATE]) if RATE in metrics else "-"
-        cells = [_steps(row), *map(short, values), rate, f"{row.seconds:.0f}"]
+        price = short(metrics[rate]) if rate in metrics else "-"
+        cells = [_steps(row), *map(short, values), price, f"{row.seconds:.0f}"]
         # As Text: of a plain string Rich would take `[red]` for a style.
         return [_link(name, row.url), Text(row.status, style=STYLES.get(row.status, "")), *map(Text, cells)]
 
     def _line(self, row: Row) -> str:
         settings = ", ".join(f"{path}={short(value)}" for path, value in sorted(row.overrides.items()))
-        shown = [m for m in [*self.objectives, RATE, STEP] if m in row.metrics]
+        shown = [m for m in [*self.objectives, _rate_of([row]), STEP] if m in row.metrics]
         metrics = ", ".join(f"{metric} {short(row.metrics[metric])}" for metric in shown)
         parts = [f"trial {row.number} {row.status}: {metrics}", settings, f"{row.seconds:.0f} s", row.url or ""]
         return plain_text(" | ".join(part for part in parts if part))
@@ -234,6 +234,12 @@ def wide_console() -> Console:
     """Returns the console of this process; it takes a job's log, which has no width, as 200 characters wide."""
     console = Console()
     return console if console.is_terminal else Console(width=200)
+
+
+def _rate_of(rows: Iterable[Row]) -> str:
+    """Returns the key of the rate by which rows are shown: the tightest one that all with a rate have."""
+    found = common_rate(*(row.metrics for row in rows if RATE in row.metrics))
+    return RATE if found is None else found[0]
 
 
 def _link(words: str | None, url: str | None) -> Text:

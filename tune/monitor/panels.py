@@ -97,8 +97,8 @@ _COMMON = [
 _SEARCH = [
     _row("best_objective", "Best objective", "none", "TrialRecord.metrics",
          "The objectives of the best trial so far that keeps all constraints.", by=("metric",)),
-    _row("best_rate_bits", "Rate of the best trial", "none", "TrialRecord.metrics: rate/bits_per_token",
-         "The rate of the best trial, in bits a token."),
+    _row("best_rate_bits", "Rate of the best trial", "none", "TrialRecord.metrics: rate/joint_bits_per_token",
+         "The joint rate of the best trial, in bits a token."),
     _row("trials_counting", "Trials that count", "short", "Study.ranked",
          "Trials that may count as best: completed, and all constraints kept."),
     _row("trial_step", "Steps of running trials", "short", "RunningTrial.step",

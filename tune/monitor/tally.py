@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from t5vqvae.evaluation.metrics import RATE
+from t5vqvae.evaluation.metrics import common_rate
 from tune.monitor.row import Row
 from tune.records.ranking import costs
 from tune.records.running import ALIVE, STATUSES
@@ -122,8 +122,8 @@ class Tally:
         for objective in self.judging.objectives:
             if objective.metric in self.best.metrics:
                 yield self._sample("best_objective", self.best.metrics[objective.metric], metric=objective.metric)
-        if RATE in self.best.metrics:
-            yield self._sample("best_rate_bits", self.best.metrics[RATE])
+        if (rate := common_rate(self.best.metrics)) is not None:
+            yield self._sample("best_rate_bits", self.best.metrics[rate[0]])
 
     def _of_running(self, row: Row) -> Iterator[Sample]:
         if row.status != "running":

@@ -20,6 +20,7 @@ from tune.operations.search_end import next_command
 from tune.operations.study_commands import Number, StudyName
 from tune.process import NOTHING_WORKED
 from tune.records.events import START, STOP, TRIAL, Event
+from tune.records.record import TrialRecord
 from tune.records.study import Study
 from tune.records.study_paths import StudyPaths, state_dir
 
@@ -125,9 +126,7 @@ def rerun(
     judged = [name for name in found.header.judged_metrics if name in metrics]
     rows = [_both(name, before.get(name), metrics[name]) for name in judged]
     titles = {"trial": f"trial {number}, seed {own}", "rerun": f"seed {spec.seed}"}
-    Rows(rows, [f"next: {next_command(f'compare {study}/{number} {newest}', state)}"], hidden=(), titles=titles).write(
-        form, output
-    )
+    Rows(rows, _after_rerun(found.records[number], newest, state), hidden=(), titles=titles).write(form, output)
     return 0
 
 
@@ -212,6 +211,13 @@ def _traceback(study: Study, number: int) -> list[str]:
 
 def _both(name: str, before: float | None, now: float) -> PrintedRow:
     return {"metric": name, "trial": before, "rerun": now, "difference": None if before is None else now - before}
+
+
+def _after_rerun(record: TrialRecord, newest: Path, state: Path | None) -> list[str]:
+    """Returns what the difference does not say, and what comes next with the checkpoints that were kept."""
+    early = f"trial {record.number} was {record.status} at step {record.steps}; the new run went on to its end"
+    command = f"compare {record.study}/{record.number} {newest}" if record.checkpoint else f"evaluate {newest}"
+    return [*([] if record.status == "completed" else [early]), f"next: {next_command(command, state)}"]
 
 
 def _agreed(question: str) -> bool:

@@ -154,7 +154,8 @@ def _recorded(found: FoundModel) -> dict[str, float]:
 
 def _meaning(name: str) -> dict[str, str]:
     metric = METRICS.get(name) or find(name)
-    return {"unit": metric.units if metric else "", "meaning": metric.description if metric else ""}
+    unit = "" if metric is None or metric.units == "1" else metric.units
+    return {"unit": unit, "meaning": metric.description if metric else ""}
 
 
 def _differing(a: ValidationResult, b: ValidationResult, most: int) -> Rows:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from t5vqvae.errors import SettingError, UserError
 from t5vqvae.serving.served_model import ServedModel
-from tune.operations.opened import Opened, lines_of, open_model
+from tune.operations.opened import Opened, found_with_spec, lines_of, open_model
 from tune.records.models import REGISTERED, registered_version
 from tune.records.study_paths import state_dir
 
@@ -41,6 +41,18 @@ class ModelSource:
         if found is None or found["alias"] is None:
             return "" if found is None else found["version"]
         return registered_version(self.model, state_dir(self.state))[1].version
+
+    def require(self) -> None:
+        """Refuses a model that is not there; of models on a disk, only where this machine has the state folder.
+
+        Raises:
+            UserError: If there is none.
+        """
+        root = state_dir(self.state)
+        if self.model.startswith("models:"):
+            registered_version(self.model, root)
+        elif root.is_dir():
+            found_with_spec(self.model, root)
 
     def load(self, version: str) -> ServedModel:
         """Returns the model of a version, loaded.

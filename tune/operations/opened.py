@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from t5vqvae.errors import DataError, SettingError
 from t5vqvae.stages import stage
 from tune.records.loading import loaded_model
-from tune.records.models import find_model
+from tune.records.models import FoundModel, find_model
 from tune.records.study_paths import state_dir
 
 if TYPE_CHECKING:
@@ -69,15 +69,25 @@ def open_model(name: str, state: Path | None, max_new_tokens: int = 64) -> Opene
     Raises:
         UserError: If there is no such model, or its latents do not decide its texts.
     """
-    folder, root = Path(name).expanduser(), state_dir(state)
-    bare = (folder / "config.json").is_file() and not (folder.parent / "spec.json").is_file()
-    found = None if bare else find_model(name, root)
+    root = state_dir(state)
+    found = found_with_spec(name, root)
     from t5vqvae.latent.latent_space import LatentSpace
 
-    model, cache = loaded_model(folder if found is None else found.folder), root / "cache"
+    model, cache = loaded_model(Path(name).expanduser() if found is None else found.folder), root / "cache"
     spec = None if found is None else found.spec
     roles = None if spec is None or not model.quantizer.reads_roles else _roles_of(spec, cache)
     return Opened(LatentSpace(model, max_new_tokens, roles=roles), name, spec, cache)
+
+
+def found_with_spec(name: str, root: Path) -> FoundModel | None:
+    """Returns the model that a user names, not loaded; None for a folder of weights alone.
+
+    Raises:
+        UserError: If there is no such model.
+    """
+    folder = Path(name).expanduser()
+    bare = (folder / "config.json").is_file() and not (folder.parent / "spec.json").is_file()
+    return None if bare else find_model(name, root)
 
 
 def _roles_of(spec: RunSpec, cache: Path) -> RoleReader:

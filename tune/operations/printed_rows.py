@@ -100,7 +100,7 @@ class Rows:
         if self.rows:
             console.print(table)
         for note in [*self.notes, *left_out]:
-            console.print(plain_text(note), highlight=False, markup=False)
+            console.print(plain_text(note), highlight=False, markup=False, soft_wrap=_is_copied(note))
 
     def _fitted(self, console: Console) -> tuple[Table, list[str]]:
         """Returns the table that fits the console, and a line about the columns that it leaves out."""
@@ -133,6 +133,11 @@ class Rows:
             compared = self.compared[place] if self.compared else None
             table.add_row(*(_cell(name, row[name], compared, marked) for name in names))
         return table
+
+
+def _is_copied(note: str) -> bool:
+    """Returns whether a line is a command, or a name and one word: a line break of ours would be copied, too."""
+    return note.startswith("next: ") or len(note.split()) == 2
 
 
 def changed_words(text: str, compared: str) -> set[int]:

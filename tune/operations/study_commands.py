@@ -23,6 +23,8 @@ from tune.records.study_paths import state_dir
 app = typer.Typer(cls=Group)
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a search or an ablation; see studies.")]
 Number = Annotated[int, typer.Argument(metavar="N", min=0, help="Number of a trial; see trials.")]
+_LONG = ("mlflow_id", "checkpoint")
+"""What a table would break where its column ends, so that it could not be copied."""
 
 
 @app.command(cls=Command)
@@ -68,7 +70,8 @@ def status(study: StudyName, form: Form = Format.table, output: Output = None, s
         known = {"trial": trial.number, "status": trial.status, **cells, "seconds_left": trial.left}
         rows.append({"what": "trial", **known})
     titles = {metric: metric.partition("/")[2], "seconds_left": "left, s"}
-    Rows(rows, [_sentence(found, progress, state)], hidden=(), titles=titles, yielding=["seconds"]).write(form, output)
+    notes = _sentences(found, progress, state)
+    Rows(rows, notes, hidden=(), titles=titles, yielding=["seconds"]).write(form, output)
 
 
 @app.command(cls=Command)
@@ -123,11 +126,14 @@ def trial(
             rows.append({"kind": kind, "name": name, "value": value, "unit": _unit(name) if kind == "metric" else ""})
     kinds = ("record", "setting", "metric")
     rows.sort(key=lambda each: kinds.index(each["kind"]))
+    named = [each for each in rows if each["name"] in _LONG] if form is Format.table else []
+    rows = [each for each in rows if each not in named]
     commands = [f"diff {study} {found.best} {number}"] if found.best not in (None, number) else []
     if row["checkpoint"]:
         commands += [f"evaluate {study}/{number}"]
     again = [f"rerun {study} {number} --seed 1"] if number in found.records else []
-    notes = [f"next: {next_command(command, state)}" for command in [*commands, *again]]
+    notes = [f"{each['name']}: {each['value']}" for each in named]
+    notes += [f"next: {next_command(command, state)}" for command in [*commands, *again]]
     Rows(rows, notes, hidden=["kind"]).write(form, output)
 
 
@@ -170,18 +176,18 @@ def _overview(study: Study) -> PrintedRow:
     }
 
 
-def _sentence(study: Study, progress: Progress, state: Path | None) -> str:
-    """Returns how far a study is in a sentence, with what to do next."""
+def _sentences(study: Study, progress: Progress, state: Path | None) -> list[str]:
+    """Returns how far a study is, and what to do next."""
     of = "" if progress.planned is None else f" of {progress.planned}"
     line = f"{study.name}: {progress.done}{of} trials done"
     if progress.state == "running":
         since = "" if progress.seconds is None else f", running for {duration(progress.seconds)}"
         left = "" if progress.left is None else f", about {duration(progress.left)} left"
-        return f"{line}{since}{left}; {next_command(f'stop {study.name}', state)} stops it gently"
+        return [f"{line}{since}{left}", f"next: {next_command(f'stop {study.name}', state)}  # stops it gently"]
     if progress.state == "interrupted":
-        return f"{line}; nothing runs: the command that started it resumes it"
+        return [f"{line}; nothing runs: the command that started it resumes it"]
     best = "" if study.best is None else f", best: trial {study.best} with {_objectives(study, study.best)}"
-    return f"{line}{best}; {next_command(f'report {study.name}', state)} writes its report"
+    return [f"{line}{best}", f"next: {next_command(f'report {study.name}', state)}  # writes its report"]
 
 
 def _after_trials(study: Study, state: Path | None) -> list[str]:

@@ -20,6 +20,8 @@ SHOWN = 5
 """Trials in the table."""
 FILE = "study.yaml"
 """The artifact with the study's settings."""
+_SPACE = "&emsp;"
+"""Stands in front of a number: MLflow draws the columns of a table without any room between them."""
 
 
 class StudyPage:
@@ -79,8 +81,8 @@ class StudyPage:
         price = "" if rate is None else f" at {first.metrics[rate[0]]:.3g} {METRICS[RATE].units} ({rate[1]})"
         best = f"Best trial: {self._named(first)}, {label(metrics[0])} {first.metrics[metrics[0]]:.4g}{price}."
         shown = [*metrics, *([rate[0]] if rate is not None and rate[0] not in metrics else [])]
-        head = [["trial", *map(label, shown)], ["---", *["---:"] * len(shown)]]
-        rows = [[self._named(record), *(f"{record.metrics[key]:.4g}" for key in shown)] for record in self.best]
+        head = [["trial", *(f"{_SPACE}{label(key)}" for key in shown)], ["---", *["---:"] * len(shown)]]
+        rows = [[self._named(record), *(f"{_SPACE}{record.metrics[key]:.4g}" for key in shown)] for record in self.best]
         return [best, "\n".join(f"| {' | '.join(row)} |" for row in [*head, *rows])]
 
     def _named(self, record: TrialRecord) -> str:

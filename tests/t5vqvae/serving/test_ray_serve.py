@@ -27,15 +27,40 @@ def test_a_wrong_setting_is_refused_before_ray_is_asked() -> None:
         application({"model": "m", "replica": 2})
     with pytest.raises(SettingError, match="model is missing"):
         application({})
+    with pytest.raises(SettingError, match="token cannot be given here, where others read it; set T5VQVAE_TOKEN"):
+        application({"model": "m", "token": "secret"})
+
+
+def test_a_model_that_is_not_there_is_refused_before_ray_is_asked(tmp_path: Path) -> None:
+    from tune.operations.ray_app import application
+
+    with pytest.raises(SettingError, match=f"there is no study nope under {tmp_path}"):
+        application({"model": "nope", "state": tmp_path})
+    with pytest.raises(SettingError, match="there is no MLflow database"):
+        application({"model": "models:/t5vqvae@champion", "state": tmp_path})
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(find_spec("grpc_reflection") is None and not os.environ.get("CI"), reason="needs ray[serve]")
+def test_ray_s_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+    from ray.serve.scripts import cli
+
+    words = ["run", "tune.operations.ray_app:application", f"state={tmp_path}", "model=nope", "modle=nope"]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 2 and "Traceback" not in done.output
+    assert "Error: modle is unknown; did you mean model?\n" in done.output
 
 
 @pytest.mark.ray
 @pytest.mark.skipif(find_spec("ray") is None and not os.environ.get("CI"), reason="needs ray[serve]")
-def test_replicas_know_the_tracking_server_of_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replicas_know_the_tracking_server_of_the_driver(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tune.operations.ray_app import application
 
     def variables() -> dict[str, str]:
-        options = application({"model": "models:/t5vqvae@champion"})._bound_deployment.ray_actor_options
+        options = application({"model": str(checkpoint)})._bound_deployment.ray_actor_options
         given: dict[str, str] = options["runtime_env"]["env_vars"]
         return given
 

@@ -51,6 +51,17 @@ def test_table_shows_what_varies_and_marks_the_best():
     assert "2 of 8 trials done (2 completed), best: trial 1 with exact_match 0.75" in text
 
 
+def test_the_rate_is_the_tightest_that_all_trials_with_one_have():
+    shown, out = board(force_terminal=False)
+    both = {"rate/bits_per_token": 9.5, "rate/joint_bits_per_token": 7.25}
+    shown.rows = {0: Row(0, {}, "completed", both), 1: Row(1, {}, "running", {})}
+    shown.final()
+    assert "7.25" in out.getvalue() and "9.5" not in out.getvalue(), "as `t5vqvae trials` shows it"
+    shown.rows[1] = Row(1, {}, "completed", {"rate/bits_per_token": 8.5})
+    shown.final()
+    assert "9.5" in out.getvalue() and "8.5" in out.getvalue()
+
+
 def test_a_long_study_shows_its_newest_trials_and_the_best():
     shown, _ = board(force_terminal=False)
     shown.rows = {n: Row(n, {"seed": n}) for n in range(100)}

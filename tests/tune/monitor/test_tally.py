@@ -32,6 +32,15 @@ def test_four_trials_counted_by_hand():
     assert found["trial_step", "3"] == 30 and found["trial_objective", "3", "validation/nll"] == 0.7
 
 
+def test_the_rate_of_the_best_trial_is_the_one_that_reports_name():
+    tally = Tally("s", JUDGING)
+    one = row(0, "completed")
+    tally.put(one)
+    assert numbers(tally)["best_rate_bits",] == 8.0
+    tally.put(Row(1, {}, "completed", {**one.metrics, "validation/nll": 0.5, "rate/joint_bits_per_token": 6.5}))
+    assert numbers(tally)["best_rate_bits",] == 6.5
+
+
 def test_ten_thousand_trials_leave_the_series_of_those_that_run():
     tally = Tally("s", JUDGING)
     tally.put(row(0, "completed"))

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from t5vqvae.training import checkpoint
 from tune.cli import app
 from tune.promote import promote
 from tune.records.events import STOP, TRIAL, StudyEvents
+from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
 from tune.spec.search_spec import SearchSpec
 
@@ -142,6 +144,10 @@ def test_a_trial_run_again_repeats_and_with_another_seed_differs(tiny: StudyPath
     assert abs(rows[0]["difference"]) > 1e-4
     record = json.loads((tiny.trial(0) / "record.json").read_text())
     assert record["metrics"]["validation/nll"] == found["trial"], "the trial stays as it is"
+    replace(TrialRecord.read(tiny.trial(0)), status="pruned", steps=1, checkpoint=None).write(tiny.trial(0))
+    pruned = run(tiny.state, "rerun", "tiny", "0", "--seed", "3").output
+    assert "trial 0 was pruned at step 1; the new run went on to its end" in pruned
+    assert "next: t5vqvae evaluate " in pruned and "compare" not in pruned, "no checkpoint of it is left"
 
 
 def test_a_study_is_removed_after_it_was_listed_and_agreed_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
-from kept_studies import keep_study, start_trial
+from kept_studies import keep_study, record, start_trial
 from typer.testing import CliRunner
 
 from tune.cli import app
@@ -121,6 +121,18 @@ def test_a_trial_is_printed_whole_with_units(state: Path) -> None:
     assert "next: t5vqvae rerun kept 1 --seed 1" in said(state, "trial", "kept", "1")
 
 
+def test_what_is_copied_stays_in_one_line(tmp_path: Path) -> None:
+    state = tmp_path / "a_folder_with_a_long_name" / "and_another_one_inside_of_it"
+    paths = keep_study(state)
+    checkpoint = str(paths.trial(1) / "step-00000040")
+    record("kept", 1, checkpoint=checkpoint).write(paths.trial(1))
+    lines = printed(state, "trial", "kept", "1").splitlines()
+    assert f"checkpoint: {checkpoint}" in lines
+    assert f"next: t5vqvae evaluate kept/1 --state {state}" in lines
+    assert max(len(line) for line in lines if str(state) not in line) <= 80
+    assert {row["name"]: row["value"] for row in rows(state, "trial", "kept", "1")}["checkpoint"] == checkpoint
+
+
 def test_two_trials_differ_in_what_is_printed(state: Path) -> None:
     found = rows(state, "diff", "kept", "0", "1")
     assert [row["name"] for row in found] == ["optim.learning_rate", "validation/nll"]
@@ -144,6 +156,8 @@ def test_two_trials_differ_in_what_is_printed(state: Path) -> None:
         ("trials kept --filter status=done", "there is no status done; known: completed"),
         ("trials kept --filter nl<3", "--filter: there is no column nl; did you mean nll?"),
         ("trials kept --best 0", "--best"),
+        ("trials kept --best x", "invalid value for '--best': it must be a valid integer, not 'x'; see"),
+        ("trials kept --format xml", "invalid value for '--format': 'xml' is not one of 'table', 'json',"),
         ("trial kept 9", "study kept has no trial 9; it has trials 0 to 3"),
         ("trial empty 0", "study empty has no trial 0; none has started; search it first"),
         ("diff kept 1 1", "trial 1 is compared with itself; name two trials"),

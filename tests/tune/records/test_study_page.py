@@ -36,8 +36,8 @@ def test_it_says_state_best_trial_with_its_link_table_and_promotion() -> None:
     assert f"Best trial: [1 ema lr=0.01 decay=0.9](#/run1), {label('validation/nll')} 0.3 at 8 bits a token" in text
     rows = [line for line in text.splitlines() if line.startswith("| [")]
     assert [(row.split("](#/run")[1][0], row.split(" | ")[1:]) for row in rows] == [
-        ("1", ["0.3", "8 |"]),
-        ("0", ["0.5", "8 |"]),
+        ("1", ["&emsp;0.3", "&emsp;8 |"]),
+        ("0", ["&emsp;0.5", "&emsp;8 |"]),
     ], "neither the pruned trial nor the one over its bound"
     assert text.endswith("`t5vqvae promote kept`.")
 
