@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from t5vqvae.disk import size_of
 from t5vqvae.files import atomic_write, write_json
+from t5vqvae.tracking.outbox.journal import waiting
 from tune.monitor.board import Board
 from tune.monitor.row import Row
 from tune.monitor.tally import PREFIX, Sample, Tally
@@ -153,19 +154,19 @@ class Exporter:
         yield from (Sample(PREFIX + name, labels, float(value)) for name, value in numbers.items() if value is not None)
 
     def _outbox(self) -> tuple[int, float]:
-        """Returns the bytes that wait for MLflow, and the age of the oldest; forgets what was emptied."""
+        """Returns the bytes that wait for MLflow, and for how long it has taken none; forgets what was emptied."""
         files = _journals(self.paths.root)
         for number in list(self._spooled):
             found = _journals(self.paths.trial(number))
             files += found
             if not found and number not in self.tally.running:
                 self._spooled.discard(number)
-        sizes, times = [], []
+        sizes, times = list[int](), list[float]()
         for file in files:
             with suppress(OSError):
-                status = file.stat()
-                sizes.append(status.st_size)
-                times.append(int(file.name[:20]) / 1e9 if file.name[:20].isdigit() else status.st_mtime)
+                size, since = waiting(file)
+                sizes.append(size)
+                times += [since] if size else []
         return sum(sizes), max(0.0, time.time() - min(times)) if times else 0.0
 
     def _seconds_left(self) -> float | None:

@@ -3,6 +3,8 @@
 A folder (the *spool*) holds one file per logger. The file is named by time and locked by the process that writes it; a
 file that can be locked was left by a dead process. The folder `files/` in the spool keeps small artifacts until they
 are sent. A file `*.later` is a journal of artifacts that the server's store did not take; it is sent with the next one.
+A file `*.sent` has the position up to which a journal was sent, for those who watch: a journal itself stays until its
+writer ends.
 Only the user may read them, because settings may hold secrets.
 """
 
@@ -24,6 +26,7 @@ MAX_IN_MEMORY = 1000
 """Most entries kept in memory while the disk is full; the oldest ones beyond that are lost."""
 CHUNK = 1 << 16
 """Bytes per read."""
+SENT = ".sent"
 
 
 class Journal:
@@ -57,7 +60,9 @@ class Journal:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-                return cls(path, descriptor)
+                journal = cls(path, descriptor)
+                journal.rewind()  # the server may lack what the dead process sent
+                return journal
         except OSError:
             pass
         os.close(descriptor)
@@ -108,18 +113,45 @@ class Journal:
             self._memory.popleft()
         else:
             self._offset = mark
+            self._note_sent()
 
     def rewind(self) -> None:
         """Makes all entries of the file pending again."""
         self._offset = 0
+        self._note_sent()
+
+    def _note_sent(self) -> None:
+        """Writes how far the file was sent; a full disk or a deleted folder only makes more seem to wait."""
+        with suppress(OSError):
+            descriptor = os.open(self.path.with_suffix(SENT), os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                os.pwrite(descriptor, f"{self._offset:020d}".encode(), 0)  # of one length, so that no reader sees half
+            finally:
+                os.close(descriptor)
 
     def close(self, delete: bool) -> None:
         """Releases the lock; with `delete` it removes the file, else the file stays for a replay."""
         if self._descriptor >= 0:
             if delete:
                 self.path.unlink(missing_ok=True)
+            self.path.with_suffix(SENT).unlink(missing_ok=True)  # whoever adopts the file sends it from its beginning
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def waiting(path: Path) -> tuple[int, float]:
+    """Returns the bytes of a journal that were not sent yet, and when the last ones were; of a new one, its start.
+
+    Raises:
+        OSError: If the journal is gone.
+    """
+    status = path.stat()
+    started = int(path.name[:20]) / 1e9 if path.name[:20].isdigit() else status.st_mtime
+    try:
+        sent = path.with_suffix(SENT)
+        return max(0, status.st_size - int(sent.read_bytes())), max(started, sent.stat().st_mtime)
+    except (OSError, ValueError):  # nothing was sent
+        return status.st_size, started
 
 
 def put_off(journal: Path, header: Entry, entry: Entry) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from t5vqvae.tracking.outbox.journal import Journal
 from tune.monitor import exporter
 from tune.monitor.board import Board
 from tune.monitor.exporter import Exporter
@@ -87,3 +88,16 @@ def test_a_trial_is_put_while_the_folder_is_measured(made: Exporter, monkeypatch
     goes_on.set()
     thread.join()
     assert not waited
+
+
+def test_a_journal_that_was_sent_does_not_wait_for_mlflow(made: Exporter) -> None:
+    """A long trial's journal stays until the trial ends; it is no backlog while the server takes it."""
+    journal = Journal.create(made.paths.trial(4) / "spool")
+    journal.append({"kind": "metrics"})
+    assert values(made)["outbox_bytes"] > 0
+    journal.consume(journal.pending(1)[1][-1])
+    found = values(made)
+    assert found["outbox_bytes"] == 0 and found["outbox_age_seconds"] == 0
+    journal.append({"kind": "metrics"})
+    found = values(made)
+    assert found["outbox_bytes"] > 0 and 0 <= found["outbox_age_seconds"] < 60
