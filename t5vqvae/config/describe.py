@@ -78,7 +78,11 @@ def _default(info: FieldInfo) -> str:
     if info.is_required():
         return ""
     value = info.get_default(call_default_factory=True)
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    if value is None:
+        return "null"
+    if isinstance(value, tuple):
+        return str(list(value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _rule(info: FieldInfo) -> str:

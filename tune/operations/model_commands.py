@@ -92,6 +92,10 @@ def compare(
     """
     from tune.records.models import find_model
 
+    if len(models) == 1:
+        raise SettingError(
+            f"compare {models[0]}: missing argument 'MODEL_B'; name a model to compare it with (t5vqvae compare --help)"
+        )
     home = state_dir(state)
     found = [find_model(name, home) for name in models]
     _refuse_one_twice(models, found)
@@ -115,9 +119,7 @@ def compare(
 
 
 def _refuse_one_twice(names: Sequence[str], found: Sequence[FoundModel]) -> None:
-    """Refuses a single model, and one that is named twice."""
-    if len(names) == 1:
-        raise SettingError(f"compare {names[0]}: missing argument 'MODEL_B'; name a model to compare it with")
+    """Refuses a model that is named twice."""
     named: dict[Path, str] = {}
     for name, model in zip(names, found, strict=True):
         if (other := named.get(model.folder)) is not None:
