@@ -23,6 +23,7 @@ from t5vqvae.data import TokenizedSplit, evaluation_batches
 from t5vqvae.data.batching import fixed_order
 from t5vqvae.data.role_reader import RoleReader
 from t5vqvae.data.special_tokens import guard
+from t5vqvae.data.tokenizer import resolved_kind
 from t5vqvae.latent.interpolation import Trajectory, interpolate
 from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.measures.control import Control, Edited, run_edits
@@ -142,7 +143,9 @@ class Probed:
         if not self.codes:
             return []
         spans = tokenizer(self.texts, return_offsets_mapping=True)["offset_mapping"]
-        cut = tokens_of if self.spec.data.corpus.default_tokenizer == "latex" else words_of
+        data = self.spec.data
+        kind = resolved_kind(data.tokenizer, data.corpus.default_tokenizer, self.spec.model.backbone)
+        cut = tokens_of if kind == "latex" else words_of
         for number, (text, codes_TQ, of_tokens) in enumerate(zip(self.texts, self.codes, spans, strict=True)):
             if len(codes_TQ) != len(of_tokens):
                 return []
@@ -245,8 +248,12 @@ def tokens_of(
     spans: Sequence[tuple[int, int]],
     roles: Sequence[str],
 ) -> list[CodedWord]:
-    """Returns every token of a sentence as a word of its own; the arguments are those of `words_of`."""
-    inside = [place for place, (start, stop) in enumerate(spans) if text[start:stop].strip()]
+    """Returns the tokens of a sentence as words; the arguments are those of `words_of`.
+
+    Of several tokens that spell one character only the first counts.
+    """
+    first = {span: place for place, span in reversed(list(enumerate(spans)))}
+    inside = [place for (start, stop), place in sorted(first.items()) if text[start:stop].strip()]
     return [
         CodedWord(
             number,

@@ -127,6 +127,11 @@ class RunSpec(Config):
     def _has_positions(self) -> Self:
         drawn, longest = getattr(self.model, "cross_positions", None), self.data.longest
         span = getattr(self.model, "position_range", longest)
+        if drawn in DRAWN_POSITIONS and getattr(self.model, "prompts", None) is not None:
+            raise SettingError(
+                f"model.cross_positions={drawn} draws the positions of a text's tokens, and model.prompts stand before"
+                " them; leave one of them out"
+            )
         if drawn in DRAWN_POSITIONS and span < longest:
             raise SettingError(
                 f"model.position_range={span} has fewer positions than a text can have tokens, {longest}"

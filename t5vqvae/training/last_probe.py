@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.spec.probe import ProbeSpec
 from t5vqvae.spec.run import RunSpec
+
+logger = logging.getLogger(__name__)
 
 ProbedBy = Callable[[TextAutoencoder], dict[str, float]]
 """From a trained model to metrics."""
@@ -26,6 +29,9 @@ def probed_by(spec: RunSpec, cache_dir: Path) -> ProbedBy | None:
     def probed(model: TextAutoencoder) -> dict[str, float]:
         from t5vqvae.measures.probing import probe  # every measure, which most runs do without
 
-        return dict(probe(model, spec, ProbeSpec(), cache_dir, measures).metrics)
+        found = probe(model, spec, ProbeSpec(), cache_dir, measures)
+        for name in found.absent:
+            logger.warning("evaluate.probe: %s found nothing to measure in this model and corpus", name)
+        return dict(found.metrics)
 
     return probed

@@ -20,6 +20,7 @@ import yaml
 from torch import Tensor
 
 from t5vqvae.data import prepare
+from t5vqvae.files import read_json
 from t5vqvae.models.codes import NOT_SENT
 from t5vqvae.models.t5 import T5VQVAE
 from t5vqvae.spec.run import RunSpec
@@ -72,6 +73,12 @@ def _command(sentences: int, model: Path | None) -> str:
     return f"unsent_encoding --sentences {sentences}{'' if model is None else ' --model FOLDER'}"
 
 
+def _settings_in(checkpoint: Path) -> str:
+    """Returns the settings of a checkpoint that are not the defaults."""
+    plain, flat = RunSpec().as_flat_dict(), RunSpec.parse(read_json(checkpoint / "spec.json")).as_flat_dict()
+    return f"The model: {' '.join(f'{path}={value}' for path, value in flat.items() if plain.get(path) != value)}."
+
+
 def main() -> None:
     """Trains or reads a model, measures, and writes the table."""
     options = parser(__doc__, steps=600, sentences=128)
@@ -92,6 +99,7 @@ def main() -> None:
         "# What leaving out codes costs",
         "",
         *described(_command(chosen.sentences, chosen.model), ("torch", "transformers")),
+        *([] if chosen.model is None else [_settings_in(chosen.model)]),
         f"{len(texts)} sentences, batches of {BATCH}, one thread, least processor time of {ROUNDS} runs.",
         "",
         "| sent | share of codes | ms a sentence | of a plain encode, a position |",

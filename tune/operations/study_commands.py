@@ -126,7 +126,7 @@ def trial(
             rows.append({"kind": kind, "name": name, "value": value, "unit": _unit(name) if kind == "metric" else ""})
     kinds = ("record", "setting", "metric")
     rows.sort(key=lambda each: kinds.index(each["kind"]))
-    named = [each for each in rows if each["name"] in _LONG] if form is Format.table else []
+    named = [each for each in rows if each["name"] in _LONG] if form is Format.table and output is None else []
     rows = [each for each in rows if each not in named]
     commands = [f"diff {study} {found.best} {number}"] if found.best not in (None, number) else []
     if row["checkpoint"]:

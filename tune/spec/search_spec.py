@@ -222,6 +222,10 @@ class SearchSpec(StudySpec, Judging):
                 f"scheduler.grace_steps={self.grace_steps} must be less than"
                 f" train.max_steps={self.base_spec.train.max_steps}; evaluate more often or take scheduler.name=none"
             )
+        if "train.autoencode_steps" in self.space.paths:
+            raise SettingError(
+                "space.train.autoencode_steps: asha would compare trials of different stages; take scheduler.name=none"
+            )
         if self.grace_steps <= self.base_spec.train.autoencode_steps:
             raise SettingError(
                 f"scheduler.grace_steps={self.grace_steps} must be more than train.autoencode_steps="

@@ -25,6 +25,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 from transformers.models.t5.modeling_t5 import T5Stack
 
+from t5vqvae.errors import SettingError
 from t5vqvae.models.t5.first_weights import T5Start
 from t5vqvae.quantizers import Quantizer
 from t5vqvae.spec.training import TrainingStage
@@ -45,9 +46,18 @@ class StagedEncoder(T5Start, T5Stack):
     _stage: TrainingStage | None = None
 
     def begin_stage(self, stage: TrainingStage) -> None:
-        """Begins a stage; beginning it again changes nothing."""
+        """Begins a stage; beginning it again changes nothing.
+
+        Raises:
+            SettingError: If no block is behind the quantizer, as only a pretrained checkpoint can show.
+        """
         if self._stage == stage:
             return
+        if self.position == len(self.block):
+            raise SettingError(
+                "train.autoencode_steps needs encoder blocks behind the quantizer, which learn the task; set"
+                f" model.position to less than the {self.position} blocks of the backbone"
+            )
         if self._stage is None:
             for block in self.block[self.position :]:
                 block.register_forward_hook(self._left_out)

@@ -73,6 +73,8 @@ class Journal:
         line = (json.dumps(entry) + "\n").encode()
         try:
             size = os.fstat(self._descriptor).st_size
+            if size and size == self._offset:
+                self._note_sent()  # what waits, waits from now on
             if os.write(self._descriptor, line) == len(line):
                 return
             os.ftruncate(self._descriptor, size)

@@ -78,3 +78,10 @@ def test_the_words_of_mathematics_are_its_tokens_and_some_are_operators() -> Non
     assert nothing["information/operator"] == pytest.approx(0, abs=1e-9)
     assert nothing["information/operator_purity"] == pytest.approx(9 / 12), "the most frequent value is none"
     assert "information/role_purity" not in named
+
+
+def test_tokens_that_spell_one_character_are_one_word() -> None:
+    """Every byte of a spelt character has the character's place in the text."""
+    codes_TQ = np.array([[1], [2], [3], [4]])
+    found = tokens_of(0, "x ≢ y", codes_TQ, [(0, 1), (2, 3), (2, 3), (4, 5)], ())
+    assert [(word.text, word.codes) for word in found] == [("x", (1,)), ("≢", (2,)), ("y", (4,))]

@@ -152,6 +152,14 @@ def trainer(cache: Path, stage: str, **overrides: Any) -> Trainer:
     return found
 
 
+def test_a_backbone_without_blocks_behind_the_quantizer_is_refused(cache: Path) -> None:
+    """Only its files say how many blocks it has, so that the settings alone cannot refuse it."""
+    model = trainer(cache, "task").model
+    model.encoder.position, model.encoder._stage = len(model.encoder.block), None
+    with pytest.raises(SettingError, match=r"set model.position to less than the \d+ blocks of the backbone"):
+        model.begin_stage("task")
+
+
 @pytest.mark.parametrize("position", [0, 2])
 def test_frozen_codes_are_those_of_evaluation_also_in_training(cache: Path, position: int) -> None:
     found = trainer(cache, "task", **{"model.dropout": 0.5, "model.position": position})

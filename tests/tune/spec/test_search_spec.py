@@ -171,6 +171,10 @@ TWO = [{"metric": "validation/nll"}, {"metric": "rate/bits_per_token"}]
 UNIGRAM = {"data.tokenizer.vocab_size": {"type": "int", "low": 300, "high": 900}}
 BASE_UNIGRAM = {"data.tokenizer.kind": "unigram", "data.tokenizer.vocab_size": 500}
 REFUSED_STUDIES = {
+    "space.train.autoencode_steps: asha would compare trials of different stages; take scheduler.name=none": {
+        "base": {"model": {"position": 1}},
+        "space": {"train.autoencode_steps": {"type": "int", "low": 0, "high": 9}},
+    },
     "scheduler.grace_steps=150 must be more than train.autoencode_steps=150": {
         "base": {"model": {"position": 1}, "train.autoencode_steps": 150}
     },

@@ -125,6 +125,10 @@ def test_labels_are_learned_and_randomized_positions_are_sinusoids(tmp_path: Any
             "model.position_range=64 has fewer positions than a text can have tokens, 80 .* raise it",
         ),
         (
+            {"model.cross_positions": "labels", "model.prompts.num_prompts": 2},
+            "labels draws the positions of a text's tokens, and model.prompts stand before them; leave one of them out",
+        ),
+        (
             {"model.name": "gaussian", "quantizer.name": "none", "model.level": "sentence"}
             | {"model.cross_positions": "randomized"},
             "randomized draws by the text's length, which model.level=sentence hides; take absolute or relative",

@@ -47,3 +47,13 @@ def test_an_adopted_journal_waits_whole_and_a_closed_one_leaves_nothing(journal:
     assert adopted is not None and waiting(journal.path)[0] == journal.path.stat().st_size
     adopted.close(delete=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_comes_after_a_pause_waits_from_then_on(journal: Journal) -> None:
+    """A milestone every hour is no hour's backlog."""
+    journal.consume(journal.pending(10)[1][-1])
+    earlier = time.time() - 3600
+    os.utime(journal.path.with_suffix(".sent"), (earlier, earlier))
+    journal.append({"kind": "late"})
+    size, since = waiting(journal.path)
+    assert size > 0 and time.time() - since < 60
