@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from t5vqvae.runs.freed_memory import free_memory
 from t5vqvae.runs.tracked_run import TRAINER, TrackedRun
 from tune.promotion.candidates import Candidate, Choice, candidates_of, choose, fresh_seeds, kind_of
 from tune.records.fresh_runs import TAG, fresh_folder, fresh_key, known_fresh
@@ -73,7 +74,10 @@ class Retraining:
 
         self._say(f"{head}: training")
         run = self._tracked(record, seed, settings)
-        last = followed_here(run, self._shown, "wait for it; both would train the same run")
+        try:
+            last = followed_here(run, self._shown, "wait for it; both would train the same run")
+        finally:
+            free_memory()
         checkpoint.keep_newest(run.directory, 1)
         ended: Any = last.status
         fresh = TrialRecord(

@@ -153,6 +153,18 @@ def test_a_kill_costs_no_milestone_that_was_saved(paths: StudyPaths) -> None:
     assert sorted(run.data.tags["t5vqvae.trial"] for run in found) == ["tiny/00000-seed-1", "tiny/00000-seed-2"]
 
 
+def test_each_run_starts_with_the_memory_of_a_new_process(
+    paths: StudyPaths, lucky: SearchSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[int] = []
+    monkeypatch.setattr("tune.promotion.retraining.free_memory", lambda: trained.append(milestones_trained(paths)))
+    training, _ = retraining(paths, lucky)
+    training.choice(rules(1, 2))
+    assert trained == [4, 8], "after each run, before the next one"
+    training.choice(rules(1, 2))
+    assert trained == [4, 8], "nothing was trained"
+
+
 def test_two_processes_do_not_train_one_run(paths: StudyPaths, lucky: SearchSpec) -> None:
     folder = fresh_folder(paths, 0, 1)
     with (
