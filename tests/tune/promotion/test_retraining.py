@@ -17,8 +17,9 @@ from promotions import STUDY, TINY, add_trial
 from rich.console import Console
 from searches import metric_steps
 
-from t5vqvae.errors import SettingError, UserError
+from t5vqvae.errors import DiskError, SettingError, UserError
 from t5vqvae.files import held
+from t5vqvae.runs.attempt import Attempt
 from t5vqvae.tracking import Tracker
 from tune.cli import main
 from tune.promote import promote
@@ -163,6 +164,43 @@ def test_each_run_starts_with_the_memory_of_a_new_process(
     assert trained == [4, 8], "after each run, before the next one"
     training.choice(rules(1, 2))
     assert trained == [4, 8], "nothing was trained"
+
+
+def test_a_run_that_fails_puts_its_candidate_out_and_is_not_trained_again(paths: StudyPaths, lucky: SearchSpec) -> None:
+    planted = json.loads((paths.state / "planted.json").read_text())
+    del planted["0.1"]["2"]  # the trainer raises KeyError
+    (paths.state / "planted.json").write_text(json.dumps(planted))
+    training, said = retraining(paths, lucky)
+    choice = training.choice(rules())
+    assert choice.winner.record.number == 1
+    assert choice.lines[1:] == (
+        "not chosen: trial 0: validation/nll was 0.5 in the search; out, it failed with seed 2",
+    )
+    folder = fresh_folder(paths, 0, 2)
+    failed = TrialRecord.read(folder)
+    assert (failed.status, failed.tags["error"], failed.checkpoint) == ("failed", "KeyError: '2'", None)
+    assert "KeyError" in (folder / "error.txt").read_text() and f"delete {folder} to" in said.getvalue()
+    again, said = retraining(paths, lucky)
+    assert again.choice(rules()).lines == choice.lines and said.getvalue().count("trained before") == 4
+
+
+def test_a_full_disk_is_no_fault_of_a_candidate(paths: StudyPaths, lucky: SearchSpec) -> None:
+    (paths.state / "full").touch()
+    with pytest.raises(DiskError):
+        retraining(paths, lucky)[0].choice(rules(1, 1))
+    assert read_fresh(paths) == []
+    (paths.state / "full").unlink()
+    assert retraining(paths, lucky)[0].choice(rules(1, 1)).winner.values == (1.0,)
+
+
+@pytest.mark.parametrize(("workers", "needed", "own"), [(1, 4, 4), (2, 4, 8), (1, 64, 1)])
+def test_a_run_is_fitted_onto_the_gpu_like_its_trial(paths: StudyPaths, workers: int, needed: int, own: int) -> None:
+    spec = SearchSpec.parse({**STUDY, "resources": {"workers": workers}})
+    training, _ = retraining(paths, spec)
+    trial = add_trial(paths, 0)
+    Attempt(1.0, needed).write(paths.trial(0))
+    run = training._tracked(trial, 1, {"seed": 1})
+    assert run.spec.train.microbatches == own, "a batch of 16 has no 64 parts"
 
 
 def test_two_processes_do_not_train_one_run(paths: StudyPaths, lucky: SearchSpec) -> None:
