@@ -18,9 +18,11 @@ from t5vqvae.errors import SettingError
 from t5vqvae.runs.attempt import Attempt
 from t5vqvae.runs.freed_memory import free_memory
 from t5vqvae.runs.tracked_run import TRAINER, TrackedRun
+from tune.promotion.candidate import TEST_FILE
 from tune.promotion.candidates import Candidate, Choice, candidates_of, choose, fresh_seeds, kind_of
+from tune.promotion.sentence_scores import SENTENCES_FILE
 from tune.records.fresh_runs import TAG, fresh_folder, fresh_key, known_fresh
-from tune.records.record import TrialRecord, read_records
+from tune.records.record import FILE, TrialRecord, read_records
 from tune.records.study_paths import StudyPaths
 from tune.records.trial_names import trial_name
 from tune.spec.promotion_rules import PromotionRules
@@ -71,7 +73,7 @@ class Retraining:
     def _run(self, record: TrialRecord, seed: int, head: str) -> TrialRecord:
         """Returns the record of a trial's run with a fresh seed; trains what is missing of it."""
         settings = {**record.overrides, "seed": seed}
-        known = known_fresh(self.paths, record.number, settings)
+        known = known_fresh(self.paths, record.number, settings, self.spec.run_spec(settings))
         if known is not None:
             self._say(f"{head}: trained before")
             return known
@@ -80,6 +82,8 @@ class Retraining:
 
         self._say(f"{head}: training")
         run = self._tracked(record, seed, settings)
+        for name in (FILE, TEST_FILE, SENTENCES_FILE):  # of what was trained here before: of other weights
+            (run.directory / name).unlink(missing_ok=True)
         try:
             last = followed_here(run, self._shown, "wait for it; both would train the same run", raises=False)
         finally:

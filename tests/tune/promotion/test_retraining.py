@@ -18,8 +18,9 @@ from rich.console import Console
 from searches import metric_steps
 
 from t5vqvae.errors import DiskError, SettingError, UserError
-from t5vqvae.files import held
+from t5vqvae.files import held, read_json
 from t5vqvae.runs.attempt import Attempt
+from t5vqvae.runs.fingerprint import sources_of
 from t5vqvae.tracking import Tracker
 from tune.cli import main
 from tune.promote import promote
@@ -191,6 +192,22 @@ def test_a_full_disk_is_no_fault_of_a_candidate(paths: StudyPaths, lucky: Search
     assert read_fresh(paths) == []
     (paths.state / "full").unlink()
     assert retraining(paths, lucky)[0].choice(rules(1, 1)).winner.values == (1.0,)
+
+
+def test_a_run_of_another_content_of_the_data_is_trained_again(paths: StudyPaths, lucky: SearchSpec) -> None:
+    training, _ = retraining(paths, lucky)
+    training.choice(rules(1, 1))
+    folder = fresh_folder(paths, 0, 1)
+    record = TrialRecord.read(folder)
+    sources = sources_of(lucky.run_spec(record.overrides), paths.cache)
+    stored = folder / "step-00000040" / "milestone.json"
+    milestone = read_json(stored)
+    (folder / "test.json").write_text("{}")
+    for kept, fingerprint, trained in ((True, sources["data_fingerprint"], 4), (False, "another", 8)):
+        stored.write_text(json.dumps({**milestone, "data_fingerprint": fingerprint}))
+        training.choice(rules(1, 1))
+        assert ((folder / "test.json").exists(), milestones_trained(paths)) == (kept, trained)
+    assert TrialRecord.read(folder).metrics == record.metrics
 
 
 @pytest.mark.parametrize(("workers", "needed", "own"), [(1, 4, 4), (2, 4, 8), (1, 64, 1)])
