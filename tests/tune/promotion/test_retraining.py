@@ -233,7 +233,9 @@ def test_the_fresh_run_is_tested_registered_described_and_found(
     paths: StudyPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Real trainings of two steps, from the command line to the version's page."""
-    SearchSpec.parse({**STUDY, "budget": {"trials": 2}}).write(paths.spec)
+    there = paths.state / "there"
+    spec = SearchSpec.parse({**STUDY, "budget": {"trials": 2}, "retention": {"copy_to": str(there)}})
+    spec.write(paths.spec)
     for number, nll in enumerate((0.011, 0.012)):  # no training of two steps comes near
         add_trial(paths, number, nll=nll, overrides={WEIGHT: 0.25 + number})
     command = ["promote", "tiny", "--state", str(paths.state), "--candidates", "5", "--fresh-seeds", "2"]
@@ -260,6 +262,7 @@ def test_the_fresh_run_is_tested_registered_described_and_found(
     assert (version.tags["fresh.candidates"], version.tags["fresh.mean"]) == ("2", f"{means[trial]:.6g}")
     tested = json.loads((fresh_folder(paths, trial, seed) / "test.json").read_text())
     assert tested["identity"] == record.run_id and not (paths.trial(trial) / "test.json").exists()
+    assert not list(there.rglob("test.json")), "neither its record nor its weights are there"
     assert find_model(str(record.run_id), paths.state).origin.startswith(
         f"trial {trial} of study tiny with the fresh seed {seed}, step-"
     )
