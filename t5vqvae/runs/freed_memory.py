@@ -1,4 +1,4 @@
-"""Frees what a run that has ended in this process leaves, so that the next one starts as in a new process."""
+"""Frees what a run that has ended leaves in its process; the next one starts as in a new process."""
 
 from __future__ import annotations
 
