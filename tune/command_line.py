@@ -23,7 +23,7 @@ KEPT = {
     "train": "checkpoints are kept; the same command resumes from the last one",
     "search": "ended trials and the checkpoints of running ones are kept; the same command resumes",
     "ablate": "ended runs and the checkpoints of running ones are kept; the same command resumes",
-    "promote": "tests that ended are kept, and no alias was moved; the same command does the rest",
+    "promote": "ended tests, trained seeds and an alias printed as moved stay; the same command does the rest",
     "probe": "nothing was written; the same command starts again",
     "serve": "the server has ended; what it had accepted was answered",
     "playground": "the server has ended; permalinks work again when it runs",

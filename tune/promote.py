@@ -173,13 +173,14 @@ class _Promoter:
                 self.tracker.replay(folder)
 
     def _tested(self, gate: GateData, copies: StudyCopies | None) -> Tested:
-        """Tests the trial once; copies the test to the study's address, if it has one."""
+        """Tests the model once; copies a trial's test to the study's address, if it has one."""
         paths, spec, record = self.paths, self.spec, self.record
-        if copies is not None:
+        if copies is not None and self.choice is None:
             fetch_checkpoint(copies, record)
         weights = kept_checkpoint(paths, record)
         result = test_once(paths, spec, record, weights)
-        if (copies := copies or StudyCopies.of(spec, paths)) is not None:
+        copies = copies or StudyCopies.of(spec, paths)
+        if copies is not None and self.choice is None:  # what fresh seeds trained is not copied, nor is its test
             files = (folder_of(paths, record) / name for name in (TEST_FILE, SENTENCES_FILE))
             copies.add(file for file in files if file.is_file())
         return Tested(paths, spec, record, result, weights, gate, self.choice)

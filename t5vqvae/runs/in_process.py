@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from t5vqvae.errors import UserError
+from t5vqvae.errors import DiskError, UserError
 from t5vqvae.evaluation.metrics import METRICS, STEP
 from t5vqvae.files import digest, held
+from t5vqvae.machine_errors import environment_fault
 from t5vqvae.redaction import redacted
+from t5vqvae.runs.attempt import UNFIT
 from t5vqvae.runs.fingerprint import changed_source, sources_of
-from t5vqvae.runs.follow import Report, follow
+from t5vqvae.runs.follow import Report, failure, follow
 from t5vqvae.runs.ownership import OWNER
 from t5vqvae.runs.tracked_run import TRAINER, TrackedRun
 from t5vqvae.spec.run import RunSpec
@@ -66,13 +68,14 @@ def run_here(
     return followed_here(run, console, "wait for it, stop it, or name another folder by --into").status == "completed"
 
 
-def followed_here(run: TrackedRun, console: Console, way_out: str) -> Report:
+def followed_here(run: TrackedRun, console: Console, way_out: str, *, raises: bool = True) -> Report:
     """Trains a tracked run in this process, or resumes it; prints its milestones and returns its last report.
 
     Args:
         run: The run; a tag with the threads it computes with is added.
         console: The console to draw on.
         way_out: What to do where another process trains it.
+        raises: False: what the run itself raises is its last report, with the status `failed`, as in a search.
 
     Raises:
         UserError: If another process trains it.
@@ -83,15 +86,16 @@ def followed_here(run: TrackedRun, console: Console, way_out: str) -> Report:
     console.print(f"threads: {threads}", highlight=False)
     taken = held(run.directory / "lock", f"the run in {run.directory} is trained", way_out)
     with taken, without_progress_bars(), _said_once(console):
-        for last in _closed_in_mlflow(run):
-            console.print(_line(last.metrics), highlight=False, soft_wrap=True)
+        for last in _closed_in_mlflow(run, raises):
+            if last.status != "failed":  # the last milestone is printed already, if there was one
+                console.print(_line(last.metrics), highlight=False, soft_wrap=True)
     for signature, evidence in last.tags.items():
         console.print(f"{signature}: {evidence}", highlight=False, soft_wrap=True)
     console.print(f"{last.status}; checkpoint: {last.checkpoint}", highlight=False, soft_wrap=True)
     return last
 
 
-def _closed_in_mlflow(run: TrackedRun) -> Generator[Report]:
+def _closed_in_mlflow(run: TrackedRun, raises: bool) -> Generator[Report]:
     """Follows a run, and ends its MLflow run: completed, failed or interrupted."""
     last = Report("running")
     try:
@@ -100,11 +104,25 @@ def _closed_in_mlflow(run: TrackedRun) -> Generator[Report]:
     except Exception as error:
         if not _is_anothers(run.directory):
             _close(run, last, "failed", {"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]})
-        raise
+        if raises or not _is_its_own(error):
+            raise
+        last = failure(run.directory, error, last)
     except BaseException:  # Ctrl-C, or a signal that ends the process
         _close(run, last, "interrupted", {})
         raise
-    _close(run, last, last.status, {})
+    else:
+        _close(run, last, last.status, {})
+        return
+    yield last  # outside `except`: the error is gone, and with it the tensors in the frames of its traceback
+
+
+def _is_its_own(error: Exception) -> bool:
+    """Returns whether a run failed by itself: not by what it was given, its disk, or a GPU that this process lost."""
+    from t5vqvae.training.memory import is_out_of_memory
+
+    if isinstance(error, UserError) or isinstance(environment_fault(error), DiskError):
+        return False
+    return is_out_of_memory(error) or UNFIT not in str(error)
 
 
 def _close(run: TrackedRun, last: Report, status: str, tags: Mapping[str, str]) -> None:

@@ -11,10 +11,8 @@ Both follow `t5vqvae.runs.attempt.attempted` and report what it yields. To add a
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import math
-import sys
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from t5vqvae.disk import disk_errors
 from t5vqvae.errors import DiskError
 from t5vqvae.runs.attempt import UNFIT, Attempt, attempted, hopeless
 from t5vqvae.runs.follow import Report, failure, stopped_by_disk
+from t5vqvae.runs.freed_memory import free_memory
 from t5vqvae.runs.tracked_run import TRAINER, TrackedRun, load_trainer
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.training.threads import THREADS, use_threads
@@ -200,12 +199,7 @@ class _ProcessTrial(ray.tune.Trainable):
             return
         self._reports.close()
         self._reports = self._last = None
-        gc.collect()
-        _trim_heap()
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
+        free_memory()
 
     def step(self) -> TuneResult:
         assert self._reports is not None, "a trial that has ended takes no step"
@@ -250,12 +244,6 @@ def _import_for_good(trainer: str) -> None:
         load_trainer(trainer)
     gc.freeze()
     gc.enable()
-
-
-def _trim_heap() -> None:
-    """Returns freed memory to the system, where the C library is GNU's."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _with_threads(number: int, reports: Iterator[Report]) -> Generator[Report]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from t5vqvae.errors import SettingError, UserError
+from t5vqvae.redaction import redacted
 from tune.command_line import Command, Group, State
 from tune.operations.search_end import next_command
 from tune.records.study_paths import StudyPaths, state_dir
-from tune.records.study_tracker import tracker_of, tracking_uri
+from tune.records.study_tracker import VARIABLE, tracker_of, tracking_uri
 
 if TYPE_CHECKING:
     from t5vqvae.tracking.server.model_registry import Registry, Version
     from tune.promotion.outcome import Promotion
+    from tune.spec.search_spec import SearchSpec
 
 OPTIONS: Any = {"no_args_is_help": True, "add_completion": False, "rich_markup_mode": None}
 app = typer.Typer(cls=Group, **OPTIONS)
@@ -75,14 +78,22 @@ def push_promoted(outcome: Promotion, paths: StudyPaths, name: str, repo: str, s
     from tune.promotion.champion import CHALLENGER
     from tune.spec.search_spec import SearchSpec
 
-    again = f"`{next_command(f'push models:/{name}/{outcome.version} {repo}', state)}`"
+    spec = SearchSpec.read(paths.spec)
+    words = f"push models:/{name}/{outcome.version} {repo}"
+    again = f"`{_server_of(spec, paths)}{next_command(words, state)}`"
     if outcome.alias == CHALLENGER:
         return f"not uploaded to {repo}, because it is the challenger; {again} does it anyway"
-    registry = tracker_of(SearchSpec.read(paths.spec), paths).registry(name)
+    registry = tracker_of(spec, paths).registry(name)
     try:
         return _pushed(registry, registry.versions()[outcome.version], repo, paths.state)
     except UserError as error:
         raise type(error)(f"{error}; the promotion stands, and {again} uploads it") from None
+
+
+def _server_of(spec: SearchSpec, paths: StudyPaths) -> str:
+    """Returns what a command needs in front to find the registry of a study whose file names another server."""
+    uri = tracking_uri(paths.state, spec.tracking.uri)
+    return "" if uri == tracking_uri(paths.state) else f"{VARIABLE}={shlex.quote(redacted(uri))} "
 
 
 def _pushed(registry: Registry, version: Version, repo: str, home: Path) -> str:

@@ -91,10 +91,15 @@ def _without_paths(file: Path) -> bytes:
 
 def _shortened(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _shortened(each) for name, each in value.items()}
+        return {name: each if _is_of_tokens(name) else _shortened(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_shortened(each) for each in value]
     return last_part(value) if isinstance(value, str) else value
+
+
+def _is_of_tokens(name: str) -> bool:
+    """Returns whether a setting holds tokens, such as `//`, which look like paths and are none."""
+    return name == "added_tokens_decoder" or name.endswith(("_token", "_tokens"))
 
 
 def last_part(text: str) -> str:

@@ -1,27 +1,36 @@
 """Trains the candidates of a promotion again with fresh seeds, as `t5vqvae rerun STUDY N --seed S` trains a trial.
 
 The runs lie in the study's folder `fresh`, and in MLflow under the study, next to its trials. A run that has ended has
-a record and is not trained again; one that was interrupted resumes from its newest checkpoint. Each keeps its last
-checkpoint, because other candidates or seeds may choose another one later; `t5vqvae remove` deletes them.
+a record and is not trained again, a failed one neither; one that was interrupted resumes from its newest checkpoint.
+Each keeps its last checkpoint, because other candidates or seeds may choose another one later; `t5vqvae remove` deletes
+them.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from t5vqvae.errors import SettingError
+from t5vqvae.runs.attempt import Attempt
+from t5vqvae.runs.freed_memory import free_memory
 from t5vqvae.runs.tracked_run import TRAINER, TrackedRun
+from tune.promotion.candidate import TEST_FILE
 from tune.promotion.candidates import Candidate, Choice, candidates_of, choose, fresh_seeds, kind_of
+from tune.promotion.sentence_scores import SENTENCES_FILE
 from tune.records.fresh_runs import TAG, fresh_folder, fresh_key, known_fresh
-from tune.records.record import TrialRecord, read_records
+from tune.records.record import FILE, TrialRecord, read_records
 from tune.records.study_paths import StudyPaths
 from tune.records.trial_names import trial_name
 from tune.spec.promotion_rules import PromotionRules
 from tune.spec.search_spec import SearchSpec
 
 if TYPE_CHECKING:
+    from t5vqvae.runs.follow import Report
+    from t5vqvae.spec.run import RunSpec
     from t5vqvae.tracking import Tracker
 
 
@@ -64,7 +73,7 @@ class Retraining:
     def _run(self, record: TrialRecord, seed: int, head: str) -> TrialRecord:
         """Returns the record of a trial's run with a fresh seed; trains what is missing of it."""
         settings = {**record.overrides, "seed": seed}
-        known = known_fresh(self.paths, record.number, settings)
+        known = known_fresh(self.paths, record.number, settings, self.spec.run_spec(settings))
         if known is not None:
             self._say(f"{head}: trained before")
             return known
@@ -73,12 +82,25 @@ class Retraining:
 
         self._say(f"{head}: training")
         run = self._tracked(record, seed, settings)
-        last = followed_here(run, self._shown, "wait for it; both would train the same run")
+        for name in (FILE, TEST_FILE, SENTENCES_FILE):  # of what was trained here before: of other weights
+            (run.directory / name).unlink(missing_ok=True)
+        try:
+            last = followed_here(run, self._shown, "wait for it; both would train the same run", raises=False)
+        finally:
+            free_memory()
         checkpoint.keep_newest(run.directory, 1)
+        fresh = self._record(record.number, settings, last)
+        fresh.write(run.directory)
+        if fresh.status == "failed":
+            self._say(f"{head}: failed, see error.txt; delete {run.directory} to train it again")
+        return fresh
+
+    def _record(self, number: int, settings: dict[str, Any], last: Report) -> TrialRecord:
+        """Returns the record of a run that has ended: completed, diverged, or failed like a trial of a search."""
         ended: Any = last.status
-        fresh = TrialRecord(
+        return TrialRecord(
             study=self.spec.name,
-            number=record.number,
+            number=number,
             overrides=settings,
             run_id=last.run_id,
             mlflow_id=last.mlflow_id,
@@ -86,15 +108,13 @@ class Retraining:
             steps=int(last.metrics.get("progress/step", 0)),
             metrics=last.metrics,
             checkpoint=last.checkpoint,
-            tags={**last.tags, TAG: str(seed)},
+            tags={**last.tags, TAG: str(settings["seed"])},
             seconds=last.seconds or 0.0,
         )
-        fresh.write(run.directory)
-        return fresh
 
     def _tracked(self, record: TrialRecord, seed: int, settings: dict[str, Any]) -> TrackedRun:
         """Returns the run in the form in which it is trained, next to the study's trials in MLflow."""
-        spec = self.spec.run_spec(settings)
+        spec = self._fitted(self.spec.run_spec(settings), record.number)
         return TrackedRun(
             spec,
             fresh_folder(self.paths, record.number, seed),
@@ -107,6 +127,18 @@ class Retraining:
             name=trial_name(record.number, spec.as_flat_dict(), settings),
             note=f"Trial {record.number} of study {self.spec.name}, trained again with a fresh seed for a promotion.",
         )
+
+    def _fitted(self, spec: RunSpec, number: int) -> RunSpec:
+        """Returns a run with the micro-batches that its trial needed for its GPU: one process does all workers' work.
+
+        They change no result; where they would, or where the batch has fewer sentences, the run is as it was.
+        """
+        attempt = Attempt.read(self.paths.trial(number))
+        if attempt is None or attempt.microbatches is None:
+            return spec
+        with suppress(SettingError):
+            return spec.with_overrides({"train.microbatches": attempt.microbatches * self.spec.resources.workers})
+        return spec
 
     @property
     def _shown(self) -> Console:

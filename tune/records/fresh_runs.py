@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from t5vqvae.errors import DamagedFileError
+from t5vqvae.runs.fingerprint import changed_source, sources_of
+from t5vqvae.spec.run import RunSpec
 from tune.records.record import FILE, TrialRecord
 from tune.records.study_paths import StudyPaths, trial_key
 
@@ -46,22 +48,41 @@ def said(record: TrialRecord) -> str:
     return f"trial {record.number} of study {record.study}{'' if seed is None else f' with the fresh seed {seed}'}"
 
 
-def known_fresh(paths: StudyPaths, number: int, settings: Mapping[str, object]) -> TrialRecord | None:
+def known_fresh(paths: StudyPaths, number: int, settings: Mapping[str, object], spec: RunSpec) -> TrialRecord | None:
     """Returns the record of an ended run with a fresh seed; None where it has to be trained.
 
-    A damaged record, one of other settings, and one whose checkpoint was deleted count as none.
+    A damaged record, one of other settings, one whose checkpoint was deleted, and one of another content of the data or
+    a local backbone count as none.
 
     Args:
         paths: The study.
         number: The trial.
         settings: The run's overrides, the seed among them.
+        spec: The run.
+
+    Raises:
+        DataError: If the data cannot be prepared.
     """
     try:
         record = TrialRecord.read(fresh_folder(paths, number, int(str(settings["seed"]))))
     except (FileNotFoundError, DamagedFileError):
         return None
-    kept = record.status != "completed" or (record.checkpoint is not None and Path(record.checkpoint).is_dir())
-    return record if record.overrides == settings and kept else None
+    checkpoint = Path(record.checkpoint) if record.checkpoint is not None else None
+    kept = checkpoint is not None and checkpoint.is_dir()
+    if record.overrides != settings or (record.status == "completed" and not kept):
+        return None
+    return None if checkpoint is not None and kept and _is_of_other_sources(checkpoint, spec, paths) else record
+
+
+def _is_of_other_sources(folder: Path, spec: RunSpec, paths: StudyPaths) -> bool:
+    """Returns whether a checkpoint is of another content of the data or a local backbone, or damaged."""
+    from t5vqvae.training import checkpoint
+
+    try:
+        stored = checkpoint.read_milestone(folder)
+    except (FileNotFoundError, DamagedFileError):
+        return True
+    return changed_source(stored, sources_of(spec, paths.cache), spec) is not None
 
 
 def read_fresh(paths: StudyPaths) -> list[TrialRecord]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 from hub_stub import TOKEN, HubStub, hub_stub
-from promotions import add_trial
+from promotions import STUDY, add_trial
 
 from t5vqvae.errors import EnvironmentFault, SettingError
 from t5vqvae.models.contract import load_model, reconstruct
@@ -23,6 +23,7 @@ from tune.promotion.hub_upload import push, refuse_target, uploaded_files
 from tune.promotion.model_card import LOADING, hub_card
 from tune.promotion.outcome import Promotion
 from tune.records.study_paths import StudyPaths
+from tune.spec.search_spec import SearchSpec
 
 REPO = "someone/math-vq"
 CARD = "# A card\n"
@@ -82,6 +83,22 @@ def test_paths_of_this_machine_are_left_out(model: Path, tmp_path: Path) -> None
         "prompts": ["a b.txt", "a/b", "/", "</s>"],
     }
     assert files["model.safetensors"] == folder / "model.safetensors"
+
+
+def test_tokens_that_look_like_paths_stay(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    tokens = {
+        "added_tokens_decoder": {"0": {"content": "//", "special": False}},
+        "unk_token": {"content": "/srv/unk"},
+        "sep_token": "//",
+        "additional_special_tokens": ["//", "/a/b"],
+    }
+    file = folder / "tokenizer_config.json"
+    named = {**json.loads(file.read_text()), **tokens, "tokenizer_file": "/srv/me/tokenizer.json"}
+    file.write_text(json.dumps(named))
+    found = uploaded_files(folder, CARD)[file.name]
+    assert isinstance(found, bytes) and json.loads(found) == {**named, "tokenizer_file": "tokenizer.json"}
 
 
 def test_the_card_names_no_local_path_and_loads_from_the_hub() -> None:
@@ -165,6 +182,20 @@ def test_a_challenger_is_not_uploaded(hub: HubStub, paths: StudyPaths) -> None:
         f"not uploaded to {REPO}, because it is the challenger; `t5vqvae push models:/t5vqvae/7 {REPO}` does it anyway"
     )
     assert hub.requests == []
+
+
+def test_the_command_that_uploads_names_the_server_of_the_study(
+    paths: StudyPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = Promotion("r", "challenger", None, {}, False, (), "7", "models:/t5vqvae@challenger")
+    uri = "http://me:secret@there:5000"
+    SearchSpec.parse({**STUDY, "tracking": {"uri": uri}}).write(paths.spec)
+    command = f"t5vqvae push models:/t5vqvae/7 {REPO}"
+    assert f"; `MLFLOW_TRACKING_URI=http://there:5000 {command}` does" in push_promoted(
+        outcome, paths, "t5vqvae", REPO, None
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert f"; `{command}` does" in push_promoted(outcome, paths, "t5vqvae", REPO, None)
 
 
 def test_a_model_that_is_not_registered_is_refused(

@@ -17,8 +17,10 @@ from promotions import STUDY, TINY, add_trial
 from rich.console import Console
 from searches import metric_steps
 
-from t5vqvae.errors import SettingError, UserError
-from t5vqvae.files import held
+from t5vqvae.errors import DiskError, SettingError, UserError
+from t5vqvae.files import held, read_json
+from t5vqvae.runs.attempt import Attempt
+from t5vqvae.runs.fingerprint import sources_of
 from t5vqvae.tracking import Tracker
 from tune.cli import main
 from tune.promote import promote
@@ -153,6 +155,71 @@ def test_a_kill_costs_no_milestone_that_was_saved(paths: StudyPaths) -> None:
     assert sorted(run.data.tags["t5vqvae.trial"] for run in found) == ["tiny/00000-seed-1", "tiny/00000-seed-2"]
 
 
+def test_each_run_starts_with_the_memory_of_a_new_process(
+    paths: StudyPaths, lucky: SearchSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[int] = []
+    monkeypatch.setattr("tune.promotion.retraining.free_memory", lambda: trained.append(milestones_trained(paths)))
+    training, _ = retraining(paths, lucky)
+    training.choice(rules(1, 2))
+    assert trained == [4, 8], "after each run, before the next one"
+    training.choice(rules(1, 2))
+    assert trained == [4, 8], "nothing was trained"
+
+
+def test_a_run_that_fails_puts_its_candidate_out_and_is_not_trained_again(paths: StudyPaths, lucky: SearchSpec) -> None:
+    planted = json.loads((paths.state / "planted.json").read_text())
+    del planted["0.1"]["2"]  # the trainer raises KeyError
+    (paths.state / "planted.json").write_text(json.dumps(planted))
+    training, said = retraining(paths, lucky)
+    choice = training.choice(rules())
+    assert choice.winner.record.number == 1
+    assert choice.lines[1:] == (
+        "not chosen: trial 0: validation/nll was 0.5 in the search; out, it failed with seed 2",
+    )
+    folder = fresh_folder(paths, 0, 2)
+    failed = TrialRecord.read(folder)
+    assert (failed.status, failed.tags["error"], failed.checkpoint) == ("failed", "KeyError: '2'", None)
+    assert "KeyError" in (folder / "error.txt").read_text() and f"delete {folder} to" in said.getvalue()
+    again, said = retraining(paths, lucky)
+    assert again.choice(rules()).lines == choice.lines and said.getvalue().count("trained before") == 4
+
+
+def test_a_full_disk_is_no_fault_of_a_candidate(paths: StudyPaths, lucky: SearchSpec) -> None:
+    (paths.state / "full").touch()
+    with pytest.raises(DiskError):
+        retraining(paths, lucky)[0].choice(rules(1, 1))
+    assert read_fresh(paths) == []
+    (paths.state / "full").unlink()
+    assert retraining(paths, lucky)[0].choice(rules(1, 1)).winner.values == (1.0,)
+
+
+def test_a_run_of_another_content_of_the_data_is_trained_again(paths: StudyPaths, lucky: SearchSpec) -> None:
+    training, _ = retraining(paths, lucky)
+    training.choice(rules(1, 1))
+    folder = fresh_folder(paths, 0, 1)
+    record = TrialRecord.read(folder)
+    sources = sources_of(lucky.run_spec(record.overrides), paths.cache)
+    stored = folder / "step-00000040" / "milestone.json"
+    milestone = read_json(stored)
+    (folder / "test.json").write_text("{}")
+    for kept, fingerprint, trained in ((True, sources["data_fingerprint"], 4), (False, "another", 8)):
+        stored.write_text(json.dumps({**milestone, "data_fingerprint": fingerprint}))
+        training.choice(rules(1, 1))
+        assert ((folder / "test.json").exists(), milestones_trained(paths)) == (kept, trained)
+    assert TrialRecord.read(folder).metrics == record.metrics
+
+
+@pytest.mark.parametrize(("workers", "needed", "own"), [(1, 4, 4), (2, 4, 8), (1, 64, 1)])
+def test_a_run_is_fitted_onto_the_gpu_like_its_trial(paths: StudyPaths, workers: int, needed: int, own: int) -> None:
+    spec = SearchSpec.parse({**STUDY, "resources": {"workers": workers}})
+    training, _ = retraining(paths, spec)
+    trial = add_trial(paths, 0)
+    Attempt(1.0, needed).write(paths.trial(0))
+    run = training._tracked(trial, 1, {"seed": 1})
+    assert run.spec.train.microbatches == own, "a batch of 16 has no 64 parts"
+
+
 def test_two_processes_do_not_train_one_run(paths: StudyPaths, lucky: SearchSpec) -> None:
     folder = fresh_folder(paths, 0, 1)
     with (
@@ -166,7 +233,9 @@ def test_the_fresh_run_is_tested_registered_described_and_found(
     paths: StudyPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Real trainings of two steps, from the command line to the version's page."""
-    SearchSpec.parse({**STUDY, "budget": {"trials": 2}}).write(paths.spec)
+    there = paths.state / "there"
+    spec = SearchSpec.parse({**STUDY, "budget": {"trials": 2}, "retention": {"copy_to": str(there)}})
+    spec.write(paths.spec)
     for number, nll in enumerate((0.011, 0.012)):  # no training of two steps comes near
         add_trial(paths, number, nll=nll, overrides={WEIGHT: 0.25 + number})
     command = ["promote", "tiny", "--state", str(paths.state), "--candidates", "5", "--fresh-seeds", "2"]
@@ -193,6 +262,7 @@ def test_the_fresh_run_is_tested_registered_described_and_found(
     assert (version.tags["fresh.candidates"], version.tags["fresh.mean"]) == ("2", f"{means[trial]:.6g}")
     tested = json.loads((fresh_folder(paths, trial, seed) / "test.json").read_text())
     assert tested["identity"] == record.run_id and not (paths.trial(trial) / "test.json").exists()
+    assert not list(there.rglob("test.json")), "neither its record nor its weights are there"
     assert find_model(str(record.run_id), paths.state).origin.startswith(
         f"trial {trial} of study tiny with the fresh seed {seed}, step-"
     )
