@@ -57,3 +57,13 @@ def test_what_comes_after_a_pause_waits_from_then_on(journal: Journal) -> None:
     journal.append({"kind": "late"})
     size, since = waiting(journal.path)
     assert size > 0 and time.time() - since < 60
+
+
+def test_a_disk_that_becomes_read_only_ends_no_writer(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system", str(path))
+
+    journal.consume(journal.pending(10)[1][0])
+    monkeypatch.setattr(Path, "unlink", refuse)
+    journal.close(delete=False)
+    assert journal.path.exists()
