@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -35,6 +36,8 @@ DRIVER_SETTINGS = {
 
 _RAY = ("ray::", "raylet", "gcs_server")
 """How names of Ray's processes begin."""
+_FOLDER = str(Path(ray.__file__).parent) + os.sep
+"""What the command lines of those that have no name yet hold."""
 
 
 @contextlib.contextmanager
@@ -67,14 +70,14 @@ def connect() -> Iterator[None]:
 
 def _processes_of_ray() -> list[psutil.Process]:
     """Returns the processes of a cluster that this process started; none of another cluster."""
-    return [each for each in psutil.Process().children(recursive=True) if _name(each).startswith(_RAY)]
+    return [each for each in psutil.Process().children(recursive=True) if _is_ray_s(each)]
 
 
-def _name(process: psutil.Process) -> str:
-    """Returns the name of a process; none of one that has just ended."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return str(process.name())
-    return ""
+def _is_ray_s(process: psutil.Process) -> bool:
+    """Returns whether a process is one of Ray's; an agent that has just begun has no name but Python's yet."""
+    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        return process.name().startswith(_RAY) or any(_FOLDER in word for word in process.cmdline()[:4])
+    return False
 
 
 def _init(**options: Any) -> None:
