@@ -15,7 +15,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -140,12 +140,17 @@ class StudyCopies:
         if not changed and not gone:
             return
         below = directory.relative_to(self.paths.root)
+        # First, as of unknown content: what a kill leaves there half copied is then known, to be replaced or deleted.
+        self._note(directory, {**known, **dict.fromkeys(changed)})
         self.folder.put({os.path.normpath(below / name): directory / name for name in changed})
         self.folder.remove(os.path.normpath(below / name) for name in gone)
-        write_json(directory / COPIED, {"address": self.folder.address, "files": wanted})
+        self._note(directory, wanted)
 
-    def _known(self, directory: Path) -> dict[str, list[int]]:
-        """Returns what of a directory is at the address: the size and time of each file."""
+    def _note(self, directory: Path, files: Mapping[str, list[int] | None]) -> None:
+        write_json(directory / COPIED, {"address": self.folder.address, "files": files})
+
+    def _known(self, directory: Path) -> dict[str, list[int] | None]:
+        """Returns what of a directory is at the address: the size and time of each file; None: perhaps a part of it."""
         try:
             values = read_mapping(directory / COPIED)
         except (FileNotFoundError, DamagedFileError):

@@ -78,6 +78,27 @@ def test_a_checkpoint_that_retention_dropped_goes_there_too(copies, paths, tmp_p
     assert json.loads((tmp_path / "there/s/trials/00000/record.json").read_text())["checkpoint"] is None
 
 
+def test_what_a_kill_left_there_goes_with_the_checkpoint_that_retention_dropped(
+    copies, paths, tmp_path, monkeypatch
+) -> None:
+    """A driver that dies after the upload and before its note knows at its next start what may be there."""
+    record = ended(paths, 0)
+    put = copies.folder.put
+
+    def killed(files: dict[str, Path]) -> None:
+        put(files)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(copies.folder, "put", killed)
+        copies.finish([0])
+    assert there(tmp_path) >= TRIAL
+    shutil.rmtree(str(record.checkpoint))
+    replace(record, checkpoint=None).write(paths.trial(0))
+    copies.finish([0])
+    assert {name for name in there(tmp_path) if name.startswith("trials/")} == {"trials/00000/record.json"}
+
+
 def test_a_trial_whose_checkpoint_vanishes_meanwhile_has_no_record_there(copies, paths, tmp_path, monkeypatch) -> None:
     record = ended(paths, 0)
     listed = [Path(str(record.checkpoint)) / "gone", paths.trial(0) / "record.json"]
