@@ -6,7 +6,8 @@ Keys, units and ranges stand in `t5vqvae.evaluation.metrics`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 from t5vqvae.data.texts import same_text
 from t5vqvae.evaluation.chains import chain_bits
@@ -17,6 +18,8 @@ from t5vqvae.quantizers import Quantizer
 from t5vqvae.quantizers.parts.usage import entropy_bits, perplexity, usage
 from t5vqvae.spec.run import RunSpec
 
+Meaning = Callable[[str, str], Literal["right", "wrong", "undecided"]]
+"""Judges an answer to a source by its meaning."""
 PER_CHARACTER = {
     "rate/bits_per_token": "rate/bits_per_char",
     "rate/joint_bits_per_token": "rate/joint_bits_per_char",
@@ -48,16 +51,23 @@ def quality_of(sums: Sums) -> dict[str, float]:
 
 
 def meaning_of(sums: Sums, spec: RunSpec) -> dict[str, float]:
-    """Returns how many decoded answers are right by meaning, out of those that could be decided."""
-    if not sums.decoded:
-        return {}
-    judge = spec.data.corpus.judge
-    verdicts = [judge(" ".join(row[1].split()), " ".join(row[3].split())) for row in sums.decoded]
+    """Returns how many decoded answers are right by meaning; nothing where none were decoded."""
+    pairs = [(row[1], row[3]) for row in sums.decoded]
+    return shares_by_meaning(spec.data.corpus.judge, pairs) if pairs else {}
+
+
+def shares_by_meaning(judge: Meaning, pairs: Sequence[tuple[str, str]]) -> dict[str, float]:
+    """Returns the share of right answers among those that could be decided, and the share of the others.
+
+    Args:
+        judge: Judges an answer to a source.
+        pairs: Sources and answers; where none can be decided, there is no share of right ones.
+    """
+    verdicts = [judge(" ".join(source.split()), " ".join(answer.split())) for source, answer in pairs]
     undecided = verdicts.count("undecided")
-    decided = (
-        {"meaning_match": verdicts.count("right") / (len(verdicts) - undecided)} if undecided < len(verdicts) else {}
-    )
-    return {**decided, "meaning_undecided": undecided / len(verdicts)}
+    decided = len(verdicts) - undecided
+    right = {"meaning_match": verdicts.count("right") / decided} if decided else {}
+    return {**right, "meaning_undecided": undecided / len(verdicts)}
 
 
 def rates_of(sums: Sums, model: TextAutoencoder, counted: Sums) -> dict[str, float]:

@@ -9,7 +9,7 @@ Letters: B batch, T positions of a sentence, Q codes a position.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +49,12 @@ class Found:
 
     metrics: Mapping[str, float] = field(default_factory=dict)
     tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+
+
+Piece = tuple[int, str, int]
+"""A word's place in its sentence, the word, and its first token."""
+Cut = Callable[[str, Sequence[tuple[int, int]]], Iterator[Piece]]
+"""Cuts a text into words, given the places of its tokens."""
 
 
 @dataclass(frozen=True)
@@ -145,11 +151,11 @@ class Probed:
         spans = tokenizer(self.texts, return_offsets_mapping=True)["offset_mapping"]
         data = self.spec.data
         kind = resolved_kind(data.tokenizer, data.corpus.default_tokenizer, self.spec.model.backbone)
-        cut = tokens_of if kind == "latex" else words_of
+        cut = by_token if kind == "latex" else by_space
         for number, (text, codes_TQ, of_tokens) in enumerate(zip(self.texts, self.codes, spans, strict=True)):
             if len(codes_TQ) != len(of_tokens):
                 return []
-            found += cut(number, text, codes_TQ, of_tokens, self.roles[number])
+            found += words_of(number, text, codes_TQ, of_tokens, self.roles[number], cut)
         return found
 
     @cached_property
@@ -241,29 +247,24 @@ def measure(name: str, suite: Suite = "quick") -> Callable[[Measure], Measure]:
     return register
 
 
-def tokens_of(
-    number: int,
-    text: str,
-    codes_TQ: npt.NDArray[np.int64],
-    spans: Sequence[tuple[int, int]],
-    roles: Sequence[str],
-) -> list[CodedWord]:
-    """Returns the tokens of a sentence as words; the arguments are those of `words_of`.
+def by_token(text: str, spans: Sequence[tuple[int, int]]) -> Iterator[Piece]:
+    """Cuts a text into its tokens; of several tokens that spell one character only the first counts."""
+    first = {span: token for token, span in reversed(list(enumerate(spans)))}
+    inside = [(text[slice(*span)].strip(), token) for span, token in sorted(first.items())]
+    yield from ((place, word, token) for place, (word, token) in enumerate(each for each in inside if each[0]))
 
-    Of several tokens that spell one character only the first counts.
-    """
-    first = {span: place for place, span in reversed(list(enumerate(spans)))}
-    inside = [place for (start, stop), place in sorted(first.items()) if text[start:stop].strip()]
-    return [
-        CodedWord(
-            number,
-            place,
-            text[slice(*spans[token])].strip(),
-            roles[token] if roles else "",
-            tuple(codes_TQ[token].tolist()),
-        )
-        for place, token in enumerate(inside)
-    ]
+
+def by_space(text: str, spans: Sequence[tuple[int, int]]) -> Iterator[Piece]:
+    """Cuts a text at white space; words whose first letter begins no token are left out."""
+    end = 0
+    starts = {start: token for token, (start, stop) in reversed(list(enumerate(spans))) if stop > start}
+    for place, word in enumerate(text.split()):
+        begin = text.index(word, end)
+        end = begin + len(word)
+        # A token may begin with the space before the word.
+        token = starts.get(begin, starts.get(begin - 1))
+        if token is not None:
+            yield place, word, token
 
 
 def words_of(
@@ -272,6 +273,7 @@ def words_of(
     codes_TQ: npt.NDArray[np.int64],
     spans: Sequence[tuple[int, int]],
     roles: Sequence[str],
+    cut: Cut = by_space,
 ) -> list[CodedWord]:
     """Returns the words of a sentence whose first token has codes.
 
@@ -281,15 +283,9 @@ def words_of(
         codes_TQ: The codes of its tokens.
         spans: Start and end of every token in the text, in characters.
         roles: The role of every token; empty if there are none.
+        cut: What counts as a word.
     """
-    found, end = [], 0
-    starts = {start: place for place, (start, stop) in reversed(list(enumerate(spans))) if stop > start}
-    for place, word in enumerate(text.split()):
-        begin = text.index(word, end)
-        end = begin + len(word)
-        # A token may begin with the space before the word.
-        token = starts.get(begin, starts.get(begin - 1))
-        if token is not None:
-            role = roles[token] if roles else ""
-            found.append(CodedWord(number, place, word, role, tuple(codes_TQ[token].tolist())))
-    return found
+    return [
+        CodedWord(number, place, word, roles[token] if roles else "", tuple(codes_TQ[token].tolist()))
+        for place, word, token in cut(text, spans)
+    ]

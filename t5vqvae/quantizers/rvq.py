@@ -220,7 +220,7 @@ class RVQQuantizer(Quantizer):
 
 
 class _GroupedRVQQuantizer(Quantizer):
-    """Cuts the width in groups, each with a chain of its own; codes stand group by group."""
+    """Cuts the width in groups, each with its own chain; codes stand group by group."""
 
     def __init__(self, config: RVQConfig, model_width: int, seed: int) -> None:
         width = (config.own_width or 0) * config.groups or config.code_width or model_width

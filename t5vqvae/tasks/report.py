@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,6 +11,7 @@ import numpy as np
 
 from t5vqvae.data import TokenizedSplit, prepare, prepare_test
 from t5vqvae.evaluation.evaluate import evaluate
+from t5vqvae.evaluation.summed_metrics import Meaning, shares_by_meaning
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.stages import stage
@@ -18,8 +19,6 @@ from t5vqvae.tasks.base import Asked, Pair, Task
 
 MODEL = "model"
 NUM_RESAMPLES = 2_000
-Meaning = Callable[[str, str], Literal["right", "wrong", "undecided"]]
-"""Judges an answer to a source by its meaning."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,8 @@ def judge(
         for name, texts in said.items():
             row = _row(task, name, targets, texts)
             if meaning is not None:
-                row = replace(row, others=row.others | _by_meaning(meaning, asked, texts))
+                pairs = list(zip((pair.source for pair in asked), texts, strict=True))
+                row = replace(row, others=row.others | shares_by_meaning(meaning, pairs))
             rows.append(row)
             now.advance(1)
     return Judgement(split, len(asked), rows)
@@ -131,17 +131,6 @@ def _row(task: Task, name: str, targets: Sequence[str], texts: Sequence[str]) ->
     others = {key: value for key, value in means.items() if key != task.main_score}
     others |= {key: score(targets, texts) for key, score in task.of_all.items()}
     return Row(name, means[task.main_score], low, high, others)
-
-
-def _by_meaning(meaning: Meaning, asked: Sequence[Pair], texts: Sequence[str]) -> dict[str, float]:
-    """Returns the share of right answers among those that could be decided, and the share of the others."""
-    verdicts = [
-        meaning(" ".join(pair.source.split()), " ".join(text.split())) for pair, text in zip(asked, texts, strict=True)
-    ]
-    undecided = verdicts.count("undecided")
-    decided = len(verdicts) - undecided
-    match = verdicts.count("right") / decided if decided else float("nan")
-    return {"meaning_match": match, "meaning_undecided": undecided / len(verdicts)}
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:

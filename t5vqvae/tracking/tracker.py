@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from t5vqvae.errors import TrackingError
@@ -197,18 +197,15 @@ class Tracker:
         Raises:
             TrackingError: If the server cannot be reached.
         """
-        with translated(self.uri):
-            run = find(self.destination, "trial", key, self.destination.identity)
-        return None if run is None else run.info.run_id
+        return self._found("trial", key)
 
     def find_study(self, key: str) -> str | None:
-        """Returns the MLflow id of the study `key`, or None.
+        """Returns the MLflow id of the study `key`; see `find_trial`."""
+        return self._found("study", key)
 
-        Raises:
-            TrackingError: If the server cannot be reached.
-        """
+    def _found(self, kind: Literal["trial", "study"], key: str) -> str | None:
         with translated(self.uri):
-            run = find(self.destination, "study", key, self.destination.identity)
+            run = find(self.destination, kind, key, self.destination.identity)
         return None if run is None else run.info.run_id
 
     def known(self, mlflow_id: str | None) -> str | None:

@@ -92,10 +92,7 @@ def compare(
     """
     from tune.records.models import find_model
 
-    if len(models) == 1:
-        raise SettingError(
-            f"compare {models[0]}: missing argument 'MODEL_B'; name a model to compare it with (t5vqvae compare --help)"
-        )
+    _refuse_one(models)
     home = state_dir(state)
     found = [find_model(name, home) for name in models]
     _refuse_one_twice(models, found)
@@ -116,6 +113,14 @@ def compare(
     ending = _after_comparison(models[0], state)
     shown = Rows(printed.rows, [*printed.notes, *notes, *map(_claim, claims), *ending], printed.compared)
     shown.write(form, output)
+
+
+def _refuse_one(names: Sequence[str]) -> None:
+    """Refuses a single model, before it is looked for."""
+    if len(names) == 1:
+        raise SettingError(
+            f"compare {names[0]}: missing argument 'MODEL_B'; name a model to compare it with (t5vqvae compare --help)"
+        )
 
 
 def _refuse_one_twice(names: Sequence[str], found: Sequence[FoundModel]) -> None:

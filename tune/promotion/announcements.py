@@ -1,4 +1,4 @@
-"""Announces that an alias moved: by an HTTP request of our own, and by a command.
+"""Announces that an alias moved: by our own HTTP request, and by a command.
 
 A request carries an id, a time stamp, and an HMAC-SHA256 over `TIMESTAMP.BODY` with the secret of
 T5VQVAE_WEBHOOK_SECRET, so that the receiver can tell who sent it, refuse old ones, and ignore a second copy. It is

@@ -94,7 +94,7 @@ def _shortened(value: Any) -> Any:
         return {name: each if _is_of_tokens(name) else _shortened(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_shortened(each) for each in value]
-    return last_part(value) if isinstance(value, str) else value
+    return _last_part(value) if isinstance(value, str) else value
 
 
 def _is_of_tokens(name: str) -> bool:
@@ -102,7 +102,7 @@ def _is_of_tokens(name: str) -> bool:
     return name == "added_tokens_decoder" or name.endswith(("_token", "_tokens"))
 
 
-def last_part(text: str) -> str:
+def _last_part(text: str) -> str:
     """Returns the last part of an absolute path; any other text as it is."""
     return Path(text).name if text.startswith("/") and text.count("/") > 1 and "\n" not in text else text
 

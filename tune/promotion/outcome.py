@@ -1,4 +1,4 @@
-"""What is asked of a promotion, and what comes out of it."""
+"""The wishes for a promotion, and its outcome."""
 
 from __future__ import annotations
 

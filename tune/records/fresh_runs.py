@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from t5vqvae.errors import DamagedFileError
-from t5vqvae.runs.fingerprint import changed_source, sources_of
-from t5vqvae.spec.run import RunSpec
 from tune.records.record import FILE, TrialRecord
 from tune.records.study_paths import StudyPaths, trial_key
+
+if TYPE_CHECKING:
+    from t5vqvae.spec.run import RunSpec
 
 TAG = "t5vqvae.fresh_seed"
 """The tag of a record and of an MLflow run of a trial that was trained again: its seed."""
@@ -76,6 +78,7 @@ def known_fresh(paths: StudyPaths, number: int, settings: Mapping[str, object], 
 
 def _is_of_other_sources(folder: Path, spec: RunSpec, paths: StudyPaths) -> bool:
     """Returns whether a checkpoint is of another content of the data or a local backbone, or damaged."""
+    from t5vqvae.runs.fingerprint import changed_source, sources_of  # torch, which no list of trials needs
     from t5vqvae.training import checkpoint
 
     try:

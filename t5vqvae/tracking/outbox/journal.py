@@ -136,7 +136,7 @@ class Journal:
         if self._descriptor >= 0:
             if delete:
                 self.path.unlink(missing_ok=True)
-            with suppress(OSError):  # on a read-only disk; whoever adopts the journal sends it from its beginning
+            with suppress(OSError):  # on a read-only disk; who adopts the journal sends it from its beginning
                 self.path.with_suffix(SENT).unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = -1
