@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from t5vqvae.measures.agreement import purity
 from t5vqvae.measures.base import Found, Probed, Row, measure
 from t5vqvae.measures.counted import numbered
-from t5vqvae.measures.information import purity
 
 
 @measure("prefixes")

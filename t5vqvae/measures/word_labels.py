@@ -1,25 +1,27 @@
 """What codes say about labels that a file gives to words: parts of speech, or roles.
 
 The file need not be the model's corpus: its sentences are encoded by the model, and each word has the code of its first
-token. Purity and mutual information are those of `information.py`, next to, or less, their shuffled values.
+token. Purity, inverse purity, V-measure and mutual information are those of `agreement.py`, next to, or less, their
+shuffled values.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from t5vqvae.data.corpora.columns import to_examples
 from t5vqvae.data.corpora.rows import kind_of, read_rows
 from t5vqvae.errors import DataError
+from t5vqvae.measures.agreement import agreement
 from t5vqvae.measures.base import CodedWord, Found, Probed, Row, measure, words_of
-from t5vqvae.measures.counted import entropy_bits, excess_information_bits, numbered
-from t5vqvae.measures.information import purity
+from t5vqvae.measures.counted import entropy_bits, numbered
 from t5vqvae.stages import stage
 
 Labelled = tuple[str, tuple[str, ...]]
@@ -62,15 +64,14 @@ def labels(probed: Probed) -> Found:
     if len({word.role for word in words}) < 2:
         return Found()
     codes_N, labels_N = numbered([word.codes for word in words]), numbered([word.role for word in words])
-    bits, total = excess_information_bits(codes_N, labels_N, probed.seed), entropy_bits(labels_N)
     shuffled_N = np.random.default_rng(probed.seed).permutation(codes_N)
+    found = agreement(codes_N, labels_N, shuffled_N, probed.seed)
     metrics = {
-        "labels/information": bits,
-        "labels/entropy": total,
-        "labels/purity": purity(codes_N, labels_N),
-        "labels/purity_shuffled": purity(shuffled_N, labels_N),
+        "labels/information": found.bits,
+        "labels/entropy": entropy_bits(labels_N),
+        **{f"labels/{key}": value for key, value in found.metrics.items()},
     }
-    tables = {"Labels that codes stand for": _by_label(words)}
+    tables = {"Labels that codes stand for": _by_label(words, shuffled_N)}
     if left_out:
         rows: list[Row] = [{"sentences": number, "why": reason} for reason, number in left_out.items()]
         tables["Sentences of labels= that are left out"] = rows
@@ -91,16 +92,35 @@ def _labelled_words(probed: Probed, known: Sequence[Labelled]) -> list[CodedWord
     return found
 
 
-def _by_label(words: Sequence[CodedWord]) -> list[Row]:
-    """Returns the number of words of every label, and the share whose code stands for it most often."""
-    by_code: dict[tuple[int, ...], Counter[str]] = defaultdict(Counter)
-    for word in words:
-        by_code[word.codes][word.role] += 1
+def _by_label(words: Sequence[CodedWord], shuffled_N: npt.NDArray[np.int64]) -> list[Row]:
+    """Returns the number of words of every label, and how well the codes that stand for it find it.
+
+    A code stands for its most frequent label. `found by its codes` is the recall of all codes of a label, `precision`
+    the share of their words that have it; both are also of shuffled codes.
+    """
+    labels = [word.role for word in words]
+    own, by_chance = _meant([word.codes for word in words], labels), _meant(shuffled_N.tolist(), labels)
+    number, codes = Counter(labels), Counter(dict(zip((word.codes for word in words), own, strict=True)).values())
+    rows: list[Row] = []
+    for label, count in number.most_common():
+        found, shuffled = _recall_precision(label, own, labels), _recall_precision(label, by_chance, labels)
+        rows.append({"label": label, "words": count, "codes": codes[label],
+                     "found by its codes": found[0], "found, shuffled": shuffled[0],
+                     "precision": found[1], "precision, shuffled": shuffled[1]})  # fmt: skip
+    return rows
+
+
+def _meant(codes: Sequence[Hashable], labels: Sequence[str]) -> list[str]:
+    """Returns the label that the code of every word stands for."""
+    by_code: dict[Hashable, Counter[str]] = defaultdict(Counter)
+    for code, label in zip(codes, labels, strict=True):
+        by_code[code][label] += 1
     meant = {code: counts.most_common(1)[0][0] for code, counts in by_code.items()}
-    number = Counter(word.role for word in words)
-    right = Counter(word.role for word in words if meant[word.codes] == word.role)
-    codes = Counter(meant.values())
-    return [
-        {"label": label, "words": count, "codes": codes[label], "found by its codes": right[label] / count}
-        for label, count in number.most_common()
-    ]
+    return [meant[code] for code in codes]
+
+
+def _recall_precision(label: str, meant: Sequence[str], labels: Sequence[str]) -> tuple[float, float | None]:
+    """Returns the recall and the precision of the codes that stand for a label; no precision where none does."""
+    right = sum(one == other == label for one, other in zip(meant, labels, strict=True))
+    claimed = meant.count(label)
+    return right / labels.count(label), right / claimed if claimed else None

@@ -14,7 +14,7 @@ from sklearn.metrics import mutual_info_score
 from t5vqvae.data import MathCorpus
 from t5vqvae.measures.base import CodedWord, by_token, words_of
 from t5vqvae.measures.counted import entropy_bits, excess_information_bits, information_bits, numbered
-from t5vqvae.measures.information import information, purity
+from t5vqvae.measures.information import information
 
 NUM = 10_000
 RNG = np.random.default_rng(0)
@@ -37,12 +37,6 @@ def test_a_code_that_names_the_word_says_its_whole_entropy_but_for_the_bias() ->
     words_N = RNG.integers(8, size=NUM)
     assert information_bits(words_N, words_N) == pytest.approx(entropy_bits(words_N))
     assert excess_information_bits(words_N, words_N, seed=0) == pytest.approx(3.0, abs=0.01)
-
-
-def test_purity_by_hand() -> None:
-    codes_N, words_N = np.array([0, 0, 0, 1, 1]), numbered(["a", "a", "b", "c", "c"])
-    assert purity(codes_N, words_N) == 4 / 5
-    assert purity(np.arange(5), words_N) == 1, "every code occurs once: pure by itself, so a control stands next to it"
 
 
 def test_numbers_follow_the_first_occurrence() -> None:

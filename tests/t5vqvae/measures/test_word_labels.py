@@ -53,6 +53,10 @@ def test_codes_that_name_words_say_the_label_where_the_word_decides_it(tmp_path:
     assert metrics["labels/information"] == pytest.approx(metrics["labels/entropy"], abs=0.02)
     # By hand: of 9 words of two sentences 5 are ARG0, so a shuffled code is right in more than half of the cases.
     assert 0.5 < metrics["labels/purity_shuffled"] < 0.65
+    # Of 5, 2 and 2 words of the labels 2, 2 and 1 have the most frequent code.
+    assert metrics["labels/inverse_purity"] == pytest.approx(5 / 9, abs=0.12)
+    assert metrics["labels/homogeneity"] == pytest.approx(1, abs=0.02)
+    assert metrics["labels/v_measure_shuffled"] < 0.02
 
 
 def test_labels_that_words_do_not_decide_are_not_said(tmp_path: Path) -> None:
@@ -66,8 +70,8 @@ def test_the_table_says_which_labels_are_found(tmp_path: Path) -> None:
     """By hand: `bat` is NN twice and VB once, so its code stands for NN, and the VB is not found."""
     lines = ["a bat & DT NN", "a bat & DT NN", "a bat & DT VB", "eats & VB"]
     [table] = found(tmp_path / "a.txt", "\n".join(lines)).tables.values()
-    rows = {row["label"]: (row["words"], row["codes"], row["found by its codes"]) for row in table}
-    assert rows == {"DT": (3, 1, 1.0), "NN": (2, 1, 1.0), "VB": (2, 1, 0.5)}
+    rows = {row["label"]: (row["words"], row["codes"], row["found by its codes"], row["precision"]) for row in table}
+    assert rows == {"DT": (3, 1, 1.0, 1.0), "NN": (2, 1, 1.0, 2 / 3), "VB": (2, 1, 0.5, 1.0)}
 
 
 def test_nothing_is_said_without_codes_or_without_a_file(tmp_path: Path) -> None:
