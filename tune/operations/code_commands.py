@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,15 +83,24 @@ def codes(
     max_new_tokens: Longest = 64,
     state: State = None,
 ) -> None:
-    """Print what codes stand for: their words and purity; of one code, its contexts and what a swap changes."""
+    """Print what codes stand for: their words and purity; of one code, its contexts and what a swap changes.
+
+    Of one code also precision and recall, next to those of positions at random: the share of its positions with the
+    word, role or operator that it stands for, and the share of that label's positions with the code. Roles are those
+    of the training split.
+    """
     opened = open_model(model, state, max_new_tokens)
     opened.space.require_codes("codes")
     from t5vqvae.latent.traversal import refuse_codebook
 
     refuse_codebook(opened.space, codebook)
     encoded = opened.space.encode(opened.training_texts(sentences, texts))
-    found = _contexts(opened, encoded, code, codebook, most) if code is not None else _uses(encoded, codebook, most)
-    found.write(form, output)
+    if code is None:
+        _uses(encoded, codebook, most).write(form, output)
+        return
+    found = _contexts(opened, encoded, code, codebook, most)
+    roles = opened.training_roles(sentences) if texts is None else None
+    replace(found, notes=[*found.notes, *_stands_for(opened, encoded, roles, code, codebook)]).write(form, output)
 
 
 def _uses(encoded: Sequence[Sentence], codebook: int, most: int) -> Rows:
@@ -142,3 +152,21 @@ def _contexts(opened: Opened, encoded: Sequence[Sentence], code: int, codebook: 
         f" {sum(changed) / len(changed):.2f} new words on average; marked: differs from the text without the swap",
     ]
     return Rows(rows, notes, [swap.plain for swap in swaps])
+
+
+def _stands_for(
+    opened: Opened, encoded: Sequence[Sentence], roles: Sequence[Sequence[str]] | None, code: int, codebook: int
+) -> list[str]:
+    """Returns a line for each kind of label that a code may stand for, with its precision and recall."""
+    from t5vqvae.latent.code_labels import label_of_code, labels_of_positions
+
+    operator_of = None if opened.spec is None else opened.spec.data.corpus.operator_of
+    codes = [each for sentence in encoded for each in sentence.latent_TX[:, codebook].tolist()]
+    lines = []
+    for kind, labels in labels_of_positions(encoded, roles, operator_of).items():
+        found = label_of_code(codes, labels, code)
+        lines.append(
+            f"stands for the {kind} {found.label}: precision {found.precision:.3f}, shuffled"
+            f" {found.shuffled_precision:.3f}; recall {found.recall:.3f}, shuffled {found.shuffled_recall:.3f}"
+        )
+    return lines

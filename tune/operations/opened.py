@@ -62,6 +62,12 @@ class Opened:
         split = self.prepared("give sentences by --texts FILE").train
         return split.sources(range(min(number, len(split))))
 
+    def training_roles(self, number: int) -> list[list[str]] | None:
+        """Returns the role of every token of the first training sentences; None where the corpus has no roles."""
+        data = self.prepared("give sentences by --texts FILE")
+        roles_BT = data.train.batch(range(min(number, len(data.train)))).roles_BT
+        return None if roles_BT is None else [[data.role_names[each] for each in row] for row in roles_BT.tolist()]
+
 
 def open_model(name: str, state: Path | None, max_new_tokens: int = 64) -> Opened:
     """Returns the model that a user names, loaded; a folder of weights alone is one without a spec.

@@ -143,6 +143,8 @@ def test_samples_and_codes_read_the_training_split_or_a_file(
     code = str(found[0]["code"])
     swaps = rows(folder, "codes", "--code", code, "--texts", str(tmp_path / "texts"), model=bare)
     assert [row["context"] for row in swaps] == [sentence] * 2 and swaps[0]["swapped_to"] != found[0]["code"]
+    of_training = run(folder, "codes", "--code", code, "--sentences", "30").output
+    assert "stands for the word " in of_training and "stands for the role " in of_training
 
 
 def test_a_model_without_codes_does_what_has_a_meaning(folder: Path) -> None:

@@ -80,5 +80,8 @@ def test_codes_and_samples_say_what_was_counted(texts: Path) -> None:
     assert "6 codes in 2 sentences; purity over all positions 1.000, shuffled 0." in " ".join(rows[-1])
     one = table("codes", "any", "--code", str(CODE["honey"]), "--texts", str(texts))
     assert [row[-1].strip() for row in one[:2]] == ["a bat eats [eats]", "a cat eats [eats]"]
+    notes = " ".join(" ".join(row) for row in one)
+    assert "stands for the word honey: precision 1.000, shuffled 0." in notes and "; recall 1.000, shuffled 0." in notes
+    assert "stands for the role" not in notes, "sentences of a file have none"
     sampled = CliRunner().invoke(app, ["sample", "any", "--number", "2", "--texts", str(texts)])
     assert "learnt from 2 sentences" in " ".join(sampled.stdout.split())
