@@ -49,6 +49,7 @@ _CONTROL = f"{_EDITS} is not 0"
 _PROBE = "a probe"
 _LABELS = "a probe with labels"
 _ENCODER = "a probe with a frozen encoder"
+_EARLIER = "a probe with an earlier checkpoint"
 _SPARSE = f"{_UNSENT} is set"
 _SPARSE_EDITS = f"{_UNSENT} is set, and {_EDITS} is not 0"
 _TWINS = f"{_OOD} is not 0"
@@ -379,6 +380,18 @@ _ALL = (
     Metric("codebook/effective_rank", "1", "", None, "directions that the code vectors in use span", when=_PROBE),
     Metric("codebook/effective_rank_shuffled", "1", "", None, "the same with shuffled columns: the control",
            when=_PROBE),
+    Metric("drift/codes_changed", "share", "token", None,
+           "tokens of which a code is another one than at the earlier checkpoint; in [0, 1]", when=_EARLIER),
+    Metric("drift/codes_changed_shuffled", "share", "token", None,
+           "the same with the earlier codes in a random order: the control", when=_EARLIER),
+    Metric("drift/cosine", "1", "", None,
+           "mean cosine of an entry in use at the earlier checkpoint and now; in [-1, 1]", when=_EARLIER),
+    Metric("drift/cosine_shuffled", "1", "", None,
+           "the same with the earlier entries in a random order: the control", when=_EARLIER),
+    Metric("drift/distance", "1", "", None,
+           "mean distance that entries in use moved, over their mean length at the earlier checkpoint", when=_EARLIER),
+    Metric("drift/distance_shuffled", "1", "", None,
+           "the same with the earlier entries in a random order: the control", when=_EARLIER),
     Metric("codebook/map_explained", "share", "", None, "variance of the code vectors in use that the map shows",
            when=_PROBE),
     Metric("codebook/sensitivity", "1", "", "maximize",

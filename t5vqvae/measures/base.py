@@ -94,6 +94,7 @@ class Probed:
         unsent: Bound of the cross-entropy for sparse codes; None: they are not probed.
         labels: The file of sentences whose words have labels; None: there is none.
         encoder: The frozen autoencoder in whose states paths are judged; None: they are not.
+        earlier: The model at an earlier checkpoint of its run; None: drift is not measured.
         seed: Seed of every random choice.
     """
 
@@ -110,6 +111,7 @@ class Probed:
     unsent: float | None = None
     labels: Path | None = None
     encoder: Path | None = None
+    earlier: TextAutoencoder | None = None
     seed: int = 0
 
     @cached_property

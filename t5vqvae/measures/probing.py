@@ -17,6 +17,7 @@ from t5vqvae.measures import (  # noqa: F401  # registers them
     curve_order,
     dci,
     disentanglement,
+    drift,
     edited,
     examples,
     explicitness,
@@ -36,6 +37,7 @@ from t5vqvae.measures import (  # noqa: F401  # registers them
 )
 from t5vqvae.measures.base import MEASURES, Probed, Row
 from t5vqvae.measures.control import Control, Edited, run_edits
+from t5vqvae.measures.drift import earlier_model
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.models.t5 import T5VQVAE
 from t5vqvae.spec.probe import ProbeSpec
@@ -98,8 +100,11 @@ def probed_of(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: 
     """Returns what measures read of a model.
 
     Raises:
-        DataError: If the corpus has no such split, or the model has no sparse codes.
+        CheckpointError: If the earlier checkpoint has no model.
+        DataError: If the corpus has no such split, the model has no sparse codes, or the earlier checkpoint has other
+            codes or tokens.
     """
+    earlier = None if spec.earlier is None else earlier_model(Path(spec.earlier), model)
     with stage("preparing the data"):
         prepared = prepare(run.data, cache_dir, backbone=run.model.backbone)
         split = prepared.validation if spec.split == "validation" else _test_split(run, cache_dir)
@@ -119,6 +124,7 @@ def probed_of(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: 
         unsent=spec.unsent,
         labels=None if spec.labels is None else Path(spec.labels),
         encoder=None if spec.encoder is None else Path(spec.encoder),
+        earlier=earlier,
         seed=spec.seed,
     )
 

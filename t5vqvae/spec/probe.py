@@ -27,6 +27,9 @@ class ProbeSpec(Config):
         None,
         description="checkpoint of one autoencoder for all models, in whose states paths are judged; None: without",
     )
+    earlier: LocalPath | None = setting(
+        None, description="earlier checkpoint of the model's run, since which codes and entries drifted; None: without"
+    )
     seed: int = setting(0, ge=0, description="seed of every random choice")
 
     @property

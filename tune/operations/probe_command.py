@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 def probe(
     model: Model,
     words: Annotated[
-        list[str] | None, words_argument("", "Settings of the probe: split, sentences, edits, unsent, seed.")
+        list[str] | None,
+        words_argument("", "Settings of the probe: split, sentences, edits, unsent, labels, earlier, seed."),
     ] = None,
     suite: Annotated[str, typer.Option(metavar="SUITE", help="quick or full.")] = "quick",
     against: Annotated[

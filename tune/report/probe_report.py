@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 def probe_model(found: FoundModel, spec: ProbeSpec, cache_dir: Path) -> ProbeResult:
     """Loads a model and probes it."""
     from t5vqvae.measures.probing import probe
+    from t5vqvae.training.progress_bars import without_progress_bars
     from t5vqvae.training.threads import free_threads, use_threads
 
     use_threads(free_threads())
-    return probe(loaded_model(found.folder), found.spec, spec, cache_dir)
+    with without_progress_bars():  # of the further checkpoints that a probe may read
+        return probe(loaded_model(found.folder), found.spec, spec, cache_dir)
 
 
 def summary(result: ProbeResult) -> str:
@@ -62,9 +64,9 @@ def write_probe(result: ProbeResult, found: FoundModel, spec: ProbeSpec, folder:
 
 
 def _page(result: ProbeResult, found: FoundModel, spec: ProbeSpec) -> str:
-    head = (
-        f"<h1>Probe</h1>\n<p>{html_text(found.origin)}; {spec.split} split, suite {spec.suite}, seed {spec.seed}.</p>"
-    )
+    since = "" if spec.earlier is None else f"; drift since {html_text(spec.earlier)}"
+    settings = f"{spec.split} split, suite {spec.suite}, seed {spec.seed}{since}"
+    head = f"<h1>Probe</h1>\n<p>{html_text(found.origin)}; {settings}.</p>"
     values = [[key, f"{value:.4f}", METRICS[key].units] for key, value in result.metrics.items()]
     meanings = listing([f"{key}: {METRICS[key].description}" for key in result.metrics])
     measured = table(["metric", "value", "unit"], values)

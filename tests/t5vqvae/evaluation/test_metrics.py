@@ -48,6 +48,7 @@ OTHERWISE = {
     "a probe",
     "a probe with labels",
     "a probe with a frozen encoder",
+    "a probe with an earlier checkpoint",
     "edits that change the text",
     "edits of sentences that the model reconstructs",
 }

@@ -34,7 +34,8 @@ def edited(state: Path) -> Path:
 
 
 def test_summary_page_and_file_agree(checkpoint: Path, state: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["probe", str(checkpoint), "sentences=20", "edits=5", "--state", str(state)]
+    settings = ["sentences=20", "edits=5", f"earlier={checkpoint}"]
+    words = ["probe", str(checkpoint), *settings, "--state", str(state)]
     assert main(words) == 0
     printed = capsys.readouterr().out.splitlines()
     page, file = map(Path, printed[-2:])
@@ -47,9 +48,11 @@ def test_summary_page_and_file_agree(checkpoint: Path, state: Path, capsys: pyte
         "unsent": None,
         "labels": None,
         "encoder": None,
+        "earlier": str(checkpoint),
         "seed": 0,
     }
-    assert {"latent_use/swapped", "information/word"} <= set(found["metrics"])
+    assert {"latent_use/swapped", "information/word", "information/role_v_measure"} <= set(found["metrics"])
+    assert found["metrics"]["drift/codes_changed"] == 0 and f"drift since {checkpoint}." in page.read_text()
     for key, value in found["metrics"].items():
         assert any(line.startswith(key) and f"{value:.4f}" in line for line in printed), key
         assert f"<td>{key}</td>" in page.read_text() and f"{value:.4f}" in page.read_text(), key
@@ -95,13 +98,14 @@ def test_another_model_is_compared_on_the_same_edits(
             "--against EDITED: it was trained on another corpus (data.corpus.version",
         ),
         (["CHECKPOINT", "split=train"], "split='train'"),
+        (["CHECKPOINT", "earlier=nowhere"], "nowhere holds no model"),
+        (["CHECKPOINT", "earlier=EDITED"], "earlier=EDITED has another tokenizer (data.tokenizer): "),
     ],
 )
 def test_a_wrong_input_is_one_line(
     words: list[str], named: str, checkpoint: Path, edited: Path, state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    places = {"CHECKPOINT": str(checkpoint), "EDITED": str(edited)}
-    given = [places.get(word, word) for word in words]
+    given = [word.replace("CHECKPOINT", str(checkpoint)).replace("EDITED", str(edited)) for word in words]
     named = named.replace("EDITED", str(edited))
     assert main(["probe", *given, "--state", str(state)]) == 2
     error = capsys.readouterr().err
