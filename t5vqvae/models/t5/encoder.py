@@ -21,7 +21,9 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from t5vqvae.models.t5.config import T5VQVAEConfig
 from t5vqvae.models.t5.first_weights import keep_start
+from t5vqvae.models.t5.gate import Gate
 from t5vqvae.models.t5.not_sent import NotSent
+from t5vqvae.models.t5.swapped import swapped
 from t5vqvae.models.t5.two_stages import StagedEncoder
 from t5vqvae.quantizers import QuantizerOutput
 from t5vqvae.quantizers.none import NoQuantizer
@@ -32,6 +34,7 @@ _OF_THE_BATCH = (
     "states_BTE",
     "raw_states_BTE",
     "mask_BT",
+    "gate_cost",
     "_roles_BT",
     "_forced_BTE",
     "_dropped",
@@ -48,6 +51,7 @@ class QuantizedEncoder(StagedEncoder):
         states_BTE: The states before the quantizer, detached.
         raw_states_BTE: The same states with their gradient.
         mask_BT: True at real positions of the latest batch.
+        gate_cost: What the gate's open positions of the latest training batch cost, nats a position; None without gate.
     """
 
     def __init__(self, config: T5VQVAEConfig, position: int) -> None:
@@ -56,8 +60,10 @@ class QuantizedEncoder(StagedEncoder):
             self.quantizer = config.build_quantizer()
         keep_start(self.quantizer)
         self.not_sent = NotSent(config.d_model, config.code_dropout) if config.code_dropout else None
-        if self.not_sent is not None:
-            keep_start(self.not_sent)
+        self.gate = None if config.gate_price is None else Gate(config.d_model, config.gate_price)
+        for part in (self.not_sent, self.gate):
+            if part is not None:
+                keep_start(part)
         self._forget()
         if config.premises == "separate":
             for block in self.block[:position]:
@@ -80,6 +86,7 @@ class QuantizedEncoder(StagedEncoder):
         self.states_BTE: Tensor | None = None
         self.raw_states_BTE: Tensor | None = None
         self.mask_BT: Tensor | None = None
+        self.gate_cost: Tensor | None = None
         self._roles_BT: Tensor | None = None
         self._forced_BTE: Tensor | None = None
         self._apart_BTT: Tensor | None = None
@@ -109,7 +116,7 @@ class QuantizedEncoder(StagedEncoder):
         ones_BT = torch.ones(given.shape[:2], dtype=torch.bool, device=given.device)
         self.mask_BT = ones_BT if attention_mask is None else attention_mask.bool()
         self._roles_BT, self._forced_BTE, self._dropped, self.is_quantized = roles, quantized, False, False
-        self._apart_BTT = None
+        self._apart_BTT = self.gate_cost = None
         if input_ids is not None and self.config.premises == "separate":
             end = self.config.eos_token_id
             assert isinstance(end, int), "T5 has one end token"
@@ -170,9 +177,19 @@ class QuantizedEncoder(StagedEncoder):
         if isinstance(self.quantizer, NoQuantizer):
             return states_BTE  # plain T5 also at padding, which decoders read of a sentence without a token
         quantized_BTE = self.output.quantized_BTE
-        if self.not_sent is None or not self.training:
+        return self._changed(quantized_BTE, states_BTE, self.mask_BT) if self.training else quantized_BTE
+
+    def _changed(self, quantized_BTE: Tensor, states_BTE: Tensor, mask_BT: Tensor) -> Tensor:
+        """Returns the quantized states that the decoder reads in training: some swapped, some not sent."""
+        if self.config.code_swap:
+            quantized_BTE = swapped(quantized_BTE, mask_BT, self.config.code_swap)
+        if self.not_sent is None:
             return quantized_BTE
-        return self.not_sent.drop(quantized_BTE, self.mask_BT)
+        if self.gate is not None:
+            logits_BT = self.gate.logits(states_BTE)
+            self.gate_cost = self.gate.cost(logits_BT, mask_BT)
+            quantized_BTE = self.not_sent.mix(quantized_BTE, self.gate.draw(logits_BT))
+        return self.not_sent.drop(quantized_BTE, mask_BT)
 
 
 def _of_other_texts(ids_BT: Tensor, end: int) -> Tensor:
