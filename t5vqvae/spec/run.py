@@ -69,12 +69,12 @@ class RunSpec(Config):
 
     @model_validator(mode="after")
     def _can_be_sparse(self) -> Self:
-        for name in ("code_dropout", "code_swap"):
-            share = getattr(self.train, name)
-            if share and (self.model.name != "t5vqvae" or self.quantizer.name == "none"):
+        for name in ("code_dropout", "code_swap", "rate_price"):
+            value = getattr(self.train, name)
+            if value and (self.model.name != "t5vqvae" or self.quantizer.name == "none"):
                 raise SettingError(
-                    f"train.{name}={share} needs codes of model.name=t5vqvae, not"
-                    f" model.name={self.model.name} with quantizer.name={self.quantizer.name}; set it to 0"
+                    f"train.{name}={value} needs codes of model.name=t5vqvae, not"
+                    f" model.name={self.model.name} with quantizer.name={self.quantizer.name}; leave it out"
                 )
         if self.train.gate_price is not None and not self.train.code_dropout:
             raise SettingError(

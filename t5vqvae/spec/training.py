@@ -61,6 +61,12 @@ class TrainConfig(Config):
         description="nats that a sent code costs under a learned gate, which says what to leave out first; None: no"
         " gate. Needs train.code_dropout",
     )
+    rate_price: float | None = setting(
+        None,
+        gt=0,
+        description="what a nat of the codes costs under a bigram that is learned with them, in nats of the text; None:"
+        " nothing. Needs one codebook",
+    )
     eval_every: int = setting(50, ge=1, description="steps between two evaluations (and checkpoints)")
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", description="auto: bfloat16 on GPUs that have it, float32 elsewhere"

@@ -53,6 +53,7 @@ def build_as(
         "code_dropout": spec.train.code_dropout,
         "code_swap": spec.train.code_swap,
         "gate_price": spec.train.gate_price,
+        "rate_price": spec.train.rate_price,
         "seed": spec.seed,
         **extra,
     }

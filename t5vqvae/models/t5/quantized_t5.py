@@ -207,7 +207,7 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
         """Returns everything that the decoder can read of the batch that the encoder has just encoded."""
         output, mask_BT, raw_BTE = self.encoder.output, self.encoder.mask_BT, self.encoder.raw_states_BTE
         assert output is not None and mask_BT is not None and raw_BTE is not None
-        aux_loss = None if self.encoder.gate_cost is None else output.aux_loss + self.encoder.gate_cost
+        aux_loss = None if self.encoder.prices is None else output.aux_loss + self.encoder.prices
         memory = Memory(states_BTE, mask_BT, output, self.encoder.states_BTE, aux_loss=aux_loss)
         return memory if self.prompts is None else self._prompted(memory, self.prompts, raw_BTE)
 
