@@ -22,10 +22,16 @@ registries has its row. `t5vqvae config --docs` lists their settings.
 
 
 def systems() -> dict[str, str]:
-    """Returns the module of every registered quantizer and architecture, and of the prompts, by its name."""
+    """Returns the module of every registered quantizer and architecture, and of further parts, by its setting."""
     quantizers = {f"quantizer.name={name}": config.__module__ for name, config in QuantizerConfig.variants.items()}
     models = {f"model.name={name}": config.builder.partition(":")[0] for name, config in ModelConfig.variants.items()}
-    return models | {"model.prompts": "t5vqvae.quantizers.prompts"} | quantizers
+    parts = {
+        "model.prompts": "t5vqvae.quantizers.prompts",
+        "train.autoencode_steps": "t5vqvae.models.t5.two_stages",
+        "train.gate_price": "t5vqvae.models.t5.gate",
+        "train.rate_price": "t5vqvae.models.t5.code_prior",
+    }
+    return models | parts | quantizers
 
 
 def fields(docstring: str) -> dict[str, str]:

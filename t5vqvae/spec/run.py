@@ -69,10 +69,17 @@ class RunSpec(Config):
 
     @model_validator(mode="after")
     def _can_be_sparse(self) -> Self:
-        if self.train.code_dropout and (self.model.name != "t5vqvae" or self.quantizer.name == "none"):
+        for name in ("code_dropout", "code_swap", "rate_price"):
+            value = getattr(self.train, name)
+            if value and (self.model.name != "t5vqvae" or self.quantizer.name == "none"):
+                raise SettingError(
+                    f"train.{name}={value} needs codes of model.name=t5vqvae, not"
+                    f" model.name={self.model.name} with quantizer.name={self.quantizer.name}; leave it out"
+                )
+        if self.train.gate_price is not None and not self.train.code_dropout:
             raise SettingError(
-                f"train.code_dropout={self.train.code_dropout} needs codes of model.name=t5vqvae, not"
-                f" model.name={self.model.name} with quantizer.name={self.quantizer.name}; set it to 0"
+                f"train.gate_price={self.train.gate_price} needs an entry for what is not sent; set"
+                " train.code_dropout, such as 0.6, or leave train.gate_price out"
             )
         if self.evaluate.unsent is not None and not self.train.code_dropout:
             raise SettingError(

@@ -49,6 +49,24 @@ class TrainConfig(Config):
     code_dropout: float = setting(
         0.0, ge=0, lt=1, description="largest share of a sentence's codes that training drops; 0: none"
     )
+    code_swap: float = setting(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the codes that training swaps for another sentence's, in half of the sentences; 0: none",
+    )
+    gate_price: float | None = setting(
+        None,
+        gt=0,
+        description="nats that a sent code costs under a learned gate, which says what to leave out first; None: no"
+        " gate. Needs train.code_dropout",
+    )
+    rate_price: float | None = setting(
+        None,
+        gt=0,
+        description="what a nat of the codes costs under a bigram that is learned with them, in nats of the text; None:"
+        " nothing. Needs one codebook",
+    )
     eval_every: int = setting(50, ge=1, description="steps between two evaluations (and checkpoints)")
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", description="auto: bfloat16 on GPUs that have it, float32 elsewhere"

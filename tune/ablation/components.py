@@ -88,6 +88,9 @@ PARTS: dict[str, _Part] = {
     "train.quantize_from": _Part(0, "the warm-up without quantization"),
     "train.autoencode_steps": _Part(0, "the stage of the auto-encoder"),
     "train.code_dropout": _Part(0.0, "code dropout", when={"evaluate.unsent": None}),  # sparse codes cannot do without
+    "train.code_swap": _Part(0.0, "the swapping of codes"),
+    "train.gate_price": _Part(None, "the gate of sent codes"),
+    "train.rate_price": _Part(None, "the price of the rate"),
 }
 """`{path: the way to switch it off}`; one entry for all variants that share the setting."""
 

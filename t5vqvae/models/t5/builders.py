@@ -51,6 +51,9 @@ def build_as(
         "prompts": None if settings.prompts is None else settings.prompts.as_dict(),
         "num_roles": num_roles,
         "code_dropout": spec.train.code_dropout,
+        "code_swap": spec.train.code_swap,
+        "gate_price": spec.train.gate_price,
+        "rate_price": spec.train.rate_price,
         "seed": spec.seed,
         **extra,
     }

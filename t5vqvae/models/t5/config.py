@@ -16,7 +16,8 @@ class T5VQVAEConfig(transformers.T5Config):
 
     `separate_head` says that the output layer is a separate matrix, as in T5 v1.1, and not the embedding. T5's config
     cannot say it: Transformers 5 sets `tie_word_embeddings` to True in all of them. A model has the entry "not sent" if
-    `code_dropout` is more than 0.
+    `code_dropout` is more than 0, a gate if `gate_price` says what a sent code costs, and a prior of codes if
+    `rate_price` says what a nat costs.
     """
 
     model_type = "t5vqvae"
@@ -33,6 +34,9 @@ class T5VQVAEConfig(transformers.T5Config):
     seed: int = 0
     separate_head: bool = False
     code_dropout: float = 0.0
+    code_swap: float = 0.0
+    gate_price: float | None = None
+    rate_price: float | None = None
 
     def quantizer_config(self) -> QuantizerConfig:
         """Returns the validated settings of the quantizer; those of `none` if there are none.

@@ -19,9 +19,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
 
+from t5vqvae.errors import SettingError
+from t5vqvae.models.t5.code_prior import CodePrior
 from t5vqvae.models.t5.config import T5VQVAEConfig
 from t5vqvae.models.t5.first_weights import keep_start
+from t5vqvae.models.t5.gate import Gate
 from t5vqvae.models.t5.not_sent import NotSent
+from t5vqvae.models.t5.swapped import swapped
 from t5vqvae.models.t5.two_stages import StagedEncoder
 from t5vqvae.quantizers import QuantizerOutput
 from t5vqvae.quantizers.none import NoQuantizer
@@ -32,6 +36,7 @@ _OF_THE_BATCH = (
     "states_BTE",
     "raw_states_BTE",
     "mask_BT",
+    "prices",
     "_roles_BT",
     "_forced_BTE",
     "_dropped",
@@ -48,6 +53,7 @@ class QuantizedEncoder(StagedEncoder):
         states_BTE: The states before the quantizer, detached.
         raw_states_BTE: The same states with their gradient.
         mask_BT: True at real positions of the latest batch.
+        prices: What the codes of the latest training batch cost by gate and prior, nats a position; None: nothing.
     """
 
     def __init__(self, config: T5VQVAEConfig, position: int) -> None:
@@ -56,8 +62,11 @@ class QuantizedEncoder(StagedEncoder):
             self.quantizer = config.build_quantizer()
         keep_start(self.quantizer)
         self.not_sent = NotSent(config.d_model, config.code_dropout) if config.code_dropout else None
-        if self.not_sent is not None:
-            keep_start(self.not_sent)
+        self.gate = None if config.gate_price is None else Gate(config.d_model, config.gate_price)
+        self.prior = None if config.rate_price is None else self._build_prior(config.rate_price)
+        for part in (self.not_sent, self.gate, self.prior):
+            if part is not None:
+                keep_start(part)
         self._forget()
         if config.premises == "separate":
             for block in self.block[:position]:
@@ -74,12 +83,22 @@ class QuantizedEncoder(StagedEncoder):
                 self.final_layer_norm.register_forward_hook(self._after_norm)
             self.dropout.register_forward_hook(self._after_dropout)
 
+    def _build_prior(self, price: float) -> CodePrior:
+        sizes = self.quantizer.code_sizes
+        if len(sizes) != 1:
+            raise SettingError(
+                f"train.rate_price={price} needs a quantizer with one codebook, not {len(sizes)}; take another"
+                " quantizer.name or quantizer.depth, or leave train.rate_price out"
+            )
+        return CodePrior(sizes[0], price)
+
     def _forget(self) -> None:
         """Forgets the latest batch."""
         self.output: QuantizerOutput | None = None
         self.states_BTE: Tensor | None = None
         self.raw_states_BTE: Tensor | None = None
         self.mask_BT: Tensor | None = None
+        self.prices: Tensor | None = None
         self._roles_BT: Tensor | None = None
         self._forced_BTE: Tensor | None = None
         self._apart_BTT: Tensor | None = None
@@ -109,7 +128,7 @@ class QuantizedEncoder(StagedEncoder):
         ones_BT = torch.ones(given.shape[:2], dtype=torch.bool, device=given.device)
         self.mask_BT = ones_BT if attention_mask is None else attention_mask.bool()
         self._roles_BT, self._forced_BTE, self._dropped, self.is_quantized = roles, quantized, False, False
-        self._apart_BTT = None
+        self._apart_BTT = self.prices = None
         if input_ids is not None and self.config.premises == "separate":
             end = self.config.eos_token_id
             assert isinstance(end, int), "T5 has one end token"
@@ -170,9 +189,27 @@ class QuantizedEncoder(StagedEncoder):
         if isinstance(self.quantizer, NoQuantizer):
             return states_BTE  # plain T5 also at padding, which decoders read of a sentence without a token
         quantized_BTE = self.output.quantized_BTE
-        if self.not_sent is None or not self.training:
+        if not self.training:
             return quantized_BTE
-        return self.not_sent.drop(quantized_BTE, self.mask_BT)
+        codes_BTQ = self.output.codes_BTQ
+        if self.prior is not None and codes_BTQ is not None:
+            every_K1 = torch.arange(self.quantizer.code_sizes[0], device=states_BTE.device).unsqueeze(-1)
+            codebook_KE = self.quantizer.lookup(every_K1.unsqueeze(0))[0]
+            self.prices = self.prior.cost(states_BTE, codes_BTQ[..., 0], self.mask_BT, codebook_KE)
+        return self._changed(quantized_BTE, states_BTE, self.mask_BT)
+
+    def _changed(self, quantized_BTE: Tensor, states_BTE: Tensor, mask_BT: Tensor) -> Tensor:
+        """Returns the quantized states that the decoder reads in training: some swapped, some not sent."""
+        if self.config.code_swap:
+            quantized_BTE = swapped(quantized_BTE, mask_BT, self.config.code_swap)
+        if self.not_sent is None:
+            return quantized_BTE
+        if self.gate is not None:
+            logits_BT = self.gate.logits(states_BTE)
+            cost = self.gate.cost(logits_BT, mask_BT)
+            self.prices = cost if self.prices is None else self.prices + cost
+            quantized_BTE = self.not_sent.mix(quantized_BTE, self.gate.draw(logits_BT))
+        return self.not_sent.drop(quantized_BTE, mask_BT)
 
 
 def _of_other_texts(ids_BT: Tensor, end: int) -> Tensor:

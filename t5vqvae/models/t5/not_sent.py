@@ -27,6 +27,11 @@ class NotSent(nn.Module):
         dropped_BT = torch.rand(mask_BT.shape, device=quantized_BTE.device) < share_B1
         return self.put(quantized_BTE, dropped_BT & mask_BT)
 
+    def mix(self, quantized_BTE: Tensor, sent_BT: Tensor) -> Tensor:
+        """Mixes every state with the vector: 1 is the state, 0 the vector."""
+        sent_BT1 = sent_BT.unsqueeze(-1).to(quantized_BTE.dtype)
+        return sent_BT1 * quantized_BTE + (1 - sent_BT1) * self.vector_E.to(quantized_BTE.dtype)
+
     def put(self, quantized_BTE: Tensor, where_BT: Tensor) -> Tensor:
         """Puts the vector at some positions."""
         return torch.where(where_BT.unsqueeze(-1), self.vector_E.to(quantized_BTE.dtype), quantized_BTE)

@@ -207,7 +207,8 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
         """Returns everything that the decoder can read of the batch that the encoder has just encoded."""
         output, mask_BT, raw_BTE = self.encoder.output, self.encoder.mask_BT, self.encoder.raw_states_BTE
         assert output is not None and mask_BT is not None and raw_BTE is not None
-        memory = Memory(states_BTE, mask_BT, output, self.encoder.states_BTE)
+        aux_loss = None if self.encoder.prices is None else output.aux_loss + self.encoder.prices
+        memory = Memory(states_BTE, mask_BT, output, self.encoder.states_BTE, aux_loss=aux_loss)
         return memory if self.prompts is None else self._prompted(memory, self.prompts, raw_BTE)
 
     @staticmethod
@@ -219,7 +220,7 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
             states_BME=torch.cat([prompts_BPE.to(memory.states_BME.dtype), memory.states_BME], 1),
             mask_BM=torch.cat([memory.mask_BM.new_ones(prompts_BPE.shape[:2]), memory.mask_BM], 1),
             prompt_codes_BPQ=output.codes_BTQ,
-            aux_loss=memory.bottleneck.aux_loss
+            aux_loss=(memory.bottleneck.aux_loss if memory.aux_loss is None else memory.aux_loss)
             + output.aux_loss * (output.num_positions / max(1, memory.bottleneck.num_positions)),
         )
 

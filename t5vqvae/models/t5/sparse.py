@@ -1,10 +1,10 @@
 """Chooses the positions whose codes need not be sent, because the decoder says the same text without them.
 
 First every position alone is left out, and the sentence's cross-entropy is measured. A position that alone brings it to
-the bound is sent. The others are tried from the most predictable on: each stays out if the cross-entropy of the whole
-sentence is below the bound, and is sent otherwise; later ones are still tried. That takes at most two passes of the
-decoder (and of the encoder blocks behind the quantizer) a position, and one for each that is sent without a trial. At
-least one position is sent.
+the bound is sent. The others are tried from the most predictable on, or in the order of a learned gate: each stays out
+if the cross-entropy of the whole sentence is below the bound, and is sent otherwise; later ones are still tried. That
+takes at most two passes of the decoder (and of the encoder blocks behind the quantizer) a position, and one for each
+that is sent without a trial. At least one position is sent.
 
 Letters: B batch, T encoder positions, S decoder positions, E model width, N sentences with one change each.
 """
@@ -23,16 +23,17 @@ Score = Callable[[Tensor, Tensor], Tensor]
 """Returns the cross-entropy (N,) of sentences, given their numbers (N,) and their positions left out (N, T)."""
 
 
-def left_out(score: Score, mask_BT: Tensor, nats: float) -> Tensor:
+def left_out(score: Score, mask_BT: Tensor, nats: float, gate_BT: Tensor | None = None) -> Tensor:
     """Returns the positions that need not be sent, bool, shape (B, T); padding is none of them.
 
     Args:
         score: Measures sentences with positions left out.
         mask_BT: True at real positions.
         nats: Bound of a sentence's cross-entropy. A sentence that is above it with all of its codes sends them all.
+        gate_BT: How much each position is worth sending, (B, T); the least is tried first. None: the most predictable.
     """
     alone_BT = _alone(score, mask_BT)
-    order_BT = alone_BT.argsort(stable=True, dim=1)
+    order_BT = (alone_BT if gate_BT is None else gate_BT).argsort(stable=True, dim=1)
     sentences_B = torch.arange(len(mask_BT), device=mask_BT.device)
     out_BT = torch.zeros_like(mask_BT)
     for turn in range(mask_BT.shape[1]):
@@ -41,11 +42,12 @@ def left_out(score: Score, mask_BT: Tensor, nats: float) -> Tensor:
         tried_BT[sentences_B, places_B] = True
         possible_B = (alone_BT[sentences_B, places_B] < nats) & (mask_BT & ~tried_BT).any(1)
         chosen = possible_B.nonzero().squeeze(1)
-        if not len(chosen):
-            continue
-        if turn:  # the first one was measured alone
-            chosen = chosen[score(chosen, tried_BT[chosen]) < nats]
-        out_BT[chosen] = tried_BT[chosen]
+        has_others = out_BT[chosen].any(1)  # what is the first to stay out was measured alone
+        first, others = chosen[~has_others], chosen[has_others]
+        if len(others):
+            others = others[score(others, tried_BT[others]) < nats]
+        for rows in (first, others):
+            out_BT[rows] = tried_BT[rows]
     return out_BT
 
 

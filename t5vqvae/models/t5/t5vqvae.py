@@ -105,7 +105,9 @@ class T5VQVAE(QuantizedT5):
 
         self.train(False)
         try:
-            out_BT = left_out(score, batch.mask_BT, nats)
+            gate, states_BTE = self.encoder.gate, memory.states_BTE
+            gate_BT = None if gate is None or states_BTE is None else gate.logits(states_BTE)
+            out_BT = left_out(score, batch.mask_BT, nats, gate_BT)
             return codes_BTQ.masked_fill(out_BT.unsqueeze(-1), NOT_SENT)
         finally:
             self.train(was_training)
