@@ -129,6 +129,12 @@ class TokenizedSplit:
         """Whether something else than the source is decoded."""
         return (self.folder / "target_ids.npy").exists()
 
+    @cached_property
+    def has_pairs(self) -> bool:
+        """Whether some source is two texts, such as premises, each with its own end-of-text token."""
+        ids = self._source_ids
+        return len(self) > 0 and int(np.count_nonzero(ids.flat == ids[0][-1])) > len(self)
+
 
 def write_split(folder: Path, examples: Sequence[Tokenized]) -> None:
     """Writes the files of a `TokenizedSplit` into a new folder."""

@@ -20,6 +20,11 @@ def refuse_unfit(spec: RunSpec, prepared: PreparedData) -> None:
             f"train.autoencode_steps={steps} needs a corpus whose targets are not its sources: without a task the"
             " second stage would learn what the first did; leave it out"
         )
+    if getattr(spec.model, "premises", "joint") == "separate" and not prepared.train.has_pairs:
+        raise SettingError(
+            "model.premises=separate needs sources of two texts, as entailment has and syllogisms with"
+            f" data.corpus.two_texts=true; data.corpus.name={spec.data.corpus.name} gives one here, so leave it out"
+        )
     if drawn in DRAWN_POSITIONS and prepared.train.has_targets:
         raise SettingError(
             f"model.cross_positions={drawn} gives a text as many positions as its source is long, which says nothing of"

@@ -38,7 +38,7 @@ COMMAND_LINE: dict[str, list[Case]] = {
     ],
     "missing argument of a look": [
         ("status", ("status", "'STUDY'", "--help")),
-        ("trial  quickstart", ("trial", "'N'", "--help")),
+        ("trial", ("trial", "'STUDY'", "--help")),
         ("diff  quickstart  1", ("diff", "'B'", "--help")),
         ("compare  quickstart", ("compare", "'MODEL_B'", "--help")),
         ("rerun  quickstart", ("rerun", "'N'", "--help")),

@@ -99,6 +99,7 @@ KEPT: dict[str, str] = {
     "data.corpus.roles_column": "says where the data is",
     "data.corpus.target_column": "says where the data is",
     "data.corpus.drop_shared": "changes the data",
+    "data.corpus.two_texts": "changes the data",
     "data.corpus.subset": "says where the data is",
     "data.corpus.revision": "says where the data is",
     "data.corpus.validation_split": "says where the data is",

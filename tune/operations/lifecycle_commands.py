@@ -18,6 +18,7 @@ from tune.operations.options import Form, Output, within
 from tune.operations.printed_rows import Format, PrintedRow, Rows
 from tune.operations.search_end import next_command
 from tune.operations.study_commands import Number, StudyName
+from tune.operations.trial_specs import spec_of_trial
 from tune.process import NOTHING_WORKED
 from tune.records.events import START, STOP, TRIAL, Event
 from tune.records.record import TrialRecord
@@ -107,14 +108,10 @@ def rerun(
     The trial stays as it is; its objectives are printed next to the new ones. Exit status 1: the run diverged.
     """
     found, home = Study.load(study, state), writable_state(state)
-    if number not in found.records:
-        found.trial(number)
-        raise SettingError(f"trial {number} of {study} has not ended yet; wait for it, or stop the study")
+    spec = spec_of_trial(found, number)
     from t5vqvae.runs.in_process import run_here
     from t5vqvae.training import checkpoint
-    from tune.operations.trial_specs import spec_of_trial
 
-    spec = spec_of_trial(found, number)
     own = spec.seed
     spec = spec if seed is None else spec.with_overrides({"seed": seed})
     folder = into or home / "runs" / f"{study}-{number}-seed-{spec.seed}"

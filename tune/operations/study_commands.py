@@ -15,6 +15,7 @@ from tune.operations.options import Form, Output, within
 from tune.operations.printed_rows import Format, PrintedRow, Rows
 from tune.operations.search_end import next_command
 from tune.operations.trial_columns import filtered_rows, shown_trials, sorted_rows
+from tune.operations.trial_specs import command_of_trial
 from tune.records.running import Progress
 from tune.records.study import Study
 from tune.records.study import studies as all_studies
@@ -113,10 +114,23 @@ def trials(
 
 @app.command(cls=Command)
 def trial(
-    study: StudyName, number: Number, form: Form = Format.table, output: Output = None, state: State = None
+    study: StudyName,
+    given: Annotated[
+        int | None, typer.Argument(metavar="[N]", min=0, help="Number of a trial; default: the best one.")
+    ] = None,
+    command: Annotated[
+        bool, typer.Option("--command", help="Print the t5vqvae train command of the trial, and nothing else.")
+    ] = False,
+    form: Form = Format.table,
+    output: Output = None,
+    state: State = None,
 ) -> None:
-    """Print the settings and the metrics of a trial."""
+    """Print the settings and the metrics of a trial, or the command that trains it again."""
     found = Study.load(study, state)
+    number = _best_number(found) if given is None else given
+    if command:
+        print(command_of_trial(found, number))
+        return
     row = found.trial(number)
     settings = set(found.settings)
     rows: list[PrintedRow] = []
@@ -131,7 +145,8 @@ def trial(
     commands = [f"diff {study} {found.best} {number}"] if found.best not in (None, number) else []
     if row["checkpoint"]:
         commands += [f"evaluate {study}/{number}"]
-    again = [f"rerun {study} {number} --seed 1"] if number in found.records else []
+    more = [f"rerun {study} {number} --seed 1", f"trial {study} {number} --command"]
+    again = more if number in found.records else []
     notes = [f"{each['name']}: {each['value']}" for each in named]
     notes += [f"next: {next_command(command, state)}" for command in [*commands, *again]]
     Rows(rows, notes, hidden=["kind"]).write(form, output)
@@ -198,6 +213,14 @@ def _after_trials(study: Study, state: Path | None) -> list[str]:
     if len(kept) < 2:
         return [f"next: {next_command(f'trial {study.name} {study.best}', state)}"]
     return [f"next: {next_command(f'compare {kept[0]} {kept[1]}', state)}  # where the best two differ"]
+
+
+def _best_number(study: Study) -> int:
+    """Returns the number of a study's best trial."""
+    if study.best is None:
+        why = "is an ablation, which compares arms" if study.kind == "ablation" else "has no trial that counts as best"
+        raise SettingError(f"{study.name} {why}; name a trial: t5vqvae trial {study.name} N")
+    return study.best
 
 
 def _objectives(study: Study, number: int) -> str:

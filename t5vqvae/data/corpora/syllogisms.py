@@ -5,6 +5,9 @@ Some premises have nothing to do with the chain (a distractor, of two other clas
 answer is known from elsewhere. A quarter of the answers are "nothing follows"; the other relations are equally
 frequent. Of the symmetric conclusions (no, some) the subject is the end whose noun comes first in the text.
 
+With `two_texts` the premises are two texts, encoded one behind the other: without distractors, a chain of one hop has
+one premise in each, which is what `model.premises` encodes jointly or separately.
+
 Training, validation and test have few hops. Extra test sets: `LONG` has more hops, in order; `LONGSHUFFLED` the same,
 shuffled; `NOUNS` nouns that training lacks; `SHUFFLED` few hops, all shuffled.
 """
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -25,7 +28,7 @@ from t5vqvae.data.corpora.syllogism_chains import LINKS, RELATIONS, Link, Relati
 from t5vqvae.errors import DataError, SettingError
 from t5vqvae.files import digest
 
-SYLLOGISMS_VERSION = 1
+SYLLOGISMS_VERSION = 2
 """Raise it with every change of what is generated: cached corpora of the old version are then ignored."""
 NOTHING = "nothing follows"
 NOTHING_SHARE = 0.25
@@ -48,6 +51,7 @@ class SyllogismsCorpus(CorpusConfig):
     test_hops: int = setting(5, ge=2, le=6, description="most hops of LONG and LONGSHUFFLED")
     shuffled: float = setting(0.5, ge=0, le=1, description="share of training chains whose premises are shuffled")
     distractors: float = setting(0.5, ge=0, le=1, description="share of chains with a premise outside of the chain")
+    two_texts: bool = setting(False, description="the first half of the premises as one text, the rest as a second one")
     seed: int = setting(0, ge=0)
 
     @model_validator(mode="after")
@@ -118,6 +122,14 @@ def draw_example(kind: _Kind, rng: random.Random) -> Example:
     return Example(text, write_conclusion(conclusion(links), nouns[0], nouns[length], text))
 
 
+def in_two_texts(example: Example) -> Example:
+    """Returns a chain whose premises are cut into two texts; of an odd number the first has one more."""
+    premises = _premises(example)
+    half = (len(premises) + 1) // 2
+    first, second = (" ".join(f"{premise} ." for premise in some) for some in (premises[:half], premises[half:]))
+    return replace(example, source=first, second=second)
+
+
 def made_up_nouns(number: int, rng: random.Random) -> list[str]:
     """Draws different plural nouns of one or two syllables."""
     found: dict[str, None] = {}
@@ -146,6 +158,8 @@ def _generate(config: SyllogismsCorpus) -> Corpus:
     }
     seen: set[str] = set()
     splits = {name: _draw_different(kind, number, seen, rng) for name, (kind, number) in kinds.items()}
+    if config.two_texts:
+        splits = {name: [in_two_texts(example) for example in examples] for name, examples in splits.items()}
     main = [splits.pop(name) for name in ("train", "validation", "test")]
     return Corpus(main[0], main[1], main[2], splits, source="generated chains of syllogisms", licence="Apache-2.0")
 
@@ -160,7 +174,7 @@ def _draw_different(kind: _Kind, number: int, seen: set[str], rng: random.Random
     idle = 0
     while len(found) < number:
         example = draw_example(kind, rng)
-        key = " ".join(sorted(example.source.split(" . ")))
+        key = " . ".join(sorted(_premises(example)))
         idle = idle + 1 if key in seen else 0
         if idle > MAX_IDLE_DRAWS:
             raise DataError(
@@ -171,3 +185,8 @@ def _draw_different(kind: _Kind, number: int, seen: set[str], rng: random.Random
             seen.add(key)
             found.append(example)
     return found
+
+
+def _premises(example: Example) -> list[str]:
+    """Returns the premises of a chain that is one text, without their full stops."""
+    return example.source.removesuffix(" .").split(" . ")

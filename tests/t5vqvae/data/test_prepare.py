@@ -253,7 +253,7 @@ def test_premises_are_two_texts(tmp_path: Path) -> None:
     data = prepare(DataConfig(corpus=PublicCorpus(dataset="entailment")), tmp_path)
     (ids,) = data.train.batch([0]).input_ids_BT.tolist()
     assert ids == [*data.tokenizer("a </s> x").input_ids, *data.tokenizer("y").input_ids] and ids.count(1) == 2
-    assert data.train.sources([0]) == ["a </s> x </s> y"]
+    assert data.train.sources([0]) == ["a </s> x </s> y"] and data.train.has_pairs
 
 
 def test_texts_that_the_tokenizer_cannot_spell_are_left_out_and_said(

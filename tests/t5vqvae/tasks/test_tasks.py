@@ -31,6 +31,7 @@ def test_parts_of_the_input() -> None:
 def test_ends_without_reasoning() -> None:
     assert ends_with_quantifier(min)(CHAIN) == "all zefs are tibs"
     assert ends_with_quantifier(max)(CHAIN) == "not all zefs are tibs"
+    assert ends_with_quantifier(min)("some daks are zefs . </s> no zefs are lupis .") == "no daks are lupis"
     assert ends_with_quantifier(min)("no premises at all") == ""
 
 

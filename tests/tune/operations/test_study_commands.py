@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pyarrow.parquet
@@ -13,7 +14,11 @@ import pytest
 from kept_studies import keep_study, record, start_trial
 from typer.testing import CliRunner
 
+from t5vqvae.config import parse_words
+from t5vqvae.spec.run import RunSpec
 from tune.cli import app
+from tune.records.study import Study
+from tune.spec.search_spec import SearchSpec
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +124,20 @@ def test_a_trial_is_printed_whole_with_units(state: Path) -> None:
     assert found["validation/nll"]["value"] == 0.3 and found["validation/nll"]["unit"] == "nats a token"
     assert found["optim.learning_rate"]["kind"] == "setting" and found["status"]["value"] == "completed"
     assert "next: t5vqvae rerun kept 1 --seed 1" in said(state, "trial", "kept", "1")
+
+
+def test_the_command_of_a_trial_gives_its_spec_and_without_a_number_it_is_the_best(state: Path) -> None:
+    found = Study.load("kept", state)
+    spec = SearchSpec.read(found.paths.spec).run_spec(found.records[1].overrides)
+    line = printed(state, "trial", "kept", "--command")
+    assert line == printed(state, "trial", "kept", "1", "--command") and line.count("\n") == 1
+    program, command, *words = shlex.split(line)
+    assert (program, command) == ("t5vqvae", "train") and "optim.learning_rate=0.01" in words
+    assert RunSpec().with_overrides(parse_words(words)) == spec
+    assert {row["name"]: row["value"] for row in rows(state, "trial", "kept")}["trial"] == 1
+    assert "optim.learning_rate=0.001" in printed(state, "trial", "kept", "2", "--command")
+    assert "empty has no trial that counts as best; name a trial: " in refusal(state, "trial", "empty", "--command")
+    assert "study kept has no trial 9" in refusal(state, "trial", "kept", "9", "--command")
 
 
 def test_what_is_copied_stays_in_one_line(tmp_path: Path) -> None:

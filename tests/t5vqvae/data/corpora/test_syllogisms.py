@@ -9,7 +9,14 @@ import pytest
 
 from t5vqvae.data import Corpus
 from t5vqvae.data.corpora.base import Example
-from t5vqvae.data.corpora.syllogisms import NOTHING, SyllogismsCorpus, made_up_nouns, write_conclusion, write_premise
+from t5vqvae.data.corpora.syllogisms import (
+    NOTHING,
+    SyllogismsCorpus,
+    in_two_texts,
+    made_up_nouns,
+    write_conclusion,
+    write_premise,
+)
 from t5vqvae.errors import DataError, SettingError
 
 SMALL = {"size": 2000, "validation_size": 100, "test_size": 200, "num_nouns": 100}
@@ -82,6 +89,31 @@ def test_the_nouns_of_one_test_set_are_in_no_training_text(corpus: Corpus) -> No
 def test_no_two_texts_have_the_same_premises_in_another_order(corpus: Corpus) -> None:
     keys = [tuple(sorted(statements(e))) for examples in corpus.splits.values() for e in examples]
     assert len(set(keys)) == len(keys)
+
+
+def test_other_orders_of_drawn_premises_are_drawn_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    texts = ["all as are bs . no bs are cs .", "no bs are cs . all as are bs .", "no bs are cs . all as are ds ."]
+    places = itertools.chain([0, 1, 0, 2], itertools.count(3))
+
+    def draw(kind: object, rng: object) -> Example:
+        place = next(places)
+        return Example(texts[place] if place < 3 else f"all es are {place} .", "nothing follows")
+
+    monkeypatch.setattr("t5vqvae.data.corpora.syllogisms.draw_example", draw)
+    found = SyllogismsCorpus(size=1, validation_size=1, test_size=1).load(tmp_path)
+    drawn = [example.source for examples in found.splits.values() for example in examples]
+    assert set(drawn) >= {texts[0], texts[2]} and texts[1] not in drawn
+
+
+def test_premises_are_cut_into_two_texts_in_their_order(corpus: Corpus, tmp_path: Path) -> None:
+    odd = in_two_texts(Example("all as are bs . no bs are cs . some cs are ds .", NOTHING))
+    assert (odd.source, odd.second) == ("all as are bs . no bs are cs .", "some cs are ds .")
+    even = in_two_texts(Example("not all as are bs . no bs are cs .", NOTHING))
+    assert (even.source, even.second, even.target) == ("not all as are bs .", "no bs are cs .", NOTHING)
+    cut = SyllogismsCorpus(**SMALL, two_texts=True).load(tmp_path)
+    for name, examples in corpus.splits.items():
+        whole = [(example.shown.replace(" </s>", ""), example.text) for example in cut.splits[name]]
+        assert whole == [(example.source, example.text) for example in examples]
 
 
 def test_nouns_are_different_and_seeded() -> None:
