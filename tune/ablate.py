@@ -1,13 +1,14 @@
 """Runs an ablation on Ray, from the file of arms to effects with intervals and a report.
 
-    t5vqvae ablate STUDY [path=value ...] [--dry-run] [--state DIR]
+    t5vqvae ablate STUDY [path=value ...] [--dry-run] [--from FILE] [--state DIR]
     python tune/ablate.py STUDY [...]                      the same
     ray job submit -- python tune/ablate.py STUDY [...]    the same, as a job of a cluster
 
 STUDY is a YAML file or the name of a shipped ablation. For every seed of the comparison, the nuisance settings of every
 arm are tuned, on a seed that the comparison does not use; then the arm runs. The same command resumes an ablation that
 was killed at any moment. Every planned run has its own record and MLflow run, tagged arm, seed and phase; a run whose
-result exists already is not trained again and is tagged `taken_from`.
+result exists already is not trained again and is tagged `taken_from`; with `--from runs.parquet` of a report, a study
+goes on where another machine ended.
 """
 
 from __future__ import annotations
@@ -25,23 +26,23 @@ if __name__ == "__main__":  # before the imports below, which take seconds: help
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from t5vqvae.errors import SettingError
 from t5vqvae.redaction import redacted_values
 from t5vqvae.runs.tracked_run import TRAINER
-from t5vqvae.spec.run import RunSpec
 from t5vqvae.stages import stage
 from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.ablation_tracking import log_report, run_tags, track_superseded, track_taken
 from tune.ablation.baseline import base_of
+from tune.ablation.brought_runs import BroughtRuns
 from tune.ablation.findings import TAKEN, Findings, write_parquet
 from tune.ablation.history import AblationHistory
 from tune.ablation.plan import Tuned, expand
 from tune.ablation.reuse import ResultCache, identifier, prepared_fingerprint
 from tune.ablation.run_board import RunBoard
 from tune.ablation.run_numbers import RunNumbers
-from tune.ablation.run_queue import Job, RunQueue, tags_of
+from tune.ablation.run_queue import Bring, Job, RunQueue, tags_of
 from tune.analysis import Comparison, FactorialEffect
 from tune.records.record import TrialRecord, intact_records
 from tune.records.study_paths import StudyPaths, is_there, state_dir
@@ -85,17 +86,21 @@ class AblationResult:
     stopped: str | None = None
 
 
-def ablate(spec: AblationSpec, *, state: Path | str | None = None, trainer: str = TRAINER) -> AblationResult:
+def ablate(
+    spec: AblationSpec, *, state: Path | str | None = None, trainer: str = TRAINER, brought: Path | None = None
+) -> AblationResult:
     """Runs an ablation, or resumes it.
 
     Args:
         spec: The study.
         state: Where studies live; None: see `tune.records.study_paths.state_dir`.
         trainer: See `t5vqvae.runs.tracked_run.TRAINER`.
+        brought: `runs.parquet` of a report, whose results are taken where settings, data and precision are the same.
 
     Raises:
         UserError: If the study cannot work or could show nothing; no run has been started then.
     """
+    bring = (lambda run_id, settings_id: None) if brought is None else BroughtRuns(brought)
     with stage("loading Ray and MLflow"):
         from tune.execution.session import Session, locked
 
@@ -106,9 +111,10 @@ def ablate(spec: AblationSpec, *, state: Path | str | None = None, trainer: str 
         records = {number: record for number, record in ended.items() if record.status != "failed"}  # retried
         session, numbering = Session(spec, plan, records, stop), RunNumbers(paths.root)
         findings = Findings(spec, history.base, numbering.latest, records)
-        _run(session, findings, numbering)
+        _run(session, findings, numbering, bring)
         history.write(paths)
-        return _conclude(session, replace(findings, numbers=numbering.latest), numbering, history.notes())
+        findings = replace(findings, numbers=numbering.latest, settings_ids=numbering.settings_ids)
+        return _conclude(session, findings, numbering, history.notes())
 
 
 def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str) -> tuple[TrialPlan, AblationHistory]:
@@ -133,21 +139,21 @@ def _asks_another_base(before: AblationHistory, spec: AblationSpec) -> bool:
     return (redacted_values(last.base), last.baseline, last.resources) != (base, spec.baseline, spec.resources)
 
 
-def _run(session: Session, findings: Findings, numbering: RunNumbers) -> None:
+def _run(session: Session, findings: Findings, numbering: RunNumbers, bring: Bring) -> None:
     """Runs what is left, on Ray."""
     plan = session.plan
     with session.on_ray() as room:
         fingerprint = prepared_fingerprint(plan) if plan.trainer == TRAINER else lambda _: plan.trainer
-        identify = identifier(plan, fingerprint)
+        identify, settings_id = (identifier(plan, fingerprint, any_version=each) for each in (False, True))
         for arm in findings.arms:  # a fault in the data ends the study here, before any run
             identify(plan.base.with_overrides(arm.overrides))
         planned = len(expand(findings.spec, plan.base))
         session.open({"ablation": "true"}, run_tags(findings, numbering), planned)
-        _run_jobs(session, findings, numbering, identify, room)
+        _run_jobs(session, findings, numbering, room, identify=identify, settings_id=settings_id, bring=bring)
 
 
 def _run_jobs(
-    session: Session, findings: Findings, numbering: RunNumbers, identify: Callable[[RunSpec], str], room: Room
+    session: Session, findings: Findings, numbering: RunNumbers, room: Room, **lookups: Callable[..., Any]
 ) -> None:
     from tune.monitor.board import wide_console
 
@@ -162,10 +168,10 @@ def _run_jobs(
     queue = RunQueue(
         findings,
         numbering,
-        identify=identify,
         find=ResultCache(plan.paths, plan.tracker),
         keep=keep,
         start=lambda job: board.label({job.number: job.tags}),
+        **lookups,
     )
     if queue.finished:
         return

@@ -150,6 +150,10 @@ def ablate(
     ],
     words: Annotated[list[str] | None, words_argument("", "Settings that replace those of the study.")] = None,
     dry_run: DryRun = False,
+    brought: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="runs.parquet of a report, whose runs are not trained again."),
+    ] = None,
     state: State = None,
 ) -> int:
     """Run an ablation on Ray, or resume it.
@@ -167,7 +171,7 @@ def ablate(
         return 0
     from tune.ablate import ablate as run
 
-    result = run(spec, state=writable_state(state))
+    result = run(spec, state=writable_state(state), brought=brought)
     print(result.report.markdown())
     by_signal = _report_stop(result.stopped)
     print(f"report: {result.files[0]}")

@@ -11,7 +11,7 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -158,15 +158,34 @@ class RunSpec(Config):
             data_fingerprint: `PreparedData.fingerprint`, the hash of the corpus's content.
             precision: The resolved precision, `float32` or `bfloat16`.
         """
-        identity: dict[str, object] = {
-            "spec": self.as_dict(only_results=True),
-            "data": data_fingerprint,
-            "precision": precision,
-            "source": _source_fingerprint(),
-        }
+        settings, source = self.as_dict(only_results=True), _source_fingerprint()
+        return self._hashed({"spec": settings, "data": data_fingerprint, "precision": precision, "source": source})
+
+    def settings_id(self, data_fingerprint: str, precision: str) -> str:
+        """Returns 16 hex digits that identify settings, data and precision, whatever the version of this package.
+
+        The arguments are those of `run_id`. Settings at their defaults do not count, so that a new one changes nothing.
+        """
+        settings = _chosen(self, self.as_dict(only_results=True))
+        return self._hashed({"settings": settings, "data": data_fingerprint, "precision": precision})
+
+    def _hashed(self, identity: dict[str, object]) -> str:
+        """Returns 16 hex digits of what identifies a result, the backbone's weights included."""
         if backbone := backbone_fingerprint(self.model.backbone):
             identity["backbone"] = backbone
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _chosen(config: Config, values: dict[str, Any]) -> dict[str, Any]:
+    """Returns the values that differ from the defaults of their section, and the names of variants."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        own, default = getattr(config, name), type(config).model_fields[name].get_default(call_default_factory=True)
+        if isinstance(own, Config):
+            found[name] = _chosen(own, value)
+        elif name == "name" or own != default:
+            found[name] = value
+    return found
 
 
 def backbone_fingerprint(backbone: str | None) -> str | None:

@@ -70,6 +70,7 @@ COMMAND_LINE: dict[str, list[Case]] = {
         ("config  =3", ("'=3'", "dotted.path=value")),
         ("search  quickstart  extra", ("'extra'", "dotted.path=value")),
         ("ablate  gumbel  extra", ("'extra'", "dotted.path=value")),
+        ("ablate  gumbel  --from  {files}/nosuch.parquet", ("--from", "nosuch.parquet", "give runs.parquet")),
     ],
     "no YAML value": [
         ("config  data.corpus=[abc", ("data.corpus='[abc'", "in quotes")),

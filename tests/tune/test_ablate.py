@@ -16,7 +16,7 @@ from effects import TRAINER
 from t5vqvae.errors import UserError
 from tune.ablate import ablate
 from tune.ablation.ablation_spec import AblationSpec
-from tune.ablation.findings import TAKEN
+from tune.ablation.findings import ANOTHER_VERSION, TAKEN, write_parquet
 from tune.cli import main
 from tune.records.study_paths import StudyPaths
 from tune.records.study_tracker import tracker_of
@@ -134,6 +134,24 @@ def test_another_study_takes_what_is_there_from_records_or_from_mlflow(state):
     assert starts(state) == trained + new
     assert all(record.tags[TAKEN].startswith("MLflow run ") for record in second.records)
     assert second.comparison.arm("worse").effect == first.comparison.arm("worse").effect
+
+
+def test_a_study_goes_on_from_the_parquet_of_another_machine_and_version(state, tmp_path):
+    import pyarrow.parquet
+
+    first = ablate(ablation("moved", arms=[WORSE], seeds=7), state=state, trainer=TRAINER)
+    rows = pyarrow.parquet.read_table(next(path for path in first.files if path.suffix == ".parquet")).to_pylist()
+    older = [{**row, "run_id": f"older {row['number']}"} for row in rows]  # as another version of the trainer would
+    brought, here = write_parquet(older, tmp_path / "runs.parquet"), tmp_path / "here"
+
+    second = ablate(ablation("moved", arms=[WORSE], seeds=8), state=here, trainer=TRAINER, brought=brought)
+    new = 2 * (2 + 1) * 4  # one new seed, two arms, two candidates and the comparison, four milestones
+    assert starts(here) == new, "nothing else was trained"
+    taken = {record.tags[TAKEN] for record in second.records if TAKEN in record.tags}
+    assert len(taken) == 2 * (2 + 1) * 7 and all(origin.startswith("runs.parquet, run ") for origin in taken)
+    said = f"42 runs were not trained again, because the same run existed, 42 of them {ANOTHER_VERSION}"
+    assert said in second.report.markdown()
+    assert {seed: second.tuned["worse"][seed] for seed in range(7)} == first.tuned["worse"]
 
 
 def test_a_broken_arm_is_missing_data_and_is_tried_again_at_the_next_start(state):

@@ -36,7 +36,7 @@ class BroughtRuns:
             if row["status"] in TRUE_RESULTS and row.get("run_id"):
                 self._note(row, f"{file.name}, run {row['number']}")
 
-    def find(self, run_id: str, settings_id: str) -> TrialRecord | None:
+    def __call__(self, run_id: str, settings_id: str) -> TrialRecord | None:
         """Returns the result of a run, tagged `taken_from`; None if the file has none."""
         return self._by_run_id.get(run_id) or self._by_settings.get(settings_id)
 

@@ -23,6 +23,8 @@ from tune.records.record import TrialRecord
 
 TAKEN = "taken_from"
 """The tag of a run that was not trained, because the same run was found elsewhere; its value says where."""
+ANOTHER_VERSION = "by another version of the trainer"
+"""Ends that value where the settings, the data and the precision are the same, and the trainer's source is not."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Findings:
         numbers: `{key of a planned run: number}`, as far as given.
         records: Runs that have ended, by number.
         urls: Web addresses of runs, by number.
+        settings_ids: `RunSpec.settings_id` of runs, by number, as far as known.
     """
 
     spec: AblationSpec
@@ -42,6 +45,7 @@ class Findings:
     numbers: Mapping[str, int]
     records: Mapping[int, TrialRecord]
     urls: Mapping[int, str] = field(default_factory=dict)
+    settings_ids: Mapping[int, str] = field(default_factory=dict)
 
     @cached_property
     def arms(self) -> list[Arm]:
@@ -151,8 +155,10 @@ class Findings:
                 found.append(f"beside: no run measured {metric}")
         taken = [record for run in self.runs if (record := self.record(run)) is not None and TAKEN in record.tags]
         if taken:
+            others = sum(record.tags[TAKEN].endswith(ANOTHER_VERSION) for record in taken)
+            more = f", {others} of them {ANOTHER_VERSION}" if others else ""
             found.append(
-                f"{len(taken)} runs were not trained again, because the same run existed; runs.parquet says where"
+                f"{len(taken)} runs were not trained again, because the same run existed{more}; runs.parquet says where"
             )
         return found
 
@@ -190,6 +196,7 @@ class Findings:
             known |= {"tunes": run.tunes}
             names = ("number", "status", "run_id", "mlflow_id", "steps", "seconds")
             known |= {name: getattr(record, name) for name in names}
+            known |= {"settings_id": self.settings_ids.get(record.number)}
             known |= {TAKEN: record.tags.get(TAKEN), "overrides": json.dumps(dict(record.overrides), sort_keys=True)}
             rows.append(known | dict(record.metrics))
         return rows

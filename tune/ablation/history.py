@@ -77,5 +77,6 @@ def read_findings(paths: StudyPaths) -> tuple[Findings, list[str]]:
     begun, records = AblationHistory.read(paths), {record.number: record for record in read_records(paths.trials)}
     if begun is None or not records:
         raise SettingError(f"no run of ablation {paths.study} has ended yet; start it first")
-    numbers = RunNumbers(paths.root).latest
-    return Findings(begun.specs[-1], begun.base, numbers, records), begun.notes()
+    numbering = RunNumbers(paths.root)
+    found = Findings(begun.specs[-1], begun.base, numbering.latest, records, settings_ids=numbering.settings_ids)
+    return found, begun.notes()

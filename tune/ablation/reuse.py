@@ -72,12 +72,15 @@ class ResultCache:
         return TrialRecord("", 0, {}, run_id, found.mlflow_id, found.status, steps, metrics, tags=tags)
 
 
-def identifier(plan: TrialPlan, fingerprint: Callable[[RunSpec], str]) -> Callable[[RunSpec], str]:
+def identifier(
+    plan: TrialPlan, fingerprint: Callable[[RunSpec], str], *, any_version: bool = False
+) -> Callable[[RunSpec], str]:
     """Returns a function from a run's spec to its run id, before it is trained.
 
     Args:
         plan: The plan of the study; the device of its runs decides the precision.
         fingerprint: Returns the fingerprint of a spec's data.
+        any_version: Whether the id is `RunSpec.settings_id`, whatever the version of the trainer.
     """
     known: dict[str, str] = {}
 
@@ -85,7 +88,8 @@ def identifier(plan: TrialPlan, fingerprint: Callable[[RunSpec], str]) -> Callab
         asked = spec.train.precision
         if asked not in known:
             known[asked] = precision_on_cluster(plan.gpus, spec)
-        return spec.run_id(fingerprint(spec), known[asked])
+        named = spec.settings_id if any_version else spec.run_id
+        return named(fingerprint(spec), known[asked])
 
     return identify
 

@@ -23,6 +23,8 @@ Identify = Callable[[RunSpec], str]
 """Returns the run id of a spec."""
 Find = Callable[[str], TrialRecord | None]
 """Returns the result of a run id from elsewhere, with a tag that names the source."""
+Bring = Callable[[str, str], TrialRecord | None]
+"""Returns the result of a run id or a settings id from what the user brought, with a tag that names the source."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class RunQueue:
         find: Looks for a result elsewhere.
         keep: Called with a run whose result was taken, and its record.
         start: Called with a run that is trained, before it starts.
+        settings_id: Returns the settings id of a spec.
+        bring: Looks for a result in what the user brought.
     """
 
     def __init__(
@@ -66,13 +70,16 @@ class RunQueue:
         find: Find,
         keep: Callable[[Job, TrialRecord], None],
         start: Callable[[Job], None] = lambda job: None,
+        settings_id: Identify = lambda spec: "",
+        bring: Bring = lambda run_id, settings_id: None,
     ) -> None:
         self._first = findings
         self.numbering = numbering
         self.identify, self.find, self.keep, self.start = identify, find, keep, start
+        self.settings_id, self.bring = settings_id, bring
         self.plan = findings.spec.analysis_question(findings.base).plan
         self._given: set[int] = set()
-        self._run_ids: dict[str, str] = {}
+        self._ids: dict[str, tuple[str, str]] = {}
         self._seen = -1
         self._now = findings
         self._released: list[PlannedRun] = []
@@ -136,9 +143,10 @@ class RunQueue:
     def _number_all(self, runs: list[PlannedRun]) -> None:
         for run in runs:
             said = f"{run.key} {sorted(run.overrides.items())}"
-            if said not in self._run_ids:
-                self._run_ids[said] = self.identify(self._first.base.with_overrides(run.overrides))
-            self.numbering.number(run.key, self._run_ids[said])
+            if said not in self._ids:
+                spec = self._first.base.with_overrides(run.overrides)
+                self._ids[said] = self.identify(spec), self.settings_id(spec)
+            self.numbering.number(run.key, *self._ids[said])
 
     @property
     def _ids_under_way(self) -> set[str]:
@@ -147,7 +155,8 @@ class RunQueue:
     def _take(self, run: PlannedRun, number: int) -> bool:
         """Takes an existing result of the same run; returns whether there was one."""
         run_id = self.numbering.run_ids[number]
-        found = self._own(run_id, number) or self.find(run_id)
+        settings_id = self.numbering.settings_ids.get(number, "")
+        found = self._own(run_id, number) or self.find(run_id) or self.bring(run_id, settings_id)
         if found is None:
             return False
         origin = found.tags.get(TAKEN) or f"run {found.number} of this study"

@@ -16,7 +16,7 @@ from t5vqvae.files import held
 from t5vqvae.runs.follow import follow
 from t5vqvae.runs.in_process import run_here, short_name
 from t5vqvae.runs.tracked_run import TrackedRun
-from t5vqvae.spec.run import RunSpec
+from t5vqvae.spec.run import RunSpec, _chosen
 from t5vqvae.training import checkpoint
 
 WORDS = ["ash", "bay", "cod", "dew", "elm", "fog", "gum", "hay", "ivy", "jay"]
@@ -95,6 +95,21 @@ def test_changed_weights_of_a_backbone_are_another_run(tmp_path: Path) -> None:
     said = trained(spec, tmp_path)
     assert "another content of the backbone" in said and "step      2" in said
     assert len(run_ids) == 2, "an ablation would take the old result"
+
+
+def test_settings_at_their_defaults_do_not_count_in_a_settings_id() -> None:
+    def of(**overrides: object) -> str:
+        return RunSpec().with_overrides(overrides).settings_id("data", "float32")
+
+    whole, plain = RunSpec(), of()
+    chosen = _chosen(whole, whole.as_dict(only_results=True))
+    assert "decay" not in chosen["quantizer"] and chosen["quantizer"]["name"] == whole.quantizer.name
+    assert "learning_rate" not in chosen["optim"], "so a setting that a later version adds changes nothing"
+    assert of(**{"optim.learning_rate": whole.optim.learning_rate}) == plain
+    assert of(**{"train.num_workers": 2}) == plain, "it cannot change a result"
+    different = [of(**{"optim.learning_rate": 0.1}), of(**{"quantizer.name": "vq"}), of(seed=5)]
+    different += [RunSpec().settings_id("other", "float32"), RunSpec().settings_id("data", "bfloat16"), plain]
+    assert len(set(different)) == 6
 
 
 def test_one_folder_is_trained_by_one_command_at_a_time(tmp_path: Path) -> None:

@@ -140,6 +140,22 @@ def test_results_from_elsewhere_are_taken(tmp_path):
     assert {record.study for record in records.values()} == {spec.name} and len(records) == 2 * (2 + 1) * 8
 
 
+def test_results_that_a_user_brings_are_asked_for_by_both_ids_and_come_last(tmp_path):
+    spec, records, asked = ablation(arms=[WORSE]), {}, set()
+
+    def bring(run_id: str, settings_id: str) -> TrialRecord | None:
+        asked.add((run_id, settings_id))
+        return None
+
+    queue = queue_of(spec, tmp_path, records)
+    queue.settings_id, queue.bring = lambda each: each.settings_id("data", "float32"), bring
+    job = drain(queue)[0]
+    run = spec.resolve_base().with_overrides(job.run.overrides)
+    assert (identify(run), run.settings_id("data", "float32")) in asked
+    assert len({settings_id for _, settings_id in asked}) == len(asked) == 2 * 2 * 8, "the tuning, each once"
+    assert RunNumbers(tmp_path).settings_ids[job.number] == run.settings_id("data", "float32"), "on the disk"
+
+
 def test_a_second_start_gives_the_same_numbers_and_what_is_left(tmp_path):
     spec, records = ablation(arms=[WORSE]), {}
     first = drain(queue_of(spec, tmp_path, records))
