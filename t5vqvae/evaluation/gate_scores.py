@@ -13,7 +13,7 @@ from pathlib import Path
 from t5vqvae.data import prepare
 from t5vqvae.data.gate_split import GateData
 from t5vqvae.evaluation.evaluate import Evaluation, control_of, evaluate
-from t5vqvae.evaluation.metrics import JOINT_RATE, RATE
+from t5vqvae.evaluation.metric import JOINT_RATE, RATE
 from t5vqvae.evaluation.scored_sentences import SUMMED, Amounts, amounts
 from t5vqvae.measures.control import KINDS, SPARSE, Control, Outcome, run_edits, scores, sparse_scores
 from t5vqvae.models.contract import TextAutoencoder

@@ -1,7 +1,8 @@
 """What every measure gets and returns, and the registry of measures.
 
 A measure is a function from a `Probed` model to what was `Found`; `@measure` registers it. To add one, write one file
-here with such a function, and import it in `probing.py`. Its metrics are declared in `t5vqvae/evaluation/metrics.py`.
+here with such a function, and import it in `probing.py`. Its metrics are declared in
+`t5vqvae/evaluation/probe_metrics.py`.
 
 Letters: B batch, T positions of a sentence, Q codes a position.
 """

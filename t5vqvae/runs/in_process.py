@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from t5vqvae.errors import DiskError, UserError
-from t5vqvae.evaluation.metrics import METRICS, STEP
+from t5vqvae.evaluation.metric import STEP
+from t5vqvae.evaluation.metrics import METRICS
 from t5vqvae.files import digest, held
 from t5vqvae.machine_errors import environment_fault
 from t5vqvae.redaction import redacted

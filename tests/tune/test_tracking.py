@@ -13,7 +13,7 @@ from effects import TRAINER
 from searches import STUB, assert_all_agree, stub_study
 from survival import start
 
-from t5vqvae.evaluation.metrics import STEP
+from t5vqvae.evaluation.metric import STEP
 from t5vqvae.tracking import Tracker
 from tune.ablate import ablate
 from tune.records.record import read_records

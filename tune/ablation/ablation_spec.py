@@ -26,7 +26,8 @@ from pydantic import Field, field_validator, model_validator
 from t5vqvae.config import setting
 from t5vqvae.config.base import MAX_INTEGER
 from t5vqvae.errors import SettingError, did_you_mean
-from t5vqvae.evaluation.metrics import METRICS, PRICES, find
+from t5vqvae.evaluation.metric import PRICES
+from t5vqvae.evaluation.metrics import METRICS, find
 from t5vqvae.spec.run import RunSpec
 from tune.ablation.ablation_sections import Baseline, Seeds, Sequential, Tuning
 from tune.ablation.components import side_changes

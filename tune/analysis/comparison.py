@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from t5vqvae.evaluation.metrics import PRICES, Direction
+from t5vqvae.evaluation.metric import PRICES, Direction
 from tune.analysis.effect import Effect, Interval, Test, paired_differences, paired_effect
 from tune.analysis.equivalence import Equivalence, equivalence
 from tune.analysis.holm import holm

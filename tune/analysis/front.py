@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from t5vqvae.evaluation.metrics import GPUS
+from t5vqvae.evaluation.metric import GPUS
 from tune.analysis.trial_values import Trial, completed
 from tune.records.ranking import non_dominated
 

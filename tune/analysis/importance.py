@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from t5vqvae.evaluation.metrics import Direction
+from t5vqvae.evaluation.metric import Direction
 from tune.analysis.trial_values import Trial, completed, searched
 
 if TYPE_CHECKING:

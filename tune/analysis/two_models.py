@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from t5vqvae.evaluation.metrics import Direction
+from t5vqvae.evaluation.metric import Direction
 from tune.analysis.bootstrap import SentenceComparison, compare_bleu, compare_ratios
 
 Verdict = Literal["better", "worse", "undecided"]

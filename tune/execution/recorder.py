@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import ray.tune
 
-from t5vqvae.evaluation.metrics import RATE, STEP, metrics_of
+from t5vqvae.evaluation.metric import RATE, STEP
+from t5vqvae.evaluation.metrics import metrics_of
 from t5vqvae.runs.attempt import OUT_OF_MEMORY
 from t5vqvae.runs.follow import NO_DISK
 from t5vqvae.tracking.server.runs import NAME

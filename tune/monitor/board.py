@@ -21,7 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from t5vqvae.config import short_names
-from t5vqvae.evaluation.metrics import METRICS, RATE, STEP, common_rate
+from t5vqvae.evaluation.metric import RATE, STEP
+from t5vqvae.evaluation.metrics import METRICS, common_rate
 from t5vqvae.stages import duration, hidden
 from tune.monitor.formats import plain_text, shortened
 from tune.monitor.row import Row

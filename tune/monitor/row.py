@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from t5vqvae.evaluation.metrics import STEP
+from t5vqvae.evaluation.metric import STEP
 from tune.records.running import noted_metrics, steps_of
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from t5vqvae.config import short_names
 from t5vqvae.errors import SettingError, did_you_mean
-from t5vqvae.evaluation.metrics import JOINT_RATE, RATE
+from t5vqvae.evaluation.metric import JOINT_RATE, RATE
 from tune.operations.printed_rows import PrintedRow, Rows
 from tune.records.running import STATUSES
 from tune.records.study import Study

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t5vqvae.data.gate_split import WORDS, GateData
-from t5vqvae.evaluation.metrics import JOINT_RATE, RATE, on_test, tracked
+from t5vqvae.evaluation.metric import JOINT_RATE, RATE
+from t5vqvae.evaluation.metrics import on_test, tracked
 from t5vqvae.files import write_json
 from t5vqvae.training.threads import THREADS
 from tune.promotion.candidate import TestResult

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from t5vqvae.evaluation.metrics import JOINT_RATE, METRICS, RATE, common_rate, find, on_test
+from t5vqvae.evaluation.metric import JOINT_RATE, RATE
+from t5vqvae.evaluation.metrics import METRICS, common_rate, find, on_test
 from tune.promotion.gate import Gate
 from tune.spec.judging import Judging
 

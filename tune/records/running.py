@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from t5vqvae.evaluation.metrics import STEP
+from t5vqvae.evaluation.metric import STEP
 from t5vqvae.stages import PROGRESS, read_note
 from tune.records.record import ENDED
 

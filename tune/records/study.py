@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from t5vqvae.errors import DamagedFileError, SettingError
-from t5vqvae.evaluation.metrics import STEP
+from t5vqvae.evaluation.metric import STEP
 from t5vqvae.files import read_twice
 from tune.records.events import TRIAL, StudyEvents
 from tune.records.pace import time_left

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from t5vqvae.evaluation.metrics import METRICS, RATE, common_rate, label
+from t5vqvae.evaluation.metric import RATE
+from t5vqvae.evaluation.metrics import METRICS, common_rate, label
 from t5vqvae.redaction import redacted
 from tune.records.record import TrialRecord
 from tune.records.trial_names import trial_name

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from t5vqvae.evaluation.metrics import Direction
+from t5vqvae.evaluation.metric import Direction
 from tune.analysis.trial_values import Trial
 from tune.monitor.formats import plotly_text
 from tune.report.figures import GRID, LEGEND, STATUS, layout_of, points, titled

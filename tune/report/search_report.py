@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from t5vqvae.config import short_names
-from t5vqvae.evaluation.metrics import METRICS, RATE, STEP_SECONDS, Direction, common_rate, label
+from t5vqvae.evaluation.metric import RATE, STEP_SECONDS, Direction
+from t5vqvae.evaluation.metrics import METRICS, common_rate, label
 from tune.analysis import Cost, Importance, fanova, main_effect, pareto_front, ped_anova, surface
 from tune.analysis.trial_values import Trial, comparable, completed, searched
 from tune.monitor.formats import html_text, markdown_table, markdown_text, shortened

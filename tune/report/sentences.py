@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from t5vqvae.evaluation.metrics import RATE, label
+from t5vqvae.evaluation.metric import RATE
+from t5vqvae.evaluation.metrics import label
 from tune.analysis import ArmResult, Comparison, Effect, PowerTarget, Question, advice
 from tune.monitor.formats import shortened
 

@@ -13,7 +13,8 @@ from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 
 from t5vqvae.config import Config, setting
 from t5vqvae.errors import DamagedFileError, SettingError
-from t5vqvae.evaluation.metrics import METRICS, RATE
+from t5vqvae.evaluation.metric import RATE
+from t5vqvae.evaluation.metrics import METRICS
 from t5vqvae.files import read_twice
 from tune.spec.objective import Constraint, Objective
 

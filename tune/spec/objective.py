@@ -13,7 +13,8 @@ from pydantic import field_validator, model_validator
 
 from t5vqvae.config import Config
 from t5vqvae.errors import SettingError, did_you_mean
-from t5vqvae.evaluation.metrics import METRICS, Direction, find, is_on_test
+from t5vqvae.evaluation.metric import Direction
+from t5vqvae.evaluation.metrics import METRICS, find, is_on_test
 from tune.spec.bound import Bound
 
 DIRECTIONS: dict[str, Direction] = {

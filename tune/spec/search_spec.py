@@ -25,7 +25,7 @@ from pydantic import Field, field_validator, model_validator
 
 from t5vqvae.config import flatten, setting
 from t5vqvae.errors import SettingError
-from t5vqvae.evaluation.metrics import RATE, STEP
+from t5vqvae.evaluation.metric import RATE, STEP
 from t5vqvae.redaction import redacted_values
 from t5vqvae.spec.run import RunSpec
 from tune.spec.judging import Judging

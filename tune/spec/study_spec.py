@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, fi
 
 from t5vqvae.config import Config, flatten, setting
 from t5vqvae.errors import DamagedFileError, SettingError
-from t5vqvae.evaluation.metrics import NEEDED, OFF
+from t5vqvae.evaluation.metric import NEEDED, OFF
 from t5vqvae.files import read_twice, write_twice
 from t5vqvae.redaction import redacted_values
 from t5vqvae.spec.run import RunSpec

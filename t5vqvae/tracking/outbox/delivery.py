@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t5vqvae.evaluation.metrics import STEP
+from t5vqvae.evaluation.metric import STEP
 from t5vqvae.tracking.identity import Identity
 from t5vqvae.tracking.outbox.journal import Entry
 from t5vqvae.tracking.outbox.receipt import Receipt

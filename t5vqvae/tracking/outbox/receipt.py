@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from t5vqvae.evaluation.metrics import STEP
+from t5vqvae.evaluation.metric import STEP
 from t5vqvae.tracking.server.connection import NotMLflowError
 from t5vqvae.tracking.server.runs import NAME, NOTE, Destination
 

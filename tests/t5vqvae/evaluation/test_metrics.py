@@ -88,7 +88,8 @@ def test_every_metric_has_a_unit_a_label_and_a_meaning() -> None:
 
 
 def test_no_metric_is_listed_twice() -> None:
-    source = (ROOT / "t5vqvae" / "evaluation" / "metrics.py").read_text()
+    folder = ROOT / "t5vqvae" / "evaluation"
+    source = "\n".join((folder / name).read_text() for name in ("run_metrics.py", "probe_metrics.py"))
     assert len(re.findall(r"^    Metric\(", source, re.M)) == len(METRICS)
 
 

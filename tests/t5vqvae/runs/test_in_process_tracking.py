@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from t5vqvae.errors import TrackingError
-from t5vqvae.evaluation.metrics import STEP
+from t5vqvae.evaluation.metric import STEP
 from t5vqvae.runs import in_process
 from t5vqvae.runs.in_process import run_here
 from t5vqvae.runs.ownership import OWNER

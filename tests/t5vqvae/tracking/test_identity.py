@@ -11,7 +11,7 @@ import pytest
 from tracking_runs import DEAD, METRICS, history, run_of
 
 from t5vqvae.errors import DiskError
-from t5vqvae.evaluation.metrics import STEP
+from t5vqvae.evaluation.metric import STEP
 from t5vqvae.tracking import Tracker
 from t5vqvae.tracking.identity import FILE, identity_of, stored_identity
 

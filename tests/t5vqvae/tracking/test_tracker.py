@@ -10,7 +10,7 @@ import pytest
 from tracking_runs import METRICS, history, open_trial, run_of
 
 from t5vqvae.errors import TrackingError
-from t5vqvae.evaluation.metrics import STEP
+from t5vqvae.evaluation.metric import STEP
 from t5vqvae.tracking import Tracker
 
 

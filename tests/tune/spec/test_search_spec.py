@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t5vqvae.errors import SettingError, UserError
-from t5vqvae.evaluation.metrics import RATE
+from t5vqvae.evaluation.metric import RATE
 from tune.records.ranking import best, contenders, pareto
 from tune.records.record import TrialRecord, read_records
 from tune.spec.kept_study import KeptStudy

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tracking_runs import DEAD, METRICS, find_trial, history, open_trial, run_of
 
-from t5vqvae.evaluation.metrics import STEP
+from t5vqvae.evaluation.metric import STEP
 from t5vqvae.tracking import Tracker
 from t5vqvae.tracking.outbox.delivery import next_group
 from t5vqvae.tracking.outbox.journal import Journal, leftovers

@@ -12,7 +12,7 @@ import pytest
 from mlflow.tracking._tracking_service import utils
 from tracking_runs import METRICS, find_trial, history, open_trial, run_of
 
-from t5vqvae.evaluation.metrics import STEP
+from t5vqvae.evaluation.metric import STEP
 from t5vqvae.tracking import Tracker
 from t5vqvae.tracking.outbox import replay
 

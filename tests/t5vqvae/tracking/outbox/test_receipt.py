@@ -11,7 +11,7 @@ from tracking_runs import METRICS, find_trial, history, open_trial, run_of
 from tricky_proxy import PAGE, Proxy, proxied_server
 
 from t5vqvae.errors import TrackingError
-from t5vqvae.evaluation.metrics import STEP
+from t5vqvae.evaluation.metric import STEP
 from t5vqvae.tracking import Tracker
 from t5vqvae.tracking.outbox import replay
 

@@ -19,7 +19,7 @@ import pytest
 from tracking_runs import METRICS, history, run_of
 
 from t5vqvae.errors import TrackingError
-from t5vqvae.evaluation.metrics import STEP
+from t5vqvae.evaluation.metric import STEP
 from t5vqvae.redaction import redacted as without_password
 from t5vqvae.tracking import Tracker
 from t5vqvae.tracking.server import connection
