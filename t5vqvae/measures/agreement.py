@@ -72,7 +72,9 @@ class Agreement:
             "inverse_purity": self.inverse_purity,
             "inverse_purity_shuffled": self.inverse_purity_shuffled,
             "homogeneity": self.above_chance.homogeneity,
+            "homogeneity_shuffled": self.by_chance.homogeneity,
             "completeness": self.above_chance.completeness,
+            "completeness_shuffled": self.by_chance.completeness,
             "v_measure": self.above_chance.v,
             "v_measure_shuffled": self.by_chance.v,
         }
@@ -83,11 +85,11 @@ class Agreement:
         return {
             "inverse purity": self.inverse_purity,
             "inverse purity, shuffled": self.inverse_purity_shuffled,
-            "homogeneity": self.above_chance.homogeneity,
+            "homogeneity above chance": self.above_chance.homogeneity,
             "homogeneity, shuffled": self.by_chance.homogeneity,
-            "completeness": self.above_chance.completeness,
+            "completeness above chance": self.above_chance.completeness,
             "completeness, shuffled": self.by_chance.completeness,
-            "V": self.above_chance.v,
+            "V above chance": self.above_chance.v,
             "V, shuffled": self.by_chance.v,
         }
 

@@ -3,11 +3,14 @@
 Both checkpoints encode the same probed sentences, token by token.
 
 - `codes_changed`: share of tokens of which a code is another one. `codes_changed_shuffled`: the same with the earlier
-  codes in a random order, what two checkpoints with nothing in common would have.
+  codes in other orders, what two checkpoints with nothing in common would have.
 - `cosine`: mean cosine of an entry before and now, over the entries in use: those that a token has in one of the two.
-  `cosine_shuffled`: the same with the earlier entries in a random order, because all entries may point one way.
+  `cosine_shuffled`: the same with the earlier entries in other orders, because all entries may point one way.
 - `distance`: mean distance from an entry's place before to its place now, over the mean length of the entries before;
-  `distance_shuffled`: the same with the earlier entries in a random order.
+  `distance_shuffled`: the same with the earlier entries in other orders.
+
+The other orders are 20 shifts of one random order, or all of them where there are fewer, and their mean is given: no
+entry is its own partner. With one entry in use there is no other order.
 
 Entries are taken in code space, before the projection to the model's width. A position with several codebooks has one
 entry, that of its codes together. Tokens change their codes also where no entry moves: the encoder moves, too.
@@ -18,8 +21,10 @@ Letters: N tokens, Q codes a position, K entries in use, C code width.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +38,8 @@ from t5vqvae.quantizers import Quantizer
 
 NUM_SHOWN = 20
 """Codes in the table."""
-_WAY_OUT = "name an earlier checkpoint of the same run"
+NUM_ORDERS = 20
+_WAY_OUT = "name an earlier checkpoint of the same run, of sfvq one after the last doubling"
 
 
 @measure("drift")
@@ -45,19 +51,26 @@ def drift(probed: Probed) -> Found:
     now_NQ = np.concatenate(probed.codes)
     used_KQ = np.unique(np.concatenate([before_NQ, now_NQ]), axis=0)
     before_KC, now_KC = _entries(probed.earlier, used_KQ), _entries(probed.model, used_KQ)
-    rng = np.random.default_rng(probed.seed)
-    others_KC = before_KC[rng.permutation(len(before_KC))]
     metrics = {
         "drift/codes_changed": changed_share(before_NQ, now_NQ),
-        "drift/codes_changed_shuffled": changed_share(rng.permutation(before_NQ), now_NQ),
+        "drift/codes_changed_shuffled": by_chance(changed_share, before_NQ, now_NQ, probed.seed),
         "drift/cosine": paired_cosine(before_KC, now_KC),
-        "drift/cosine_shuffled": paired_cosine(others_KC, now_KC),
+        "drift/cosine_shuffled": by_chance(paired_cosine, before_KC, now_KC, probed.seed),
         "drift/distance": relative_distance(before_KC, now_KC),
-        "drift/distance_shuffled": relative_distance(others_KC, now_KC),
+        "drift/distance_shuffled": by_chance(relative_distance, before_KC, now_KC, probed.seed),
     }
     rows = _moved(before_NQ, now_NQ, used_KQ, before_KC, now_KC)
     kept = {key: value for key, value in metrics.items() if value is not None}
     return Found(kept, {"Codes then and now, the most frequent ones": rows})
+
+
+def by_chance(of: Callable[[Any, Any], float | None], before: Any, now: Any, seed: int) -> float | None:
+    """Returns the mean of a measure over orders in which no row is its own partner; None if there is none."""
+    order = np.random.default_rng(seed).permutation(len(before))
+    shifts = np.unique(np.linspace(1, len(before) - 1, NUM_ORDERS).astype(int)) if len(before) > 1 else []
+    values = [of(before[np.roll(order, shift)], now[order]) for shift in shifts]
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def changed_share(before_NQ: Ints, now_NQ: Ints) -> float:
@@ -111,7 +124,8 @@ def earlier_model(folder: Path, model: TextAutoencoder) -> TextAutoencoder:
             f"earlier={folder} has another tokenizer (data.tokenizer): {len(its)} tokens, the probed model has"
             f" {len(mine)}{other}; {_WAY_OUT}"
         )
-    _refuse_shape(folder, "quantizer.codebook_size", "entries", _sizes(found.quantizer), _sizes(model.quantizer))
+    sizes = _sizes(found.quantizer), _sizes(model.quantizer)
+    _refuse_shape(folder, "quantizer.codebook_size; the curve of sfvq grows", "entries", *sizes)
     widths = found.quantizer.code_width, model.quantizer.code_width
     _refuse_shape(folder, "quantizer.code_width", "numbers", *map(str, widths))
     return found.to(next(model.parameters()).device).eval()

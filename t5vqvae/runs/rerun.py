@@ -45,8 +45,8 @@ def rerun_note(spec: RunSpec, head: str) -> str:
 def _word(value: Any) -> str:
     """Returns a value as `read_value` reads it."""
     if not isinstance(value, str):
-        return json.dumps(value)
+        return json.dumps(value, ensure_ascii=False)
     try:
-        return value if read_value(value) == value else json.dumps(value)
+        return value if read_value(value) == value else json.dumps(value, ensure_ascii=False)
     except SettingError:
-        return json.dumps(value)
+        return json.dumps(value, ensure_ascii=False)

@@ -176,6 +176,14 @@ class RunSpec(Config):
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def no_premises(spec: RunSpec) -> SettingError:
+    """Returns the refusal of separate premises where every source is one text."""
+    return SettingError(
+        "model.premises=separate needs sources of two texts, as entailment has and syllogisms with"
+        f" data.corpus.two_texts=true; data.corpus.name={spec.data.corpus.name} gives one here, so leave it out"
+    )
+
+
 def _chosen(config: Config, values: dict[str, Any]) -> dict[str, Any]:
     """Returns the values that differ from the defaults of their section, and the names of variants."""
     found: dict[str, Any] = {}

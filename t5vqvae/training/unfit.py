@@ -5,7 +5,7 @@ from __future__ import annotations
 from t5vqvae.data import PreparedData
 from t5vqvae.errors import SettingError
 from t5vqvae.spec.architectures import DRAWN_POSITIONS
-from t5vqvae.spec.run import RunSpec
+from t5vqvae.spec.run import RunSpec, no_premises
 
 
 def refuse_unfit(spec: RunSpec, prepared: PreparedData) -> None:
@@ -21,10 +21,7 @@ def refuse_unfit(spec: RunSpec, prepared: PreparedData) -> None:
             " second stage would learn what the first did; leave it out"
         )
     if getattr(spec.model, "premises", "joint") == "separate" and not prepared.train.has_pairs:
-        raise SettingError(
-            "model.premises=separate needs sources of two texts, as entailment has and syllogisms with"
-            f" data.corpus.two_texts=true; data.corpus.name={spec.data.corpus.name} gives one here, so leave it out"
-        )
+        raise no_premises(spec)
     if drawn in DRAWN_POSITIONS and prepared.train.has_targets:
         raise SettingError(
             f"model.cross_positions={drawn} gives a text as many positions as its source is long, which says nothing of"

@@ -116,7 +116,8 @@ def trials(
 def trial(
     study: StudyName,
     given: Annotated[
-        int | None, typer.Argument(metavar="[N]", min=0, help="Number of a trial; default: the best one.")
+        int | None,
+        typer.Argument(metavar="[N]", min=0, help="Number of a trial; default: the best one, by the first objective."),
     ] = None,
     command: Annotated[
         bool, typer.Option("--command", help="Print the t5vqvae train command of the trial, and nothing else.")
@@ -129,6 +130,8 @@ def trial(
     found = Study.load(study, state)
     number = _best_number(found) if given is None else given
     if command:
+        if form is not Format.table or output is not None:
+            raise SettingError("--command prints one line; leave out --format and --output, or redirect it")
         print(command_of_trial(found, number))
         return
     row = found.trial(number)

@@ -18,7 +18,7 @@ from t5vqvae.errors import DamagedFileError, SettingError
 from t5vqvae.evaluation.metric import NEEDED, OFF
 from t5vqvae.files import read_twice, write_twice
 from t5vqvae.redaction import redacted_values
-from t5vqvae.spec.run import RunSpec
+from t5vqvae.spec.run import RunSpec, no_premises
 from tune.space.space import SearchSpace
 from tune.spec.objective import NEEDS
 from tune.spec.sections import Resources, Retention, StudyBudget, Tracking
@@ -89,6 +89,8 @@ class StudySpec(Config):
             raise SettingError(f"train.device=cpu leaves resources.gpus={gpus} unused; change either")
         if not self.resources.gpus and run.train.device == "cuda":
             raise SettingError("train.device=cuda needs GPUs; set resources.gpus, such as 1, 0.25 or auto")
+        if getattr(run.model, "premises", "joint") == "separate" and not run.data.corpus.may_have_pairs:
+            raise no_premises(run)
         for metric in metrics:
             needed = NEEDS.get(metric)
             if needed and attrgetter(needed)(run) == OFF[needed]:

@@ -215,6 +215,11 @@ class CorpusConfig(Variant):
         """Returns whether a decoded answer means what a source asks for, whatever its form."""
         raise NotImplementedError
 
+    @property
+    def may_have_pairs(self) -> bool:
+        """Whether a source may be two texts; of rows that a user gives, only the rows tell."""
+        return True
+
     def operator_of(self, token: str) -> str | None:
         """Returns the operator that a token is, "none" for other tokens; None if the corpus has no operators."""
         del token

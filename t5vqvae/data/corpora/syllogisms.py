@@ -54,6 +54,10 @@ class SyllogismsCorpus(CorpusConfig):
     two_texts: bool = setting(False, description="the first half of the premises as one text, the rest as a second one")
     seed: int = setting(0, ge=0)
 
+    @property
+    def may_have_pairs(self) -> bool:
+        return self.two_texts
+
     @model_validator(mode="after")
     def _grows(self) -> Self:
         if self.test_hops <= self.train_hops:

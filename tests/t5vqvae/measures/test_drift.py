@@ -17,7 +17,7 @@ from t5vqvae.data import prepare
 from t5vqvae.errors import CheckpointError, DataError
 from t5vqvae.measures import drift as module
 from t5vqvae.measures.base import Probed
-from t5vqvae.measures.drift import changed_share, drift, earlier_model, paired_cosine, relative_distance
+from t5vqvae.measures.drift import by_chance, changed_share, drift, earlier_model, paired_cosine, relative_distance
 from t5vqvae.measures.probing import probe
 from t5vqvae.spec.probe import ProbeSpec
 
@@ -61,6 +61,14 @@ def test_the_same_checkpoint_did_not_drift(probed: Probed) -> None:
     assert found["drift/cosine"] == pytest.approx(1)
     assert found["drift/codes_changed_shuffled"] > 0.8 and found["drift/distance_shuffled"] > 0.5
     assert abs(found["drift/cosine_shuffled"]) < 0.5
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_entry_is_its_own_partner_however_few_there_are(seed: int) -> None:
+    axes = np.eye(3)
+    assert by_chance(paired_cosine, axes, axes, seed) == 0
+    assert by_chance(changed_share, np.array([[1], [2]]), np.array([[1], [2]]), seed) == 1
+    assert by_chance(paired_cosine, axes[:1], axes[:1], seed) is None, "one entry has no other order"
 
 
 def test_two_entries_that_changed_places_by_hand(probed: Probed) -> None:
@@ -127,10 +135,13 @@ def test_what_is_no_checkpoint_of_the_run_is_refused(monkeypatch: pytest.MonkeyP
     grown: Any = Spelling("sfvq")
     grown.quantizer._num_corners.fill_(8)
     with pytest.raises(
-        DataError, match=r"a codebook of 8 entries \(quantizer.codebook_size\), the probed model one of 16"
+        DataError,
+        match=r"of 8 entries \(quantizer.codebook_size; the curve of sfvq grows\), the probed model one of 16",
     ):
         later(monkeypatch, grown, Spelling("sfvq"))
-    with pytest.raises(DataError, match=r"of 16 \+ 16 entries \(quantizer.codebook_size\), the probed model one of 16"):
+    with pytest.raises(
+        DataError, match=r"of 16 \+ 16 entries \(quantizer.codebook_size; .*\), the probed model one of 16"
+    ):
         later(monkeypatch, Spelling("rvq"), Spelling())
     wide: Any = Spelling()
     wide.quantizer.code_width = 3
