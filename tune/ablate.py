@@ -23,6 +23,7 @@ if __name__ == "__main__":  # before the imports below, which take seconds: help
 
     sys.exit(main(["ablate", *sys.argv[1:]]))
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,7 +101,10 @@ def ablate(
     Raises:
         UserError: If the study cannot work or could show nothing; no run has been started then.
     """
-    bring = (lambda run_id, settings_id: None) if brought is None else BroughtRuns(brought)
+    bring: Bring = _nothing
+    if brought is not None:
+        bring = BroughtRuns(brought)
+        print(bring.note, file=sys.stderr)
     with stage("loading Ray and MLflow"):
         from tune.execution.session import Session, locked
 
@@ -115,6 +119,10 @@ def ablate(
         history.write(paths)
         findings = replace(findings, numbers=numbering.latest, settings_ids=numbering.settings_ids)
         return _conclude(session, findings, numbering, history.notes())
+
+
+def _nothing(run_id: str, settings_id: str) -> None:
+    """Returns no result: the user brought none."""
 
 
 def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str) -> tuple[TrialPlan, AblationHistory]:

@@ -161,6 +161,10 @@ def ablate(
     Exit status 1: no run worked; 130: stopped by Ctrl-C or SIGTERM.
     """
     spec = _ablation_spec(study, list(words or []))
+    if dry_run and brought is not None:
+        from tune.ablation.brought_runs import BroughtRuns
+
+        print(f"{BroughtRuns(brought).note}; the plan below counts them as if they were trained", file=sys.stderr)
     if dry_run:
         from tune.ablation.baseline import base_of
         from tune.ablation.plan import dry_run as plan

@@ -76,6 +76,19 @@ class RunSpec(Config):
                     f"train.{name}={value} needs codes of model.name=t5vqvae, not"
                     f" model.name={self.model.name} with quantizer.name={self.quantizer.name}; leave it out"
                 )
+        train, quantizer = self.train, self.quantizer
+        if train.rate_price and (
+            quantizer.name not in _NEAREST or getattr(quantizer, "distance", "euclidean") != "euclidean"
+        ):
+            raise SettingError(
+                f"train.rate_price={train.rate_price} draws states to entries by their distance, so it needs codes that"
+                f" are the nearest entries: quantizer.name of {', '.join(_NEAREST)} with quantizer.distance=euclidean"
+            )
+        if train.code_swap and train.batch_size < 2 * train.num_workers * train.microbatches:
+            raise SettingError(
+                f"train.code_swap={train.code_swap} takes codes of another sentence of the micro-batch; set"
+                f" train.batch_size to at least {2 * train.num_workers * train.microbatches}"
+            )
         if self.train.gate_price is not None and not self.train.code_dropout:
             raise SettingError(
                 f"train.gate_price={self.train.gate_price} needs an entry for what is not sent; set"
@@ -167,13 +180,22 @@ class RunSpec(Config):
         The arguments are those of `run_id`. Settings at their defaults do not count, so that a new one changes nothing.
         """
         settings = _chosen(self, self.as_dict(only_results=True))
-        return self._hashed({"settings": settings, "data": data_fingerprint, "precision": precision})
+        version = DEFAULTS_VERSION
+        return self._hashed(
+            {"settings": settings, "defaults": version, "data": data_fingerprint, "precision": precision}
+        )
 
     def _hashed(self, identity: dict[str, object]) -> str:
         """Returns 16 hex digits of what identifies a result, the backbone's weights included."""
         if backbone := backbone_fingerprint(self.model.backbone):
             identity["backbone"] = backbone
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+DEFAULTS_VERSION = 1
+"""Raise it with every change of a default: settings ids do not say what is at its default."""
+_NEAREST = ("ema", "vq", "kmeans")
+"""Quantizers whose code is the entry that is nearest to the state, in the model's space."""
 
 
 def no_premises(spec: RunSpec) -> SettingError:

@@ -58,14 +58,14 @@ class TrainConfig(Config):
     gate_price: float | None = setting(
         None,
         gt=0,
-        description="nats that a sent code costs under a learned gate, which says what to leave out first; None: no"
-        " gate. Needs train.code_dropout",
+        description="nats a target token that sending every code costs under a learned gate, which says what to leave"
+        " out first; None: no gate. Needs train.code_dropout",
     )
     rate_price: float | None = setting(
         None,
         gt=0,
-        description="what a nat of the codes costs under a bigram that is learned with them, in nats of the text; None:"
-        " nothing. Needs one codebook",
+        description="nats a target token that a nat a code costs, under a bigram that is learned with the codes; None:"
+        " nothing. Of quantizers ema, vq and kmeans",
     )
     eval_every: int = setting(50, ge=1, description="steps between two evaluations (and checkpoints)")
     precision: Literal["auto", "float32", "bfloat16"] = setting(

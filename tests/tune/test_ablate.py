@@ -17,6 +17,7 @@ from t5vqvae.errors import UserError
 from tune.ablate import ablate
 from tune.ablation.ablation_spec import AblationSpec
 from tune.ablation.findings import ANOTHER_VERSION, TAKEN, write_parquet
+from tune.ablation.history import read_findings
 from tune.cli import main
 from tune.records.study_paths import StudyPaths
 from tune.records.study_tracker import tracker_of
@@ -145,12 +146,14 @@ def test_a_study_goes_on_from_the_parquet_of_another_machine_and_version(state, 
     brought, here = write_parquet(older, tmp_path / "runs.parquet"), tmp_path / "here"
 
     second = ablate(ablation("moved", arms=[WORSE], seeds=8), state=here, trainer=TRAINER, brought=brought)
+    paths = StudyPaths(here, "moved")
     new = 2 * (2 + 1) * 4  # one new seed, two arms, two candidates and the comparison, four milestones
     assert starts(here) == new, "nothing else was trained"
     taken = {record.tags[TAKEN] for record in second.records if TAKEN in record.tags}
-    assert len(taken) == 2 * (2 + 1) * 7 and all(origin.startswith("runs.parquet, run ") for origin in taken)
-    said = f"42 runs were not trained again, because the same run existed, 42 of them {ANOTHER_VERSION}"
-    assert said in second.report.markdown()
+    assert len(taken) == 2 * (2 + 1) * 7 and all(origin.startswith("study moved, run ") for origin in taken)
+    said = f"42 runs were not trained again, because their results existed, 42 of them {ANOTHER_VERSION}"
+    assert said in second.report.markdown() and "worse: its runs" not in second.report.markdown()
+    assert {row["settings_id"] for row in rows} < {row["settings_id"] for row in read_findings(paths)[0].table()}
     assert {seed: second.tuned["worse"][seed] for seed in range(7)} == first.tuned["worse"]
 
 

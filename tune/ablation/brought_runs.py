@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,19 +21,28 @@ from tune.records.record import TrialRecord
 class BroughtRuns:
     """The results of a file.
 
+    Attributes:
+        note: How many results it has, and whether another version of the trainer can take them.
+
     Args:
         file: `runs.parquet` of a report.
 
     Raises:
-        SettingError: If it is no such file.
+        SettingError: If it is no such file, or it is damaged.
     """
 
     def __init__(self, file: Path) -> None:
         self._by_run_id: dict[str, TrialRecord] = {}
         self._by_settings: dict[str, TrialRecord] = {}
         for row in _rows(file):
-            if row["status"] in TRUE_RESULTS and row.get("run_id"):
-                self._note(row, f"{file.name}, run {row['number']}")
+            try:
+                if row["status"] in TRUE_RESULTS and row["run_id"]:
+                    self._note(row, f"study {row['study']}, run {row['number']} of {file.name}")
+            except (ValueError, TypeError) as error:
+                raise SettingError(f"--from {file}: run {row['number']} is damaged: {error}; {_WAY_OUT}") from None
+        number, known = len(self._by_run_id), len(self._by_settings)
+        old = "" if known else "; an older version wrote it, so only the same version of the trainer can take them"
+        self.note = f"--from {file.name}: {number} results{old}"
 
     def __call__(self, run_id: str, settings_id: str) -> TrialRecord | None:
         """Returns the result of a run, tagged `taken_from`; None if the file has none."""
@@ -44,31 +52,31 @@ class BroughtRuns:
         metrics = {name: value for name, value in row.items() if "/" in name and _is_number(value)}
         overrides, steps = json.loads(row["overrides"]), int(row["steps"])
         other = f"{origin}, {ANOTHER_VERSION}"
-        was_taken_so = str(row.get(TAKEN)).endswith(ANOTHER_VERSION)
+        was_taken_so = str(row[TAKEN]).endswith(ANOTHER_VERSION)
         found = TrialRecord("", 0, overrides, row["run_id"], None, row["status"], steps, metrics)
         self._by_run_id.setdefault(row["run_id"], replace(found, tags={TAKEN: other if was_taken_so else origin}))
         if settings_id := row.get("settings_id"):
             self._by_settings.setdefault(settings_id, replace(found, tags={TAKEN: other}))
 
 
-def _rows(file: Path) -> Iterator[dict[str, Any]]:
+_WAY_OUT = "give runs.parquet of an ablation's report"
+_NEEDED = ("study", "number", "status", "run_id", "steps", "overrides", TAKEN)
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
     import pyarrow
     import pyarrow.parquet
 
+    if not file.is_file():
+        raise SettingError(f"--from {file} is no file; {_WAY_OUT}")
     try:
         table = pyarrow.parquet.read_table(file)
     except (OSError, pyarrow.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise SettingError(
-            f"--from {file} cannot be read: {reason}; give runs.parquet of an ablation's report"
-        ) from None
-    missing = {"number", "status", "run_id", "steps", "overrides"} - set(table.column_names)
-    if missing:
-        raise SettingError(
-            f"--from {file} has no column {sorted(missing)[0]}; give runs.parquet of an ablation's report"
-        )
-    for row in table.to_pylist():
-        yield {name: value for name, value in row.items() if value is not None}
+        raise SettingError(f"--from {file} cannot be read: {str(error).splitlines()[0]}; {_WAY_OUT}") from None
+    for name in _NEEDED:
+        if name not in table.column_names:
+            raise SettingError(f"--from {file} has no column {name}; {_WAY_OUT}")
+    return table.to_pylist()
 
 
 def _is_number(value: object) -> bool:

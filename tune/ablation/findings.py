@@ -158,9 +158,30 @@ class Findings:
             others = sum(record.tags[TAKEN].endswith(ANOTHER_VERSION) for record in taken)
             more = f", {others} of them {ANOTHER_VERSION}" if others else ""
             found.append(
-                f"{len(taken)} runs were not trained again, because the same run existed{more}; runs.parquet says where"
+                f"{len(taken)} runs were not trained again, because their results existed{more}; runs.parquet says"
+                " where"
             )
+        found += self._mixed_notes()
         return found
+
+    def _mixed_notes(self) -> list[str]:
+        """Returns a remark on every arm whose pairs compare two versions of the trainer: that difference is in them."""
+        taken = {
+            (run.arm, run.seed)
+            for run in self.runs
+            if run.phase == "comparison"
+            and (record := self.record(run)) is not None
+            and record.tags.get(TAKEN, "").endswith(ANOTHER_VERSION)
+        }
+        notes = []
+        for arm in self.arms[1:]:
+            seeds = [seed for seed in self.spec.seeds if ((arm.name, seed) in taken) != ((BASELINE, seed) in taken)]
+            if seeds:
+                notes.append(
+                    f"{arm.name}: its runs and the baseline's are of two versions of the trainer for seeds"
+                    f" {', '.join(map(str, seeds))}, so what the version changed is in the effect; train one side again"
+                )
+        return notes
 
     def _tuning_notes(self, arm: str) -> list[str]:
         """Returns remarks on an arm whose tuning failed, or whose best candidates lie at an end of what was tried."""

@@ -60,11 +60,10 @@ class QuantizedEncoder(StagedEncoder):
         super().__init__(config)
         with float32_start():  # also while from_pretrained builds elsewhere: the start is computed
             self.quantizer = config.build_quantizer()
-        keep_start(self.quantizer)
-        self.not_sent = NotSent(config.d_model, config.code_dropout) if config.code_dropout else None
-        self.gate = None if config.gate_price is None else Gate(config.d_model, config.gate_price)
-        self.prior = None if config.rate_price is None else self._build_prior(config.rate_price)
-        for part in (self.not_sent, self.gate, self.prior):
+            self.not_sent = NotSent(config.d_model, config.code_dropout) if config.code_dropout else None
+            self.gate = None if config.gate_price is None else Gate(config.d_model, config.gate_price)
+            self.prior = None if config.rate_price is None else self._build_prior(config.rate_price)
+        for part in (self.quantizer, self.not_sent, self.gate, self.prior):
             if part is not None:
                 keep_start(part)
         self._forget()
@@ -85,10 +84,10 @@ class QuantizedEncoder(StagedEncoder):
 
     def _build_prior(self, price: float) -> CodePrior:
         sizes = self.quantizer.code_sizes
-        if len(sizes) != 1:
+        if len(sizes) != 1 or self.quantizer.code_width != self.config.d_model:
             raise SettingError(
-                f"train.rate_price={price} needs a quantizer with one codebook, not {len(sizes)}; take another"
-                " quantizer.name or quantizer.depth, or leave train.rate_price out"
+                f"train.rate_price={price} needs one codebook of the model's own width; leave quantizer.code_width or"
+                " train.rate_price out"
             )
         return CodePrior(sizes[0], price)
 
@@ -204,7 +203,7 @@ class QuantizedEncoder(StagedEncoder):
             quantized_BTE = swapped(quantized_BTE, mask_BT, self.config.code_swap)
         if self.not_sent is None:
             return quantized_BTE
-        if self.gate is not None:
+        if self.gate is not None and self.quantizer.active:
             logits_BT = self.gate.logits(states_BTE)
             cost = self.gate.cost(logits_BT, mask_BT)
             self.prices = cost if self.prices is None else self.prices + cost

@@ -36,7 +36,7 @@ class Gate(nn.Module):
     """Opens or closes positions.
 
     Attributes:
-        price: Nats that a sent code costs.
+        price: What a sent code of each position costs, in nats of a target token.
     """
 
     def __init__(self, width: int, price: float) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
+import defaults
 import pytest
 import torch
 from baseline_runs import TINY, tiny
@@ -110,6 +112,13 @@ def test_settings_at_their_defaults_do_not_count_in_a_settings_id() -> None:
     different = [of(**{"optim.learning_rate": 0.1}), of(**{"quantizer.name": "vq"}), of(seed=5)]
     different += [RunSpec().settings_id("other", "float32"), RunSpec().settings_id("data", "bfloat16"), plain]
     assert len(set(different)) == 6
+
+
+def test_a_changed_default_needs_a_new_version_of_the_defaults() -> None:
+    recorded, now = json.loads(defaults.FILE.read_text(encoding="utf-8")), json.loads(json.dumps(defaults.present()))
+    changed = {name for name, value in recorded.items() if name != "version" and now.get(name, value) != value}
+    assert not changed or now["version"] > recorded["version"], f"raise DEFAULTS_VERSION: {sorted(changed)}"
+    assert now == recorded, "record the defaults anew: python tests/support/defaults.py"
 
 
 def test_one_folder_is_trained_by_one_command_at_a_time(tmp_path: Path) -> None:

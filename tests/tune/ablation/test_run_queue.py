@@ -142,18 +142,35 @@ def test_results_from_elsewhere_are_taken(tmp_path):
 
 def test_results_that_a_user_brings_are_asked_for_by_both_ids_and_come_last(tmp_path):
     spec, records, asked = ablation(arms=[WORSE]), {}, set()
+    base = spec.resolve_base()
 
-    def bring(run_id: str, settings_id: str) -> TrialRecord | None:
+    def result(run_id: str, origin: str) -> TrialRecord:
+        metrics = {"validation/nll_per_char": 1.0}
+        return TrialRecord("other", 9, {}, run_id, None, "completed", 40, metrics, tags={TAKEN: origin})
+
+    def bring(run_id: str, settings_id: str) -> TrialRecord:
         asked.add((run_id, settings_id))
-        return None
+        return result(run_id, "brought")
 
-    queue = queue_of(spec, tmp_path, records)
+    known = identify(base.with_overrides(drain(queue_of(spec, tmp_path / "first", {}))[0].run.overrides))
+    queue = queue_of(spec, tmp_path, records, lambda run_id: result(run_id, "found") if run_id == known else None)
     queue.settings_id, queue.bring = lambda each: each.settings_id("data", "float32"), bring
-    job = drain(queue)[0]
-    run = spec.resolve_base().with_overrides(job.run.overrides)
-    assert (identify(run), run.settings_id("data", "float32")) in asked
-    assert len({settings_id for _, settings_id in asked}) == len(asked) == 2 * 2 * 8, "the tuning, each once"
-    assert RunNumbers(tmp_path).settings_ids[job.number] == run.settings_id("data", "float32"), "on the disk"
+    assert queue.next() is None and queue.finished
+    assert {record.run_id for record in records.values() if record.tags[TAKEN] == "found"} == {known}
+    runs = [base.with_overrides(record.overrides) for record in records.values() if record.run_id != known]
+    assert asked == {(identify(run), run.settings_id("data", "float32")) for run in runs}
+    settings_ids = RunNumbers(tmp_path).settings_ids
+    assert all(
+        settings_ids[n] == base.with_overrides(r.overrides).settings_id("data", "float32") for n, r in records.items()
+    ), "on the disk"
+
+
+def test_a_line_of_an_older_version_has_no_settings_id_and_keeps_its_number(tmp_path):
+    (tmp_path / "runs.jsonl").write_text('{"number": 4, "key": "a/comparison/0", "run_id": "0123"}\n')
+    numbering = RunNumbers(tmp_path)
+    assert numbering.number("a/comparison/0", "0123", "ssss") == 4 and numbering.settings_ids == {}
+    assert numbering.number("a/comparison/0", "4567", "ssss") == 5 and numbering.settings_ids == {5: "ssss"}
+    assert RunNumbers(tmp_path).settings_ids == {5: "ssss"}
 
 
 def test_a_second_start_gives_the_same_numbers_and_what_is_left(tmp_path):

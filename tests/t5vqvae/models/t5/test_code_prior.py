@@ -101,9 +101,44 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(cache: Path, tmp_path: Path)
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
 
 
-def test_several_codebooks_are_refused(cache: Path) -> None:
-    spec = tiny("t5vqvae", **PRICED, **{"quantizer.name": "rvq", "quantizer.depth": 2})
-    with pytest.raises(SettingError, match=r"train.rate_price=0.5 needs a quantizer with one codebook, not 2"):
+def test_bfloat16_around_it_changes_nothing() -> None:
+    torch.manual_seed(0)
+    prior, codebook_KE = CodePrior(64, price=1.0), torch.randn(64, 16)
+    torch.nn.init.normal_(prior.logits.weight)
+    codes_BT, mask_BT = torch.randint(64, (4, 10)), torch.ones(4, 10, dtype=torch.bool)
+    states_BTE = (codebook_KE[codes_BT] + 0.05 * torch.randn(4, 10, 16)).requires_grad_()
+    gradients = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            cost = prior.cost(states_BTE, codes_BT, mask_BT, codebook_KE)
+        gradients.append(torch.autograd.grad(cost, states_BTE)[0])
+    assert torch.equal(gradients[0], gradients[1])
+
+
+def test_parts_of_a_batch_cost_what_the_batch_costs() -> None:
+    torch.manual_seed(0)
+    prior, codebook_KE = CodePrior(8, price=1.0), torch.randn(8, 4)
+    torch.nn.init.normal_(prior.logits.weight)
+    codes_BT, mask_BT = torch.randint(8, (4, 6)), torch.ones(4, 6, dtype=torch.bool)
+    near = torch.tensor([0.01, 0.01, 1.0, 1.0]).view(4, 1, 1)  # two sentences near to their entries, two far away
+    states_BTE = (codebook_KE[codes_BT] + near * torch.randn(4, 6, 4)).requires_grad_()
+    whole = torch.autograd.grad(prior.cost(states_BTE, codes_BT, mask_BT, codebook_KE), states_BTE)[0]
+    halves = [prior.cost(states_BTE[rows], codes_BT[rows], mask_BT[rows], codebook_KE) / 2 for rows in ([0, 1], [2, 3])]
+    assert torch.allclose(torch.autograd.grad(sum(halves), states_BTE)[0], whole, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [{"quantizer.name": "rvq", "quantizer.depth": 2}, {"quantizer.name": "fsq"}, {"quantizer.distance": "cosine"}],
+)
+def test_codes_that_are_not_the_nearest_entries_are_refused(overrides: Overrides) -> None:
+    with pytest.raises(SettingError, match=r"train.rate_price=0.5 .* needs codes that are the nearest entries"):
+        tiny("t5vqvae", **PRICED, **overrides)
+
+
+def test_codes_of_another_width_are_refused(cache: Path) -> None:
+    spec = tiny("t5vqvae", **PRICED, **{"quantizer.code_width": 8})
+    with pytest.raises(SettingError, match=r"train.rate_price=0.5 needs one codebook of the model's own width"):
         build(spec, cache)
 
 

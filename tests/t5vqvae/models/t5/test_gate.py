@@ -126,6 +126,17 @@ def test_a_resumed_run_draws_the_gates_that_an_uninterrupted_one_draws(cache: Pa
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
 
 
+def test_a_model_from_a_backbone_has_all_of_its_parts(cache: Path, tmp_path: Path) -> None:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0}
+    T5ForConditionalGeneration(T5Config(vocab_size=600, **sizes)).save_pretrained(tmp_path)
+    parts = {**GATED, "train.rate_price": 0.1, "train.code_swap": 0.1}
+    model = build(tiny("t5vqvae", **parts, **{"model.backbone": str(tmp_path)}), cache)
+    assert not any(weight.is_meta for weight in model.state_dict().values())
+    assert model.encoder.gate.linear.bias.item() == 1 and not model.encoder.prior.logits.weight.any()
+
+
 def test_prompts_and_gate_are_both_paid(cache: Path) -> None:
     spec = tiny("t5vqvae", **GATED, **{"model.prompts.num_prompts": 2})
     model, batch = build(spec, cache).train(), batch_of(tiny("t5vqvae"), cache)

@@ -62,3 +62,8 @@ def test_training_swaps_and_evaluation_does_not_and_the_quantizer_sees_all_as_it
 def test_a_model_without_codes_is_refused() -> None:
     with pytest.raises(SettingError, match=r"train.code_swap=0.5 needs codes of model.name=t5vqvae"):
         tiny("t5vqvae", **{"quantizer.name": "none", "train.code_swap": 0.5})
+
+
+def test_a_sentence_alone_has_nothing_to_swap_with_so_it_is_refused() -> None:
+    with pytest.raises(SettingError, match=r"train.code_swap=0.5 takes codes of another sentence.*at least 8"):
+        tiny("t5vqvae", **{"train.code_swap": 0.5, "train.batch_size": 4, "train.microbatches": 4})
