@@ -2,7 +2,32 @@
 
 from __future__ import annotations
 
-from t5vqvae.evaluation.metric import EARLIER, ENCODER, LABELS, PROBE, Metric
+from t5vqvae.evaluation.metric import EARLIER, ENCODER, LABELS, PROBE, Metric, Per
+
+
+def _agreement(begin: str, item: Per, label: str, when: str) -> tuple[Metric, ...]:
+    """Returns the metrics of codes and labels as two groupings of the same items; see measures/agreement.py."""
+    whose = "that are" if label == item else f"whose {label} is"
+    shares = {
+        "purity": f"{item}s {whose} the most frequent {label} of their code; in (0, 1]",
+        "inverse_purity": f"{item}s whose code is the most frequent code of their {label}; in (0, 1]",
+    }
+    above_chance = {
+        "homogeneity": f"1 if every code has one {label}",
+        "completeness": f"1 if every {label} has one code",
+        "v_measure": "harmonic mean of homogeneity and completeness",
+    }
+    found = []
+    for name, meaning in shares.items():
+        found.append(Metric(f"{begin}{name}", "share", item, None, meaning, when=when))
+        control = "the same with shuffled codes: the control"
+        found.append(Metric(f"{begin}{name}_shuffled", "share", item, None, control, when=when))
+    for name, meaning in above_chance.items():
+        meaning = f"{meaning}, less its mean over shuffled codes"
+        found.append(Metric(f"{begin}{name}", "1", "", None, meaning, when=when))
+        found.append(Metric(f"{begin}{name}_shuffled", "1", "", None, "that mean: the control", when=when))
+    return tuple(found)
+
 
 PROBE_METRICS = (
     Metric("information/word", "bits", "word", "maximize",
@@ -10,60 +35,12 @@ PROBE_METRICS = (
     Metric("information/word_before", "bits", "word", None, "the same about the word before", when=PROBE),
     Metric("information/word_after", "bits", "word", None, "the same about the word after", when=PROBE),
     Metric("information/role", "bits", "word", None, "the same about the word's role", when=PROBE),
-    Metric("information/purity", "share", "word", None,
-           "words that equal the most frequent word of their code; in (0, 1]", when=PROBE),
-    Metric("information/purity_shuffled", "share", "word", None, "the same with shuffled codes: the control",
-           when=PROBE),
-    Metric("information/inverse_purity", "share", "word", None,
-           "words whose code is the most frequent code of that word; in (0, 1]", when=PROBE),
-    Metric("information/inverse_purity_shuffled", "share", "word", None, "the same with shuffled codes: the control",
-           when=PROBE),
-    Metric("information/homogeneity", "1", "", None,
-           "1 if every code has one word, less its mean over shuffled codes", when=PROBE),
-    Metric("information/homogeneity_shuffled", "1", "", None, "that mean: the control", when=PROBE),
-    Metric("information/completeness", "1", "", None,
-           "1 if every word has one code, less its mean over shuffled codes", when=PROBE),
-    Metric("information/completeness_shuffled", "1", "", None, "that mean: the control", when=PROBE),
-    Metric("information/v_measure", "1", "", None,
-           "harmonic mean of homogeneity and completeness, less its mean over shuffled codes", when=PROBE),
-    Metric("information/v_measure_shuffled", "1", "", None, "that mean: the control", when=PROBE),
-    Metric("information/role_purity", "share", "word", None,
-           "words whose role equals the most frequent role of their code; in (0, 1]", when=PROBE),
-    Metric("information/role_purity_shuffled", "share", "word", None, "the same with shuffled codes: the control",
-           when=PROBE),
-    Metric("information/role_inverse_purity", "share", "word", None,
-           "words whose code is the most frequent code of their role; in (0, 1]", when=PROBE),
-    Metric("information/role_inverse_purity_shuffled", "share", "word", None,
-           "the same with shuffled codes: the control", when=PROBE),
-    Metric("information/role_homogeneity", "1", "", None,
-           "1 if every code has one role, less its mean over shuffled codes", when=PROBE),
-    Metric("information/role_homogeneity_shuffled", "1", "", None, "that mean: the control", when=PROBE),
-    Metric("information/role_completeness", "1", "", None,
-           "1 if every role has one code, less its mean over shuffled codes", when=PROBE),
-    Metric("information/role_completeness_shuffled", "1", "", None, "that mean: the control", when=PROBE),
-    Metric("information/role_v_measure", "1", "", None,
-           "harmonic mean of homogeneity and completeness, less its mean over shuffled codes", when=PROBE),
-    Metric("information/role_v_measure_shuffled", "1", "", None, "that mean: the control", when=PROBE),
+    *_agreement("information/", "word", "word", PROBE),
+    *_agreement("information/role_", "word", "role", PROBE),
     Metric("information/operator", "bits", "token", None,
            "mutual information of a token's code and its operator in mathematics, less its mean over shuffled codes",
            when=PROBE),
-    Metric("information/operator_purity", "share", "token", None,
-           "tokens whose operator equals the most frequent operator of their code; in (0, 1]", when=PROBE),
-    Metric("information/operator_purity_shuffled", "share", "token", None, "the same with shuffled codes: the control",
-           when=PROBE),
-    Metric("information/operator_inverse_purity", "share", "token", None,
-           "tokens whose code is the most frequent code of their operator; in (0, 1]", when=PROBE),
-    Metric("information/operator_inverse_purity_shuffled", "share", "token", None,
-           "the same with shuffled codes: the control", when=PROBE),
-    Metric("information/operator_homogeneity", "1", "", None,
-           "1 if every code has one operator, less its mean over shuffled codes", when=PROBE),
-    Metric("information/operator_homogeneity_shuffled", "1", "", None, "that mean: the control", when=PROBE),
-    Metric("information/operator_completeness", "1", "", None,
-           "1 if every operator has one code, less its mean over shuffled codes", when=PROBE),
-    Metric("information/operator_completeness_shuffled", "1", "", None, "that mean: the control", when=PROBE),
-    Metric("information/operator_v_measure", "1", "", None,
-           "harmonic mean of homogeneity and completeness, less its mean over shuffled codes", when=PROBE),
-    Metric("information/operator_v_measure_shuffled", "1", "", None, "that mean: the control", when=PROBE),
+    *_agreement("information/operator_", "token", "operator", PROBE),
     Metric("examples/splice_copied", "share", "edit", "maximize",
            "words of another sentence that take a word's place as they are, all other words staying; in [0, 1]",
            when=PROBE),
@@ -73,22 +50,7 @@ PROBE_METRICS = (
            "mutual information of a word's code and its label in a file, less its mean over shuffled codes",
            when=LABELS),
     Metric("labels/entropy", "bits", "word", None, "entropy of the labels of words in a file", when=LABELS),
-    Metric("labels/purity", "share", "word", None,
-           "words whose label equals the most frequent label of their code; in (0, 1]", when=LABELS),
-    Metric("labels/purity_shuffled", "share", "word", None, "the same with shuffled codes: the control", when=LABELS),
-    Metric("labels/inverse_purity", "share", "word", None,
-           "words whose code is the most frequent code of their label; in (0, 1]", when=LABELS),
-    Metric("labels/inverse_purity_shuffled", "share", "word", None, "the same with shuffled codes: the control",
-           when=LABELS),
-    Metric("labels/homogeneity", "1", "", None,
-           "1 if every code has one label, less its mean over shuffled codes", when=LABELS),
-    Metric("labels/homogeneity_shuffled", "1", "", None, "that mean: the control", when=LABELS),
-    Metric("labels/completeness", "1", "", None,
-           "1 if every label has one code, less its mean over shuffled codes", when=LABELS),
-    Metric("labels/completeness_shuffled", "1", "", None, "that mean: the control", when=LABELS),
-    Metric("labels/v_measure", "1", "", None,
-           "harmonic mean of homogeneity and completeness, less its mean over shuffled codes", when=LABELS),
-    Metric("labels/v_measure_shuffled", "1", "", None, "that mean: the control", when=LABELS),
+    *_agreement("labels/", "word", "label", LABELS),
     Metric("smoothness/frechet", "1", "", "minimize",
            "Frechet distance of sentences on paths and of the corpus, in the states of a frozen encoder",
            when=ENCODER),
