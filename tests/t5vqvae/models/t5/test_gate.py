@@ -10,6 +10,7 @@ from baseline_runs import batch_of, build, finish, tiny
 from torch import Tensor
 
 from t5vqvae.config import Overrides
+from t5vqvae.data import prepare
 from t5vqvae.errors import SettingError
 from t5vqvae.models.codes import NOT_SENT
 from t5vqvae.models.contract import load_model
@@ -130,9 +131,12 @@ def test_a_model_from_a_backbone_has_all_of_its_parts(cache: Path, tmp_path: Pat
     from transformers import T5Config, T5ForConditionalGeneration
 
     sizes = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0}
-    T5ForConditionalGeneration(T5Config(vocab_size=600, **sizes)).save_pretrained(tmp_path)
+    tokenizer = prepare(tiny("t5vqvae").data, cache).tokenizer
+    tokenizer.save_pretrained(tmp_path)
+    T5ForConditionalGeneration(T5Config(vocab_size=len(tokenizer), **sizes)).save_pretrained(tmp_path)
     parts = {**GATED, "train.rate_price": 0.1, "train.code_swap": 0.1}
-    model = build(tiny("t5vqvae", **parts, **{"model.backbone": str(tmp_path)}), cache)
+    backbone = {"model.backbone": str(tmp_path), "data.tokenizer.kind": "auto"}
+    model = build(tiny("t5vqvae", **parts, **backbone), cache)
     assert not any(weight.is_meta for weight in model.state_dict().values())
     assert model.encoder.gate.linear.bias.item() == 1 and not model.encoder.prior.logits.weight.any()
 
