@@ -67,8 +67,8 @@ def drift(probed: Probed) -> Found:
 def by_chance(of: Callable[[Any, Any], float | None], before: Any, now: Any, seed: int) -> float | None:
     """Returns the mean of a measure over orders in which no row is its own partner; None if there is none."""
     order = np.random.default_rng(seed).permutation(len(before))
-    shifts = np.unique(np.linspace(1, len(before) - 1, NUM_ORDERS).astype(int)) if len(before) > 1 else []
-    values = [of(before[np.roll(order, shift)], now[order]) for shift in shifts]
+    shifts = {round(shift) for shift in np.linspace(1, len(before) - 1, NUM_ORDERS)} if len(before) > 1 else set[int]()
+    values = [of(before[np.roll(order, shift)], now[order]) for shift in sorted(shifts)]
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 
