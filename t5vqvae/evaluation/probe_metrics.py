@@ -5,7 +5,7 @@ from __future__ import annotations
 from t5vqvae.evaluation.metric import EARLIER, ENCODER, LABELS, PROBE, Metric, Per
 
 
-def _agreement(begin: str, item: Per, label: str, when: str) -> tuple[Metric, ...]:
+def _agreement(split: str, begin: str, item: Per, label: str, when: str) -> tuple[Metric, ...]:
     """Returns the metrics of codes and labels as two groupings of the same items; see measures/agreement.py."""
     whose = "that are" if label == item else f"whose {label} is"
     shares = {
@@ -19,13 +19,13 @@ def _agreement(begin: str, item: Per, label: str, when: str) -> tuple[Metric, ..
     }
     found = []
     for name, meaning in shares.items():
-        found.append(Metric(f"{begin}{name}", "share", item, None, meaning, when=when))
+        found.append(Metric(f"{split}/{begin}{name}", "share", item, None, meaning, when=when))
         control = "the same with shuffled codes: the control"
-        found.append(Metric(f"{begin}{name}_shuffled", "share", item, None, control, when=when))
+        found.append(Metric(f"{split}/{begin}{name}_shuffled", "share", item, None, control, when=when))
     for name, meaning in above_chance.items():
         meaning = f"{meaning}, less its mean over shuffled codes"
-        found.append(Metric(f"{begin}{name}", "1", "", None, meaning, when=when))
-        found.append(Metric(f"{begin}{name}_shuffled", "1", "", None, "that mean: the control", when=when))
+        found.append(Metric(f"{split}/{begin}{name}", "1", "", None, meaning, when=when))
+        found.append(Metric(f"{split}/{begin}{name}_shuffled", "1", "", None, "that mean: the control", when=when))
     return tuple(found)
 
 
@@ -35,12 +35,12 @@ PROBE_METRICS = (
     Metric("information/word_before", "bits", "word", None, "the same about the word before", when=PROBE),
     Metric("information/word_after", "bits", "word", None, "the same about the word after", when=PROBE),
     Metric("information/role", "bits", "word", None, "the same about the word's role", when=PROBE),
-    *_agreement("information/", "word", "word", PROBE),
-    *_agreement("information/role_", "word", "role", PROBE),
+    *_agreement("information", "", "word", "word", PROBE),
+    *_agreement("information", "role_", "word", "role", PROBE),
     Metric("information/operator", "bits", "token", None,
            "mutual information of a token's code and its operator in mathematics, less its mean over shuffled codes",
            when=PROBE),
-    *_agreement("information/operator_", "token", "operator", PROBE),
+    *_agreement("information", "operator_", "token", "operator", PROBE),
     Metric("examples/splice_copied", "share", "edit", "maximize",
            "words of another sentence that take a word's place as they are, all other words staying; in [0, 1]",
            when=PROBE),
@@ -50,7 +50,7 @@ PROBE_METRICS = (
            "mutual information of a word's code and its label in a file, less its mean over shuffled codes",
            when=LABELS),
     Metric("labels/entropy", "bits", "word", None, "entropy of the labels of words in a file", when=LABELS),
-    *_agreement("labels/", "word", "label", LABELS),
+    *_agreement("labels", "", "word", "label", LABELS),
     Metric("smoothness/frechet", "1", "", "minimize",
            "Frechet distance of sentences on paths and of the corpus, in the states of a frozen encoder",
            when=ENCODER),
