@@ -28,7 +28,7 @@ def systems() -> dict[str, str]:
     parts = {
         "model.prompts": "t5vqvae.quantizers.prompts",
         "train.autoencode_steps": "t5vqvae.models.t5.two_stages",
-        "train.gate_price": "t5vqvae.models.t5.gate",
+        "train.gate_price": "t5vqvae.models.t5.code_gate",
         "train.rate_price": "t5vqvae.models.t5.code_prior",
     }
     return models | parts | quantizers

@@ -8,7 +8,7 @@ STUDY is a YAML file or the name of a shipped ablation. For every seed of the co
 arm are tuned, on a seed that the comparison does not use; then the arm runs. The same command resumes an ablation that
 was killed at any moment. Every planned run has its own record and MLflow run, tagged arm, seed and phase; a run whose
 result exists already is not trained again and is tagged `taken_from`; with `--from runs.parquet` of a report, a study
-goes on where another machine ended.
+continues where another machine ended.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if __name__ == "__main__":  # before the imports below, which take seconds: help
     sys.exit(main(["ablate", *sys.argv[1:]]))
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from t5vqvae.errors import SettingError
 from t5vqvae.redaction import redacted_values
@@ -43,7 +43,7 @@ from tune.ablation.plan import Tuned, expand
 from tune.ablation.reuse import ResultCache, identifier, prepared_fingerprint
 from tune.ablation.run_board import RunBoard
 from tune.ablation.run_numbers import RunNumbers
-from tune.ablation.run_queue import Bring, Job, RunQueue, tags_of
+from tune.ablation.run_queue import Identify, Job, RunQueue, tags_of
 from tune.analysis import Comparison, FactorialEffect
 from tune.records.record import TrialRecord, intact_records
 from tune.records.study_paths import StudyPaths, is_there, state_dir
@@ -101,9 +101,8 @@ def ablate(
     Raises:
         UserError: If the study cannot work or could show nothing; no run has been started then.
     """
-    bring: Bring = _nothing
-    if brought is not None:
-        bring = BroughtRuns(brought)
+    bring = None if brought is None else BroughtRuns(brought)
+    if bring is not None:
         print(bring.note, file=sys.stderr)
     with stage("loading Ray and MLflow"):
         from tune.execution.session import Session, locked
@@ -119,10 +118,6 @@ def ablate(
         history.write(paths)
         findings = replace(findings, numbers=numbering.latest, settings_ids=numbering.settings_ids)
         return _conclude(session, findings, numbering, history.notes())
-
-
-def _nothing(run_id: str, settings_id: str) -> None:
-    """Returns no result: the user brought none."""
 
 
 def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str) -> tuple[TrialPlan, AblationHistory]:
@@ -147,7 +142,7 @@ def _asks_another_base(before: AblationHistory, spec: AblationSpec) -> bool:
     return (redacted_values(last.base), last.baseline, last.resources) != (base, spec.baseline, spec.resources)
 
 
-def _run(session: Session, findings: Findings, numbering: RunNumbers, bring: Bring) -> None:
+def _run(session: Session, findings: Findings, numbering: RunNumbers, bring: BroughtRuns | None) -> None:
     """Runs what is left, on Ray."""
     plan = session.plan
     with session.on_ray() as room:
@@ -161,7 +156,14 @@ def _run(session: Session, findings: Findings, numbering: RunNumbers, bring: Bri
 
 
 def _run_jobs(
-    session: Session, findings: Findings, numbering: RunNumbers, room: Room, **lookups: Callable[..., Any]
+    session: Session,
+    findings: Findings,
+    numbering: RunNumbers,
+    room: Room,
+    *,
+    identify: Identify,
+    settings_id: Identify,
+    bring: BroughtRuns | None,
 ) -> None:
     from tune.monitor.board import wide_console
 
@@ -176,10 +178,12 @@ def _run_jobs(
     queue = RunQueue(
         findings,
         numbering,
+        identify=identify,
+        settings_id=settings_id,
         find=ResultCache(plan.paths, plan.tracker),
+        bring=bring,
         keep=keep,
         start=lambda job: board.label({job.number: job.tags}),
-        **lookups,
     )
     if queue.finished:
         return

@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ from t5vqvae.quantizers import Quantizer
 NUM_SHOWN = 20
 """Codes in the table."""
 NUM_ORDERS = 20
+RowsT = TypeVar("RowsT", Ints, Floats)
 _WAY_OUT = "name an earlier checkpoint of the same run, of sfvq one after the last doubling"
 
 
@@ -64,7 +65,7 @@ def drift(probed: Probed) -> Found:
     return Found(kept, {"Codes then and now, the most frequent ones": rows})
 
 
-def by_chance(of: Callable[[Any, Any], float | None], before: Any, now: Any, seed: int) -> float | None:
+def by_chance(of: Callable[[RowsT, RowsT], float | None], before: RowsT, now: RowsT, seed: int) -> float | None:
     """Returns the mean of a measure over orders in which no row is its own partner; None if there is none."""
     order = np.random.default_rng(seed).permutation(len(before))
     shifts = {round(shift) for shift in np.linspace(1, len(before) - 1, NUM_ORDERS)} if len(before) > 1 else set[int]()

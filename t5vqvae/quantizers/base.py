@@ -61,6 +61,11 @@ class QuantizerConfig(Variant):
     space: ClassVar[SuggestedSpace] = {}
     whole_batch: ClassVar[tuple[str, ...]] = ()
 
+    @property
+    def chooses_nearest(self) -> bool:
+        """Whether the code of a state is that of the nearest entry of a table, in training as well."""
+        return False
+
     def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> Quantizer:
         """Returns the quantizer for states of `model_width`.
 

@@ -57,6 +57,10 @@ class CodebookConfig(QuantizerConfig):
     whole_batch: ClassVar[tuple[str, ...]] = ("entropy_weight", "orthogonality_weight")
     unsupported: ClassVar[Mapping[str, str]] = {}
 
+    @property
+    def chooses_nearest(self) -> bool:
+        return self.distance == "euclidean" and self.selection == "nearest"
+
     @model_validator(mode="after")
     def _combines(self) -> Self:
         by_gradient = "needs a codebook that learns by gradient, as quantizer.name=vq has"

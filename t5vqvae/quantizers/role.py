@@ -37,6 +37,10 @@ class RoleConfig(EMAConfig):
     name: Literal["role"] = "role"  # type: ignore[assignment]
     start: Start = setting("kmeans", description="where the entries of each slice start; states have no roles yet")
 
+    @property
+    def chooses_nearest(self) -> bool:
+        return False  # the nearest of a slice
+
     def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> RoleQuantizer:
         return RoleQuantizer(self, model_width, num_roles, seed)
 

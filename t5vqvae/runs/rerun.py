@@ -44,9 +44,10 @@ def rerun_note(spec: RunSpec, head: str) -> str:
 
 def _word(value: Any) -> str:
     """Returns a value as `read_value` reads it."""
+    quoted = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return quoted
     try:
-        return value if read_value(value) == value else json.dumps(value, ensure_ascii=False)
+        return value if read_value(value) == value else quoted
     except SettingError:
-        return json.dumps(value, ensure_ascii=False)
+        return quoted

@@ -76,19 +76,6 @@ class RunSpec(Config):
                     f"train.{name}={value} needs codes of model.name=t5vqvae, not"
                     f" model.name={self.model.name} with quantizer.name={self.quantizer.name}; leave it out"
                 )
-        train, quantizer = self.train, self.quantizer
-        if train.rate_price and (
-            quantizer.name not in _NEAREST or getattr(quantizer, "distance", "euclidean") != "euclidean"
-        ):
-            raise SettingError(
-                f"train.rate_price={train.rate_price} draws states to entries by their distance, so it needs codes that"
-                f" are the nearest entries: quantizer.name of {', '.join(_NEAREST)} with quantizer.distance=euclidean"
-            )
-        if train.code_swap and train.batch_size < 2 * train.num_workers * train.microbatches:
-            raise SettingError(
-                f"train.code_swap={train.code_swap} takes codes of another sentence of the micro-batch; set"
-                f" train.batch_size to at least {2 * train.num_workers * train.microbatches}"
-            )
         if self.train.gate_price is not None and not self.train.code_dropout:
             raise SettingError(
                 f"train.gate_price={self.train.gate_price} needs an entry for what is not sent; set"
@@ -103,6 +90,22 @@ class RunSpec(Config):
             raise SettingError(
                 f"evaluate.unsent={self.evaluate.unsent} needs sentences whose sparse codes are decoded; set"
                 " evaluate.num_generated, or leave evaluate.unsent out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_what_it_prices_and_swaps(self) -> Self:
+        train, sentences = self.train, 2 * self.train.num_workers * self.train.microbatches
+        if train.rate_price is not None and not self.quantizer.chooses_nearest:
+            raise SettingError(
+                f"train.rate_price={train.rate_price} draws states to entries by their distance, so it needs codes that"
+                f" are the nearest entries of a table, unlike quantizer.name={self.quantizer.name} here; take"
+                " quantizer.name=ema, with quantizer.distance=euclidean and quantizer.selection=nearest"
+            )
+        if train.code_swap and train.batch_size < sentences:
+            raise SettingError(
+                f"train.code_swap={train.code_swap} takes codes of another sentence of the micro-batch; set"
+                f" train.batch_size to at least {sentences}"
             )
         return self
 
@@ -194,8 +197,6 @@ class RunSpec(Config):
 
 DEFAULTS_VERSION = 1
 """Raise it with every change of a default: settings ids do not say what is at its default."""
-_NEAREST = ("ema", "vq", "kmeans")
-"""Quantizers whose code is the entry that is nearest to the state, in the model's space."""
 
 
 def no_premises(spec: RunSpec) -> SettingError:

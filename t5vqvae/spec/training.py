@@ -65,7 +65,7 @@ class TrainConfig(Config):
         None,
         gt=0,
         description="nats a target token that a nat a code costs, under a bigram that is learned with the codes; None:"
-        " nothing. Of quantizers ema, vq and kmeans",
+        " nothing. Needs codes that are the nearest entries of a table, as those of ema",
     )
     eval_every: int = setting(50, ge=1, description="steps between two evaluations (and checkpoints)")
     precision: Literal["auto", "float32", "bfloat16"] = setting(

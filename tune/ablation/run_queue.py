@@ -58,7 +58,7 @@ class RunQueue:
         keep: Called with a run whose result was taken, and its record.
         start: Called with a run that is trained, before it starts.
         settings_id: Returns the settings id of a spec.
-        bring: Looks for a result in what the user brought.
+        bring: Looks for a result in what the user brought; None: nothing.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class RunQueue:
         keep: Callable[[Job, TrialRecord], None],
         start: Callable[[Job], None] = lambda job: None,
         settings_id: Identify = lambda spec: "",
-        bring: Bring = lambda run_id, settings_id: None,
+        bring: Bring | None = None,
     ) -> None:
         self._first = findings
         self.numbering = numbering
@@ -155,8 +155,9 @@ class RunQueue:
     def _take(self, run: PlannedRun, number: int) -> bool:
         """Takes an existing result of the same run; returns whether there was one."""
         run_id = self.numbering.run_ids[number]
-        settings_id = self.numbering.settings_ids.get(number, "")
-        found = self._own(run_id, number) or self.find(run_id) or self.bring(run_id, settings_id)
+        found = self._own(run_id, number) or self.find(run_id)
+        if found is None and self.bring is not None:
+            found = self.bring(run_id, self.numbering.settings_ids.get(number, ""))
         if found is None:
             return False
         origin = found.tags.get(TAKEN) or f"run {found.number} of this study"

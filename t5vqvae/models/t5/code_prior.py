@@ -64,6 +64,7 @@ class CodePrior(nn.Module):
         nats_BTK = self.nats(codes_BT)
         chosen_BT1 = codes_BT.clamp_min(0).unsqueeze(-1)
         hard_BT = nats_BTK.gather(-1, chosen_BT1).squeeze(-1)
+        # Not `squared_distances`, which the quantizer chooses by: that has no gradient.
         far_BTK = states_BTE.square().sum(-1, keepdim=True) + codebook_KE.square().sum(-1)
         far_BTK = (far_BTK - 2 * states_BTE @ codebook_KE.T).clamp_min(0)
         scale_BT1 = far_BTK.detach().gather(-1, chosen_BT1).clamp_min(1e-6)

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
 
 from t5vqvae.errors import SettingError
+from t5vqvae.models.t5.code_gate import CodeGate
 from t5vqvae.models.t5.code_prior import CodePrior
 from t5vqvae.models.t5.config import T5VQVAEConfig
 from t5vqvae.models.t5.first_weights import keep_start
-from t5vqvae.models.t5.gate import Gate
 from t5vqvae.models.t5.not_sent import NotSent
 from t5vqvae.models.t5.swapped import swapped
 from t5vqvae.models.t5.two_stages import StagedEncoder
@@ -61,7 +61,7 @@ class QuantizedEncoder(StagedEncoder):
         with float32_start():  # also while from_pretrained builds elsewhere: the start is computed
             self.quantizer = config.build_quantizer()
             self.not_sent = NotSent(config.d_model, config.code_dropout) if config.code_dropout else None
-            self.gate = None if config.gate_price is None else Gate(config.d_model, config.gate_price)
+            self.gate = None if config.gate_price is None else CodeGate(config.d_model, config.gate_price)
             self.prior = None if config.rate_price is None else self._build_prior(config.rate_price)
         for part in (self.quantizer, self.not_sent, self.gate, self.prior):
             if part is not None:
@@ -193,7 +193,7 @@ class QuantizedEncoder(StagedEncoder):
         codes_BTQ = self.output.codes_BTQ
         if self.prior is not None and codes_BTQ is not None:
             every_K1 = torch.arange(self.quantizer.code_sizes[0], device=states_BTE.device).unsqueeze(-1)
-            codebook_KE = self.quantizer.lookup(every_K1.unsqueeze(0))[0]
+            codebook_KE = self.quantizer.lookup_packed(every_K1)  # the model's own width, so without a projection
             self.prices = self.prior.cost(states_BTE, codes_BTQ[..., 0], self.mask_BT, codebook_KE)
         return self._changed(quantized_BTE, states_BTE, self.mask_BT)
 

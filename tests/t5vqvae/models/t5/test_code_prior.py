@@ -129,7 +129,13 @@ def test_parts_of_a_batch_cost_what_the_batch_costs() -> None:
 
 @pytest.mark.parametrize(
     "overrides",
-    [{"quantizer.name": "rvq", "quantizer.depth": 2}, {"quantizer.name": "fsq"}, {"quantizer.distance": "cosine"}],
+    [
+        {"quantizer.name": "rvq", "quantizer.depth": 2},
+        {"quantizer.name": "fsq"},
+        {"quantizer.name": "role"},
+        {"quantizer.distance": "cosine"},
+        {"quantizer.selection": "topk"},
+    ],
 )
 def test_codes_that_are_not_the_nearest_entries_are_refused(overrides: Overrides) -> None:
     with pytest.raises(SettingError, match=r"train.rate_price=0.5 .* needs codes that are the nearest entries"):

@@ -15,7 +15,7 @@ from t5vqvae.errors import SettingError
 from t5vqvae.models.codes import NOT_SENT
 from t5vqvae.models.contract import load_model
 from t5vqvae.models.t5 import T5VQVAE
-from t5vqvae.models.t5.gate import Gate
+from t5vqvae.models.t5.code_gate import CodeGate
 from t5vqvae.models.t5.not_sent import NotSent
 from t5vqvae.models.t5.sparse import left_out
 from t5vqvae.training.trainer import train
@@ -31,7 +31,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_gates_have_mass_at_both_ends_and_the_cost_is_the_share_that_is_not_zero() -> None:
     torch.manual_seed(0)
-    gate, mask_BT = Gate(4, price=0.5), torch.ones(1, 200_000, dtype=torch.bool)
+    gate, mask_BT = CodeGate(4, price=0.5), torch.ones(1, 200_000, dtype=torch.bool)
     for logit in (-1.0, 0.0, 2.0):
         logits_BT = torch.full((1, 200_000), logit)
         drawn_BT = gate.draw(logits_BT)
@@ -44,11 +44,11 @@ def test_gates_have_mass_at_both_ends_and_the_cost_is_the_share_that_is_not_zero
 def test_the_cost_by_hand() -> None:
     # sigmoid(0 - 2/3 ln(.1 / 1.1)) = 1 / (1 + 11 ** (-2/3)) = .83182; padding costs nothing
     mask_BT = torch.tensor([[True, True, False]])
-    assert Gate(4, price=2.0).cost(torch.zeros(1, 3), mask_BT) == pytest.approx(2 * 0.83182, abs=1e-4)
+    assert CodeGate(4, price=2.0).cost(torch.zeros(1, 3), mask_BT) == pytest.approx(2 * 0.83182, abs=1e-4)
 
 
 def test_gates_start_open_wherever_the_states_are() -> None:
-    gate = Gate(4, price=0.1)
+    gate = CodeGate(4, price=0.1)
     logits_BT = gate.logits(torch.randn(3, 5, 4))
     assert torch.equal(logits_BT, torch.full((3, 5), 1.0))
     assert gate.cost(logits_BT, torch.ones(3, 5, dtype=torch.bool)).item() / 0.1 > 0.9

@@ -32,7 +32,7 @@ _FIRST_LOGIT = 1.0
 of a gate has no slope."""
 
 
-class Gate(nn.Module):
+class CodeGate(nn.Module):
     """Opens or closes positions.
 
     Attributes:
