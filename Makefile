@@ -38,6 +38,15 @@ BIN := $(call quoted,$(VENV))/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 PYTEST := $(BIN)/python -c 'import shlex, sys, pytest; sys.exit(pytest.main([*sys.argv[2:], *shlex.split(sys.argv[1])]))' $(call quoted,$(FLAGS))
 
+# tests MARKS STATUS: those that start Ray run alone; the others before them side by side, one file and one thread a
+# process. 5 is pytest's status for "no tests": one of the two may have none, and STATUS is that of both without any.
+define tests
+@OMP_NUM_THREADS=1 $(PYTEST) -n logical --maxprocesses 8 --dist loadfile -m "$(1) and not ray"; beside=$$?; \
+test $$beside -le 1 -o $$beside -eq 5 || exit $$beside; \
+$(PYTEST) -m "$(1) and ray"; alone=$$?; \
+case "$$beside $$alone" in "5 5") exit $(2);; "0 5") exit 0;; "0 "*|"5 "*) exit $$alone;; *) exit $$beside;; esac
+endef
+
 .DEFAULT_GOAL := help
 .PHONY: help install search start status env stop dashboards test test-slow test-all lint format
 
@@ -78,10 +87,10 @@ stop:  ## end what `make search` or `make start` started, by process id
 	@$(BIN)/python -m cluster.local stop
 
 test: $(INSTALLED)  ## the tests, one real search included
-	@$(PYTEST) -m "not slow"
+	$(call tests,not slow,5)
 
 test-slow: $(INSTALLED)  ## only the tests that take minutes
-	@$(PYTEST) -m slow || test $$? -eq 5  # 5: there are none
+	$(call tests,slow,0)
 
 test-all: test test-slow  ## both
 

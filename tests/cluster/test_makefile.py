@@ -70,9 +70,25 @@ def test_no_target_runs_a_value(project: Path, name: str, value: str) -> None:
 
 
 def test_words_of_flags_are_split_as_a_shell_does(project: Path) -> None:
-    [code, text, *marks] = json.loads(make(project, "test", "VENV=venv", 'FLAGS=-k "a or b" -x').stdout)[1:]
-    assert "shlex.split(sys.argv[1])" in code
-    assert (text, marks) == ('-k "a or b" -x', ["-m", "not slow"])
+    for line in make(project, "test", "VENV=venv", 'FLAGS=-k "a or b" -x').stdout.splitlines():
+        [code, text, *_] = json.loads(line)[1:]
+        assert "shlex.split(sys.argv[1])" in code
+        assert text == '-k "a or b" -x'
+
+
+@pytest.mark.parametrize(
+    ("beside", "alone", "status"),
+    [(0, 0, 0), (0, 5, 0), (5, 0, 0), (5, 5, 5), (1, 0, 1), (0, 1, 1), (5, 1, 1), (1, 5, 1), (2, 0, 2)],
+)
+def test_a_failure_of_either_part_fails(project: Path, beside: int, alone: int, status: int) -> None:
+    (project / "venv" / "bin" / "python").write_text(
+        f'#!/bin/sh\necho "$OMP_NUM_THREADS" "$@"\ncase "$*" in *"not ray"*) exit {beside};; *) exit {alone};; esac\n'
+    )
+    done = make(project, "test", "VENV=venv")
+    assert (done.returncode != 0, f"Error {status}" in done.stderr) == (status != 0, status != 0)
+    first, *others = done.stdout.splitlines()
+    assert first.startswith("1 ") and first.endswith("-m not slow and not ray")
+    assert [other.rpartition(" -m ")[2] for other in others] == ["not slow and ray"] * (beside != 2)
 
 
 def test_a_path_that_make_would_misread_is_refused(project: Path) -> None:
