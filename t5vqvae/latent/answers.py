@@ -238,7 +238,9 @@ def _splice(space: LatentSpace, shared: Splice, items: Sequence[Splice]) -> list
 
 
 def _spliced(space: LatentSpace, request: Splice) -> Changed:
-    [sentence], [donor] = space.encode([request.text], request.unsent), space.encode([request.donor])
+    # What is replaced is sent: so what agrees with it may stay out.
+    kept = None if request.replace is None else [splicing.words_in(request.text, request.replace)]
+    [sentence], [donor] = space.encode([request.text], request.unsent, kept), space.encode([request.donor])
     if request.replace is not None:
         latent = splicing.substitution(sentence, request.replace, donor, request.words)
     elif request.join is not None:

@@ -14,21 +14,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from t5vqvae.data.corpora.edits import Edit, Span
-from t5vqvae.errors import DataError
-from t5vqvae.latent.latent_space import LatentSpace, Sentence
-
-
-def tokens_of(spans: Sequence[Span], words: Span) -> tuple[int, int]:
-    """Returns the first token that shares a character with some words, and the one after the last.
-
-    Raises:
-        DataError: If no token does.
-    """
-    inside = [place for place, (start, end) in enumerate(spans) if max(start, words[0]) < min(end, words[1])]
-    if not inside:
-        raise DataError(f"no token lies in the characters {words[0]} to {words[1]}")
-    return inside[0], inside[-1] + 1
+from t5vqvae.data.corpora.edits import Edit
+from t5vqvae.latent.latent_space import LatentSpace, Sentence, tokens_of
 
 
 def spliced(source_TX: Tensor, span: tuple[int, int], donor_TX: Tensor, donor_span: tuple[int, int]) -> Tensor:
@@ -45,12 +32,12 @@ def apply_edits(
         space: The model.
         edits: The edits.
         encoded: Every source and donor by its text.
-        unsent: Takes sparse codes of the sources, as for `LatentSpace.encode`. The codes of the edited words are the
-            donor's, and sent all the same: they are the edit.
+        unsent: Takes sparse codes of the sources, as for `LatentSpace.encode`. The edited words are sent in any case,
+            before the edit and after it: so what agrees with them may stay out, and not they themselves.
     """
     sources = [encoded[edit.source] for edit in edits]
     if unsent is not None:
-        sources = space.encode([edit.source for edit in edits], unsent)
+        sources = space.encode([edit.source for edit in edits], unsent, [edit.source_span for edit in edits])
     if sources and not sources[0].by_token:
         contrasts = space.encode([edit.contrast for edit in edits])
         rows = zip(sources, edits, contrasts, strict=True)

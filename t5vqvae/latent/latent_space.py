@@ -118,12 +118,15 @@ class LatentSpace:
             raise DataError(f"{self.bottleneck} has no codes; {operation} needs them: take a model with a codebook")
 
     @torch.no_grad()
-    def encode(self, texts: Sequence[str], unsent: float | None = None) -> list[Sentence]:
+    def encode(
+        self, texts: Sequence[str], unsent: float | None = None, kept: Sequence[Span] | None = None
+    ) -> list[Sentence]:
         """Encodes texts, in batches of similar length.
 
         Args:
             texts: The texts.
             unsent: As for `T5VQVAE.encode`: codes that the decoder can do without are `NOT_SENT`. None: all are sent.
+            kept: Words of each text, in characters, whose codes are sent in any case. None: no such words.
 
         Raises:
             DataError: If a text is empty, the model's memory is not made of its latents position by position, or it
@@ -139,7 +142,8 @@ class LatentSpace:
         found: dict[int, Sentence] = {}
         with stage("encoding", len(texts), "sentences") as now:
             for rows in self._batches([len(text) for text in texts]):
-                found |= dict(zip(rows, self._encode([texts[row] for row in rows], unsent), strict=True))
+                words = None if kept is None else [kept[row] for row in rows]
+                found |= dict(zip(rows, self._encode([texts[row] for row in rows], unsent, words), strict=True))
                 now.advance(len(rows))
         return [found[row] for row in range(len(texts))]
 
@@ -213,14 +217,15 @@ class LatentSpace:
         for start in range(0, len(order), self.batch_size):
             yield order[start : start + self.batch_size]
 
-    def _encode(self, texts: Sequence[str], unsent: float | None) -> Iterator[Sentence]:
+    def _encode(self, texts: Sequence[str], unsent: float | None, kept: Sequence[Span] | None) -> Iterator[Sentence]:
         batch, spans = self._tokenized(texts)
         memory = self.model.encode_memory(batch)
         codes_BTQ = memory.bottleneck.codes_BTQ if self.model.has_codes else None
         states_BTE = self._vectors(batch, memory) if codes_BTQ is None else memory.states_BTE
         assert states_BTE is not None, "what has codes has states before them"
         if unsent is not None and isinstance(self.model, T5VQVAE):
-            codes_BTQ = self.model.sparse_codes(batch, memory, unsent)
+            kept_BT = None if kept is None else _of_words(spans, kept).to(batch.mask_BT.device)
+            codes_BTQ = self.model.sparse_codes(batch, memory, unsent, kept_BT)
         for row, (text, length) in enumerate(zip(texts, batch.mask_BT.sum(-1).tolist(), strict=True)):
             yield Sentence(
                 text,
@@ -294,6 +299,18 @@ class LatentSpace:
         return self.model.require_tokenizer().batch_decode(ids_BS, skip_special_tokens=True)
 
 
+def tokens_of(spans: Sequence[Span], words: Span) -> tuple[int, int]:
+    """Returns the first token that shares a character with some words, and the one after the last.
+
+    Raises:
+        DataError: If no token does.
+    """
+    inside = [place for place, (start, end) in enumerate(spans) if max(start, words[0]) < min(end, words[1])]
+    if not inside:
+        raise DataError(f"no token lies in the characters {words[0]} to {words[1]}")
+    return inside[0], inside[-1] + 1
+
+
 def _is_of_sentences(model: T5VQVAE) -> bool:
     """Returns whether a T5 has one latent a sentence, which is its decoder's whole memory."""
     return isinstance(model, GaussianT5) and model.config.level == "sentence"
@@ -304,3 +321,11 @@ def _padded(latents: Sequence[Tensor], filler: float) -> tuple[Tensor, Tensor]:
     lengths_B = torch.tensor([len(each) for each in latents], device=latents[0].device)
     latents_BTX = pad_sequence(list(latents), batch_first=True, padding_value=filler)
     return latents_BTX, torch.arange(latents_BTX.shape[1], device=lengths_B.device) < lengths_B[:, None]
+
+
+def _of_words(spans: Sequence[Sequence[Span]], words: Sequence[Span]) -> Tensor:
+    """Returns which tokens of texts belong to some words of each, bool, shape (B, T)."""
+    found_BT = torch.zeros(len(spans), len(spans[0]), dtype=torch.bool)
+    for row, (of_text, own) in enumerate(zip(spans, words, strict=True)):
+        found_BT[row, slice(*tokens_of(of_text, own))] = True
+    return found_BT

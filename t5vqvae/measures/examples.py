@@ -15,8 +15,8 @@ import random
 from collections.abc import Sequence
 
 from t5vqvae.data.texts import kept_places, same_text
-from t5vqvae.latent.intervention import spliced, tokens_of
-from t5vqvae.latent.latent_space import LatentSpace, Sentence
+from t5vqvae.latent.intervention import spliced
+from t5vqvae.latent.latent_space import LatentSpace, Sentence, tokens_of
 from t5vqvae.latent.traversal import traverse
 from t5vqvae.measures.base import Found, Probed, Row, measure
 from t5vqvae.stages import stage

@@ -4,7 +4,8 @@ First every position alone is left out, and the sentence's cross-entropy is meas
 the bound is sent. The others are tried from the most predictable on, or in the order of a learned gate: each stays out
 if the cross-entropy of the whole sentence is below the bound, and is sent otherwise; later ones are still tried. That
 takes at most two passes of the decoder (and of the encoder blocks behind the quantizer) a position, and one for each
-that is sent without a trial. At least one position is sent.
+that is sent without a trial. At least one position is sent. A caller may keep some positions: what an edit replaces has
+to be sent, so that what follows from it is what stays out.
 
 Letters: B batch, T encoder positions, S decoder positions, E model width, N sentences with one change each.
 """
@@ -23,7 +24,9 @@ Score = Callable[[Tensor, Tensor], Tensor]
 """Returns the cross-entropy (N,) of sentences, given their numbers (N,) and their positions left out (N, T)."""
 
 
-def left_out(score: Score, mask_BT: Tensor, nats: float, gate_BT: Tensor | None = None) -> Tensor:
+def left_out(
+    score: Score, mask_BT: Tensor, nats: float, gate_BT: Tensor | None = None, kept_BT: Tensor | None = None
+) -> Tensor:
     """Returns the positions that need not be sent, bool, shape (B, T); padding is none of them.
 
     Args:
@@ -31,8 +34,9 @@ def left_out(score: Score, mask_BT: Tensor, nats: float, gate_BT: Tensor | None 
         mask_BT: True at real positions.
         nats: Bound of a sentence's cross-entropy. A sentence that is above it with all of its codes sends them all.
         gate_BT: How much each position is worth sending, (B, T); the least is tried first. None: the most predictable.
+        kept_BT: Positions that are sent whatever the decoder says without them, (B, T). None: there are none.
     """
-    alone_BT = _alone(score, mask_BT)
+    alone_BT = _alone(score, mask_BT if kept_BT is None else mask_BT & ~kept_BT)
     order_BT = (alone_BT if gate_BT is None else gate_BT).argsort(stable=True, dim=1)
     sentences_B = torch.arange(len(mask_BT), device=mask_BT.device)
     out_BT = torch.zeros_like(mask_BT)
@@ -58,6 +62,8 @@ def _alone(score: Score, mask_BT: Tensor) -> Tensor:
     sentences_N, places_N = sentences_N[by_length_N], places_N[by_length_N]
     found_BT = torch.full(mask_BT.shape, float("inf"), device=mask_BT.device)
     for some_N, places in zip(sentences_N.split(MOST_AT_ONCE), places_N.split(MOST_AT_ONCE), strict=True):
+        if not len(some_N):  # every position is kept
+            break
         out_NT = torch.zeros(len(some_N), mask_BT.shape[1], dtype=torch.bool, device=mask_BT.device)
         out_NT[torch.arange(len(some_N), device=mask_BT.device), places] = True
         found_BT[some_N, places] = score(some_N, out_NT)

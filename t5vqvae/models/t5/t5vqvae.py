@@ -79,13 +79,14 @@ class T5VQVAE(QuantizedT5):
         return self.sparse_codes(batch, memory, unsent)
 
     @torch.no_grad()
-    def sparse_codes(self, batch: Batch, memory: Memory, nats: float) -> Tensor:
+    def sparse_codes(self, batch: Batch, memory: Memory, nats: float, kept_BT: Tensor | None = None) -> Tensor:
         """Returns the codes of a batch, (B, T, Q), `NOT_SENT` where the decoder can do without; see `sparse.py`.
 
         Args:
             batch: Sentences with the texts to decode.
             memory: The model's memory of them.
             nats: Bound of a sentence's cross-entropy without the codes that are left out.
+            kept_BT: Positions that are sent in any case, (B, T).
 
         Raises:
             ValueError: If the model was trained without code dropout.
@@ -107,7 +108,7 @@ class T5VQVAE(QuantizedT5):
         try:
             gate, states_BTE = self.encoder.gate, memory.states_BTE
             gate_BT = None if gate is None or states_BTE is None else gate.logits(states_BTE)
-            out_BT = left_out(score, batch.mask_BT, nats, gate_BT)
+            out_BT = left_out(score, batch.mask_BT, nats, gate_BT, kept_BT)
             return codes_BTQ.masked_fill(out_BT.unsqueeze(-1), NOT_SENT)
         finally:
             self.train(was_training)

@@ -9,8 +9,8 @@ import torch
 from baseline_runs import CASES, build, tiny
 
 from t5vqvae.errors import DataError
-from t5vqvae.latent.latent_space import LatentSpace
-from t5vqvae.latent.splicing import substitution
+from t5vqvae.latent.latent_space import LatentSpace, tokens_of
+from t5vqvae.latent.splicing import substitution, words_in
 from t5vqvae.latent.traversal import traverse
 from t5vqvae.models.codes import NOT_SENT
 
@@ -56,6 +56,15 @@ def test_codes_that_are_left_out_stay_left_out_in_a_splice(sparse: LatentSpace) 
     assert len(sparse.decode([spliced])) == 1
     with pytest.raises(DataError, match="a code that is not sent has no neighbours"):
         traverse(sparse, sentence, [sentence.latent_TX[:, 0].tolist().index(NOT_SENT)])
+
+
+def test_kept_words_are_sent_in_any_order_of_lengths(sparse: LatentSpace) -> None:
+    kept = [words_in(TEXTS[0], "honey"), (0, len("iron")), words_in(TEXTS[2], "cat")]
+    for sentence, span in zip(sparse.encode(TEXTS, unsent=1e4, kept=kept), kept, strict=True):
+        first, end = tokens_of(sentence.spans, span)
+        sent_T = sentence.latent_TX[:, 0] != NOT_SENT
+        assert sent_T[first:end].all(), "these are sent; with such a bound any other may go"
+        assert not sent_T[:first].any() and not sent_T[end:].any()
 
 
 def test_a_model_without_code_dropout_sends_every_code(space: LatentSpace, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from transformers import PreTrainedTokenizerFast
 from t5vqvae.data.batch import Batch
 from t5vqvae.data.corpora.edits import Edit
 from t5vqvae.errors import DataError
-from t5vqvae.latent.intervention import spliced, tokens_of
+from t5vqvae.latent.intervention import spliced
+from t5vqvae.latent.latent_space import tokens_of
 from t5vqvae.measures.control import Control, by_factor, choose, run_edits, scores
 from t5vqvae.models.contract import Losses, Memory, TextAutoencoder
 from t5vqvae.quantizers import NoneConfig

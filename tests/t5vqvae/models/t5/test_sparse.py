@@ -71,6 +71,17 @@ def test_a_position_that_alone_reaches_the_bound_is_sent_without_a_trial() -> No
     assert passes.tolist() == [4 + 2, 3], "each position alone; then those after the first that may fit"
 
 
+def test_a_kept_position_is_sent_and_what_says_the_same_stays_out() -> None:
+    def score(sentences_N: Tensor, out_NT: Tensor) -> Tensor:
+        both = out_NT[:, 0] & out_NT[:, 1]  # the two say the same: one of them is needed
+        return 5.0 * both + out_NT.float() @ torch.tensor([0.1, 0.11, 9.0, 9.0])
+
+    article = torch.tensor([[True, False, False, False]])
+    assert left_out(score, MASK[:1], nats=0.5).tolist() == [[True, False, False, False]]
+    assert left_out(score, MASK[:1], nats=0.5, kept_BT=article).tolist() == [[False, True, False, False]]
+    assert not left_out(score, MASK, nats=0.5, kept_BT=MASK).any()
+
+
 # The entry
 
 
