@@ -21,6 +21,7 @@ from t5vqvae.data import TokenizedSplit, evaluation_batches
 from t5vqvae.data.batching import Array
 from t5vqvae.data.texts import same_text
 from t5vqvae.evaluation.chains import SentenceCodes, chain_bits, note_codes, num_counted_sentences
+from t5vqvae.evaluation.summed_metrics import per_character
 from t5vqvae.models.codes import NOT_SENT
 from t5vqvae.models.t5 import T5VQVAE
 from t5vqvae.spec.run import RunSpec
@@ -70,8 +71,7 @@ def sparse_metrics(
             batch = batch.to(model.device)
             memory = model.encode_memory(batch)
             codes_BTQ, prompts = model.sparse_codes(batch, memory, nats), memory.prompt_codes_BPQ
-            states_BTE = model.embed_codes(codes_BTQ)
-            nll += float(model.sentence_nll(states_BTE, batch.mask_BT, batch.labels_BS, prompts).sum())
+            nll += float(model.sentence_nll(*model.sent_states(codes_BTQ), batch.labels_BS, prompts).sum())
             chars += int(batch.num_chars_B.sum())
             texts = model.decode(codes_BTQ, longest, prompt_codes_BPQ=prompts)
             matches += sum(map(same_text, split.texts(indices.tolist()), texts))
@@ -82,7 +82,10 @@ def sparse_metrics(
         "sparse/exact_match": matches / len(noted.codes),
         "sparse/nll_per_char": nll / max(1, chars),
     }
-    return found if train is None else found | _rates(model, train, noted, spec)
+    if train is None:
+        return found
+    rates = _rates(model, train, noted, spec)
+    return found | rates | per_character(rates, sum(map(len, noted.codes.values())) / max(1, chars))
 
 
 def _rates(model: T5VQVAE, train: TokenizedSplit, scored: _Noted, spec: RunSpec) -> dict[str, float]:
@@ -97,14 +100,25 @@ def _rates(model: T5VQVAE, train: TokenizedSplit, scored: _Noted, spec: RunSpec)
             counted.add(indices, model.sparse_codes(batch, memory, nats), memory.prompt_codes_BPQ)
             now.advance(len(indices))
     first, *others = model.quantizer.code_sizes
-    symbols = [{row: as_symbols(each, first) for row, each in some.codes.items()} for some in (counted, scored)]
-    joint, prior = chain_bits(symbols[0], symbols[1], (first + 1, *others))
+    assert model.encoder.not_sent is not None, "a model with sparse codes"
+    written = sent_symbols if model.encoder.not_sent.removes else as_symbols
+    symbols = [{row: written(each, first) for row, each in some.codes.items()} for some in (counted, scored)]
+    num_tokens = sum(map(len, scored.codes.values()))
+    a_token = sum(map(len, symbols[1].values())) / num_tokens
+    joint, prior = (a_token * bits for bits in chain_bits(symbols[0], symbols[1], (first + 1, *others)))
     if model.prompts is not None:
-        share = sum(map(len, scored.prompt_codes.values())) / sum(map(len, scored.codes.values()))
+        share = sum(map(len, scored.prompt_codes.values())) / num_tokens
         sizes = model.prompts.quantizer.code_sizes
         alone, after = chain_bits(counted.prompt_codes, scored.prompt_codes, sizes)
         joint, prior = joint + share * alone, prior + share * after
     return {"rate/sparse_joint_bits_per_token": joint, "rate/sparse_prior_bits_per_token": prior}
+
+
+def sent_symbols(codes_TQ: npt.NDArray[np.int64], end: int) -> npt.NDArray[np.int64]:
+    """Returns the codes that are sent, and behind them an entry of the first codebook for the end."""
+    end_1Q = np.zeros_like(codes_TQ[:1])
+    end_1Q[:, 0] = end
+    return np.concatenate([codes_TQ[codes_TQ[:, 0] != NOT_SENT], end_1Q])
 
 
 def as_symbols(codes_TQ: npt.NDArray[np.int64], not_sent: int) -> npt.NDArray[np.int64]:

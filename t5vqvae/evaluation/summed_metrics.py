@@ -6,7 +6,7 @@ Keys, units and ranges stand in `t5vqvae.evaluation.metrics`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from t5vqvae.data.texts import same_text
@@ -23,6 +23,9 @@ Meaning = Callable[[str, str], Literal["right", "wrong", "undecided"]]
 PER_CHARACTER = {
     "rate/bits_per_token": "rate/bits_per_char",
     "rate/joint_bits_per_token": "rate/joint_bits_per_char",
+    "rate/prior_bits_per_token": "rate/prior_bits_per_char",
+    "rate/sparse_joint_bits_per_token": "rate/sparse_joint_bits_per_char",
+    "rate/sparse_prior_bits_per_token": "rate/sparse_prior_bits_per_char",
 }
 """Rates a token, and their counterparts that are comparable across tokenizers."""
 
@@ -95,14 +98,17 @@ def rates_of(sums: Sums, model: TextAutoencoder, counted: Sums) -> dict[str, flo
         log2_codes += share * _log2_codes(quantizer_of_prompts(model))
         metrics["prompts/perplexity"] = _mean([perplexity(counts) for counts in sums.prompt_counts])
     metrics |= _chain_rates(sums, model, counted)
-    per_char = sums.num_positions / max(1, sums.num_chars)
-    rates = {"rate/bits_per_token": bits, **metrics}
-    metrics |= {new: rates[old] * per_char for old, new in PER_CHARACTER.items() if old in rates}
+    metrics |= per_character({"rate/bits_per_token": bits, **metrics}, sums.num_positions / max(1, sums.num_chars))
     return metrics | {
         "rate/bits_per_token": bits,
         "rate/bits_per_sentence": bits * sums.num_positions / sums.num_sentences,
         "rate/log2_codes": log2_codes,
     }
+
+
+def per_character(rates: Mapping[str, float], tokens_per_char: float) -> dict[str, float]:
+    """Returns the counterparts of rates a token that are comparable across tokenizers."""
+    return {new: rates[old] * tokens_per_char for old, new in PER_CHARACTER.items() if old in rates}
 
 
 def _chain_rates(sums: Sums, model: TextAutoencoder, counted: Sums) -> dict[str, float]:

@@ -151,6 +151,9 @@ class TextAutoencoder(nn.Module, ABC):
         """Begins a stage of two-stage training; defined where a spec allows `train.autoencode_steps`."""
         raise NotImplementedError
 
+    def begin_step(self, step: int, noise_steps: int) -> None:
+        """Begins a training step, counted from 0; defined where noise grows over the first `noise_steps`."""
+
     @property
     def has_codes(self) -> bool:
         """Whether a sentence has codes: the bottleneck is discrete, and in use."""

@@ -114,6 +114,11 @@ class T5VQVAESettings(_SizedConfig):
         "joint",
         description="a pair of texts before the quantizer; separate: each as if alone, the blocks behind it see both",
     )
+    not_sent: Literal["replaced", "removed"] = setting(
+        "replaced",
+        description="what the decoder reads where a code is not sent: a learned vector in its place, or nothing, so"
+        " that it cannot count what is missing",
+    )
     prompts: PromptConfig | None = setting(None, description="quantized prompts made from the input; None: no prompts")
 
     @model_validator(mode="after")

@@ -69,7 +69,7 @@ class RunSpec(Config):
 
     @model_validator(mode="after")
     def _can_be_sparse(self) -> Self:
-        for name in ("code_dropout", "code_swap", "rate_price"):
+        for name in ("code_dropout", "code_swap", "word_shuffle", "rate_price"):
             value = getattr(self.train, name)
             if value and (self.model.name != "t5vqvae" or self.quantizer.name == "none"):
                 raise SettingError(
@@ -80,6 +80,23 @@ class RunSpec(Config):
             raise SettingError(
                 f"train.gate_price={self.train.gate_price} needs an entry for what is not sent; set"
                 " train.code_dropout, such as 0.6, or leave train.gate_price out"
+            )
+        if getattr(self.model, "not_sent", "replaced") == "removed":
+            if not self.train.code_dropout:
+                raise SettingError(
+                    "model.not_sent=removed needs codes that are not sent; set train.code_dropout, such as 0.6, or"
+                    " leave model.not_sent out"
+                )
+            if self.train.gate_price is not None:
+                raise SettingError(
+                    f"train.gate_price={self.train.gate_price} mixes codes with the entry that model.not_sent=removed"
+                    " lacks; take model.not_sent=replaced, or leave train.gate_price out"
+                )
+        noisy = self.train.code_dropout or self.train.code_swap or self.train.word_shuffle
+        if self.train.noise_steps and not noisy:
+            raise SettingError(
+                f"train.noise_steps={self.train.noise_steps} has nothing that grows; set train.code_dropout,"
+                " train.code_swap or train.word_shuffle"
             )
         if self.evaluate.unsent is not None and not self.train.code_dropout:
             raise SettingError(

@@ -55,6 +55,17 @@ class TrainConfig(Config):
         lt=1,
         description="share of the codes that training swaps for another sentence's, in half of the sentences; 0: none",
     )
+    word_shuffle: float = setting(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the sentences whose words, as codes, training puts into a random order; 0: none",
+    )
+    noise_steps: int = setting(
+        0,
+        ge=0,
+        description="first steps over which code_dropout, code_swap and word_shuffle grow from 0 to their shares",
+    )
     gate_price: float | None = setting(
         None,
         gt=0,

@@ -181,7 +181,8 @@ class Trainer:
         return StepLosses(totals[0], totals[1], norm)
 
     def _begun(self, batches: list[Batch]) -> list[Batch]:
-        """Begins this step's stage of two-stage training, and returns the step's batches with its targets."""
+        """Begins this step and its stage of two-stage training, and returns the step's batches with its targets."""
+        self.model.begin_step(self.state.step, self.spec.train.noise_steps)
         stage = self.spec.train.stage_of(self.state.step)
         if stage is None:
             return batches

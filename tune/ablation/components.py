@@ -89,6 +89,9 @@ PARTS: dict[str, _Part] = {
     "train.autoencode_steps": _Part(0, "the stage of the auto-encoder"),
     "train.code_dropout": _Part(0.0, "code dropout", when={"evaluate.unsent": None}),  # sparse codes cannot do without
     "train.code_swap": _Part(0.0, "the swapping of codes"),
+    "train.word_shuffle": _Part(0.0, "the shuffling of words"),
+    "train.noise_steps": _Part(0, "the growth of the noise from nothing"),
+    "model.not_sent": _Part("replaced", "the removal of what is not sent"),
     "train.gate_price": _Part(None, "the gate of sent codes"),
     "train.rate_price": _Part(None, "the price of the rate"),
 }

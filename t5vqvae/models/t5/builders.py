@@ -51,7 +51,10 @@ def build_as(
         "prompts": None if settings.prompts is None else settings.prompts.as_dict(),
         "num_roles": num_roles,
         "code_dropout": spec.train.code_dropout,
+        "not_sent": settings.not_sent,
         "code_swap": spec.train.code_swap,
+        "word_shuffle": spec.train.word_shuffle,
+        "word_starts": word_starts(tokenizer) if spec.train.word_shuffle and tokenizer is not None else None,
         "gate_price": spec.train.gate_price,
         "rate_price": spec.train.rate_price,
         "seed": spec.seed,
@@ -67,6 +70,11 @@ def build_as(
         model = _from_backbone(kind, backbone, {"dropout_rate": settings.dropout, **own})
     model.tokenizer = tokenizer
     return model
+
+
+def word_starts(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Returns the tokens that begin a word: those that begin with a space, as a tokenizer writes it."""
+    return sorted(number for token, number in tokenizer.get_vocab().items() if token.startswith((" ", "\u2581")))
 
 
 def _from_backbone(kind: type[ModelT], backbone: T5ForConditionalGeneration, changes: dict[str, Any]) -> ModelT:

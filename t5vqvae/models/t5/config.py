@@ -16,8 +16,9 @@ class T5VQVAEConfig(transformers.T5Config):
 
     `separate_head` says that the output layer is a separate matrix, as in T5 v1.1, and not the embedding. T5's config
     cannot say it: Transformers 5 sets `tie_word_embeddings` to True in all of them. A model has the entry "not sent" if
-    `code_dropout` is more than 0, a gate if `gate_price` says what a sent code costs, and a prior of codes if
-    `rate_price` says what a nat costs.
+    `code_dropout` is more than 0 and `not_sent` is "replaced", a gate if `gate_price` says what a sent code costs, and
+    a prior of codes if `rate_price` says what a nat costs. `word_starts` are the tokens that begin a word, for
+    `word_shuffle`.
     """
 
     model_type = "t5vqvae"
@@ -34,6 +35,9 @@ class T5VQVAEConfig(transformers.T5Config):
     seed: int = 0
     separate_head: bool = False
     code_dropout: float = 0.0
+    not_sent: str = "replaced"
+    word_shuffle: float = 0.0
+    word_starts: list[int] | None = None
     code_swap: float = 0.0
     gate_price: float | None = None
     rate_price: float | None = None

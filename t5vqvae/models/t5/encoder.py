@@ -7,6 +7,9 @@ every dropout is T5's.
 With `premises=separate` the blocks before the quantizer attend within a text only: every text of a pair gets the codes
 that it has alone, and the blocks behind the quantizer are the first to see both.
 
+Where training removes codes or shuffles words, what follows the quantizer runs on the codes that are left, in the order
+that they were given (`moved.py`).
+
 Letters: B batch, T encoder positions, E model width.
 """
 
@@ -24,6 +27,7 @@ from t5vqvae.models.t5.code_gate import CodeGate
 from t5vqvae.models.t5.code_prior import CodePrior
 from t5vqvae.models.t5.config import T5VQVAEConfig
 from t5vqvae.models.t5.first_weights import keep_start
+from t5vqvae.models.t5.moved import closed_up, shuffled_words
 from t5vqvae.models.t5.not_sent import NotSent
 from t5vqvae.models.t5.swapped import swapped
 from t5vqvae.models.t5.two_stages import StagedEncoder
@@ -37,6 +41,8 @@ _OF_THE_BATCH = (
     "raw_states_BTE",
     "mask_BT",
     "prices",
+    "moved",
+    "_begins_BT",
     "_roles_BT",
     "_forced_BTE",
     "_dropped",
@@ -54,18 +60,28 @@ class QuantizedEncoder(StagedEncoder):
         raw_states_BTE: The same states with their gradient.
         mask_BT: True at real positions of the latest batch.
         prices: What the codes of the latest training batch cost by gate and prior, nats a position; None: nothing.
+        moved: The quantized states (B, M, E) that are left of the latest training batch, in the order in which the
+            decoder gets them, and their mask (B, M); None: all, as they were.
+        noise: Part of the shares of `train.code_dropout`, `code_swap` and `word_shuffle` that is in force.
     """
+
+    noise: float = 1.0
 
     def __init__(self, config: T5VQVAEConfig, position: int) -> None:
         super().__init__(config)
         with float32_start():  # also while from_pretrained builds elsewhere: the start is computed
             self.quantizer = config.build_quantizer()
-            self.not_sent = NotSent(config.d_model, config.code_dropout) if config.code_dropout else None
+            self.not_sent = self._build_not_sent(config)
             self.gate = None if config.gate_price is None else CodeGate(config.d_model, config.gate_price)
             self.prior = None if config.rate_price is None else self._build_prior(config.rate_price)
         for part in (self.quantizer, self.not_sent, self.gate, self.prior):
             if part is not None:
                 keep_start(part)
+        if config.word_shuffle and not config.word_starts:
+            raise SettingError(
+                f"train.word_shuffle={config.word_shuffle} needs tokens that begin a word, with a space; the tokenizer"
+                " has none, so leave it out"
+            )
         self._forget()
         if config.premises == "separate":
             for block in self.block[:position]:
@@ -81,6 +97,12 @@ class QuantizedEncoder(StagedEncoder):
             else:
                 self.final_layer_norm.register_forward_hook(self._after_norm)
             self.dropout.register_forward_hook(self._after_dropout)
+
+    @staticmethod
+    def _build_not_sent(config: T5VQVAEConfig) -> NotSent | None:
+        if not config.code_dropout:
+            return None
+        return NotSent(config.d_model, config.code_dropout, removes=config.not_sent == "removed")
 
     def _build_prior(self, price: float) -> CodePrior:
         sizes = self.quantizer.code_sizes
@@ -98,6 +120,8 @@ class QuantizedEncoder(StagedEncoder):
         self.raw_states_BTE: Tensor | None = None
         self.mask_BT: Tensor | None = None
         self.prices: Tensor | None = None
+        self.moved: tuple[Tensor, Tensor] | None = None
+        self._begins_BT: Tensor | None = None
         self._roles_BT: Tensor | None = None
         self._forced_BTE: Tensor | None = None
         self._apart_BTT: Tensor | None = None
@@ -127,14 +151,42 @@ class QuantizedEncoder(StagedEncoder):
         ones_BT = torch.ones(given.shape[:2], dtype=torch.bool, device=given.device)
         self.mask_BT = ones_BT if attention_mask is None else attention_mask.bool()
         self._roles_BT, self._forced_BTE, self._dropped, self.is_quantized = roles, quantized, False, False
-        self._apart_BTT = self.prices = None
+        self._apart_BTT = self.prices = self.moved = None
+        self._begins_BT = self._begins(input_ids) if self.training and self.config.word_shuffle else None
         if input_ids is not None and self.config.premises == "separate":
             end = self.config.eos_token_id
             assert isinstance(end, int), "T5 has one end token"
             self._apart_BTT = _of_other_texts(input_ids, end)
-        return super().forward(
-            input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
-        )
+        encoded = None
+        if self._moves and self.position == 0 and quantized is None:
+            # The quantizer reads the embeddings: blocks are needed behind it alone.
+            self._quantize(self.dropout(self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds))
+        else:
+            encoded = super().forward(
+                input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
+            )
+        if self.moved is not None:
+            return self._behind_moved(*self.moved, **kwargs)
+        assert encoded is not None, "what moves was quantized"
+        return encoded
+
+    def _begins(self, ids_BT: Tensor | None) -> Tensor | None:
+        """Returns which tokens begin a word, bool, shape (B, T); None of embeddings, whose tokens nobody knows."""
+        if ids_BT is None:
+            return None
+        return torch.isin(ids_BT, torch.tensor(self.config.word_starts, device=ids_BT.device))
+
+    @property
+    def _moves(self) -> bool:
+        """Whether the decoder gets fewer codes in training, or in another order."""
+        removes = self.not_sent is not None and self.not_sent.removes
+        return self.training and (removes or self._begins_BT is not None)
+
+    def _behind_moved(self, moved_BME: Tensor, mask_BM: Tensor, **kwargs: Any) -> BaseModelOutput:
+        """Runs what follows the quantizer on moved states; what the batch had before stays."""
+        self._forced_BTE, self._begins_BT, self._apart_BTT = moved_BME, None, None
+        blank_BME = torch.zeros_like(moved_BME)
+        return super().forward(inputs_embeds=blank_BME, attention_mask=mask_BM, **kwargs)
 
     def behind(self, quantized_BTE: Tensor, mask_BT: Tensor) -> Tensor:
         """Returns the encoder's result for quantized states: what follows the quantizer runs on them."""
@@ -180,7 +232,8 @@ class QuantizedEncoder(StagedEncoder):
     def _quantize(self, states_BTE: Tensor) -> Tensor:
         self.is_quantized = True
         if self._forced_BTE is not None:
-            self.output = None
+            if self.moved is None:
+                self.output = None
             return self._forced_BTE.to(states_BTE.dtype)
         assert self.mask_BT is not None
         self.states_BTE, self.raw_states_BTE = states_BTE.detach(), states_BTE
@@ -200,15 +253,29 @@ class QuantizedEncoder(StagedEncoder):
     def _changed(self, quantized_BTE: Tensor, states_BTE: Tensor, mask_BT: Tensor) -> Tensor:
         """Returns the quantized states that the decoder reads in training: some swapped, some not sent."""
         if self.config.code_swap:
-            quantized_BTE = swapped(quantized_BTE, mask_BT, self.config.code_swap)
-        if self.not_sent is None:
-            return quantized_BTE
-        if self.gate is not None and self.quantizer.active:
+            quantized_BTE = swapped(quantized_BTE, mask_BT, self.config.code_swap * self.noise)
+        if self.gate is not None and self.not_sent is not None and self.quantizer.active:
             logits_BT = self.gate.logits(states_BTE)
             cost = self.gate.cost(logits_BT, mask_BT)
             self.prices = cost if self.prices is None else self.prices + cost
             quantized_BTE = self.not_sent.mix(quantized_BTE, self.gate.draw(logits_BT))
-        return self.not_sent.drop(quantized_BTE, mask_BT)
+        if self._moves:
+            return self._moved(quantized_BTE, mask_BT)
+        if self.not_sent is None:
+            return quantized_BTE
+        return self.not_sent.drop(quantized_BTE, mask_BT, self.noise)
+
+    def _moved(self, quantized_BTE: Tensor, mask_BT: Tensor) -> Tensor:
+        """Notes what is left of the quantized states, for the pass behind the quantizer; returns them as they are."""
+        left_BTE, sent_BT, keys_BT = quantized_BTE, mask_BT, None
+        if self.not_sent is not None:
+            dropped_BT = self.not_sent.drawn(mask_BT, self.noise)
+            left_BTE = self.not_sent.put(quantized_BTE, dropped_BT)
+            sent_BT = mask_BT & ~dropped_BT if self.not_sent.removes else mask_BT
+        if self._begins_BT is not None:
+            keys_BT = shuffled_words(self._begins_BT, mask_BT, self.config.word_shuffle * self.noise)
+        self.moved = closed_up(left_BTE, sent_BT, keys_BT)
+        return quantized_BTE
 
 
 def _of_other_texts(ids_BT: Tensor, end: int) -> Tensor:

@@ -120,6 +120,9 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
     def begin_stage(self, stage: TrainingStage) -> None:
         self.encoder.begin_stage(stage)
 
+    def begin_step(self, step: int, noise_steps: int) -> None:
+        self.encoder.noise = min(1.0, step / noise_steps) if noise_steps else 1.0
+
     def get_input_embeddings(self) -> nn.Embedding:
         return self.shared
 
@@ -161,7 +164,8 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
         if encoder_outputs is None:
             encoded = self.encoder(input_ids, attention_mask, inputs_embeds, roles=roles, return_dict=True, **kwargs)
             memory = self._memory(encoded.last_hidden_state)
-            if memory.states_BME is not encoded.last_hidden_state:  # prompts, or one latent a sentence
+            if self.encoder.moved is not None or memory.states_BME is not encoded.last_hidden_state:
+                # Codes that moved, prompts, or one latent a sentence.
                 attention_mask = memory.mask_BM
             encoder_outputs = BaseModelOutput(memory.states_BME, encoded.hidden_states, encoded.attentions)
         output = super().forward(
@@ -208,13 +212,14 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
         output, mask_BT, raw_BTE = self.encoder.output, self.encoder.mask_BT, self.encoder.raw_states_BTE
         assert output is not None and mask_BT is not None and raw_BTE is not None
         aux_loss = None if self.encoder.prices is None else output.aux_loss + self.encoder.prices
-        memory = Memory(states_BTE, mask_BT, output, self.encoder.states_BTE, aux_loss=aux_loss)
-        return memory if self.prompts is None else self._prompted(memory, self.prompts, raw_BTE)
+        mask_BM = mask_BT if self.encoder.moved is None else self.encoder.moved[1]
+        memory = Memory(states_BTE, mask_BM, output, self.encoder.states_BTE, aux_loss=aux_loss)
+        return memory if self.prompts is None else self._prompted(memory, self.prompts, pooled(raw_BTE, mask_BT))
 
     @staticmethod
-    def _prompted(memory: Memory, prompts: Prompts, raw_BTE: Tensor) -> Memory:
+    def _prompted(memory: Memory, prompts: Prompts, pooled_BE: Tensor) -> Memory:
         """Puts prompts before the memory and spreads their loss over the positions."""
-        prompts_BPE, output = prompts(pooled(raw_BTE, memory.mask_BM))
+        prompts_BPE, output = prompts(pooled_BE)
         return replace(
             memory,
             states_BME=torch.cat([prompts_BPE.to(memory.states_BME.dtype), memory.states_BME], 1),

@@ -100,9 +100,9 @@ class T5VQVAE(QuantizedT5):
             labels_NS = batch.labels_BS[sentences_N]
             labels_NS = _without_padding(labels_NS, labels_NS != IGNORED_LABEL)
             longest = mask_NT.shape[1]
-            states_NTE = not_sent.put(quantized_BTE[sentences_N, :longest], out_NT[:, :longest])
+            states_NME, mask_NM = not_sent.leave_out(quantized_BTE[sentences_N, :longest], out_NT[:, :longest], mask_NT)
             prompts = None if memory.prompt_codes_BPQ is None else memory.prompt_codes_BPQ[sentences_N]
-            return self.sentence_nll(states_NTE, mask_NT, labels_NS, prompts)
+            return self.sentence_nll(states_NME, mask_NM, labels_NS, prompts)
 
         self.train(False)
         try:
@@ -135,7 +135,7 @@ class T5VQVAE(QuantizedT5):
         return self.quantizer(states_BTE, mask_BT)
 
     def embed_codes(self, codes_BTQ: Tensor) -> Tensor:
-        """Returns the quantized states of codes, shape (B, T, E); zero at padding, learned where nothing is sent.
+        """Returns the quantized states of codes, (B, T, E); zero at padding, learned (or zero) where nothing is sent.
 
         Raises:
             DataError: If they are no codes of this model: another shape, type or range.
@@ -144,6 +144,19 @@ class T5VQVAE(QuantizedT5):
         check_codes(codes_BTQ, self.quantizer.code_sizes, "codes", not_sent=not_sent is not None)
         states_BTE = self.quantizer.lookup(codes_BTQ.clamp_min(-1)).to(self.shared.weight.dtype)
         return states_BTE if not_sent is None else not_sent.put(states_BTE, (codes_BTQ == NOT_SENT).all(-1))
+
+    def sent_states(self, codes_BTQ: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns what the decoder gets of codes: quantized states (B, M, E) and their mask (B, M).
+
+        Raises:
+            DataError: If they are no codes of this model, or a sentence has none.
+        """
+        states_BTE, mask_BT = self.embed_codes(codes_BTQ), (codes_BTQ != -1).all(-1)
+        not_sent = self.encoder.not_sent
+        if not_sent is not None:
+            states_BTE, mask_BT = not_sent.leave_out(states_BTE, (codes_BTQ == NOT_SENT).all(-1), mask_BT)
+        refuse_no_codes(mask_BT)
+        return states_BTE, mask_BT
 
     @torch.no_grad()
     def encode_prompts(self, texts: str | Sequence[Text]) -> Tensor:
@@ -169,10 +182,8 @@ class T5VQVAE(QuantizedT5):
         Raises:
             DataError: If they are no codes of this model, or a sentence has none.
         """
-        states_BTE = self.embed_codes(codes_BTQ)
-        mask_BT = (codes_BTQ != -1).all(-1)
-        refuse_no_codes(mask_BT)
-        return self.decode_states(states_BTE, mask_BT, max_new_tokens, prompt_codes_BPQ=prompt_codes_BPQ)
+        states_BME, mask_BM = self.sent_states(codes_BTQ)
+        return self.decode_states(states_BME, mask_BM, max_new_tokens, prompt_codes_BPQ=prompt_codes_BPQ)
 
     @torch.no_grad()
     def decode_states(
