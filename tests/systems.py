@@ -29,7 +29,7 @@ def systems() -> dict[str, str]:
         "model.prompts": "t5vqvae.quantizers.prompts",
         "train.autoencode_steps": "t5vqvae.models.t5.two_stages",
         "train.gate_price": "t5vqvae.models.t5.code_gate",
-        "train.word_shuffle": "t5vqvae.models.t5.moved",
+        "train.word_shuffle": "t5vqvae.models.t5.code_moves",
         "train.rate_price": "t5vqvae.models.t5.code_prior",
     }
     return models | parts | quantizers

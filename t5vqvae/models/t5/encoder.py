@@ -8,7 +8,7 @@ With `premises=separate` the blocks before the quantizer attend within a text on
 that it has alone, and the blocks behind the quantizer are the first to see both.
 
 Where training removes codes or shuffles words, what follows the quantizer runs on the codes that are left, in the order
-that they were given (`moved.py`).
+that they were given (`code_moves.py`).
 
 Letters: B batch, T encoder positions, E model width.
 """
@@ -27,7 +27,7 @@ from t5vqvae.models.t5.code_gate import CodeGate
 from t5vqvae.models.t5.code_prior import CodePrior
 from t5vqvae.models.t5.config import T5VQVAEConfig
 from t5vqvae.models.t5.first_weights import keep_start
-from t5vqvae.models.t5.moved import closed_up, shuffled_words
+from t5vqvae.models.t5.code_moves import closed_up, shuffled_words
 from t5vqvae.models.t5.not_sent import NotSent
 from t5vqvae.models.t5.swapped import swapped
 from t5vqvae.models.t5.two_stages import StagedEncoder

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from t5vqvae.models.t5.moved import closed_up
+from t5vqvae.models.t5.code_moves import closed_up
 
 
 class NotSent(nn.Module):

@@ -20,7 +20,7 @@ from t5vqvae.models.codes import NOT_SENT
 from t5vqvae.models.contract import load_model
 from t5vqvae.models.t5 import T5VQVAE
 from t5vqvae.models.t5.builders import word_starts
-from t5vqvae.models.t5.moved import closed_up, shuffled_words
+from t5vqvae.models.t5.code_moves import closed_up, shuffled_words
 from t5vqvae.models.t5.not_sent import NotSent
 from t5vqvae.training.trainer import Milestone, Trainer, train
 
