@@ -24,10 +24,10 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from t5vqvae.errors import SettingError
 from t5vqvae.models.t5.code_gate import CodeGate
+from t5vqvae.models.t5.code_moves import closed_up, shuffled_words
 from t5vqvae.models.t5.code_prior import CodePrior
 from t5vqvae.models.t5.config import T5VQVAEConfig
 from t5vqvae.models.t5.first_weights import keep_start
-from t5vqvae.models.t5.code_moves import closed_up, shuffled_words
 from t5vqvae.models.t5.not_sent import NotSent
 from t5vqvae.models.t5.swapped import swapped
 from t5vqvae.models.t5.two_stages import StagedEncoder
