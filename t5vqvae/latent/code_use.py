@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from t5vqvae.errors import DataError
 from t5vqvae.latent.code_vectors import nearest_codes, num_entries
-from t5vqvae.latent.latent_space import LatentSpace, Sentence
+from t5vqvae.latent.latent_space import SPACE, LatentSpace, Sentence
 from t5vqvae.latent.traversal import refuse_codebook, swapped
 
 END = "</s>"
@@ -65,12 +65,15 @@ class CodeSwap:
 
 
 def words_of(sentence: Sentence) -> list[str]:
-    """Returns the word of every position: the stretch without white space that has the token's last character."""
+    """Returns the word of every position: the stretch without white space that has the token's last character.
+
+    A space alone is `SPACE`, the end of the text `END`.
+    """
     words = []
     for start, end in sentence.spans:
         left = sentence.text[:end].rsplit(None, 1)[-1] if sentence.text[start:end].strip() else ""
         right = sentence.text[end:].split(None, 1)[0] if sentence.text[end : end + 1].strip() else ""
-        words.append(left + right if left else END)
+        words.append(left + right if left else SPACE if start < end else END)
     return words
 
 

@@ -33,6 +33,8 @@ from t5vqvae.stages import stage
 
 PADDING = -1
 """The code at padding."""
+SPACE = "\u2581"
+"""What a token that is nothing but a space is called, as tokenizers write it."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,10 @@ class Sentence:
 
     @property
     def tokens(self) -> list[str]:
-        """The part of the text that each position stands for; empty for the end of the text."""
+        """The part of the text that each position stands for; `SPACE` for a space alone, empty for the text's end."""
         if not self.by_token:
             return [self.text] * len(self.states_TE)
-        return [self.text[start:end].strip() for start, end in self.spans]
+        return [self.text[start:end].strip() or (SPACE if start < end else "") for start, end in self.spans]
 
 
 class LatentSpace:

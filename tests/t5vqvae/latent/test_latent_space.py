@@ -9,7 +9,8 @@ import torch
 from baseline_runs import CASES, build, tiny
 
 from t5vqvae.errors import DataError
-from t5vqvae.latent.latent_space import LatentSpace, tokens_of
+from t5vqvae.latent.code_use import END, words_of
+from t5vqvae.latent.latent_space import SPACE, LatentSpace, Sentence, tokens_of
 from t5vqvae.latent.splicing import substitution, words_in
 from t5vqvae.latent.traversal import traverse
 from t5vqvae.models.codes import NOT_SENT
@@ -56,6 +57,13 @@ def test_codes_that_are_left_out_stay_left_out_in_a_splice(sparse: LatentSpace) 
     assert len(sparse.decode([spliced])) == 1
     with pytest.raises(DataError, match="a code that is not sent has no neighbours"):
         traverse(sparse, sentence, [sentence.latent_TX[:, 0].tolist().index(NOT_SENT)])
+
+
+def test_a_token_that_is_a_space_alone_is_not_the_end() -> None:
+    spans = ((0, 1), (1, 2), (2, 4), (4, 6), (6, 6))
+    sentence = Sentence("a lake", spans, torch.zeros(5, 2), torch.zeros(5, 1, dtype=torch.int64), None)
+    assert sentence.tokens == ["a", SPACE, "la", "ke", ""]
+    assert words_of(sentence) == ["a", SPACE, "lake", "lake", END]
 
 
 def test_kept_words_are_sent_in_any_order_of_lengths(sparse: LatentSpace) -> None:
