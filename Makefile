@@ -36,14 +36,15 @@ endef
 quoted = '$(subst ','\'',$(subst $(newline), ,$1))'
 BIN := $(call quoted,$(VENV))/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
-PYTEST := $(BIN)/python -c 'import shlex, sys, pytest; sys.exit(pytest.main([*sys.argv[2:], *shlex.split(sys.argv[1])]))' $(call quoted,$(FLAGS))
+# PYTEST LAST FIRST...: FLAGS stand between, so that they go before what comes first, but not before what comes last.
+PYTEST := $(BIN)/python -c 'import shlex, sys, pytest; flags, last, *first = sys.argv[1:]; sys.exit(pytest.main([*first, *shlex.split(flags), last]))' $(call quoted,$(FLAGS))
 
 # tests MARKS STATUS: those that start Ray run alone; the others before them side by side, one file and one thread a
 # process. 5 is pytest's status for "no tests": one of the two may have none, and STATUS is that of both without any.
 define tests
-@OMP_NUM_THREADS=1 $(PYTEST) -n logical --maxprocesses 8 --dist loadfile -m "$(1) and not ray"; beside=$$?; \
+@OMP_NUM_THREADS=1 $(PYTEST) --part=beside -n logical --maxprocesses 8 --dist loadfile -m "$(1)"; beside=$$?; \
 test $$beside -le 1 -o $$beside -eq 5 || exit $$beside; \
-$(PYTEST) -m "$(1) and ray"; alone=$$?; \
+$(PYTEST) -n0 --part=alone -m "$(1)"; alone=$$?; \
 case "$$beside $$alone" in "5 5") exit $(2);; "0 5") exit 0;; "0 "*|"5 "*) exit $$alone;; *) exit $$beside;; esac
 endef
 

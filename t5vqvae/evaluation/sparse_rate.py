@@ -1,16 +1,20 @@
 """Quality and rate of sparse codes: only those that the decoder cannot do without are sent.
 
-The rate counts the sent codes *and* the mask. "Not sent" is one more entry of the first codebook, and the chain of
-`t5vqvae.latent.prior` predicts it like any code: at every position the mask costs what the chain does not foresee.
-Further codebooks of such a position have one code, which costs nothing. Codes of prompts are always sent, and count as
-in the other rates.
+The rate counts what the decoder reads. Where a vector stands for what is not sent, that is the sent codes *and* the
+mask: "not sent" is one more entry of the first codebook, and the chain of `t5vqvae.latent.prior` predicts it like any
+code, so at every position the mask costs what the chain does not foresee. Where what is not sent is removed
+(`model.not_sent=removed`), it is the sent codes alone. Either way one more entry ends each sentence: the code of the
+text's own end need not be sent. Further codebooks of such a position have one code, which costs nothing. Codes of
+prompts are always sent, and count as in the other rates.
 
 Letters: B batch, T positions of a sentence, P prompts, Q codes a position.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -90,8 +94,16 @@ def sparse_metrics(
 
 def _rates(model: T5VQVAE, train: TokenizedSplit, scored: _Noted, spec: RunSpec) -> dict[str, float]:
     """Returns the bits of sparse codes, a token, under chains counted on training sentences."""
-    counted = _Noted()
-    limit, nats = num_counted_sentences(train), spec.evaluate.unsent
+    first, *others = model.quantizer.code_sizes
+    assert model.encoder.not_sent is not None, "a model with sparse codes"
+    removes = model.encoder.not_sent.removes
+    written = partial(symbols, codebook_size=first, removes=removes)
+    scored_symbols = {row: written(each) for row, each in scored.codes.items()}
+    num_tokens = sum(map(len, scored.codes.values()))
+    a_token = sum(map(len, scored_symbols.values())) / num_tokens
+    # Enough sentences for as many symbols as other rates count codes.
+    counted, nats = _Noted(), spec.evaluate.unsent
+    limit = min(len(train), math.ceil(num_counted_sentences(train) / min(1.0, a_token)))
     assert nats is not None, "the caller measures sparse codes"
     with stage("leaving out codes of training sentences", limit, "sentences") as now:
         for indices, batch in evaluation_batches(train, spec.evaluate.batch_size, limit=limit):
@@ -99,13 +111,9 @@ def _rates(model: T5VQVAE, train: TokenizedSplit, scored: _Noted, spec: RunSpec)
             memory = model.encode_memory(batch)
             counted.add(indices, model.sparse_codes(batch, memory, nats), memory.prompt_codes_BPQ)
             now.advance(len(indices))
-    first, *others = model.quantizer.code_sizes
-    assert model.encoder.not_sent is not None, "a model with sparse codes"
-    written = sent_symbols if model.encoder.not_sent.removes else as_symbols
-    symbols = [{row: written(each, first) for row, each in some.codes.items()} for some in (counted, scored)]
-    num_tokens = sum(map(len, scored.codes.values()))
-    a_token = sum(map(len, symbols[1].values())) / num_tokens
-    joint, prior = (a_token * bits for bits in chain_bits(symbols[0], symbols[1], (first + 1, *others)))
+    counted_symbols = {row: written(each) for row, each in counted.codes.items()}
+    sizes = (first + (1 if removes else 2), *others)
+    joint, prior = (a_token * bits for bits in chain_bits(counted_symbols, scored_symbols, sizes))
     if model.prompts is not None:
         share = sum(map(len, scored.prompt_codes.values())) / num_tokens
         sizes = model.prompts.quantizer.code_sizes
@@ -114,15 +122,18 @@ def _rates(model: T5VQVAE, train: TokenizedSplit, scored: _Noted, spec: RunSpec)
     return {"rate/sparse_joint_bits_per_token": joint, "rate/sparse_prior_bits_per_token": prior}
 
 
-def sent_symbols(codes_TQ: npt.NDArray[np.int64], end: int) -> npt.NDArray[np.int64]:
-    """Returns the codes that are sent, and behind them an entry of the first codebook for the end."""
-    end_1Q = np.zeros_like(codes_TQ[:1])
-    end_1Q[:, 0] = end
-    return np.concatenate([codes_TQ[codes_TQ[:, 0] != NOT_SENT], end_1Q])
+def symbols(codes_TQ: npt.NDArray[np.int64], codebook_size: int, removes: bool) -> npt.NDArray[np.int64]:
+    """Returns what is sent of a sentence and an end, shape (its symbols, Q).
 
-
-def as_symbols(codes_TQ: npt.NDArray[np.int64], not_sent: int) -> npt.NDArray[np.int64]:
-    """Returns codes with an entry of the first codebook, and 0 of the others, at positions that are not sent."""
-    symbols_TQ = np.where(codes_TQ == NOT_SENT, 0, codes_TQ)
-    symbols_TQ[:, 0] = np.where(codes_TQ[:, 0] == NOT_SENT, not_sent, codes_TQ[:, 0])
-    return symbols_TQ
+    Args:
+        codes_TQ: Its codes, `NOT_SENT` where none is sent.
+        codebook_size: Entries of the first codebook. The entry behind the last one is the end, the next "not sent".
+        removes: Whether positions that are not sent are removed; otherwise they have their own entry.
+    """
+    sent_T = codes_TQ[:, 0] != NOT_SENT
+    symbols_TQ = codes_TQ[sent_T] if removes else np.where(sent_T[:, None], codes_TQ, 0)
+    if not removes:
+        symbols_TQ[~sent_T, 0] = codebook_size + 1
+    end_1Q = np.zeros((1, codes_TQ.shape[1]), dtype=codes_TQ.dtype)
+    end_1Q[:, 0] = codebook_size
+    return np.concatenate([symbols_TQ, end_1Q])

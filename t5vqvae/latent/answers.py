@@ -238,15 +238,16 @@ def _splice(space: LatentSpace, shared: Splice, items: Sequence[Splice]) -> list
 
 
 def _spliced(space: LatentSpace, request: Splice) -> Changed:
-    # What is replaced is sent: so what agrees with it may stay out.
-    kept = None if request.replace is None else [splicing.words_in(request.text, request.replace)]
-    [sentence], [donor] = space.encode([request.text], request.unsent, kept), space.encode([request.donor])
-    if request.replace is not None:
-        latent = splicing.substitution(sentence, request.replace, donor, request.words)
-    elif request.join is not None:
-        latent = splicing.conjunction(space, sentence, donor, request.words, request.join)
-    else:
-        latent = splicing.specification(sentence, donor, request.words, request.after)
+    sentence, _, latent = splicing.between(
+        space,
+        request.text,
+        request.donor,
+        request.words,
+        replace=request.replace,
+        after=request.after,
+        join=request.join,
+        unsent=request.unsent,
+    )
     return _changed(space, sentence, latent, splicing.decode_splice(space, sentence, latent).text)
 
 

@@ -70,6 +70,42 @@ def _positions_of(sentence: Sentence, words: str) -> tuple[int, int]:
     return tokens_of(sentence.spans, words_in(sentence.text, words))
 
 
+def between(
+    space: LatentSpace,
+    text: str,
+    donor: str,
+    words: str,
+    *,
+    replace: str | None = None,
+    after: str | None = None,
+    join: str | None = None,
+    unsent: float | None = None,
+) -> tuple[Sentence, Sentence, Tensor]:
+    """Encodes two texts and moves words of the donor into the first one; returns both, and the result's latent (M, X).
+
+    Args:
+        space: The model.
+        text: The text to change.
+        donor: The text whose words are taken.
+        words: Those words.
+        replace: Substitution: the words of the text that they replace.
+        after: Specification: the words of the text behind which they are put; None: at its end.
+        join: Conjunction: the word that joins them.
+        unsent: Leaves out codes of the text, see `LatentSpace.encode`. What is replaced is sent in any case, so that
+            what agrees with it may stay out.
+
+    Raises:
+        DataError: If words are not where they should be, or the model cannot leave out codes.
+    """
+    kept = None if replace is None else [words_in(text, replace)]
+    [sentence], [other] = space.encode([text], unsent, kept), space.encode([donor])
+    if replace is not None:
+        return sentence, other, substitution(sentence, replace, other, words)
+    if join is not None:
+        return sentence, other, conjunction(space, sentence, other, words, join)
+    return sentence, other, specification(sentence, other, words, after)
+
+
 def substitution(sentence: Sentence, words: str, donor: Sentence, by: str) -> Tensor:
     """Returns a sentence's latent with some words replaced by words of a donor, shape (M, X)."""
     span, donor_span = _positions_of(sentence, words), _positions_of(donor, by)

@@ -53,11 +53,14 @@ def _check_range(codes_BT: Tensor, lowest: int, size: int, name: str) -> None:
 
 
 def refuse_no_codes(mask_BT: Tensor) -> None:
-    """Refuses a batch in which a sentence is nothing but padding.
+    """Refuses a batch in which a sentence has no code that a decoder reads.
 
     Raises:
         DataError: With the first such sentence.
     """
     empty = (~mask_BT.any(-1)).nonzero()
     if len(empty):
-        raise DataError(f"sentence {int(empty[0])} has no codes, only padding; leave it out")
+        raise DataError(
+            f"sentence {int(empty[0])} has no codes, only padding (or codes that are not sent, where"
+            " model.not_sent=removed); leave it out"
+        )

@@ -172,6 +172,11 @@ class RunSpec(Config):
                 f"model.cross_positions={drawn} draws the positions of a text's tokens, and model.prompts stand before"
                 " them; leave one of them out"
             )
+        if drawn in DRAWN_POSITIONS and getattr(self.model, "not_sent", "replaced") == "removed":
+            raise SettingError(
+                f"model.cross_positions={drawn} gives a text as many positions as it has codes, and"
+                " model.not_sent=removed takes codes away; take absolute or relative"
+            )
         if drawn in DRAWN_POSITIONS and span < longest:
             raise SettingError(
                 f"model.position_range={span} has fewer positions than a text can have tokens, {longest}"
@@ -201,8 +206,9 @@ class RunSpec(Config):
         """
         settings = _chosen(self, self.as_dict(only_results=True))
         version = DEFAULTS_VERSION
+        sparse = {} if self.evaluate.unsent is None else {"sparse": SPARSE_VERSION}
         return self._hashed(
-            {"settings": settings, "defaults": version, "data": data_fingerprint, "precision": precision}
+            {**sparse, "settings": settings, "defaults": version, "data": data_fingerprint, "precision": precision}
         )
 
     def _hashed(self, identity: dict[str, object]) -> str:
@@ -214,6 +220,8 @@ class RunSpec(Config):
 
 DEFAULTS_VERSION = 1
 """Raise it with every change of a default: settings ids do not say what is at its default."""
+SPARSE_VERSION = 2
+"""Raise it with every change of what is measured of sparse codes. 2: edited words are sent, and an end is counted."""
 
 
 def no_premises(spec: RunSpec) -> SettingError:

@@ -27,8 +27,8 @@ def refuse_unfit(spec: RunSpec, prepared: PreparedData) -> None:
             f"model.cross_positions={drawn} gives a text as many positions as its source is long, which says nothing of"
             " a target that is not the source; take absolute or relative"
         )
-    if spec.train.word_shuffle and prepared.train.has_pairs:
+    if spec.train.word_shuffle and (prepared.train.has_pairs or prepared.train.has_targets):
         raise SettingError(
-            f"train.word_shuffle={spec.train.word_shuffle} would mix the words of two texts, which"
-            f" data.corpus.name={spec.data.corpus.name} has; leave it out"
+            f"train.word_shuffle={spec.train.word_shuffle} would hide the order of a source whose target is another"
+            f" text, as those of data.corpus.name={spec.data.corpus.name} are; leave it out"
         )

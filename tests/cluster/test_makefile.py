@@ -70,10 +70,24 @@ def test_no_target_runs_a_value(project: Path, name: str, value: str) -> None:
 
 
 def test_words_of_flags_are_split_as_a_shell_does(project: Path) -> None:
-    for line in make(project, "test", "VENV=venv", 'FLAGS=-k "a or b" -x').stdout.splitlines():
-        [code, text, *_] = json.loads(line)[1:]
-        assert "shlex.split(sys.argv[1])" in code
-        assert text == '-k "a or b" -x'
+    beside, alone = make(project, "test", "VENV=venv", 'FLAGS=-k "a or b" -x').stdout.splitlines()
+    for line, last in ((beside, "--part=beside"), (alone, "-n0")):
+        [code, text, *words] = json.loads(line)[1:]
+        assert "[*first, *shlex.split(flags), last]" in code
+        assert (text, words[0]) == ('-k "a or b" -x', last)
+
+
+def test_flags_choose_the_marks_but_not_how_tests_with_ray_run(project: Path) -> None:
+    shown = (
+        "import json, sys, types;"
+        " sys.modules['pytest'] = types.SimpleNamespace(main=lambda words: print(json.dumps(words)))"
+    )
+    python = project / "venv" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nshift\ncode=$1\nshift\nexec python3 -c "{shown}; $code" "$@"\n')
+    done = make(project, "test", "VENV=venv", "FLAGS=-m readme -n 4")
+    beside, alone = map(json.loads, done.stdout.splitlines())
+    assert beside[-1] == "--part=beside" and alone[-1] == "-n0", done.stderr
+    assert beside.index("readme") > beside.index("not slow") and alone.index("readme") > alone.index("not slow")
 
 
 @pytest.mark.parametrize(
@@ -82,13 +96,13 @@ def test_words_of_flags_are_split_as_a_shell_does(project: Path) -> None:
 )
 def test_a_failure_of_either_part_fails(project: Path, beside: int, alone: int, status: int) -> None:
     (project / "venv" / "bin" / "python").write_text(
-        f'#!/bin/sh\necho "$OMP_NUM_THREADS" "$@"\ncase "$*" in *"not ray"*) exit {beside};; *) exit {alone};; esac\n'
+        f'#!/bin/sh\necho "$OMP_NUM_THREADS" "$@"\ncase "$*" in *beside*) exit {beside};; *) exit {alone};; esac\n'
     )
     done = make(project, "test", "VENV=venv")
     assert (done.returncode != 0, f"Error {status}" in done.stderr) == (status != 0, status != 0)
     first, *others = done.stdout.splitlines()
-    assert first.startswith("1 ") and first.endswith("-m not slow and not ray")
-    assert [other.rpartition(" -m ")[2] for other in others] == ["not slow and ray"] * (beside != 2)
+    assert first.startswith("1 ") and "--part=beside" in first and first.endswith("-m not slow")
+    assert ["-n0 --part=alone" in other for other in others] == [True] * (beside != 2)
 
 
 def test_a_path_that_make_would_misread_is_refused(project: Path) -> None:

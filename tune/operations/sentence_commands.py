@@ -130,21 +130,18 @@ def splice(
 ) -> None:
     """Move the codes of words from one sentence into another.
 
-    Without an option they are put at the end of TEXT. --unsent leaves out codes of TEXT, so that words that are not
-    sent may follow the change.
+    Without an option they are put at the end of TEXT. --unsent leaves out codes of TEXT, none of the words that are
+    replaced, so that words that are not sent may follow the change.
     """
     if sum(option is not None for option in (replace, after, join)) > 1:
         raise SettingError("splice takes one of --replace, --after and --join")
     space = open_model(model, state, max_new_tokens).space
     from t5vqvae.latent import splicing
 
-    [sentence], [other] = space.encode([text], unsent), space.encode([donor])
-    if replace is not None:
-        kind, latent = "substitution", splicing.substitution(sentence, replace, other, words)
-    elif join is not None:
-        kind, latent = "conjunction", splicing.conjunction(space, sentence, other, words, join)
-    else:
-        kind, latent = "specification", splicing.specification(sentence, other, words, after)
+    sentence, other, latent = splicing.between(
+        space, text, donor, words, replace=replace, after=after, join=join, unsent=unsent
+    )
+    kind = "substitution" if replace is not None else "specification" if join is None else "conjunction"
     plain = space.reconstruct([sentence, other])
     rows = [
         {"sentence": name, **latent_column(each.latent_TX), "text": shown}

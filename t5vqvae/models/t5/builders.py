@@ -73,8 +73,8 @@ def build_as(
 
 
 def word_starts(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Returns the tokens that begin a word: those that begin with a space, as a tokenizer writes it."""
-    return sorted(number for token, number in tokenizer.get_vocab().items() if token.startswith((" ", "\u2581")))
+    """Returns the tokens that begin a word: those that begin with a space, as tokenizers of words write it."""
+    return sorted(number for token, number in tokenizer.get_vocab().items() if token.startswith("\u2581"))
 
 
 def _from_backbone(kind: type[ModelT], backbone: T5ForConditionalGeneration, changes: dict[str, Any]) -> ModelT:

@@ -79,8 +79,8 @@ class QuantizedEncoder(StagedEncoder):
                 keep_start(part)
         if config.word_shuffle and not config.word_starts:
             raise SettingError(
-                f"train.word_shuffle={config.word_shuffle} needs tokens that begin a word, with a space; the tokenizer"
-                " has none, so leave it out"
+                f"train.word_shuffle={config.word_shuffle} needs tokens that begin a word; a tokenizer of letters, as"
+                " data.tokenizer.kind=latex is, has none, so leave it out"
             )
         self._forget()
         if config.premises == "separate":
@@ -158,7 +158,7 @@ class QuantizedEncoder(StagedEncoder):
             assert isinstance(end, int), "T5 has one end token"
             self._apart_BTT = _of_other_texts(input_ids, end)
         encoded = None
-        if self._moves and self.position == 0 and quantized is None:
+        if self.moves and self.position == 0 and quantized is None:
             # The quantizer reads the embeddings: blocks are needed behind it alone.
             self._quantize(self.dropout(self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds))
         else:
@@ -177,10 +177,10 @@ class QuantizedEncoder(StagedEncoder):
         return torch.isin(ids_BT, torch.tensor(self.config.word_starts, device=ids_BT.device))
 
     @property
-    def _moves(self) -> bool:
+    def moves(self) -> bool:
         """Whether the decoder gets fewer codes in training, or in another order."""
         removes = self.not_sent is not None and self.not_sent.removes
-        return self.training and (removes or self._begins_BT is not None)
+        return self.training and (removes or self.config.word_shuffle > 0)
 
     def _behind_moved(self, moved_BME: Tensor, mask_BM: Tensor, **kwargs: Any) -> BaseModelOutput:
         """Runs what follows the quantizer on moved states; what the batch had before stays."""
@@ -259,7 +259,7 @@ class QuantizedEncoder(StagedEncoder):
             cost = self.gate.cost(logits_BT, mask_BT)
             self.prices = cost if self.prices is None else self.prices + cost
             quantized_BTE = self.not_sent.mix(quantized_BTE, self.gate.draw(logits_BT))
-        if self._moves:
+        if self.moves:
             return self._moved(quantized_BTE, mask_BT)
         if self.not_sent is None:
             return quantized_BTE

@@ -36,17 +36,19 @@ class NotSent(nn.Module):
     def drawn(self, mask_BT: Tensor, part: float = 1.0) -> Tensor:
         """Returns the positions that are dropped: a random share of every sentence's, bool, shape (B, T).
 
-        Where positions are removed, one of a sentence stays in any case.
+        Where positions are removed, one of a sentence stays: if all are drawn, the one that came nearest to staying.
 
         Args:
             mask_BT: True at real positions.
             part: Part of `most` that is dropped at most.
         """
         share_B1 = torch.rand(len(mask_BT), 1, device=mask_BT.device) * (self.most * part)
-        dropped_BT = (torch.rand(mask_BT.shape, device=mask_BT.device) < share_B1) & mask_BT
-        if not self.removes:
-            return dropped_BT
-        return dropped_BT & (mask_BT & ~dropped_BT).any(1, keepdim=True)
+        drawn_BT = torch.rand(mask_BT.shape, device=mask_BT.device)
+        dropped_BT = (drawn_BT < share_B1) & mask_BT
+        if self.removes:
+            last_B1 = drawn_BT.masked_fill(~mask_BT, -1.0).argmax(1, keepdim=True)
+            dropped_BT = dropped_BT.scatter(1, last_B1, False)  # of a sentence with others that stay, it stays anyway
+        return dropped_BT
 
     def drop(self, quantized_BTE: Tensor, mask_BT: Tensor, part: float = 1.0) -> Tensor:
         """Puts the vector at positions that are drawn; padding stays as it is."""

@@ -259,8 +259,11 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
         """Runs Transformers' `generate`; a model with prompts needs `encoder_outputs` with the prompts.
 
         Raises:
-            ValueError: If the model has prompts and `encoder_outputs` is missing.
+            ValueError: If the model has prompts and `encoder_outputs` is missing, or it removes or shuffles codes in
+                training mode.
         """
+        if self.encoder.moves and kwargs.get("encoder_outputs") is None:
+            raise ValueError("in training mode the model removes or shuffles codes; call eval() before generate")
         if self.prompts is not None and kwargs.get("encoder_outputs") is None:
             raise ValueError("a model with prompts cannot generate from input_ids; use greedy, or reconstruct")
         return super().generate(*args, **kwargs)  # type: ignore[misc]  # Transformers types its self as a protocol

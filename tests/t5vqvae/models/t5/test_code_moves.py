@@ -6,7 +6,6 @@ import itertools
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from baseline_runs import batch_of, build, finish, tiny
@@ -15,7 +14,10 @@ from torch import nn
 from t5vqvae.config import Overrides
 from t5vqvae.data import prepare
 from t5vqvae.errors import DataError, SettingError
-from t5vqvae.evaluation.sparse_rate import sent_symbols
+from t5vqvae.evaluation import sparse_rate
+from t5vqvae.evaluation.chains import COUNTED_POSITIONS
+from t5vqvae.latent.latent_space import LatentSpace, tokens_of
+from t5vqvae.latent.splicing import between, words_in
 from t5vqvae.models.codes import NOT_SENT
 from t5vqvae.models.contract import load_model
 from t5vqvae.models.t5 import T5VQVAE
@@ -98,7 +100,9 @@ def test_one_position_of_a_sentence_is_never_removed() -> None:
     torch.manual_seed(0)
     mask_BT = torch.tensor([[True, False, False], [True, True, False]]).repeat(500, 1)
     dropped_BT = NotSent(2, most=0.99, removes=True).drawn(mask_BT)
-    assert dropped_BT.any() and (mask_BT & ~dropped_BT).any(1).all() and not dropped_BT[~mask_BT].any()
+    left_B = (mask_BT & ~dropped_BT).sum(1)
+    assert not dropped_BT[~mask_BT].any() and (left_B >= 1).all()
+    assert (left_B[1::2] == 1).float().mean() == pytest.approx(2 / 3, abs=0.08), "both stay with probability 1/3"
     assert not NotSent(2, most=0.99, removes=True).drawn(mask_BT, part=0.0).any(), "the noise begins at nothing"
 
 
@@ -158,7 +162,7 @@ def test_a_code_that_is_not_sent_leaves_no_trace(model: T5VQVAE) -> None:
     states_BME, mask_BM = model.sent_states(missing_BTQ)
     assert torch.equal(states_BME, model.embed_codes(codes_BTQ[:, kept])) and mask_BM.all()
     assert model.decode(missing_BTQ) == model.decode(codes_BTQ[:, kept])
-    with pytest.raises(DataError, match="sentence"):
+    with pytest.raises(DataError, match=r"sentence 0 has no codes, only padding \(or codes that are not sent"):
         model.decode(torch.full_like(codes_BTQ, NOT_SENT))
 
 
@@ -256,9 +260,30 @@ def test_words_begin_where_the_tokenizer_writes_a_space(cache: Path) -> None:
 # Its rate
 
 
-def test_what_is_removed_costs_nothing_and_the_end_is_a_symbol() -> None:
-    codes_TQ = np.array([[3, 1], [NOT_SENT, NOT_SENT], [5, 0]])
-    assert sent_symbols(codes_TQ, 8).tolist() == [[3, 1], [5, 0], [8, 0]]
+def test_where_every_code_is_sent_both_kinds_have_one_rate(cache: Path) -> None:
+    every: Overrides = {"train.code_dropout": 0.6, "train.noise_steps": 1000, "evaluate.unsent": 1e-9}
+    found = [
+        finish(tiny("t5vqvae", **every, **{"model.not_sent": kind}), cache)[0][-1].metrics
+        for kind in ("replaced", "removed")
+    ]
+    assert [each["rate/sent_share"] for each in found] == [1.0, 1.0]
+    rates = [each["rate/sparse_joint_bits_per_token"] for each in found]
+    assert rates[0] == pytest.approx(rates[1], rel=0.02), "another codebook, after other noise, of as many sentences"
+
+
+def test_as_many_symbols_are_counted_as_in_other_rates(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    measured = sparse_rate.chain_bits
+
+    def watched(codes, *rest):
+        counted.append(sum(map(len, codes.values())))
+        return measured(codes, *rest)
+
+    monkeypatch.setattr(sparse_rate, "chain_bits", watched)
+    metrics = finish(tiny("t5vqvae", **{**SHUFFLED, "evaluate.unsent": 1e4}), cache)[0][-1].metrics
+    assert metrics["rate/sent_share"] < 0.2
+    possible = 2 * len(prepare(tiny("t5vqvae").data, cache).train)  # a code and an end of each sentence
+    assert counted[-1] >= min(0.9 * COUNTED_POSITIONS, possible)
 
 
 # What is refused
@@ -270,6 +295,7 @@ def test_what_is_removed_costs_nothing_and_the_end_is_a_symbol() -> None:
         ({"model.not_sent": "removed"}, "model.not_sent=removed needs codes that are not sent; set train.code_dropout"),
         ({**REMOVED, "train.gate_price": 0.2}, "train.gate_price=0.2 mixes codes with the entry"),
         ({"train.noise_steps": 5}, "train.noise_steps=5 has nothing that grows"),
+        ({**REMOVED, "model.cross_positions": "labels"}, "model.cross_positions=labels gives a text as many positions"),
         ({"train.word_shuffle": 0.5, "quantizer.name": "none"}, "train.word_shuffle=0.5 needs codes"),
     ],
 )
@@ -278,17 +304,32 @@ def test_settings_that_go_against_each_other_are_refused(overrides: Overrides, n
         tiny("t5vqvae", **overrides)
 
 
-def test_words_of_two_texts_are_not_shuffled(cache: Path) -> None:
+def test_words_of_a_task_are_not_shuffled(cache: Path) -> None:
     spec = tiny("t5vqvae", **{"train.word_shuffle": 0.5}).with_overrides(
         {"data.corpus.name": "syllogisms", "data.corpus.two_texts": True, "data.corpus.size": 200}
     )
-    with pytest.raises(SettingError, match=r"train.word_shuffle=0.5 would mix the words of two texts"):
+    with pytest.raises(SettingError, match=r"train.word_shuffle=0.5 would hide the order of a source"):
         next(train(spec, cache_dir=cache))
 
 
-def test_a_model_without_the_tokens_that_begin_words_is_refused(cache: Path) -> None:
-    spec = tiny("t5vqvae", **{"train.word_shuffle": 0.5})
-    config = build(spec, cache).config
-    config.word_starts = []
+def test_letters_do_not_begin_words(cache: Path) -> None:
+    spec = tiny("t5vqvae", **{"train.word_shuffle": 0.5, "data.tokenizer.kind": "latex"})
     with pytest.raises(SettingError, match=r"train.word_shuffle=0.5 needs tokens that begin a word"):
-        T5VQVAE(config)
+        build(spec, cache)
+
+
+def test_transformers_own_generate_moves_nothing(cache: Path, model: T5VQVAE) -> None:
+    batch = batch_of(tiny("t5vqvae"), cache)
+    given = {"input_ids": batch.input_ids_BT, "attention_mask": batch.mask_BT, "max_new_tokens": 4}
+    assert len(model.generate(**given)) == len(batch.mask_BT)
+    with pytest.raises(ValueError, match="call eval"):
+        model.train().generate(**given)
+    model.eval()
+
+
+def test_edits_of_words_take_codes_away(model: T5VQVAE) -> None:
+    space = LatentSpace(model, max_new_tokens=4)
+    sentence, _, latent = between(space, TEXTS[0], TEXTS[1], "cat", replace="bat", unsent=1e4)
+    first, end = tokens_of(sentence.spans, words_in(TEXTS[0], "bat"))
+    assert (sentence.latent_TX[first:end] != NOT_SENT).all() and (sentence.latent_TX[end:] == NOT_SENT).all()
+    assert space.decode([latent]) == space.decode([latent[latent[:, 0] != NOT_SENT]])
