@@ -46,7 +46,7 @@ def make(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
     # `make test` hands its own flags and its level on to the tests, and so to this make.
     outside = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     command = ["make", *words, *installed]
-    return subprocess.run(command, cwd=project, env=outside, capture_output=True, text=True, timeout=20)
+    return subprocess.run(command, cwd=project, env=outside, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize("name", ["STUDY", "SET", "FLAGS"])
