@@ -93,7 +93,9 @@ class Rungs:
         place = last - last / self.reduction_factor  # exact where a score lies on it, which then suffices
         below = math.floor(place)
         low, high = ranked[below], ranked[min(below + 1, last)]
-        return low + (high - low) * (place - below)
+        between = low + (high - low) * (place - below)
+        # Rounded up, the cutoff would stop a trial that lies on it.
+        return between - 4 * math.ulp(max(abs(low), abs(high))) if below < place else between
 
 
 class RunToCompletion(FIFOScheduler):

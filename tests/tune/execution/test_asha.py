@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tune.execution.asha import PATIENCE_SECONDS, Rungs, RunToCompletion
@@ -76,6 +76,7 @@ def test_rungs_rebuilt_from_stored_values_equal_the_lost_ones(reports):
     st.lists(st.tuples(st.integers(0, 30), st.integers(1, 6), st.integers(-5, 5) | st.just(math.nan)), max_size=80),
     st.sampled_from([1.5, 2, 3, 4]),
 )
+@example([(1, 4, -5), (2, 4, 4), (0, 4, -2)], 1.5)  # -2 is the quantile, which rounding puts at -1.9999999999999996
 def test_a_trial_goes_on_where_it_reaches_the_quantile_of_those_before(reports, factor):
     """Oracle: NumPy's quantile of the finite scores at its rung, as they stand when it is judged."""
     rungs = Rungs(10, 60, factor, "maximize")
