@@ -82,6 +82,7 @@ class QuantizedEncoder(StagedEncoder):
                 f"train.word_shuffle={config.word_shuffle} needs tokens that begin a word; a tokenizer of letters, as"
                 " data.tokenizer.kind=latex is, has none, so leave it out"
             )
+        self._starts: Tensor | None = None
         self._forget()
         if config.premises == "separate":
             for block in self.block[:position]:
@@ -174,7 +175,9 @@ class QuantizedEncoder(StagedEncoder):
         """Returns which tokens begin a word, bool, shape (B, T); None of embeddings, whose tokens nobody knows."""
         if ids_BT is None:
             return None
-        return torch.isin(ids_BT, torch.tensor(self.config.word_starts, device=ids_BT.device))
+        if self._starts is None or self._starts.device != ids_BT.device:  # made once: a vocabulary may be large
+            self._starts = torch.tensor(self.config.word_starts, device=ids_BT.device)
+        return torch.isin(ids_BT, self._starts)
 
     @property
     def moves(self) -> bool:

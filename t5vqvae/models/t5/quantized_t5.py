@@ -164,8 +164,7 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
         if encoder_outputs is None:
             encoded = self.encoder(input_ids, attention_mask, inputs_embeds, roles=roles, return_dict=True, **kwargs)
             memory = self._memory(encoded.last_hidden_state)
-            if self.encoder.moved is not None or memory.states_BME is not encoded.last_hidden_state:
-                # Codes that moved, prompts, or one latent a sentence.
+            if memory.mask_BM is not self.encoder.mask_BT:  # codes that moved, prompts, or one latent a sentence
                 attention_mask = memory.mask_BM
             encoder_outputs = BaseModelOutput(memory.states_BME, encoded.hidden_states, encoded.attentions)
         output = super().forward(
