@@ -9,7 +9,9 @@ Letters: T positions of a sentence, M of the edited one, X what a position has (
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -24,20 +26,21 @@ def spliced(source_TX: Tensor, span: tuple[int, int], donor_TX: Tensor, donor_sp
 
 
 def apply_edits(
-    space: LatentSpace, edits: Sequence[Edit], encoded: Mapping[str, Sentence], unsent: float | None = None
+    space: LatentSpace,
+    edits: Sequence[Edit],
+    encoded: Mapping[str, Sentence],
+    sources: Sequence[Sentence] | None = None,
 ) -> list[str]:
     """Returns the text that a model decodes after each edit.
 
     Args:
         space: The model.
         edits: The edits.
-        encoded: Every source and donor by its text.
-        unsent: Takes sparse codes of the sources, as for `LatentSpace.encode`. The edited words are sent in any case,
-            before the edit and after it: so what agrees with them may stay out, and not they themselves.
+        encoded: Every donor by its text, and every source if `sources` is None.
+        sources: The encoded source of each edit, such as those of `sparse_sources`. None: all of its codes.
     """
-    sources = [encoded[edit.source] for edit in edits]
-    if unsent is not None:
-        sources = space.encode([edit.source for edit in edits], unsent, [edit.source_span for edit in edits])
+    if sources is None:
+        sources = [encoded[edit.source] for edit in edits]
     if sources and not sources[0].by_token:
         contrasts = space.encode([edit.contrast for edit in edits])
         rows = zip(sources, edits, contrasts, strict=True)
@@ -45,6 +48,29 @@ def apply_edits(
     else:
         latents = [_edited(each, encoded[edit.donor], edit) for each, edit in zip(sources, edits, strict=True)]
     return space.decode(latents, [each.prompt_codes_PQ for each in sources])
+
+
+def sparse_sources(space: LatentSpace, edits: Sequence[Edit], unsent: float) -> list[Sentence]:
+    """Returns the source of each edit in sparse codes, see `LatentSpace.encode`.
+
+    The edited words are sent in any case, before the edit and after it: so what agrees with them may stay out, and not
+    they themselves.
+    """
+    return space.encode([edit.source for edit in edits], unsent, [edit.source_span for edit in edits])
+
+
+def from_answers(edits: Sequence[Edit]) -> list[Edit]:
+    """Returns edits with their answers for donors: what copying the right codes gives, which is a ceiling.
+
+    Left out are those whose words the answer has twice, or not in one piece.
+    """
+    found = []
+    for edit in edits:
+        words = edit.donor[slice(*edit.donor_span)]
+        places = [each.span() for each in re.finditer(rf"(?<!\w){re.escape(words)}(?!\w)", edit.answer)]
+        if len(places) == 1:
+            found.append(replace(edit, donor=edit.answer, contrast=edit.source, donor_span=places[0]))
+    return found
 
 
 def _edited(source: Sentence, donor: Sentence, edit: Edit) -> Tensor:

@@ -28,7 +28,7 @@ from t5vqvae.data.tokenizer import resolved_kind
 from t5vqvae.latent.interpolation import Trajectory, interpolate
 from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.measures.control import Control, Edited, run_edits
-from t5vqvae.measures.slots import Slots, slots_of
+from t5vqvae.measures.slots import Slots, factors_of_parts, roles_of_parts, slots_of
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.stages import stage
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from t5vqvae.spec.run import RunSpec
 
 Suite = Literal["quick", "full"]
-NUM_FACTORED = 2_000
+NUM_FACTORED = 5_000
 """Training sentences whose latents and factors are read: a template needs a hundred or more."""
 _ROUND = 20
 """Paths that are decoded together."""
@@ -184,15 +184,18 @@ class Probed:
 
     @cached_property
     def slots(self) -> list[Slots]:
-        """Latents and factors of training sentences by template; none if the corpus has no roles with known factors."""
+        """Latents and factors of training sentences by template; none if the corpus does not know its factors."""
         corpus = self.spec.data.corpus
-        if not corpus.has_edits or not self.train.has_roles or self.model.leaks:
+        if not corpus.has_edits or self.model.leaks:
             return []
         read = replace(self, split=self.train, num_sentences=NUM_FACTORED)
         with stage("reading latents and factors"):
-            return slots_of(
-                self.space().encode(read.texts), read.roles, [corpus.factors_of(text) for text in read.texts]
-            )
+            sentences = self.space().encode(read.texts)
+            if self.train.has_roles:
+                return slots_of(sentences, read.roles, [corpus.factors_of(text) for text in read.texts])
+            parts = [corpus.parts_of(text) or {} for text in read.texts]
+            factors = [factors_of_parts(*each) for each in zip(read.texts, parts, strict=True)]
+            return slots_of(sentences, [roles_of_parts(*each) for each in zip(sentences, parts, strict=True)], factors)
 
     def space(self, max_new_tokens: int | None = None) -> LatentSpace:
         """Returns the model with the operations on its codes.
@@ -221,7 +224,8 @@ class Probed:
         if not self.spec.data.corpus.has_edits or self.model.leaks:
             return Edited([])
         size, longest = self.spec.evaluate.batch_size, self.spec.max_new_tokens
-        return run_edits(self.model, self.control(), max_new_tokens=longest, batch_size=size, unsent=self.unsent)
+        words = {"max_new_tokens": longest, "batch_size": size, "unsent": self.unsent}
+        return run_edits(self.model, self.control(), **words, with_ceiling=True)
 
 
 Measure = Callable[[Probed], Found]

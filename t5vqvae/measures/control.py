@@ -7,6 +7,8 @@ distributed factors are reported apart: codes that merely name tokens are near 1
 - `locality`: share of the source's words outside the answer's changes that the decoded text keeps in their order;
   `validity`: share of decoded texts that the generator could have written. Both over edits that changed the text:
   a model that ignores every edit has locality 1. So they bound a choice, and never make it.
+- `ceiling` (in a probe): the same share with the answer itself for a donor. Codes are copied from a minimal pair there,
+  so it says how much is lost because a donor differs, and is no control.
 - The same intervention over edits whose source and donor the model reconstructs exactly, and the share of these.
 
 Intervals: over edits, by the bootstrap of the caller; edits share sentences, so treat them as of one model.
@@ -28,7 +30,7 @@ from t5vqvae.data.corpora.edits import Edit, Kind
 from t5vqvae.data.role_reader import RoleReader
 from t5vqvae.data.texts import kept_places, same_text
 from t5vqvae.files import digest
-from t5vqvae.latent.intervention import apply_edits
+from t5vqvae.latent.intervention import apply_edits, from_answers, sparse_sources
 from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.stages import stage
@@ -48,11 +50,12 @@ SPARSE = {
 
 @dataclass(frozen=True)
 class Control:
-    """Edits with known answers, the judge of what comes of them, and the roles of their words."""
+    """Edits with known answers, the judge of what comes of them, the roles of their words, and what cuts words."""
 
     edits: Sequence[Edit]
     is_valid: Callable[[str], bool]
     roles: RoleReader | None = None
+    words: Callable[[str], list[str]] = str.split
 
     @classmethod
     def of(
@@ -83,7 +86,7 @@ class Control:
 
         with stage("finding edits with known answers"):
             edits = kept_edits(file, lambda: choose(corpus.edits(cache_dir, split, number, seed), number, seed))
-        return cls(edits, corpus.is_valid, RoleReader(corpus, role_names))
+        return cls(edits, corpus.is_valid, RoleReader(corpus, role_names), corpus.words)
 
     def part(self, rank: int, num_workers: int) -> Control:
         """Returns one worker's share."""
@@ -97,9 +100,10 @@ class Outcome:
     Attributes:
         edit: The edit.
         decoded: The text after it.
-        plain: The text that the model decodes for the source without it.
-        donor_plain: The same of the donor.
+        plain: The text that the model decodes for the source without it, from codes of which the same are sent.
+        donor_plain: The text that it decodes for the donor, of which all are sent.
         valid: Whether the generator could have written `decoded`.
+        words: Cuts a text into words.
     """
 
     edit: Edit
@@ -107,6 +111,7 @@ class Outcome:
     plain: str
     donor_plain: str
     valid: bool
+    words: Callable[[str], list[str]] = str.split
 
     @property
     def is_answer(self) -> bool:
@@ -126,9 +131,9 @@ class Outcome:
     @property
     def kept(self) -> float:
         """Share of the source's words outside the answer's changes that stayed, in their order; 1 if there are none."""
-        source = self.edit.source.split()
-        outside = kept_places(source, self.edit.answer.split())
-        stayed = kept_places(source, self.decoded.split())
+        source = self.words(self.edit.source)
+        outside = kept_places(source, self.words(self.edit.answer))
+        stayed = kept_places(source, self.words(self.decoded))
         return len(outside & stayed) / len(outside) if outside else 1.0
 
 
@@ -160,10 +165,17 @@ def choose(edits: Sequence[Edit], number: int, seed: int) -> list[Edit]:
 
 @dataclass(frozen=True)
 class Edited:
-    """The outcomes of edits, in their order: of whole codes, and of sparse ones (none if these were not edited)."""
+    """The outcomes of edits, in their order.
+
+    Attributes:
+        whole: Those of whole codes.
+        sparse: Those of sparse codes; none if these were not edited.
+        ceiling: Those of edits whose donor is the answer itself; none if these were not made.
+    """
 
     whole: Sequence[Outcome]
     sparse: Sequence[Outcome] = ()
+    ceiling: Sequence[Outcome] = ()
 
 
 def run_edits(
@@ -173,6 +185,7 @@ def run_edits(
     max_new_tokens: int,
     batch_size: int = 128,
     unsent: float | None = None,
+    with_ceiling: bool = False,
 ) -> Edited:
     """Edits, decodes and judges.
 
@@ -181,7 +194,8 @@ def run_edits(
         control: The edits.
         max_new_tokens: Tokens after which decoding stops.
         batch_size: Sentences that are encoded or decoded together.
-        unsent: Edits sparse codes, too; see `apply_edits`.
+        unsent: Edits sparse codes, too; see `sparse_sources`.
+        with_ceiling: Makes the edits of `from_answers`, too.
 
     Raises:
         DataError: If the model's decoder reads more than latents.
@@ -190,19 +204,32 @@ def run_edits(
     try:
         with stage("editing codes"):
             space = LatentSpace(model, max_new_tokens, batch_size, control.roles)
-            texts = list(dict.fromkeys(text for edit in edits for text in (edit.source, edit.donor)))
+            copied = from_answers(edits) if with_ceiling else []
+            texts = list(dict.fromkeys(text for edit in [*edits, *copied] for text in (edit.source, edit.donor)))
             encoded = dict(zip(texts, space.encode(texts), strict=True))
             plain = dict(zip(texts, space.reconstruct(list(encoded.values())), strict=True))
-            whole = apply_edits(space, edits, encoded)
-            sparse = [] if unsent is None else apply_edits(space, edits, encoded, unsent)
+            whole, ceiling = apply_edits(space, edits, encoded), apply_edits(space, copied, encoded)
+            sources = [] if unsent is None else sparse_sources(space, edits, unsent)
+            sparse = apply_edits(space, edits, encoded, sources) if sources else []
+            sparse_plain = space.reconstruct(sources)
     finally:
         model.train(was_training)
 
-    def judged(decoded: Sequence[str]) -> list[Outcome]:
-        rows = zip(edits, decoded, strict=True)
-        return [Outcome(e, text, plain[e.source], plain[e.donor], control.is_valid(text)) for e, text in rows]
+    def judged(made: Sequence[Edit], decoded: Sequence[str], before: Sequence[str]) -> list[Outcome]:
+        rows = zip(made, decoded, before, strict=True)
+        return [
+            Outcome(edit, text, own, plain[edit.donor], control.is_valid(text), control.words)
+            for edit, text, own in rows
+        ]
 
-    return Edited(judged(whole), judged(sparse) if unsent is not None else ())
+    def plain_of(made: Sequence[Edit]) -> list[str]:
+        return [plain[edit.source] for edit in made]
+
+    return Edited(
+        judged(edits, whole, plain_of(edits)),
+        judged(edits if sources else [], sparse, sparse_plain),
+        judged(copied, ceiling, plain_of(copied)),
+    )
 
 
 def scores(outcomes: Sequence[Outcome]) -> dict[str, float]:
@@ -230,6 +257,12 @@ def sparse_scores(outcomes: Sequence[Outcome]) -> dict[str, float]:
     """Returns the metrics of edits of sparse codes, under the keys of `SPARSE`."""
     found = scores(outcomes)
     return {sparse: found[whole] for whole, sparse in SPARSE.items() if whole in found}
+
+
+def ceiling_scores(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Returns the share of right answers by kind where the donor is the answer itself."""
+    parts = {kind: [each.is_answer for each in outcomes if each.edit.kind == kind] for kind in KINDS}
+    return {f"control/{kind}_ceiling": sum(part) / len(part) for kind, part in parts.items() if part}
 
 
 def by_factor(outcomes: Sequence[Outcome]) -> dict[str, tuple[float, int]]:

@@ -14,9 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 NUM_SHUFFLES = 20
+NUM_NOISE = 50
+"""Shuffles of which the largest value says what chance can show."""
 LEAST_SHARE = 0.02
 """Of a factor; what a latent says less than this counts as nothing."""
+LEAST_ROOM = 0.02
+"""Of an entropy; where chance leaves less, as with a code of its own for nearly every sentence, nothing can be said."""
+ROUNDING = 1e-9
 _Ints = npt.NDArray[np.int64]
+_Floats = npt.NDArray[np.float64]
 
 
 def numbered(items: Sequence[Hashable]) -> _Ints:
@@ -46,15 +52,24 @@ def excess_information_bits(codes_N: _Ints, words_N: _Ints, seed: int, num_shuff
 
 def shuffled_information_bits(codes_N: _Ints, words_N: _Ints, seed: int, num_shuffles: int = NUM_SHUFFLES) -> float:
     """Returns the mean of the plug-in estimate over shuffled codes, bits: what chance alone shows."""
+    return float(shuffled_informations(codes_N, words_N, seed, num_shuffles).mean())
+
+
+def shuffled_informations(codes_N: _Ints, words_N: _Ints, seed: int, num_shuffles: int = NUM_SHUFFLES) -> _Floats:
+    """Returns the plug-in estimate for codes in each of several random orders, bits, shape (shuffles,)."""
     rng = np.random.default_rng(seed)
-    return float(np.mean([information_bits(rng.permutation(codes_N), words_N) for _ in range(num_shuffles)]))
+    return np.array([information_bits(rng.permutation(codes_N), words_N) for _ in range(num_shuffles)])
 
 
 def adjusted_share(codes_N: _Ints, words_N: _Ints, seed: int) -> float:
-    """Returns (I - chance) / (H(words) - chance): 1 if the code names the word, about 0 if it is independent.
+    """Returns (I - chance) / (H(words) - chance): 1 if the code names the word, 0 if it is independent.
 
-    Chance is the shuffled value. Where it comes within .1 bits of the entropy, nothing can be said: 0.
+    Chance is the mean over shuffles. What exceeds it by no more than twice what any shuffle does is noise, and counts
+    as 0; so does everything where chance leaves less than .02 of the entropy.
     """
-    chance = shuffled_information_bits(codes_N, words_N, seed)
-    room = entropy_bits(words_N) - chance
-    return (information_bits(codes_N, words_N) - chance) / room if room > 0.1 else 0.0
+    shuffled_S = shuffled_informations(codes_N, words_N, seed, NUM_NOISE)
+    chance, entropy = float(shuffled_S.mean()), entropy_bits(words_N)
+    excess, noise = information_bits(codes_N, words_N) - chance, float(shuffled_S.max()) - chance
+    if entropy - chance <= LEAST_ROOM * entropy or excess <= 2 * noise + ROUNDING:
+        return 0.0
+    return excess / (entropy - chance)

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from t5vqvae.measures.base import Found, Probed, Row, measure
-from t5vqvae.measures.control import Outcome, by_factor, scores, sparse_scores
+from t5vqvae.measures.control import Outcome, by_factor, ceiling_scores, scores, sparse_scores
 
 NUM_SHOWN = 20
 
@@ -20,7 +20,7 @@ def control(probed: Probed) -> Found:
     edited = probed.edited()
     if not edited.whole:
         return Found()
-    metrics = scores(edited.whole) | sparse_scores(edited.sparse)
+    metrics = scores(edited.whole) | sparse_scores(edited.sparse) | ceiling_scores(edited.ceiling)
     tables = {"Control by factor": _by_factor(edited.whole)}
     if edited.sparse:
         tables["Control by factor, sparse codes"] = _by_factor(edited.sparse)

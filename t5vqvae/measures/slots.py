@@ -2,7 +2,8 @@
 
 A latent is a role's slot: what the model has at the first token of the role. A model with one latent a sentence has
 none a role; each number of its vector is then a latent. Factors are the corpus's own (`CorpusConfig.factors_of`), those
-that vary within the template.
+that vary within the template. A corpus without roles may have parts (`CorpusConfig.parts_of`), as expressions have
+letters, functions and signs: these are roles and factors, and a template is what is around them.
 
 Letters: N sentences, F factors, D numbers of a latent, X what a position has (codes, or a vector), T positions.
 """
@@ -17,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from t5vqvae.data.corpora.base import NO_ROLE
-from t5vqvae.latent.latent_space import Sentence
+from t5vqvae.data.corpora.edits import Span
+from t5vqvae.latent.latent_space import Sentence, tokens_of
 from t5vqvae.measures.counted import numbered
 
 LEAST_SENTENCES = 100
@@ -95,6 +97,26 @@ def slots_of(
         if len(some) >= LEAST_SENTENCES
     ]
     return [each for each in tables if len(each.latents) > 1 and len(each.factors) > 1]
+
+
+def factors_of_parts(text: str, parts: Mapping[str, Span]) -> dict[str, str] | None:
+    """Returns the template of a text, which is the text without its parts, and each part; None without parts."""
+    if not parts:
+        return None
+    template, end = "", 0
+    for name, (start, stop) in parts.items():
+        template += f"{text[end:start]}<{name}>"
+        end = stop
+    return {"template": template + text[end:], **{name: text[slice(*span)] for name, span in parts.items()}}
+
+
+def roles_of_parts(sentence: Sentence, parts: Mapping[str, Span]) -> list[str]:
+    """Returns the part of a text that each of its tokens belongs to, as its role."""
+    roles = [NO_ROLE] * len(sentence.spans)
+    for name, span in parts.items():
+        first, end = tokens_of(sentence.spans, span)
+        roles[first:end] = [name] * (end - first)
+    return roles
 
 
 def _table(

@@ -11,12 +11,13 @@ Letters: T positions, Q codes a position.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from t5vqvae.data.corpora.base import NO_ROLE
+from t5vqvae.data.corpora.base import NO_ROLE, CorpusConfig
+from t5vqvae.data.corpora.edits import Span, by_space
 from t5vqvae.data.texts import same_text
 from t5vqvae.latent.code_use import words_of
 from t5vqvae.latent.code_vectors import nearest_codes, num_entries
@@ -34,35 +35,54 @@ NUM_SHOWN = 12
 
 @dataclass(frozen=True)
 class Place:
-    """A position of a sentence, with the words before and behind those that a swap there may change."""
+    """A position of a sentence, with the words before and behind those that a swap there may change.
+
+    Attributes:
+        sentence: The sentence.
+        position: The position.
+        codebook: The codebook whose code is swapped.
+        before: The words before.
+        behind: The words behind.
+        spans_of: Cuts a text into words.
+    """
 
     sentence: Sentence
     position: int
     codebook: int
     before: tuple[str, ...]
     behind: tuple[str, ...]
+    spans_of: Callable[[str], list[Span]] = by_space
 
     def is_within(self, text: str) -> bool:
         """Whether a text has all the words around, in their places, and at least one between them."""
-        words, start, end = text.split(), len(self.before), len(self.behind)
+        words = [text[slice(*span)] for span in self.spans_of(text)]
+        start, end = len(self.before), len(self.behind)
         around = tuple(words[:start]) == self.before and tuple(words[len(words) - end :]) == self.behind
         return around and len(words) > start + end
 
 
-def place_of(sentence: Sentence, position: int, codebook: int, roles: Sequence[str]) -> Place | None:
+def place_of(
+    sentence: Sentence,
+    position: int,
+    codebook: int,
+    roles: Sequence[str],
+    spans_of: Callable[[str], list[Span]] = by_space,
+) -> Place | None:
     """Returns a position with its surroundings; None at the end of the text, and outside roles."""
-    words, own = sentence.text.split(), _word_numbers(sentence)
+    spans = spans_of(sentence.text)
+    words, own = [sentence.text[slice(*span)] for span in spans], _word_numbers(sentence, spans)
     number = own[position]
     if number is None or (roles and roles[position] == NO_ROLE):
         return None
     alike = [own[place] for place, role in enumerate(roles) if role == roles[position]] if roles else [number]
     inside = [each for each in alike if each is not None]
-    return Place(sentence, position, codebook, tuple(words[: min(inside)]), tuple(words[max(inside) + 1 :]))
+    before, behind = tuple(words[: min(inside)]), tuple(words[max(inside) + 1 :])
+    return Place(sentence, position, codebook, before, behind, spans_of)
 
 
-def _word_numbers(sentence: Sentence) -> list[int | None]:
+def _word_numbers(sentence: Sentence, words: Sequence[Span]) -> list[int | None]:
     """Returns the number of the word that has the last character of each token; None where none has."""
-    counts = [len(sentence.text[:end].split()) - 1 for _, end in sentence.spans]
+    counts = [sum(start < end for start, _ in words) - 1 for _, end in sentence.spans]
     blank = [not sentence.text[start:end].strip() for start, end in sentence.spans]
     return [None if empty else count for count, empty in zip(counts, blank, strict=True)]
 
@@ -82,7 +102,7 @@ def traversal(probed: Probed) -> Found:
         places: list[Place] = []
         for row, sentence, text in zip(rows, sentences, texts, strict=True):
             if sentence.by_token and same_text(text, sentence.text):
-                places += _places(sentence, probed.roles[row], space.model.quantizer.num_codebooks, rng)
+                places += _places(sentence, probed.roles[row], space.model.quantizer.num_codebooks, rng, corpus)
         used = _used(sentences)
         near = [(place, code) for place in places for code in _nearest(space, place, used)]
         anything = [(place, code) for place in places for code in _random(place, used, rng)]
@@ -115,9 +135,11 @@ def is_precise(place: Place, text: str) -> bool:
     return not same_text(text, place.sentence.text) and place.is_within(text)
 
 
-def _places(sentence: Sentence, roles: Sequence[str], codebooks: int, rng: random.Random) -> list[Place]:
+def _places(
+    sentence: Sentence, roles: Sequence[str], codebooks: int, rng: random.Random, corpus: CorpusConfig
+) -> list[Place]:
     order = rng.sample(range(len(sentence.spans)), len(sentence.spans))
-    found = (place_of(sentence, position, rng.randrange(codebooks), roles) for position in order)
+    found = (place_of(sentence, position, rng.randrange(codebooks), roles, corpus.word_spans) for position in order)
     return [place for place in found if place is not None][:NUM_POSITIONS]
 
 

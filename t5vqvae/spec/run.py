@@ -205,11 +205,19 @@ class RunSpec(Config):
         The arguments are those of `run_id`. Settings at their defaults do not count, so that a new one changes nothing.
         """
         settings = _chosen(self, self.as_dict(only_results=True))
-        version = DEFAULTS_VERSION
-        sparse = {} if self.evaluate.unsent is None else {"sparse": SPARSE_VERSION}
-        return self._hashed(
-            {**sparse, "settings": settings, "defaults": version, "data": data_fingerprint, "precision": precision}
-        )
+        versions = {"defaults": DEFAULTS_VERSION, **self._versions_of_measures()}
+        return self._hashed({**versions, "settings": settings, "data": data_fingerprint, "precision": precision})
+
+    def _versions_of_measures(self) -> dict[str, int]:
+        """Returns the version of everything measured in its evaluations that has meant something else before."""
+        evaluate = self.evaluate
+        measured = {
+            "sparse": evaluate.unsent is not None,
+            "disentanglement": "disentanglement" in evaluate.probe,
+            "words of expressions": self.data.corpus.default_tokenizer == "latex"
+            and (evaluate.control > 0 or "traversal" in evaluate.probe),
+        }
+        return {name: MEASURE_VERSIONS[name] for name, is_measured in measured.items() if is_measured}
 
     def _hashed(self, identity: dict[str, object]) -> str:
         """Returns 16 hex digits of what identifies a result, the backbone's weights included."""
@@ -220,8 +228,10 @@ class RunSpec(Config):
 
 DEFAULTS_VERSION = 1
 """Raise it with every change of a default: settings ids do not say what is at its default."""
-SPARSE_VERSION = 2
-"""Raise it with every change of what is measured of sparse codes. 2: edited words are sent, and an end is counted."""
+MEASURE_VERSIONS = {"sparse": 3, "disentanglement": 2, "words of expressions": 2}
+"""Raise one with every change of what is measured. Sparse codes, 2: edited words are sent, and an end is counted, 3: an
+edit is judged next to the text of the sparse codes without it; disentanglement, 2: what shuffles could show is nothing;
+words of expressions, 2: their tokens, and not what stands between spaces."""
 
 
 def no_premises(spec: RunSpec) -> SettingError:

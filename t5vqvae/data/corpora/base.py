@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 
 from t5vqvae.config import Variant
 from t5vqvae.data.checked import kept_file
-from t5vqvae.data.corpora.edits import Edit, Splice
+from t5vqvae.data.corpora.edits import Edit, Span, Splice, by_space
 from t5vqvae.errors import DataError, SettingError
 
 NO_ROLE = "none"
@@ -228,6 +228,21 @@ class CorpusConfig(Variant):
     def is_valid(self, text: str) -> bool:
         """Returns whether the corpus's generator could have written a text; defined where `edits` is."""
         raise NotImplementedError
+
+    def word_spans(self, text: str) -> list[Span]:
+        """Returns the words of a text: what an edit changes or leaves alone."""
+        return by_space(text)
+
+    def words(self, text: str) -> list[str]:
+        """Returns the words of `word_spans` themselves."""
+        return [text[start:end] for start, end in self.word_spans(text)]
+
+    def parts_of(self, text: str) -> dict[str, Span] | None:
+        """Returns the parts of a text that another value may replace, by name, in their order; None: not known.
+
+        Texts that agree outside of such parts are of one template.
+        """
+        return None
 
     def factors_of(self, text: str) -> dict[str, str] | None:
         """Returns the value of every factor of a text, "none" where it lacks one; None if `is_valid` refuses it."""

@@ -10,12 +10,18 @@ ones, where words outside of them change, too (a verb that agrees, an article).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["local", "distributed"]
 Span = tuple[int, int]
 """Start and end (exclusive) of words in a text, in characters."""
+
+
+def by_space(text: str) -> list[Span]:
+    """Returns the words of a text that white space separates."""
+    return [found.span() for found in re.finditer(r"\S+", text)]
 
 
 @dataclass(frozen=True)

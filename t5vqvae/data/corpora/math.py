@@ -18,10 +18,10 @@ from typing import ClassVar, Literal
 from t5vqvae.config import setting
 from t5vqvae.data.corpora import expressions
 from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example, load_kept, spaced
-from t5vqvae.data.corpora.edits import Edit
+from t5vqvae.data.corpora.edits import Edit, Span
 from t5vqvae.data.corpora.expressions import Tree
 from t5vqvae.data.corpora.math_edits import draw_edits
-from t5vqvae.data.corpora.math_factors import factors, operator_of
+from t5vqvae.data.corpora.math_factors import factors, operator_of, parts_of, pieces
 from t5vqvae.data.corpora.math_meaning import judge, same_meaning
 from t5vqvae.data.corpora.math_ood import RESERVED, Asked, harder_tests, twins
 from t5vqvae.data.corpora.math_parser import parse, parse_question
@@ -130,6 +130,14 @@ class MathCorpus(CorpusConfig):
         The number of operations is not compared with `num_further`.
         """
         return self.factors_of(text) is not None
+
+    def word_spans(self, text: str) -> list[Span]:
+        """Returns the commands and characters of a text: what stands between spaces may be half an expression."""
+        return pieces(text)
+
+    def parts_of(self, text: str) -> dict[str, Span] | None:
+        node = parse(text) if self.has_edits else None
+        return None if node is None else parts_of(node)
 
     def factors_of(self, text: str) -> dict[str, str] | None:
         """Returns the value of every factor of a text, "none" where it lacks one; None if `is_valid` refuses it.

@@ -34,11 +34,10 @@ from typing import Literal
 
 from t5vqvae.data.corpora.edits import Edit, Kind, Span
 from t5vqvae.data.corpora.expressions import print_expression
-from t5vqvae.data.corpora.math_factors import placed
+from t5vqvae.data.corpora.math_factors import FUNCTIONS, placed
 from t5vqvae.data.corpora.math_parser import parse, read, tree_of
 
 FACTORS = ("variable", "function", "sign", "repeated_variable")
-FUNCTIONS = ("cos", "sin", "log")
 Reason = Literal["reordered", "not reordered", "in another split", "no donor"]
 
 

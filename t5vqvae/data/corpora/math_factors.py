@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 
+from t5vqvae.data.corpora.edits import Span
 from t5vqvae.data.corpora.math_parser import Node
 
 PLACES = ("term", "factor", "numerator", "denominator", "base", "exponent", "argument", "whole")
 """Where a part may stand: in the operation around it, or alone."""
+FUNCTIONS = ("cos", "sin", "log")
+"""Any of them may stand where another does."""
 NAMED = ("cos", "sin", "tan", "log", "exp")
+_PIECE = re.compile(r"\\[A-Za-z]+|\S")
 _OPERATORS = {"+", "-", "^", "=", "e", r"\frac", r"\sqrt", r"\int", r"\partial", *(rf"\{name}" for name in NAMED)}
 """Tokens that are operators: `e` is no letter of the generator, so it is the base of exp."""
 _PARTS = {
@@ -19,6 +25,11 @@ _PARTS = {
     "exp": ("exponent",),
 }
 """Places of an operation's parts; the last one is that of all further parts. Other functions have arguments."""
+
+
+def pieces(text: str) -> list[Span]:
+    """Returns start and end of every command and of every other character of a text that is no space."""
+    return [found.span() for found in _PIECE.finditer(text)]
 
 
 def operator_of(token: str) -> str:
@@ -54,6 +65,26 @@ def factors(node: Node) -> dict[str, str]:
         **{f"letter of {place}": "none" for place in PLACES},
         **_letters_by_place(node),
     }
+
+
+def parts_of(node: Node) -> dict[str, Span]:
+    """Returns letters, functions of one argument, and the signs between terms, numbered in the order of the text."""
+    kinds = {each.words: _part_kind(each) for each in node.nodes()}
+    found = sorted((span, kind) for words, kind in kinds.items() if kind is not None for span in words)
+    counts: Counter[str] = Counter()
+    parts = {}
+    for span, kind in found:
+        counts[kind] += 1
+        parts[f"{kind} {counts[kind]}"] = span
+    return parts
+
+
+def _part_kind(node: Node) -> str | None:
+    if node.head == "add":
+        return "sign"
+    if not node.parts:
+        return "letter" if isinstance(node.head, str) else None
+    return "function" if node.head in FUNCTIONS else None
 
 
 def _letters_by_place(node: Node) -> dict[str, str]:

@@ -18,10 +18,11 @@ from transformers import PreTrainedTokenizerFast
 
 from t5vqvae.data.batch import Batch
 from t5vqvae.data.corpora.edits import Edit
+from t5vqvae.data.corpora.math import MathCorpus
 from t5vqvae.errors import DataError
-from t5vqvae.latent.intervention import spliced
+from t5vqvae.latent.intervention import from_answers, spliced
 from t5vqvae.latent.latent_space import tokens_of
-from t5vqvae.measures.control import Control, by_factor, choose, run_edits, scores
+from t5vqvae.measures.control import Control, Outcome, by_factor, ceiling_scores, choose, run_edits, scores
 from t5vqvae.models.contract import Losses, Memory, TextAutoencoder
 from t5vqvae.quantizers import NoneConfig
 from t5vqvae.quantizers.base import QuantizerOutput
@@ -189,6 +190,29 @@ def test_locality_counts_the_words_that_an_edit_should_have_left() -> None:
     found = measured(Planted(losing), [FOOD])
     assert found["control/locality"] == pytest.approx(5 / 6), "a big bat eats (honey) in, of these and caves"
     assert found["control/local_intervention"] == 0 and "control/locality_exact" not in found
+
+
+def test_the_words_of_an_expression_are_its_tokens() -> None:
+    source, words = r"x^{2} + \cos{(y )}", MathCorpus().words
+    edit = Edit(source, "", r"x^{a} + \cos{(y )}", "", "variable", "local", (3, 4), (0, 1))
+    wrong = Outcome(edit, r"z^{a} + \cos{(y )}", source, "", valid=True, words=words)
+    assert words(source)[:5] == ["x", "^", "{", "2", "}"]
+    assert wrong.kept == pytest.approx(10 / 11), "the base changed, too"
+    assert replace(wrong, words=str.split).kept == 1, "x^{2} is one word between spaces"
+
+
+def test_the_answer_itself_for_a_donor_is_the_ceiling() -> None:
+    made = from_answers(ALL)
+    assert [each.donor for each in made] == [each.answer for each in ALL]
+    assert [each.donor[slice(*each.donor_span)] for each in made] == ["eggs", "dog", "old"]
+    edited = run_edits(Planted(), Control(ALL, is_valid), max_new_tokens=12, with_ceiling=True)
+    # Tokens of a minimal pair name nothing but themselves, so the article does not follow even there.
+    assert ceiling_scores(edited.ceiling) == {"control/local_ceiling": 1, "control/distributed_ceiling": 0}
+    assert not run_edits(Planted(), Control(ALL, is_valid), max_new_tokens=12).ceiling
+    of_sentences = run_edits(Planted(by_token=False), Control(ALL, is_valid), max_new_tokens=12, with_ceiling=True)
+    assert ceiling_scores(of_sentences.ceiling)["control/distributed_ceiling"] == 1
+    twice = replace(FOOD, answer="a big bat eats eggs in eggs")
+    assert not from_answers([twice]), "nobody can say which of them is meant"
 
 
 def test_the_order_of_the_edits_and_the_batches_change_nothing() -> None:

@@ -23,8 +23,8 @@ class Fixed(Probed):
 
 
 def found(model: Spelling, seed: int = 0, texts: Sequence[str] = TEXTS) -> Found:
-    none = cast(Any, None)
-    return examples(Fixed(model, RunSpec(), none, none, "validation", ("none",), Path(), 10, 1, seed=seed, texts=texts))
+    none, run = cast(Any, None), RunSpec().with_overrides({"data.corpus.name": "grammar"})
+    return examples(Fixed(model, run, none, none, "validation", ("none",), Path(), 10, 1, seed=seed, texts=texts))
 
 
 def test_a_code_that_names_its_word_changes_that_word_alone() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from spelling_model import CODE, Spelling
 
-from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.data.corpora.math import MathCorpus
+from t5vqvae.latent.latent_space import LatentSpace, Sentence
 from t5vqvae.measures.traversals import is_precise, place_of
 
 TEXT = "a old bat eats honey in caves"
@@ -42,6 +44,16 @@ def test_without_roles_the_word_itself_may_change(space: LatentSpace) -> None:
     place = place_of(space.encode([TEXT])[0], 2, 0, [])
     assert place is not None
     assert is_precise(place, "a old cat eats honey in caves") and not is_precise(place, "a big cat eats honey in caves")
+
+
+def test_the_word_of_an_expression_is_its_token() -> None:
+    text = r"x^{2} + \cos{(y )}"
+    words = MathCorpus().word_spans
+    spans = tuple(words(text))
+    sentence = Sentence(text, spans, torch.zeros(len(spans), 1), torch.zeros(len(spans), 1, dtype=torch.int64), None)
+    place = place_of(sentence, 3, 0, [], words)
+    assert place is not None and place.before == ("x", "^", "{") and place.behind[:2] == ("}", "+")
+    assert is_precise(place, r"x^{a} + \cos{(y )}") and not is_precise(place, r"z^{a} + \cos{(y )}")
 
 
 def test_the_end_of_the_text_is_no_place(space: LatentSpace) -> None:
