@@ -1,8 +1,9 @@
 """The numbers of an ablation once more, from MLflow's stored runs alone: nothing of `tune` is imported here.
 
 `python tests/support/recompute.py NAME REPORT_FOLDER [--uri URI]` prints both numbers side by side and exits with 1
-where they differ. Tests and corrections come from scipy and statsmodels, the permutation interval from a bisection. The
-best tuning run of every arm and seed is looked for anew: the run of the comparison must have its settings.
+where they differ. Tests and corrections come from scipy and statsmodels, the permutation interval from a bisection, that
+of a t test from scipy. Of a fraction's interactions that are one contrast under several names, one is compared. The best
+tuning run of every arm and seed is looked for anew: the run of the comparison must have its settings.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import itertools
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,15 +98,20 @@ def arms(stored: Stored) -> dict[str, dict[str, float]]:
     for arm, runs in by_arm.items():
         pairs = [(runs[seed], baseline[seed]) for seed in sorted(runs, key=int) if seed in baseline]
         differences[arm] = [mine.data.metrics[metric] - other.data.metrics[metric] for mine, other in pairs]
-    return numbers(differences, float(stored.parameters["alpha"]))
+    return numbers(differences, stored.parameters)
 
 
-def factors(stored: Stored) -> dict[str, dict[str, float]]:
-    """Returns `{main effect or interaction: its numbers}` of a full factorial; empty for other studies."""
-    if stored.parameters.get("design.name") != "factorial":
+def factors(stored: Stored, reported: Container[str] = ()) -> dict[str, dict[str, float]]:
+    """Returns `{main effect or interaction: its numbers}` of a factorial design; empty for other studies.
+
+    Args:
+        stored: The ablation.
+        reported: The names that a report has, each with its factors in alphabetical order.
+    """
+    if stored.parameters.get("design.name") not in ("factorial", "fractional"):
         return {}
     stem = "design.factors."
-    levels = {n.removeprefix(stem): ast.literal_eval(v) for n, v in stored.parameters.items() if n.startswith(stem)}
+    levels = {n.removeprefix(stem): _levels(v) for n, v in stored.parameters.items() if n.startswith(stem)}
     metric, baseline = stored.parameters["objective.metric"], stored.by_arm()["baseline"]
     some = next(iter(baseline.values()))
     order = {path: [some.data.params[path], *map(str, values)] for path, values in levels.items()}
@@ -114,7 +120,27 @@ def factors(stored: Stored) -> dict[str, dict[str, float]]:
         cell = tuple(order[path].index(run.data.params[path]) for path in order)
         cells.setdefault(cell, {})[run.data.tags["seed"]] = run.data.metrics[metric]
     differences = dict(_contrasts(order, cells))
-    return numbers(differences, float(stored.parameters["alpha"]))
+    if stored.parameters["design.name"] == "fractional":
+        differences = _without_aliases(differences, reported)
+    return numbers(differences, stored.parameters)
+
+
+def _levels(stored: str) -> list[object]:
+    """Returns the further levels of a factor: a list, or a single one as it was written."""
+    try:
+        found = ast.literal_eval(stored)
+    except ValueError:
+        found = stored
+    return list(found) if isinstance(found, list | tuple) else [found]
+
+
+def _without_aliases(differences: dict[str, list[float]], reported: Container[str]) -> dict[str, list[float]]:
+    """Returns one contrast of each set that agree but for the sign: the one that a report has, or else the first."""
+    sets: dict[tuple[float, ...], list[str]] = {}
+    for name, values in differences.items():
+        sets.setdefault(tuple(np.abs(np.round(values, 9))), []).append(name)
+    chosen = [next((name for name in names if _unordered(name) in reported), names[0]) for names in sets.values()]
+    return {name: differences[name] for name in chosen}
 
 
 def _contrasts(
@@ -139,19 +165,32 @@ def _contrasts(
             )
 
 
-def numbers(differences: dict[str, list[float]], alpha: float) -> dict[str, dict[str, float]]:
-    """Returns mean, permutation p-value, Holm's, and the permutation interval of each list of paired differences."""
-    p_values = [permutation_p(np.asarray(values)) if values else 1.0 for values in differences.values()]
+def numbers(differences: dict[str, list[float]], parameters: dict[str, str]) -> dict[str, dict[str, float]]:
+    """Returns mean, p-value of the declared test, Holm's, and its interval of each list of paired differences."""
+    alpha, test = float(parameters["alpha"]), parameters["test"]
+    p_value, interval = (t_p, t_interval) if test == "t" else (permutation_p, _inverted)
+    p_values = [p_value(np.asarray(values)) if values else 1.0 for values in differences.values()]
     adjusted = multipletests(p_values, method="holm")[1]
     found = {}
     for (name, values), p, q in zip(differences.items(), p_values, adjusted, strict=True):
         if not values:  # counts for Holm, but has no numbers
             continue
-        low, high = _inverted(np.asarray(values), alpha)
+        low, high = interval(np.asarray(values), alpha)
         mean = float(np.mean(values))
         row = (mean, p, float(q), float(len(values)), low, high)
         found[name] = dict(zip(NAMES, row, strict=True))
     return found
+
+
+def t_p(values: np.ndarray) -> float:
+    """Returns the two-sided p-value of Student's paired test."""
+    return float(stats.ttest_1samp(values, 0.0).pvalue)
+
+
+def t_interval(values: np.ndarray, alpha: float) -> tuple[float, float]:
+    """Returns the interval of Student's paired test."""
+    found = stats.ttest_1samp(values, 0.0).confidence_interval(1 - alpha)
+    return float(found.low), float(found.high)
 
 
 def permutation_p(values: np.ndarray) -> float:
@@ -186,7 +225,7 @@ def differing(stored: Stored, folder: Path, say: bool = False) -> list[str]:
     """Returns where `effects.csv` of a report differs from what MLflow's runs give, in words."""
     with (folder / "effects.csv").open(newline="") as file:
         reported = {_unordered(row["name"]): row for row in csv.DictReader(file) if row["mean"]}
-    mine = {_unordered(name): row for name, row in (arms(stored) | factors(stored)).items()}
+    mine = {_unordered(name): row for name, row in (arms(stored) | factors(stored, reported)).items()}
     found = wrongly_tuned(stored)
     if missing := reported.keys() ^ mine.keys():
         found.append(f"only on one side: {sorted(missing)}")
