@@ -61,6 +61,15 @@ def test_every_row_is_a_run_with_its_command(name: str) -> None:
         assert without_bottleneck(name) in ROWS or name.endswith(", none")
 
 
+def test_the_page_says_which_aims_were_missed_and_by_the_worst_seed() -> None:
+    name = "math, position 0"
+    worse, better = ({**RATES, "VAR/exact_match": value, "EQ/exact_match": 1.0} for value in (0.5, 0.99))
+    page = results_page.page({(name, 0): worse, (name, 1): better})
+    assert "- Aims of math, position 0, 2: not reached: VAR 0.745 of 0.99 (worst seed 0.500)." in page
+    assert "Aims of math, position 0, 2: all reached." in results_page.page({(name, 0): better})
+    assert "Aims" not in results_page.page({("math, end", 0): RATES}), "nothing was measured"
+
+
 def test_models_that_train_when_the_time_is_over_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def job(key: Key, row: Row, place: results_table.Place) -> tuple[Key, Values]:
         time.sleep(0.1 * (1 + key[1]))

@@ -1,9 +1,9 @@
 """The numbers of an ablation once more, from MLflow's stored runs alone: nothing of `tune` is imported here.
 
 `python tests/support/recompute.py NAME REPORT_FOLDER [--uri URI]` prints both numbers side by side and exits with 1
-where they differ. Tests and corrections come from scipy and statsmodels, the permutation interval from a bisection, that
-of a t test from scipy. Of a fraction's interactions that are one contrast under several names, one is compared. The best
-tuning run of every arm and seed is looked for anew: the run of the comparison must have its settings.
+where they differ. Tests and corrections come from scipy and statsmodels, the permutation interval from a bisection,
+that of a t test from scipy. Of a fraction's interactions that are one contrast under several names, one is compared.
+The best tuning run of every arm and seed is looked for anew: the run of the comparison must have its settings.
 """
 
 from __future__ import annotations
