@@ -1,6 +1,6 @@
-"""The measure of control in a probe: all its metrics, the share by factor, and what became of each word.
+"""The measure of control in a probe: all its metrics, the share by factor, and which words each edit changed.
 
-See `control.py` for the definitions.
+See `control.py` and `edit_changes.py` for the definitions.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from t5vqvae.measures.base import Found, Probed, Row, measure
 from t5vqvae.measures.control import Outcome, by_factor, scores, sparse_scores
+from t5vqvae.measures.edit_changes import changes_by_role
+from t5vqvae.spec.probe import EDIT_CHANGES
 
 NUM_SHOWN = 20
 
@@ -25,7 +27,11 @@ def control(probed: Probed) -> Found:
     if edited.sparse:
         tables["Control by factor, sparse codes"] = _by_factor(edited.sparse)
     outcomes = edited.sparse or edited.whole
-    tables |= {"What edits changed": _changes(outcomes), "Edits": [_shown(each) for each in outcomes[:NUM_SHOWN]]}
+    tables |= {
+        EDIT_CHANGES: changes_by_role(outcomes, probed.spec.data.corpus),
+        "What became of edits": _ends(outcomes),
+        "Edits": [_shown(each) for each in outcomes[:NUM_SHOWN]],
+    }
     return Found(metrics, tables)
 
 
@@ -42,8 +48,8 @@ def _by_factor(outcomes: Sequence[Outcome]) -> list[Row]:
     return rows
 
 
-def _changes(outcomes: Sequence[Outcome]) -> list[Row]:
-    """Returns, for every factor, how often an edit that changed the text did so rightly, wrongly, or invalidly."""
+def _ends(outcomes: Sequence[Outcome]) -> list[Row]:
+    """Returns, for every factor, how many edits gave the answer, another valid text, an invalid one, or no change."""
     groups: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         groups[outcome.edit.factor].append(outcome)

@@ -9,6 +9,7 @@ import pytest
 from baseline_runs import finish, tiny
 
 from t5vqvae.measures.probing import ProbeResult
+from t5vqvae.spec.probe import CODE_MAP, EDIT_CHANGES, PATHS
 from tune.cli import main
 from tune.report.probe_report import summary
 
@@ -79,9 +80,11 @@ def test_another_model_is_compared_on_the_same_edits(
     assert any(line.startswith("local intervention: ") and "difference +0.000" in line for line in claims)
     page, file = (Path(line).read_text() for line in printed[-2:])
     title = f"Control against checkpoint {edited}"
-    rows = json.loads(file)["tables"][title]
+    tables = json.loads(file)["tables"]
+    rows, changes = tables[title], tables[EDIT_CHANGES]
+    assert {row["words"] for row in changes} >= {"edited words", "V", "ARG1"}
     assert [row["part"] for row in rows][:2] == ["local intervention", "distributed intervention"]
-    assert title in page and "Map of the codebook" in page and "plotly" in page
+    assert all(each in page for each in (title, CODE_MAP, EDIT_CHANGES, PATHS, "plotly"))
 
 
 @pytest.mark.parametrize(
