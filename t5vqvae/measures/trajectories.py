@@ -19,6 +19,7 @@ from t5vqvae.measures.base import Found, Probed, Row, measure
 from t5vqvae.measures.mean_interval import mean_interval
 from t5vqvae.measures.smoothness import Distance, Path, path_of, scores
 from t5vqvae.measures.word_vectors import skip_gram, stop_words
+from t5vqvae.spec.probe import PATHS
 
 NUM_SHOWN = 5
 
@@ -35,7 +36,7 @@ def smoothness(probed: Probed) -> Found:
         for number, (each, path) in enumerate(zip(trajectories[:NUM_SHOWN], paths, strict=False))
         for place, step in enumerate(each.steps)
     ]
-    return Found(metrics, {"Smoothness over paths": [_interval(paths, probed.seed)], "Paths, drawn at random": rows})
+    return Found(metrics, {"Smoothness over paths": [_interval(paths, probed.seed)], PATHS: rows})
 
 
 def smooth_paths(probed: Probed) -> list[Path]:

@@ -1,7 +1,13 @@
 """Word vectors for distances between texts: skip-gram, trained on a corpus's training split.
 
 The vectors depend on the corpus and the seed alone, so all models of a corpus share them. Stop words are scikit-learn's
-English list (of the Glasgow Information Retrieval Group).
+English list (of the Glasgow Information Retrieval Group), as the installed version has it.
+
+Source: Mikolov et al. 2013, arXiv 1301.3781 (skip-gram); SnowYJ/T5VQVAE for smoothness as published.
+
+Different: published smoothness has word2vec-google-news-300 and NLTK's English stop words, both downloads; here vectors
+have 64 numbers, and the list comes with scikit-learn at run time. That list is longer, so fewer words are left to
+compare. Another version of it would change values: compare models that were probed with one version.
 """
 
 from __future__ import annotations
@@ -36,7 +42,7 @@ def skip_gram(texts: Sequence[str], seed: int = 0) -> Vectors:
 
 @functools.cache
 def stop_words() -> frozenset[str]:
-    """Returns English words that say little by themselves."""
+    """Returns English words that say little by themselves: scikit-learn's, not NLTK's."""
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     return frozenset(ENGLISH_STOP_WORDS)

@@ -10,6 +10,12 @@ with the measures next to it.
 
 Source: Higgins et al. 2017 (beta-VAE), with pairs of given sentences instead of drawn ones.
 
+Different: published settings (google-research/disentanglement_lib) have 10,000 points to fit on and 5,000 to judge by,
+of 64 pairs each. Here each factor has 300 and 150, of 64 pairs each: a template has a few hundred sentences, so more
+points would repeat their pairs. There, distances are not standardized, and FactorVAE's score leaves out latents with a
+standard deviation below .05, which says little next to a prior that has 1. Code vectors and states have no prior and no
+such scale. So here distances are standardized, and a latent is left out only where they never vary.
+
 Letters: N sentences, L latents, F factors, D numbers of a latent, P points.
 """
 

@@ -7,7 +7,9 @@ from typing import Literal
 from t5vqvae.config import Config, LocalPath, setting
 
 CODE_MAP = "Map of the codebook"
-"""The table of a probe that its page draws."""
+EDIT_CHANGES = "What each edit changed"
+PATHS = "Paths, drawn at random"
+"""Tables of a probe that its page does not show row by row: two are drawn, and paths stand side by side."""
 
 
 class ProbeSpec(Config):

@@ -11,7 +11,7 @@ import typer
 
 from t5vqvae.config import parse_words
 from t5vqvae.disk import writable
-from t5vqvae.errors import TrackingError
+from t5vqvae.errors import SettingError, TrackingError
 from tune.command_line import Command, Group, State, words_argument
 from tune.operations.options import Model
 from tune.process import NOTHING_WORKED
@@ -30,9 +30,10 @@ def probe(
     model: Model,
     words: Annotated[
         list[str] | None,
-        words_argument("", "Settings of the probe: split, sentences, edits, unsent, labels, earlier, seed."),
+        words_argument("", "Settings of the probe: sentences, edits, unsent, labels, encoder, earlier, seed."),
     ] = None,
-    suite: Annotated[str, typer.Option(metavar="SUITE", help="quick or full.")] = "quick",
+    suite: Annotated[str | None, typer.Option(metavar="SUITE", help="quick (default) or full.")] = None,
+    split: Annotated[str | None, typer.Option(metavar="SPLIT", help="validation (default) or test.")] = None,
     against: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Compare control with another model's, on the same edits.")
     ] = None,
@@ -54,7 +55,7 @@ def probe(
     from tune.report.probe_comparison import refuse_another_corpus, with_comparison
     from tune.report.probe_report import folder_of, probe_model, summary, write_probe
 
-    spec = ProbeSpec.parse({**parse_words(list(words or [])), "suite": suite})
+    spec = ProbeSpec.parse(_settings(words or [], suite=suite, split=split))
     other = None if against is None else find_model(against, home)
     if other is not None:
         refuse_another_corpus(found, other, against or "")
@@ -68,6 +69,19 @@ def probe(
     _track(found, home, result, files, on_test=spec.split == "test")
     print(*files, sep="\n")
     return 0 if result.metrics else NOTHING_WORKED
+
+
+def _settings(words: Sequence[str], **options: str | None) -> dict[str, object]:
+    """Returns the settings that words and options give.
+
+    Raises:
+        SettingError: If a word and the option of its name give different values.
+    """
+    settings: dict[str, object] = parse_words(list(words))
+    for name, value in options.items():
+        if value is not None and settings.setdefault(name, value) != value:
+            raise SettingError(f"--{name} {value} and {name}={settings[name]} differ; give one of them")
+    return settings
 
 
 def _track(found: FoundModel, state: Path, result: ProbeResult, files: Sequence[Path], on_test: bool) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t5vqvae.data.texts import kept_places
 from t5vqvae.evaluation.metrics import METRICS
 from t5vqvae.files import digest, write_json
-from t5vqvae.spec.probe import CODE_MAP
+from t5vqvae.spec.probe import CODE_MAP, EDIT_CHANGES, PATHS
 from tune.monitor.formats import html_text
 from tune.records.loading import loaded_model
 from tune.report.codebook_figure import code_map_figure
+from tune.report.edit_figure import CAPTION, edit_changes_figure
+from tune.report.marked_texts import marked, side_by_side
 from tune.report.page import Section, listing, page, table
 
 if TYPE_CHECKING:
@@ -78,10 +79,12 @@ def _page(result: ProbeResult, found: FoundModel, spec: ProbeSpec) -> str:
 
 
 def _section(title: str, rows: Sequence[Row]) -> Section:
-    if title != CODE_MAP:
-        return Section(title, _table(rows))
-    caption = "Codes in use by their two main directions, coloured by the role of their most frequent word."
-    return Section(title, figures=((caption, code_map_figure(rows)),))
+    if title == CODE_MAP:
+        caption = "Codes in use by their two main directions, coloured by the role of their most frequent word."
+        return Section(title, figures=((caption, code_map_figure(rows)),))
+    if title == EDIT_CHANGES:
+        return Section(title, figures=((CAPTION, edit_changes_figure(rows)),))
+    return Section(title, side_by_side(rows) if title == PATHS else _table(rows))
 
 
 def _table(rows: Sequence[Row]) -> str:
@@ -93,15 +96,5 @@ def _table(rows: Sequence[Row]) -> str:
 def _cell(row: Mapping[str, Cell], name: str) -> str:
     value = row[name]
     if name in ("answer", "decoded") and "source" in row:
-        return _marked(str(value), str(row["source"]))
+        return marked(str(value), str(row["source"]))
     return f"{value:.3f}" if isinstance(value, float) else "" if value is None else html_text(value)
-
-
-def _marked(text: str, before: str) -> str:
-    """Returns a text as HTML, with the words marked that another text does not have at their place."""
-    words = text.split()
-    kept = kept_places(words, before.split())
-    shown = [
-        html_text(word) if place in kept else f"<mark>{html_text(word)}</mark>" for place, word in enumerate(words)
-    ]
-    return " ".join(shown)

@@ -9,6 +9,7 @@ import pytest
 from baseline_runs import finish, tiny
 
 from t5vqvae.measures.probing import ProbeResult
+from t5vqvae.spec.probe import CODE_MAP, EDIT_CHANGES, PATHS, ProbeSpec
 from tune.cli import main
 from tune.report.probe_report import summary
 
@@ -62,10 +63,22 @@ def test_summary_page_and_file_agree(checkpoint: Path, state: Path, capsys: pyte
 
 def test_another_split_is_another_probe(checkpoint: Path, state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = {}
-    for split in ("validation", "test"):
-        assert main(["probe", str(checkpoint), f"split={split}", "sentences=20", "--state", str(state)]) == 0
-        found[split] = json.loads(Path(capsys.readouterr().out.splitlines()[-1]).read_text())["metrics"]
-    assert found["validation"] != found["test"]
+    option, word = ["--split", "test"], ["split=test"]
+    given: dict[str, list[str]] = {"none": [], "option": option, "word": word, "both": [*option, *word]}
+    for name, words in given.items():
+        assert main(["probe", str(checkpoint), *words, "sentences=20", "--state", str(state)]) == 0
+        found[name] = json.loads(Path(capsys.readouterr().out.splitlines()[-1]).read_text())
+    assert found["option"]["probe"]["split"] == "test" and found["none"]["probe"]["split"] == "validation"
+    assert found["option"] == found["word"] == found["both"]
+    assert found["none"]["metrics"] != found["option"]["metrics"]
+
+
+def test_help_names_the_splits_and_every_setting_without_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["probe", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "--split" in text and "validation (default) or test" in text
+    settings = set(ProbeSpec.model_fields) - {"suite", "split"}
+    assert all(setting in text.partition("Options")[0] for setting in settings)
 
 
 @pytest.mark.slow
@@ -79,9 +92,11 @@ def test_another_model_is_compared_on_the_same_edits(
     assert any(line.startswith("local intervention: ") and "difference +0.000" in line for line in claims)
     page, file = (Path(line).read_text() for line in printed[-2:])
     title = f"Control against checkpoint {edited}"
-    rows = json.loads(file)["tables"][title]
+    tables = json.loads(file)["tables"]
+    rows, changes = tables[title], tables[EDIT_CHANGES]
+    assert {row["words"] for row in changes} >= {"edited words", "V", "ARG1"}
     assert [row["part"] for row in rows][:2] == ["local intervention", "distributed intervention"]
-    assert title in page and "Map of the codebook" in page and "plotly" in page
+    assert all(each in page for each in (title, CODE_MAP, EDIT_CHANGES, PATHS, "plotly"))
 
 
 @pytest.mark.parametrize(
@@ -98,6 +113,9 @@ def test_another_model_is_compared_on_the_same_edits(
             "--against EDITED: it was trained on another corpus (data.corpus.version",
         ),
         (["CHECKPOINT", "split=train"], "split='train'"),
+        (["CHECKPOINT", "--split", "train"], "split='train'"),
+        (["CHECKPOINT", "--split", "test", "split=validation"], "--split test and split=validation differ; give one"),
+        (["CHECKPOINT", "suite=full", "--suite", "quick"], "--suite quick and suite=full differ; give one of them"),
         (["CHECKPOINT", "earlier=nowhere"], "nowhere holds no model"),
         (["CHECKPOINT", "earlier=EDITED"], "earlier=EDITED has another tokenizer (data.tokenizer): "),
     ],

@@ -24,6 +24,7 @@
         layout.grid = {...layout.grid, rows: data.length, columns: 1};
         layout.height = 60 + 250 * data.length;
       }
+      if (data[0].type === 'heatmap') plot.style.minWidth = 130 + 58 * data[0].x.length + 'px';
       if (data[0].dimensions) plot.style.minWidth = 85 * data[0].dimensions.length + 'px';
       Plotly.newPlot(plot, data, layout, {responsive: true, displayModeBar: false});
       plot.on('plotly_click', event => {
