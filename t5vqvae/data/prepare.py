@@ -21,7 +21,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t5vqvae.config import Config, setting
-from t5vqvae.data.augment import AUGMENT_VERSION, Added, AugmentConfig, added_rows, refuse_unnamed
+from t5vqvae.data.augment import (
+    AUGMENT_VERSION,
+    Added,
+    AugmentConfig,
+    added_rows,
+    joins_pairs,
+    refuse_unnamed,
+    report_shortage,
+)
 from t5vqvae.data.checked import is_intact, read_line, write_line, write_manifest
 from t5vqvae.data.corpora import registry as variants
 from t5vqvae.data.corpora.base import NO_ROLE, TWIN, Corpus, CorpusConfig, Example
@@ -48,7 +56,7 @@ else:
 
 PREPARED_VERSION = 1
 """Raise it with every change of what is written: cached folders of the old version are then ignored."""
-LAYOUT = 2
+LAYOUT = 3
 """Raise it with every change of what is written that a fingerprint does not show, such as a further file."""
 CHUNK = 1_000
 """Examples tokenized at once."""
@@ -202,6 +210,8 @@ def _prepare(config: DataConfig, cache_dir: Path, backbone: str | None) -> Path:
     # Earlier versions read such texts otherwise, under a fingerprint without this word.
     identity += ["spelt"] if _spells_special_tokens(corpus, tokenizer) else []
     identity += [AUGMENT_VERSION, config.augment.as_dict()] if config.augment.is_on else []
+    # Earlier versions joined no rows of two texts.
+    identity += ["pairs"] if joins_pairs(config.augment, corpus) else []
     # Earlier versions dropped these sentences from the validation split.
     identity += ["long"] if _has_longer(corpus.validation, tokenizer, max_lengths) else []
     fingerprint = digest(*identity)
@@ -213,6 +223,7 @@ def _prepare(config: DataConfig, cache_dir: Path, backbone: str | None) -> Path:
             with atomic_write(folder, folder=True) as scratch:
                 tokenizer.save_pretrained(scratch / "tokenizer")
                 facts = _write_splits(corpus, tokenizer, max_lengths, scratch, added)
+                report_shortage(config.augment, len(corpus.train), facts["num_augmented"])
                 facts |= {"fingerprint": fingerprint, "num_tokens": len(tokenizer)}
                 (scratch / "facts.json").write_text(json.dumps(facts))
                 write_manifest(scratch)
