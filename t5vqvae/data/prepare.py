@@ -33,6 +33,7 @@ from t5vqvae.data.augment import (
 from t5vqvae.data.checked import is_intact, read_line, write_line, write_manifest
 from t5vqvae.data.corpora import registry as variants
 from t5vqvae.data.corpora.base import NO_ROLE, TWIN, Corpus, CorpusConfig, Example
+from t5vqvae.data.rare_tokens import report_rare, shown_counts
 from t5vqvae.data.sift import Sifted, fits, refuse_same_ids, report_rows, sift
 from t5vqvae.data.special_tokens import special_tokens, unguarded_json
 from t5vqvae.data.split import Tokenized, TokenizedSplit, write_split
@@ -57,7 +58,7 @@ else:
 
 PREPARED_VERSION = 1
 """Raise it with every change of what is written: cached folders of the old version are then ignored."""
-LAYOUT = 3
+LAYOUT = 4
 """Raise it with every change of what is written that a fingerprint does not show, such as a further file."""
 
 
@@ -105,6 +106,8 @@ class PreparedData:
     """Names of the role numbers in `Batch.roles_BT`; the first is "none"."""
     num_augmented: dict[str, int] = field(default_factory=dict)
     """Number of rows that `data.augment` added to the training split, by kind; they are its last rows."""
+    fewest_shown: int = 0
+    """How often the training rows show the vocabulary's rarest token."""
     twins: dict[str, TokenizedSplit] = field(default_factory=dict)
     """The validation sets that are out of distribution, by the name of the test set that each is a twin of."""
 
@@ -143,6 +146,7 @@ def prepare(config: DataConfig, cache_dir: Path, backbone: str | None = None) ->
         num_repeated=facts["num_repeated"],
         role_names=tuple(facts["role_names"]),
         num_augmented=facts["num_augmented"],
+        fewest_shown=facts["fewest_shown"],
         twins={name.removeprefix(TWIN): TokenizedSplit(folder / name) for name in facts["twins"]},
     )
 
@@ -223,7 +227,11 @@ def _prepare(config: DataConfig, cache_dir: Path, backbone: str | None) -> Path:
                 tokenizer.save_pretrained(scratch / "tokenizer")
                 facts = _write_splits(corpus, tokenizer, max_lengths, scratch, added)
                 report_shortage(config.augment, len(corpus.train), facts["num_augmented"])
+                counts = shown_counts(TokenizedSplit(scratch / "train"), tokenizer)
+                if config.tokenizer.open_vocabulary:
+                    report_rare(counts)
                 facts |= {"fingerprint": fingerprint, "num_tokens": len(tokenizer)}
+                facts |= {"fewest_shown": min(counts.values())}
                 (scratch / "facts.json").write_text(json.dumps(facts))
                 write_manifest(scratch)
     return folder
