@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from t5vqvae.config import Overrides
+from t5vqvae.data import TokenizedSplit, prepare, prepare_test
 from tests.benchmarks import results_page, results_table
 from tests.benchmarks.results_rows import ROWS, Key, Row, Values, without_bottleneck
 
@@ -68,6 +71,33 @@ def test_the_page_says_which_aims_were_missed_and_by_the_worst_seed() -> None:
     assert "- Aims of math, position 0, 2: not reached: VAR 0.745 of 0.99 (worst seed 0.500)." in page
     assert "Aims of math, position 0, 2: all reached." in results_page.page({(name, 0): better})
     assert "Aims" not in results_page.page({("math, end", 0): RATES}), "nothing was measured"
+
+
+def _counts(split: TokenizedSplit) -> tuple[Counter[int], Counter[int]]:
+    """Returns how often each token occurs in the sources, and in the targets."""
+    batch = split.batch(range(len(split)))
+    targets = batch.labels_BS[batch.labels_BS >= 0]
+    return Counter(batch.input_ids_BT[batch.mask_BT].tolist()), Counter(targets.tolist())
+
+
+# Less than half of the chains is enough for syllogisms; what is augmented is counted as it is trained.
+@pytest.mark.parametrize(
+    ("name", "less"),
+    [
+        ("syllogisms, position 1", {"data.corpus.size": 16_000, "data.corpus.test_size": 300}),
+        pytest.param("syllogisms, position 1", {}, marks=pytest.mark.slow),
+        pytest.param("derive, position 1", {}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_row_is_tested_by_no_token_that_its_training_hardly_shows(name: str, less: Overrides, tmp_path: Path) -> None:
+    data = ROWS[name].spec(0, "cpu").with_overrides(less).data
+    trained = prepare(data, tmp_path)
+    written, answered = _counts(trained.train)
+    read = written + answered  # one table of embeddings serves both
+    for split in prepare_test(data, tmp_path).values():
+        sources, targets = _counts(split)
+        rare = {token for token in sources if read[token] < 50} | {token for token in targets if answered[token] < 50}
+        assert not rare, f"{split.folder.name}: {trained.tokenizer.convert_ids_to_tokens(sorted(rare))}"
 
 
 def test_models_that_train_when_the_time_is_over_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,18 +1,21 @@
 r"""Adds training rows with other names and rare symbols, so that a model learns to copy the unseen.
 
-*Renaming* gives the letters of a row new names: made-up commands such as `\qXb`, and rare characters. *Joining* puts a
-rare symbol between two rows. Neither ever shows a command, a character outside ASCII or a relation that another split
-has and the training split lacks: what these measure stays unseen. Rows are only added, and only to the training split.
+*Renaming* gives the letters of a row new names: made-up commands such as `\qXb`, and rare characters. *Joining* puts
+two rows side by side, with a rare symbol between their sources and between their targets; rows of two texts are joined
+first to first and second to second. Neither ever shows a command, a character outside ASCII or a relation that another
+split has and the training split lacks: what these measure stays unseen. Rows are only added, and only to the training
+split.
 
 Source: renaming as in "interchangeable token embeddings" (ICML 2025), by data instead of by embeddings.
 """
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 import string
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,6 +44,7 @@ REAL_COMMANDS = frozenset(_REAL.split())
 _SYMBOL = re.compile(r"\\[A-Za-z]+|[<=>]|[^\x00-\x7f]")
 _IDLE = 20
 """Draws of a row without a usable one after which one fewer is added."""
+logger = logging.getLogger(__name__)
 
 
 class AugmentConfig(Config):
@@ -96,21 +100,53 @@ def added_rows(config: AugmentConfig, corpus: Corpus, source: CorpusConfig, toke
     held_out = held_out_symbols(corpus, source)
     others = {spaced(e.shown) for name, found in corpus.splits.items() if name != "train" for e in found}
     rng = random.Random(f"{config.seed} augment")
-    symbols = RareSymbols.of(tokenizer, [e.source for e in corpus.train], held_out, rng)
-    rows = [example for example in corpus.train if example.second is None]
+    texts = [text for e in corpus.train for text in (e.source, e.second) if text is not None]
+    symbols = RareSymbols.of(tokenizer, texts, held_out, rng)
+    by_form = {form: [e for e in corpus.train if _is_pair(e) == form] for form in (False, True)}
 
     def usable(example: Example | None) -> bool:
         return example is not None and not _symbols(example) & held_out and spaced(example.shown) not in others
 
     def drawn(share: float, draw: Callable[[], Example | None]) -> list[Example]:
-        return list(_drawn(round(share * len(corpus.train)) if rows else 0, draw, usable))
+        return list(_drawn(round(share * len(corpus.train)), draw, usable))
+
+    def two_joined() -> Example:
+        one = rng.choice(corpus.train)
+        return joined(one, rng.choice(by_form[_is_pair(one)]), symbols.draw())
 
     found = Added(
-        drawn(config.rename, lambda: _renamed(rng.choice(rows), source, config.rename_chance, symbols, rng)),
-        drawn(config.join, lambda: joined(rng.choice(rows), rng.choice(rows), symbols.draw())),
+        drawn(config.rename, lambda: _renamed(rng.choice(corpus.train), source, config.rename_chance, symbols, rng)),
+        drawn(config.join, two_joined),
     )
     refuse_held_out(found.rows, held_out)
     return found
+
+
+def _is_pair(example: Example) -> bool:
+    return example.second is not None
+
+
+def joins_pairs(config: AugmentConfig, corpus: Corpus) -> bool:
+    """Returns whether rows of two texts are joined."""
+    return config.join > 0 and any(map(_is_pair, corpus.train))
+
+
+def report_shortage(config: AugmentConfig, num_rows: int, added: Mapping[str, int]) -> None:
+    """Logs the kinds of rows of which fewer are added than the settings ask for.
+
+    Args:
+        config: The settings.
+        num_rows: Number of training rows before anything was added.
+        added: Number of added rows, by kind.
+    """
+    for kind, share in {"rename": config.rename, "join": config.join}.items():
+        wanted, number = round(share * num_rows), added.get(kind, 0)
+        if number < wanted:
+            logger.warning(
+                "data.augment.%s=%g asks for %d rows and adds %d: the others have nothing to rename, show a symbol of a"
+                " test set, or are too long; for the last, raise data.max_length or data.max_target_length",
+                kind, share, wanted, number
+            )  # fmt: skip
 
 
 def _drawn(
@@ -152,12 +188,13 @@ def _symbols(example: Example) -> set[str]:
 
 
 def joined(one: Example, other: Example, symbol: str) -> Example:
-    """Returns two rows with a symbol between them; the symbol has no role."""
+    """Returns two rows of one form with a symbol between their texts; the symbol has no role."""
     target = None if one.target is None and other.target is None else f"{one.text} {symbol} {other.text}"
+    second = None if one.second is None else f"{one.second} {symbol} {other.second}"
     roles = None if one.roles is None or other.roles is None else (*one.roles, NO_ROLE, *other.roles)
     if symbol.isspace():  # it is no word
         roles = None if one.roles is None or other.roles is None else (*one.roles, *other.roles)
-    return Example(f"{one.source} {symbol} {other.source}", target, roles)
+    return Example(f"{one.source} {symbol} {other.source}", target, roles, second)
 
 
 def _renamed(

@@ -21,9 +21,10 @@ import numpy.typing as npt
 
 from t5vqvae.data.batch import Batch
 from t5vqvae.data.checked import is_intact, write_manifest
-from t5vqvae.data.prepare import DataConfig, prepare, prepare_test, tokenize
+from t5vqvae.data.prepare import DataConfig, prepare, prepare_test
 from t5vqvae.data.sift import sift
 from t5vqvae.data.split import Indices, TokenizedSplit, write_split
+from t5vqvae.data.tokenizing import tokenize
 from t5vqvae.errors import DataError
 from t5vqvae.files import atomic_write, digest, locked
 

@@ -8,25 +8,29 @@ splits are in the folder too, but only `prepare_test` opens them.
 
 Left out of a split and counted are rows without a text, training texts that are too long, and texts that the tokenizer
 cannot spell. No other split loses a sentence for its length. Two splits never share a text, also not one that only the
-tokenizer reads as the same. Rows that `data.augment` adds to the training split are counted apart.
+tokenizer reads as the same. Rows that `data.augment` adds to the training split are counted apart, and so are the
+sentences of `data.extra_text`, which stand behind the training rows in a further split, for the first of two stages.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from t5vqvae.config import Config, setting
-from t5vqvae.data.augment import AUGMENT_VERSION, Added, AugmentConfig, added_rows, refuse_unnamed
+from t5vqvae.config import Config, LocalPath, setting
+from t5vqvae.data.augment import Added, AugmentConfig, added_rows, refuse_unnamed, report_shortage
 from t5vqvae.data.checked import is_intact, read_line, write_line, write_manifest
 from t5vqvae.data.corpora import registry as variants
 from t5vqvae.data.corpora.base import NO_ROLE, TWIN, Corpus, CorpusConfig, Example
+from t5vqvae.data.extra_text import ExtraText, read_extra_text, sift_extra_text
+from t5vqvae.data.identity import PREPARED_VERSION, data_fingerprint
+from t5vqvae.data.rare_tokens import report_rare, shown_counts
 from t5vqvae.data.sift import Sifted, fits, refuse_same_ids, report_rows, sift
-from t5vqvae.data.special_tokens import special_tokens, unguarded_json
 from t5vqvae.data.split import Tokenized, TokenizedSplit, write_split
 from t5vqvae.data.tokenizer import (
     TokenizerConfig,
@@ -36,7 +40,8 @@ from t5vqvae.data.tokenizer import (
     refuse_few_rows,
     resolved_kind,
 )
-from t5vqvae.files import atomic_write, digest, locked, read_json
+from t5vqvae.data.tokenizing import tokenize
+from t5vqvae.files import atomic_write, digest, locked, read_json, stamp
 from t5vqvae.stages import stage
 
 if TYPE_CHECKING:
@@ -46,12 +51,9 @@ if TYPE_CHECKING:
 else:
     AnyCorpus = CorpusConfig.any()
 
-PREPARED_VERSION = 1
-"""Raise it with every change of what is written: cached folders of the old version are then ignored."""
-LAYOUT = 2
+LAYOUT = 5
 """Raise it with every change of what is written that a fingerprint does not show, such as a further file."""
-CHUNK = 1_000
-"""Examples tokenized at once."""
+AUTOENCODED = "autoencoded"
 
 
 class DataConfig(Config):
@@ -66,6 +68,11 @@ class DataConfig(Config):
         None, ge=2, description="target tokens, as max_length; null: the same limit"
     )
     augment: AugmentConfig = setting(AugmentConfig())
+    extra_text: LocalPath | None = setting(
+        None,
+        description="a file of further sentences, or a folder of files, for the first of two training stages; those of"
+        " held-out rows are left out. Needs train.autoencode_steps",
+    )
     ood: int = setting(
         0, ge=0, description="sentences of each validation set out of distribution, for validation_ood/; 0: none"
     )
@@ -98,6 +105,12 @@ class PreparedData:
     """Names of the role numbers in `Batch.roles_BT`; the first is "none"."""
     num_augmented: dict[str, int] = field(default_factory=dict)
     """Number of rows that `data.augment` added to the training split, by kind; they are its last rows."""
+    fewest_shown: int = 0
+    """How often the training rows show the vocabulary's rarest token."""
+    autoencoded: TokenizedSplit | None = None
+    """What the first of two stages reads: the training rows, then those of `data.extra_text`; None without it."""
+    extra_text: dict[str, int] = field(default_factory=dict)
+    """Number of sentences of `data.extra_text` that are "kept", or left out for another reason."""
     twins: dict[str, TokenizedSplit] = field(default_factory=dict)
     """The validation sets that are out of distribution, by the name of the test set that each is a twin of."""
 
@@ -136,6 +149,9 @@ def prepare(config: DataConfig, cache_dir: Path, backbone: str | None = None) ->
         num_repeated=facts["num_repeated"],
         role_names=tuple(facts["role_names"]),
         num_augmented=facts["num_augmented"],
+        fewest_shown=facts["fewest_shown"],
+        autoencoded=TokenizedSplit(folder / AUTOENCODED) if facts["extra_text"] else None,
+        extra_text=facts["extra_text"],
         twins={name.removeprefix(TWIN): TokenizedSplit(folder / name) for name in facts["twins"]},
     )
 
@@ -172,7 +188,9 @@ def _prepared_folder(config: DataConfig, cache_dir: Path, backbone: str | None) 
     """Returns the folder of the prepared splits; prepares them first when they are missing."""
     kind = resolved_kind(config.tokenizer, config.corpus.default_tokenizer, backbone)
     backbone = backbone if kind == "pretrained" else None
-    key = digest(PREPARED_VERSION, LAYOUT, config.as_dict(), config.corpus.stamp(cache_dir), backbone_stamp(backbone))
+    stamps = [config.corpus.stamp(cache_dir), backbone_stamp(backbone)]
+    stamps += [] if config.extra_text is None else [stamp(Path(config.extra_text))]
+    key = digest(PREPARED_VERSION, LAYOUT, config.as_dict(), *stamps)
     shortcut = cache_dir / "prepared" / "asked" / key[:24]
     known = _intact_folder(shortcut)
     if known is None:
@@ -198,13 +216,8 @@ def _prepare(config: DataConfig, cache_dir: Path, backbone: str | None) -> Path:
     tokenizer = build_tokenizer(config.tokenizer, corpus.train, config.corpus.default_tokenizer, backbone, cache_dir)
     max_target_length = config.max_target_length or config.max_length
     max_lengths = (config.max_length, max_target_length)
-    identity = [PREPARED_VERSION, corpus.fingerprint, unguarded_json(tokenizer), *max_lengths]
-    # Earlier versions read such texts otherwise, under a fingerprint without this word.
-    identity += ["spelt"] if _spells_special_tokens(corpus, tokenizer) else []
-    identity += [AUGMENT_VERSION, config.augment.as_dict()] if config.augment.is_on else []
-    # Earlier versions dropped these sentences from the validation split.
-    identity += ["long"] if _has_longer(corpus.validation, tokenizer, max_lengths) else []
-    fingerprint = digest(*identity)
+    extra = _extra_text(config, corpus, cache_dir)
+    fingerprint = data_fingerprint(corpus, tokenizer, max_lengths, config.augment, extra)
     folder = cache_dir / "prepared" / digest(fingerprint, LAYOUT)[:24]
     with locked(folder):
         if not is_intact(folder):
@@ -212,8 +225,13 @@ def _prepare(config: DataConfig, cache_dir: Path, backbone: str | None) -> Path:
                 added = added_rows(config.augment, corpus, config.corpus, tokenizer)
             with atomic_write(folder, folder=True) as scratch:
                 tokenizer.save_pretrained(scratch / "tokenizer")
-                facts = _write_splits(corpus, tokenizer, max_lengths, scratch, added)
+                facts = _write_splits(corpus, tokenizer, max_lengths, scratch, added, extra)
+                report_shortage(config.augment, len(corpus.train), facts["num_augmented"])
+                counts = shown_counts(TokenizedSplit(scratch / "train"), tokenizer)
+                if config.tokenizer.open_vocabulary:
+                    report_rare(counts)
                 facts |= {"fingerprint": fingerprint, "num_tokens": len(tokenizer)}
+                facts |= {"fewest_shown": min(counts.values())}
                 (scratch / "facts.json").write_text(json.dumps(facts))
                 write_manifest(scratch)
     return folder
@@ -229,26 +247,22 @@ def _with_further_sets(config: DataConfig, corpus: Corpus) -> Corpus:
     return corpus
 
 
-def _has_longer(examples: Sequence[Example], tokenizer: Tokenizer, max_lengths: tuple[int, int]) -> bool:
-    return not all(fits(e, max_lengths) for e in tokenize(examples, tokenizer, _Numbers()))
-
-
-class _Numbers(dict[str, int]):
-    """Numbers every role 0, for texts whose roles do not matter."""
-
-    def __missing__(self, role: str) -> int:
-        return 0
-
-
-def _spells_special_tokens(corpus: Corpus, tokenizer: Tokenizer) -> bool:
-    """Returns whether a text has what looks like a special token ("</s>"), all of which begin with "<"."""
-    special = special_tokens(tokenizer)
-    texts = (text for examples in corpus.splits.values() for e in examples for text in (e.source, e.second, e.text))
-    return any(token in text for text in texts if text and "<" in text for token in special)
+def _extra_text(config: DataConfig, corpus: Corpus, cache_dir: Path) -> ExtraText | None:
+    """Returns the sentences of `data.extra_text` without those of held-out rows, which a promotion's count among."""
+    if config.extra_text is None:
+        return None
+    held_out = [found for name, found in corpus.splits.items() if name != "train"]
+    held_out += config.corpus.gate(cache_dir).values() if config.corpus.draws_gate else ()
+    return read_extra_text(config.extra_text, itertools.chain.from_iterable(held_out))
 
 
 def _write_splits(
-    corpus: Corpus, tokenizer: Tokenizer, max_lengths: tuple[int, int], folder: Path, added: Added
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    max_lengths: tuple[int, int],
+    folder: Path,
+    added: Added,
+    extra: ExtraText | None,
 ) -> dict[str, Any]:
     """Writes every split and returns the facts for `facts.json`.
 
@@ -274,12 +288,18 @@ def _write_splits(
     refuse_same_ids(kept)
     for name, examples_kept in kept.items():
         write_split(folder / name, examples_kept)
+    extra_counts: dict[str, int] = {}
+    if extra is not None:
+        ids = tokenize(extra.rows, tokenizer, role_ids)
+        further, extra_counts = sift_extra_text(extra, ids, tokenizer.unk_token_id, max_lengths[0])
+        write_split(folder / AUTOENCODED, [*kept["train"], *further])
     twins = [name for name in kept if name.startswith(TWIN)]
     return {
         "num_too_long": {name: found.num_too_long for name, found in sifted.items()},
         "left_out": left_out,
         "num_repeated": num_repeated,
         "num_augmented": {kind: len(rows) for kind, rows in more.items()},
+        "extra_text": extra_counts,
         "role_names": list(role_ids),
         "twins": twins,
         "tests": [name for name in kept if name not in ("train", "validation", *twins) and kept[name]],
@@ -292,44 +312,3 @@ def _sifted_rows(
 ) -> list[Tokenized]:
     """Returns the added rows that are short enough."""
     return [e for e in tokenize(rows, tokenizer, role_ids) if fits(e, max_lengths)]
-
-
-def tokenize(examples: Sequence[Example], tokenizer: Tokenizer, role_ids: Mapping[str, int]) -> Iterable[Tokenized]:
-    """Yields examples as token ids."""
-    for start in _counted(range(0, len(examples), CHUNK), len(examples)):
-        chunk = examples[start : start + CHUNK]
-        sources = [e.source if e.second is None else (e.source, e.second) for e in chunk]
-        encoded = tokenizer(sources, return_offsets_mapping=True, return_attention_mask=False)
-        targets = [e.target for e in chunk if e.target is not None]
-        target_ids = iter(tokenizer(targets, return_attention_mask=False)["input_ids"] if targets else ())
-        for e, ids, spans in zip(chunk, encoded["input_ids"], encoded["offset_mapping"], strict=True):
-            roles = None if e.roles is None else roles_of_tokens(e.source, e.roles, spans, role_ids)
-            yield Tokenized(e.shown, e.target, ids, ids if e.target is None else next(target_ids), roles)
-
-
-def _counted(starts: range, total: int) -> Iterator[int]:
-    """Yields the starts of chunks and reports the stage."""
-    with stage("tokenizing", total, "sentences") as now:
-        for start in starts:
-            now.set(start)
-            yield start
-
-
-def roles_of_tokens(
-    source: str, roles: Sequence[str], spans: Sequence[tuple[int, int]], role_ids: Mapping[str, int]
-) -> list[int]:
-    """Returns the role number of every token: the role of the word that holds its last character, 0 outside words.
-
-    Args:
-        source: The text.
-        roles: The role of each white-space word of the text.
-        spans: Start and end (exclusive) of each token in the text, in characters; an empty span is a special token.
-        role_ids: The number of each role.
-    """
-    at_character = [0] * len(source)
-    end = 0
-    for word, role in zip(source.split(), roles, strict=True):
-        start = source.index(word, end)
-        end = start + len(word)
-        at_character[start:end] = [role_ids[role]] * len(word)
-    return [at_character[stop - 1] if stop > start else 0 for start, stop in spans]

@@ -17,9 +17,9 @@ from transformers import PreTrainedTokenizerBase
 
 from t5vqvae.data.corpora.base import CorpusConfig
 from t5vqvae.data.corpora.edits import Span
-from t5vqvae.data.prepare import roles_of_tokens
 from t5vqvae.data.special_tokens import guard
 from t5vqvae.data.texts import Text
+from t5vqvae.data.tokenizing import roles_of_tokens
 from t5vqvae.errors import DataError
 from t5vqvae.files import read_json, write_json
 

@@ -93,6 +93,15 @@ class TokenizedSplit:
         """Returns how often each source token occurs in these examples, by its id."""
         return np.bincount(np.concatenate([self._source_ids[index] for index in indices]))
 
+    def num_shown(self, num_tokens: int) -> npt.NDArray[np.int64]:
+        """Returns how often each token occurs, by its id: in sources and, where they are other texts, in targets.
+
+        Args:
+            num_tokens: Tokens of the vocabulary.
+        """
+        counts = np.bincount(self._source_ids.flat, minlength=num_tokens)
+        return counts + np.bincount(self._target_ids.flat, minlength=num_tokens) if self.has_targets else counts
+
     def batch(self, indices: Indices) -> Batch:
         """Returns these examples, in this order, padded to the longest."""
         chosen_B = np.asarray(indices, dtype=np.int64)

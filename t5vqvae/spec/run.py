@@ -144,6 +144,11 @@ class RunSpec(Config):
     @model_validator(mode="after")
     def _can_have_two_stages(self) -> Self:
         steps, model = self.train.autoencode_steps, self.model
+        if not steps and self.data.extra_text is not None:
+            raise SettingError(
+                f"data.extra_text={self.data.extra_text!r} is read in the first of two stages, which gives back its"
+                " sentences; set train.autoencode_steps, such as 300, or leave it out"
+            )
         if not steps:
             return self
         if model.name != "t5vqvae":

@@ -7,11 +7,13 @@ from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.spec.run import RunSpec
 
 NAMES_TOKENS, AUGMENTED, TWO_STAGES = "label/names_tokens", "label/augmented", "label/two_stages"
+EXTRA_TEXT = "label/extra_text"
 
 
 def labels(spec: RunSpec, model: TextAutoencoder, prepared: PreparedData) -> dict[str, str]:
     """Returns the labels of a run with what they rest on; none for most runs."""
     found = {NAMES_TOKENS: _names_tokens(spec, model), AUGMENTED: _augmented(prepared), TWO_STAGES: _two_stages(spec)}
+    found[EXTRA_TEXT] = _extra_text(prepared)
     return {name: text for name, text in found.items() if text}
 
 
@@ -32,6 +34,16 @@ def _augmented(prepared: PreparedData) -> str:
         return ""
     words = ", ".join(f"{kind} {number}" for kind, number in added.items())
     return f"{words} of {len(prepared.train)} training rows were added"
+
+
+def _extra_text(prepared: PreparedData) -> str:
+    if not prepared.extra_text:
+        return ""
+    left_out = [f"{number} {reason}" for reason, number in prepared.extra_text.items() if reason != "kept"]
+    return (
+        f"the first stage read {prepared.extra_text['kept']} sentences of data.extra_text next to"
+        f" {len(prepared.train)} training rows; left out: {', '.join(left_out) or 'none'}"
+    )
 
 
 def _two_stages(spec: RunSpec) -> str:

@@ -20,7 +20,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from t5vqvae.data import BatchPlan, PreparedData, prepare
+from t5vqvae.data import BatchPlan, PreparedData, TokenizedSplit, prepare
 from t5vqvae.data.batch import Batch
 from t5vqvae.evaluation.evaluate import Evaluation, Reconstruction, control_of, evaluate
 from t5vqvae.evaluation.out_of_distribution import evaluate_twins
@@ -125,15 +125,18 @@ class Trainer:
             self.device,
             role_names=prepared.role_names,
         )
-        rank, world = rank_and_world()
-        self.plan = BatchPlan(
-            prepared.train, spec.train.batch_size, spec.seed, rank, world, microbatches=spec.train.microbatches
-        )
+        self.plan = self._plan_of(prepared.train)
+        self._first_plan = self.plan if prepared.autoencoded is None else self._plan_of(prepared.autoencoded)
         self._losses: StepLosses | None = None
         self._step_seconds: float | None = None
         self.model.quantizer.active = False
         for quantizer in self.model.quantizers:
             quantizer.most_waiting = max(quantizer.most_waiting, spec.train.microbatches)
+
+    def _plan_of(self, split: TokenizedSplit) -> BatchPlan:
+        rank, world = rank_and_world()
+        config = self.spec.train
+        return BatchPlan(split, config.batch_size, self.spec.seed, rank, world, microbatches=config.microbatches)
 
     def advance(self, now: Stage) -> bool:
         """Trains up to the next evaluation and reports every step; returns False when a loss was not finite."""
@@ -159,7 +162,7 @@ class Trainer:
 
     def train_step(self) -> StepLosses:
         """Takes one optimizer step over all micro-batches and workers."""
-        batches = [batch.to(self.device) for batch in self._begun(self.plan.local_batches(self.state.step))]
+        batches = [batch.to(self.device) for batch in self._begun(self._present_plan.local_batches(self.state.step))]
         num_tokens, num_positions = global_counts(batches, self.device)
         seed_worker(self.spec.seed, self.state.step)
         self._set_learning_rate()
@@ -179,6 +182,12 @@ class Trainer:
         optimizer.step()  # and with it the codebooks: see `Quantizer.update`
         self.state.num_tokens += num_tokens
         return StepLosses(totals[0], totals[1], norm)
+
+    @property
+    def _present_plan(self) -> BatchPlan:
+        """The batches of this step's stage."""
+        is_first = self.spec.train.stage_of(self.state.step) == "autoencoder"
+        return self._first_plan if is_first else self.plan
 
     def _begun(self, batches: list[Batch]) -> list[Batch]:
         """Begins this step and its stage of two-stage training, and returns the step's batches with its targets."""

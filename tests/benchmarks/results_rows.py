@@ -63,8 +63,6 @@ class Row:
 AT_EMBEDDINGS: Overrides = {"model.position": 0, "quantizer.start": "embeddings"}
 RELATIVE: Overrides = {"model.cross_positions": "relative"}
 WARM: Overrides = {"train.quantize_from": 500, "train.max_steps": 2000}
-NOUNS: Overrides = {"data.tokenizer.vocab_size": 2600, "quantizer.codebook_size": 4096}
-"""Every noun of training is a token of its own; those of the set `NOUNS` are spelt in pieces."""
 LONG: Overrides = {"train.max_steps": 8000}
 BY_MEANING: Overrides = {**LONG, "evaluate.meaning": True}
 DROPOUT: Overrides = {"model.dropout": 0.2}
@@ -91,9 +89,9 @@ ROWS: dict[str, Row] = {
     "math, end": Row("math_ood", 5, {}),
     "explanations, position 0": Row("explanations", 5, {**AT_EMBEDDINGS, **RELATIVE, "quantizer.codebook_size": 4096}),
     "explanations, end": Row("explanations", 5, {**RELATIVE, **WARM, "quantizer.codebook_size": 8192}),
-    "syllogisms, position 0": Row("syllogisms", 3, {**AT_EMBEDDINGS, **NOUNS, **LONG}),
-    "syllogisms, position 1": Row("syllogisms", 3, {**NOUNS, **LONG, "train.quantize_from": 500}),
-    "syllogisms, none": Row("syllogisms", 3, {**NOUNS, **LONG, **NO_CODES}),
+    "syllogisms, position 0": Row("syllogisms", 3, {**AT_EMBEDDINGS, **LONG}),
+    "syllogisms, position 1": Row("syllogisms", 3, {**LONG, "train.quantize_from": 500}),
+    "syllogisms, none": Row("syllogisms", 3, {**LONG, **NO_CODES}),
     "derive, position 0": Row("derive", 3, {**AT_EMBEDDINGS, **BY_MEANING}),
     "derive, position 1": Row("derive", 3, BY_MEANING),
     "derive, none": Row("derive", 3, {**BY_MEANING, **NO_CODES}),

@@ -365,7 +365,19 @@ def corpus(name: str, more: str = "") -> str:
     return f"train  data.corpus={{{{name: text, path: '{{files}}/{name}'{more}}}}}" + OWN
 
 
+TWO_STAGES = (
+    "train  data.corpus.name=syllogisms  data.corpus.size=20  data.corpus.validation_size=5  data.corpus.test_size=5"
+    "  train.autoencode_steps=9  model.position=1" + OWN
+)
 DATA: dict[str, list[Case]] = {
+    "no extra text": [
+        (
+            TWO_STAGES + "  data.extra_text={files}/nosuch.txt",
+            ("data.extra_text='{files}/nosuch.txt'", "give the path"),
+        ),
+        (TWO_STAGES + "  data.extra_text={files}/blank.txt", ("data.extra_text", "{files}/blank.txt", "add some")),
+        ("config  data.extra_text={files}/one.txt", ("data.extra_text", "{files}/one.txt", "train.autoencode_steps")),
+    ],
     "no data": [
         (corpus("nosuch.txt"), ("data.corpus.path", "{files}/nosuch.txt", "give the path")),
         (corpus("folder"), ("data.corpus.path", "{files}/folder", "train.txt")),

@@ -87,6 +87,7 @@ PARTS: dict[str, _Part] = {
     "optim.grad_clip": _Part(None, "the clipping of gradients"),
     "train.quantize_from": _Part(0, "the warm-up without quantization"),
     "train.autoencode_steps": _Part(0, "the stage of the auto-encoder"),
+    "data.extra_text": _Part(None, "the extra text of the first stage"),
     "train.code_dropout": _Part(0.0, "code dropout", when={"evaluate.unsent": None}),  # sparse codes cannot do without
     "train.code_swap": _Part(0.0, "the swapping of codes"),
     "train.word_shuffle": _Part(0.0, "the shuffling of words"),

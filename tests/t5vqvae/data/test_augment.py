@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from shown_bytes import fewest_in_a_place
 
+from t5vqvae.config import Overrides
 from t5vqvae.data import DataConfig, Example, MathCorpus, PreparedData, TextCorpus, prepare, prepare_test
 from t5vqvae.data.augment import AugmentConfig, added_rows, held_out_symbols, joined, refuse_held_out
 from t5vqvae.data.corpora.base import Corpus, CorpusConfig
 from t5vqvae.data.corpora.math_ood import RESERVED
-from t5vqvae.data.rare_symbols import LEADS, RareSymbols
+from t5vqvae.data.rare_symbols import RareSymbols
 from t5vqvae.data.tokenizer import build_tokenizer
 from t5vqvae.errors import DataError, SettingError
 
@@ -33,6 +35,10 @@ def texts(split: object) -> list[str]:
     return split.sources(range(len(split)))  # type: ignore[attr-defined]
 
 
+def targets(split: object) -> list[str]:
+    return split.texts(range(len(split)))  # type: ignore[attr-defined]
+
+
 def token_counts(data: PreparedData) -> Counter[str]:
     ids = data.train.batch(range(len(data.train)))
     flat = ids.input_ids_BT[ids.mask_BT].tolist()
@@ -48,16 +54,7 @@ def test_no_token_of_an_open_vocabulary_is_rare_in_the_prepared_rows(cache: Path
     counts = token_counts(data)
     rare = {t: counts[t] for t in data.tokenizer.get_vocab() if counts[t] < 50 and t not in ("<pad>", "<unk>")}
     assert rare == {} and counts["<unk>"] == 0
-    places = Counter(
-        (len(coded), place, byte)
-        for text in texts(data.train)
-        for coded in (character.encode() for character in text)
-        for place, byte in enumerate(coded)
-        if len(coded) > 1
-    )
-    wanted = [(length, 0, byte) for length, leads in LEADS.items() for byte in leads]
-    wanted += [(length, place, byte) for length in LEADS for place in range(1, length) for byte in range(0x80, 0xC0)]
-    assert min(places[each] for each in wanted) >= 50, "every byte in every place of a character of every length"
+    assert fewest_in_a_place(texts(data.train)) >= 50
 
 
 def test_the_vocabulary_of_text_has_no_rare_token_either(cache: Path, tmp_path: Path) -> None:
@@ -69,6 +66,7 @@ def test_the_vocabulary_of_text_has_no_rare_token_either(cache: Path, tmp_path: 
     data = prepare(config.with_overrides({**OPEN, "augment.join": 8.0}), cache)
     counts = token_counts(data)
     assert {t for t in data.tokenizer.get_vocab() if counts[t] < 50} == {"<pad>", "<unk>"}
+    assert fewest_in_a_place(texts(data.train)) >= 50
 
 
 # What is never shown
@@ -147,6 +145,38 @@ def test_worked_joins() -> None:
     one, other = Example("a b", "t", roles=("V", "A")), Example("c", roles=("V",))
     assert joined(one, other, "☃") == Example("a b ☃ c", "t ☃ c", ("V", "A", "none", "V"))
     assert joined(other, other, "\t") == Example("c \t c", None, ("V", "V"))
+    one, other = Example("p", "t", second="q"), Example("r", "u", second="s")
+    assert joined(one, other, "☃") == Example("p ☃ r", "t ☃ u", second="q ☃ s")
+
+
+PREMISES: Overrides = {
+    "corpus.name": "syllogisms",
+    "corpus.two_texts": True,
+    "corpus.size": 300,
+    "corpus.test_size": 20,
+    "corpus.validation_size": 20,
+    "tokenizer.vocab_size": 400,
+    "max_length": 200,
+    "augment.join": 0.5,
+}
+
+
+def test_rows_of_two_texts_are_joined_text_by_text(cache: Path) -> None:
+    data = prepare(DataConfig().with_overrides(PREMISES), cache)
+    plain = prepare(DataConfig().with_overrides({**PREMISES, "augment.join": 0.0}), cache)
+    assert data.num_augmented == {"rename": 0, "join": 150} and data.fingerprint != plain.fingerprint
+    answers = dict(zip(texts(plain.train), targets(plain.train), strict=True))
+    for source, target in zip(texts(data.train)[300:], targets(data.train)[300:], strict=True):
+        symbol = next(word for word in target.split() if not (word.isascii() and word.isalpha()))
+        parts = (text.split(f" {symbol} ") for text in source.split(" </s> "))
+        one, other = (" </s> ".join(texts) for texts in zip(*parts, strict=True))
+        assert target == f"{answers[one]} {symbol} {answers[other]}"
+
+
+def test_fewer_added_rows_than_asked_for_are_said(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    prepare(DataConfig().with_overrides({**PREMISES, "max_length": 50}), cache)
+    (said,) = (each.getMessage() for each in caplog.records if "data.augment" in each.getMessage())
+    assert re.match(r"data.augment.join=0.5 asks for 150 rows and adds \d{1,2}: .* raise data.max_length", said)
 
 
 def test_renaming_a_corpus_without_names_is_refused(cache: Path) -> None:

@@ -24,7 +24,7 @@ from t5vqvae.data import (
 )
 from t5vqvae.data import prepare as prepare_function
 from t5vqvae.data.corpora.base import CorpusConfig
-from t5vqvae.data.prepare import roles_of_tokens, test_strings
+from t5vqvae.data.prepare import test_strings
 from t5vqvae.data.tokenizer import load_pretrained
 from t5vqvae.errors import DataError, SettingError
 
@@ -178,12 +178,6 @@ def test_roles_reach_the_tokens(tmp_path: Path) -> None:
         if not any(token == "▁" for token in tokens):
             assert tuple(starts) == example.roles
         assert all(name == "none" for token, name in zip(tokens, named, strict=True) if token in ("</s>", "<pad>"))
-
-
-def test_worked_roles_of_tokens() -> None:
-    spans = [(0, 2), (2, 4), (4, 8), (8, 9), (9, 11), (0, 0)]  # "an", " o", "ther", " ", "go", </s>
-    found = roles_of_tokens("an other go", ("A", "B", "C"), spans, {"none": 0, "A": 1, "B": 2, "C": 3})
-    assert found == [1, 2, 2, 0, 3, 0]
 
 
 def test_backbone_brings_its_tokenizer(tmp_path: Path) -> None:

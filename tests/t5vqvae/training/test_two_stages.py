@@ -184,6 +184,27 @@ def test_the_first_stage_decodes_the_source_from_the_codes_alone(cache: Path) ->
     assert not torch.allclose(evaluated.states_BME, expected, atol=1e-3), "evaluation runs all blocks"
 
 
+def test_the_first_stage_alone_reads_extra_text(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "more.txt").write_text("\n".join(f"whales number {number} swim" for number in range(2_000)))
+    spec = tiny(**{"data.extra_text": str(tmp_path / "more.txt")})
+    read: list[str] = []
+    begun = Trainer._begun
+
+    def seen(trainer: Trainer, batches: list[Batch]) -> list[Batch]:
+        found = begun(trainer, batches)
+        given_back = all(torch.equal(batch.labels_BS, batch.of_sources().labels_BS) for batch in found)
+        texts = [trainer.prepared.tokenizer.decode(row) for batch in batches for row in batch.input_ids_BT]
+        read.append(f"{given_back} {any('whales' in text for text in texts)}")
+        return found
+
+    monkeypatch.setattr(Trainer, "_begun", seen)
+    *_, last = train(spec, cache_dir=cache)
+    assert read == ["True True"] * SWITCH + ["False False"] * (STEPS - SWITCH)
+    assert last.tags["label/extra_text"] == (
+        "the first stage read 2000 sentences of data.extra_text next to 200 training rows; left out: none"
+    )
+
+
 def test_a_batch_of_sources_by_hand() -> None:
     ids, mask = torch.tensor([[5, 1, 0], [6, 7, 1]]), torch.tensor([[True, True, False], [True, True, True]])
     batch = Batch(ids, mask, torch.tensor([[9, 1], [8, 1]]), None, torch.ones(2, dtype=torch.int64)).of_sources()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
+from shown_bytes import fewest_in_a_place
 
+from t5vqvae.data import prepare
 from tune.space.dimension import choose
 from tune.spec.search_spec import SearchSpec
 from tune.spec.study_file import STUDIES
@@ -28,6 +31,14 @@ def test_expressions_unlike_training_are_judged_by_twins_with_exact_match_as_a_b
     assert [each.metric for each in spec.objectives] == ["validation_ood/nll_per_char"]
     assert {each.metric for each in spec.constraints} == {"validation_ood/exact_match", "rate/joint_bits_per_token"}
     assert spec.base_spec.data.ood and spec.base_spec.data.harder
+
+
+@pytest.mark.slow
+def test_training_as_shipped_shows_every_token_and_every_byte_in_every_place(tmp_path: Path) -> None:
+    data = prepare(SearchSpec.load("math_ood").base_spec.data, tmp_path)
+    assert data.num_augmented == {"rename": 30_000, "join": 18_000}
+    assert data.fewest_shown >= 50
+    assert fewest_in_a_place(data.train.sources(range(len(data.train)))) >= 50
 
 
 def test_entailment_searches_joint_separate_and_two_stages_at_equal_steps() -> None:
