@@ -8,7 +8,10 @@ and shuffled latents stand next to it. Latents that never vary are left out.
 It is near 1 for many models, also for entangled ones whose latents differ in how much they follow each factor: read it
 with the measures next to it.
 
-Source: Higgins et al. 2017 (beta-VAE), with pairs of given sentences instead of drawn ones.
+Source: Higgins et al. 2017 (beta-VAE).
+
+Different: pairs are of given sentences instead of drawn ones. LangSpace (neuro-symbolic-ai/LangSpace) has 50 points a
+factor, and ten epochs of Adam fit its model: a test says how near to chance that stays.
 
 Letters: N sentences, L latents, F factors, D numbers of a latent, P points.
 """
