@@ -69,9 +69,9 @@ def measure_z_diff(probed: Probed) -> Found:
     """Measures whether a factor that is held fixed shows in the latents."""
 
     def scores(slots: Slots) -> Scores:
-        return {
-            "z_diff": z_diff(slots, probed.seed),
-            "z_diff_shuffled": z_diff(slots.shuffled(probed.seed), probed.seed),
-        }
+        return {"z_diff": z_diff(slots, probed.seed)}
 
-    return over_templates(probed, "z-diff", scores)
+    def controls(slots: Slots) -> Scores:
+        return {"z_diff_shuffled": z_diff(slots.shuffled(probed.seed), probed.seed)}
+
+    return over_templates(probed, "z-diff", scores, controls)

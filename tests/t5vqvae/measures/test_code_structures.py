@@ -12,7 +12,8 @@ import torch
 from baseline_runs import finish, tiny
 
 from t5vqvae.data import evaluation_batches, prepare
-from t5vqvae.measures.base import CodedWord, Probed
+from t5vqvae.measures.base import Probed
+from t5vqvae.measures.coded_words import CodedWord
 from t5vqvae.measures.curve_order import order
 from t5vqvae.measures.prefixes import prefixes
 from t5vqvae.measures.soft_gap import soft_gap
