@@ -258,8 +258,7 @@ class LatentSpace:
         Raises:
             DataError: If the memory is made neither way.
         """
-        of_tokens = isinstance(self.model, T5VQVAE) and not _is_of_sentences(self.model)
-        vectors_BME = memory.bottleneck.quantized_BTE if of_tokens else memory.states_BME
+        vectors_BME = self.model.latents_of(memory)
         if vectors_BME.shape[1] not in (1, batch.mask_BT.shape[1]):
             raise DataError(
                 f"a memory of {vectors_BME.shape[1]} latents a sentence has no operations; use another model"

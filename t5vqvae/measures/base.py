@@ -10,8 +10,8 @@ Letters: B batch, T positions of a sentence, Q codes a position.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,6 +27,7 @@ from t5vqvae.data.special_tokens import guard
 from t5vqvae.data.tokenizer import resolved_kind
 from t5vqvae.latent.interpolation import Trajectory, interpolate
 from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.measures.coded_words import CodedWord, by_space, by_token, words_of
 from t5vqvae.measures.control import Control, Edited, run_edits
 from t5vqvae.measures.slots import Slots, factors_of_parts, roles_of_parts, slots_of
 from t5vqvae.models.contract import TextAutoencoder
@@ -36,8 +37,11 @@ if TYPE_CHECKING:
     from t5vqvae.spec.run import RunSpec
 
 Suite = Literal["quick", "full"]
-NUM_FACTORED = 5_000
-"""Training sentences whose latents and factors are read: a template needs a hundred or more."""
+NUM_FACTORED = 2_000
+"""Training sentences to whose latents and factors measures are fitted: a template needs a hundred or more."""
+NUM_COUNTED = 5_000
+"""Training sentences in which information is counted: the more there are, the less shuffled codes show."""
+NUM_FIFTHS = 5
 _ROUND = 20
 """Paths that are decoded together."""
 Cell = str | int | float | None
@@ -50,31 +54,6 @@ class Found:
 
     metrics: Mapping[str, float] = field(default_factory=dict)
     tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
-
-
-Piece = tuple[int, str, int]
-"""A word's place in its sentence, the word, and its first token."""
-Cut = Callable[[str, Sequence[tuple[int, int]]], Iterator[Piece]]
-"""Cuts a text into words, given the places of its tokens."""
-
-
-@dataclass(frozen=True)
-class CodedWord:
-    """One word of a probed sentence.
-
-    Attributes:
-        sentence: The number of its sentence.
-        place: Its place in the sentence, in words.
-        text: The word.
-        role: Its role in the corpus; empty where the corpus has none.
-        codes: The codes of its first token, one of each codebook.
-    """
-
-    sentence: int
-    place: int
-    text: str
-    role: str
-    codes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -164,11 +143,13 @@ class Probed:
     @cached_property
     def roles(self) -> list[list[str]]:
         """The role of every token of every sentence; empty lists where the corpus has none."""
-        if not self.split.has_roles:
-            return [[] for _ in self.texts]
-        numbers = self.split.batch(self.indices).roles_BT
-        assert numbers is not None, "the split has roles"
-        return [[self.role_names[number] for number in row] for row in numbers.tolist()]
+        return self._roles_of(self.split, self.indices)
+
+    def _roles_of(self, split: TokenizedSplit, indices: Sequence[int]) -> list[list[str]]:
+        roles_BT = split.batch(indices).roles_BT
+        if roles_BT is None:
+            return [[] for _ in indices]
+        return [[self.role_names[number] for number in row] for row in roles_BT.tolist()]
 
     @cached_property
     def paths(self) -> list[Trajectory]:
@@ -185,17 +166,39 @@ class Probed:
     @cached_property
     def slots(self) -> list[Slots]:
         """Latents and factors of training sentences by template; none if the corpus does not know its factors."""
+        return self._slots_of(0, NUM_FACTORED)
+
+    @cached_property
+    def counted_slots(self) -> list[Slots]:
+        """The same of more sentences, for what is counted and not fitted."""
+        return self._slots_of(0, NUM_COUNTED)
+
+    @cached_property
+    def fifths(self) -> list[list[Slots]]:
+        """The slots of five disjoint sets of training sentences, each as large as that of `slots`, which is the first.
+
+        There are none where the training split has too few sentences. A fifth of the sentences of `slots` would say
+        nothing about its values: the measures depend on how many sentences they are fitted to.
+        """
+        if not self.slots or len(self.train) < NUM_FIFTHS * NUM_FACTORED:
+            return []
+        return [self.slots, *(self._slots_of(part, NUM_FACTORED) for part in range(1, NUM_FIFTHS))]
+
+    def _slots_of(self, part: int, number: int) -> list[Slots]:
+        """Returns the slots of one of the disjoint sets of so many training sentences."""
         corpus = self.spec.data.corpus
         if not corpus.has_edits or self.model.leaks:
             return []
-        read = replace(self, split=self.train, num_sentences=NUM_FACTORED)
+        indices = sorted(fixed_order(len(self.train))[part * number : (part + 1) * number].tolist())
+        texts = self.train.sources(indices)
         with stage("reading latents and factors"):
-            sentences = self.space().encode(read.texts)
+            sentences = self.space().encode(texts)
             if self.train.has_roles:
-                return slots_of(sentences, read.roles, [corpus.factors_of(text) for text in read.texts])
-            parts = [corpus.parts_of(text) or {} for text in read.texts]
-            factors = [factors_of_parts(*each) for each in zip(read.texts, parts, strict=True)]
-            return slots_of(sentences, [roles_of_parts(*each) for each in zip(sentences, parts, strict=True)], factors)
+                factors = [corpus.factors_of(text) for text in texts]
+                return slots_of(sentences, self._roles_of(self.train, indices), factors)
+            parts = [corpus.parts_of(text) or {} for text in texts]
+            of_parts = [factors_of_parts(*each) for each in zip(texts, parts, strict=True)]
+            return slots_of(sentences, [roles_of_parts(*each) for each in zip(sentences, parts, strict=True)], of_parts)
 
     def space(self, max_new_tokens: int | None = None) -> LatentSpace:
         """Returns the model with the operations on its codes.
@@ -252,47 +255,3 @@ def measure(name: str, suite: Suite = "quick") -> Callable[[Measure], Measure]:
         return run
 
     return register
-
-
-def by_token(text: str, spans: Sequence[tuple[int, int]]) -> Iterator[Piece]:
-    """Cuts a text into its tokens; of several tokens that spell one character only the first counts."""
-    first = {span: token for token, span in reversed(list(enumerate(spans)))}
-    inside = [(text[slice(*span)].strip(), token) for span, token in sorted(first.items())]
-    yield from ((place, word, token) for place, (word, token) in enumerate(each for each in inside if each[0]))
-
-
-def by_space(text: str, spans: Sequence[tuple[int, int]]) -> Iterator[Piece]:
-    """Cuts a text at white space; words whose first letter begins no token are left out."""
-    end = 0
-    starts = {start: token for token, (start, stop) in reversed(list(enumerate(spans))) if stop > start}
-    for place, word in enumerate(text.split()):
-        begin = text.index(word, end)
-        end = begin + len(word)
-        # A token may begin with the space before the word.
-        token = starts.get(begin, starts.get(begin - 1))
-        if token is not None:
-            yield place, word, token
-
-
-def words_of(
-    number: int,
-    text: str,
-    codes_TQ: npt.NDArray[np.int64],
-    spans: Sequence[tuple[int, int]],
-    roles: Sequence[str],
-    cut: Cut = by_space,
-) -> list[CodedWord]:
-    """Returns the words of a sentence whose first token has codes.
-
-    Args:
-        number: The number of the sentence.
-        text: The sentence.
-        codes_TQ: The codes of its tokens.
-        spans: Start and end of every token in the text, in characters.
-        roles: The role of every token; empty if there are none.
-        cut: What counts as a word.
-    """
-    return [
-        CodedWord(number, place, word, roles[token] if roles else "", tuple(codes_TQ[token].tolist()))
-        for place, word, token in cut(text, spans)
-    ]

@@ -73,7 +73,7 @@ def disentanglement(probed: Probed) -> Found:
     """Measures whether codes and factors correspond one to one."""
     values: dict[str, list[float]] = defaultdict(list)
     rows: list[Row] = []
-    for slots in probed.slots:
+    for slots in probed.counted_slots:
         numbers_NL = slots.numbers_NL
         if numbers_NL is None:
             return Found()

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from t5vqvae.measures.agreement import agreement
-from t5vqvae.measures.base import CodedWord, Found, Probed, Row, measure
+from t5vqvae.measures.base import Found, Probed, Row, measure
+from t5vqvae.measures.coded_words import CodedWord
 from t5vqvae.measures.counted import entropy_bits, numbered
 
 

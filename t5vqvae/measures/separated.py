@@ -57,7 +57,9 @@ def measure_separation(probed: Probed) -> Found:
     """Measures whether one latent alone is best for a factor."""
 
     def scores(slots: Slots) -> Scores:
-        shuffled = slots.shuffled(probed.seed)
-        return {"sap": separation(slots, probed.seed), "sap_shuffled": separation(shuffled, probed.seed)}
+        return {"sap": separation(slots, probed.seed)}
 
-    return over_templates(probed, "Separation (SAP)", scores)
+    def controls(slots: Slots) -> Scores:
+        return {"sap_shuffled": separation(slots.shuffled(probed.seed), probed.seed)}
+
+    return over_templates(probed, "Separation (SAP)", scores, controls)

@@ -4,8 +4,9 @@
 
 d is the Word Mover's Distance: the cheapest transport of one sentence's words to the other's, exactly, by POT's `emd`.
 Words are lower case, split on white space, without stop words; the cost is the Euclidean distance of unit vectors.
-Published values used word2vec-google-news vectors, of unit length in gensim from version 4 on and raw before. With
-other vectors, values are comparable between models that share them, and beat no published one.
+Published values used word2vec-google-news vectors, of unit length in gensim from version 4 on and raw before (a test
+says by how much the two differ). With other vectors, values are comparable between models that share them, and beat no
+published one.
 
 A path that jumps once has IS = 1, so a path *counts* only with at least 5 different sentences among its 11 and no step
 above half of the sum. A path that never moves (0/0), or has a sentence without a known word, is undefined.

@@ -20,7 +20,8 @@ from t5vqvae.data.corpora.columns import to_examples
 from t5vqvae.data.corpora.rows import kind_of, read_rows
 from t5vqvae.errors import DataError
 from t5vqvae.measures.agreement import agreement
-from t5vqvae.measures.base import CodedWord, Found, Probed, Row, measure, words_of
+from t5vqvae.measures.base import Found, Probed, Row, measure
+from t5vqvae.measures.coded_words import CodedWord, words_of
 from t5vqvae.measures.counted import entropy_bits, numbered
 from t5vqvae.stages import stage
 

@@ -8,7 +8,10 @@ and shuffled latents stand next to it. Latents that never vary are left out.
 It is near 1 for many models, also for entangled ones whose latents differ in how much they follow each factor: read it
 with the measures next to it.
 
-Source: Higgins et al. 2017 (beta-VAE), with pairs of given sentences instead of drawn ones.
+Source: Higgins et al. 2017 (beta-VAE).
+
+Different: pairs are of given sentences instead of drawn ones. LangSpace (neuro-symbolic-ai/LangSpace) has 50 points a
+factor, and ten epochs of Adam fit its model: a test says how near to chance that stays.
 
 Different: published settings (google-research/disentanglement_lib) have 10,000 points to fit on and 5,000 to judge by,
 of 64 pairs each. Here each factor has 300 and 150, of 64 pairs each: a template has a few hundred sentences, so more
@@ -72,9 +75,9 @@ def measure_z_diff(probed: Probed) -> Found:
     """Measures whether a factor that is held fixed shows in the latents."""
 
     def scores(slots: Slots) -> Scores:
-        return {
-            "z_diff": z_diff(slots, probed.seed),
-            "z_diff_shuffled": z_diff(slots.shuffled(probed.seed), probed.seed),
-        }
+        return {"z_diff": z_diff(slots, probed.seed)}
 
-    return over_templates(probed, "z-diff", scores)
+    def controls(slots: Slots) -> Scores:
+        return {"z_diff_shuffled": z_diff(slots.shuffled(probed.seed), probed.seed)}
+
+    return over_templates(probed, "z-diff", scores, controls)

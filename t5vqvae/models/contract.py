@@ -147,6 +147,17 @@ class TextAutoencoder(nn.Module, ABC):
     def save_pretrained(self, directory: str | Path, /) -> None:
         """Writes config, weights (safetensors) and tokenizer."""
 
+    def latents_of(self, memory: Memory) -> Tensor:
+        """Returns what the bottleneck passes on, one vector a token or a sentence, shape (B, T, E).
+
+        By default it is the memory itself; a model with layers between the two overrides both this and `with_latents`.
+        """
+        return memory.states_BME
+
+    def with_latents(self, memory: Memory, latents_BTE: Tensor, mask_BT: Tensor) -> Memory:
+        """Returns the memory that other latents give; whatever else the decoder reads, such as prompts, stays."""
+        return replace(memory, states_BME=latents_BTE, mask_BM=mask_BT)
+
     def begin_stage(self, stage: TrainingStage) -> None:
         """Begins a stage of two-stage training; defined where a spec allows `train.autoencode_steps`."""
         raise NotImplementedError

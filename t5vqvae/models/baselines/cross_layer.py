@@ -138,6 +138,15 @@ class CrossLayer(Autoencoder):
         memory_BTE = self.upwards(explained_BTE.detach(), batch.mask_BT)
         return Memory(memory_BTE, batch.mask_BT, output, states_BTE, aux_loss=aux_loss)
 
+    def latents_of(self, memory: Memory) -> Tensor:
+        return memory.states_BME if self.leaks else memory.bottleneck.quantized_BTE
+
+    def with_latents(self, memory: Memory, latents_BTE: Tensor, mask_BT: Tensor) -> Memory:
+        if self.leaks:  # the decoder attends to the states, so codes are no way to what it reads
+            return super().with_latents(memory, latents_BTE, mask_BT)
+        explained_BTE = self.explain(latents_BTE, latents_BTE, mask_BT)
+        return super().with_latents(memory, self.upwards(explained_BTE, mask_BT), mask_BT)
+
     @torch.no_grad()
     def states_to_quantize(self, batch: Batch) -> Tensor:
         return self.residual(self.layers(batch)[0])[batch.mask_BT]

@@ -69,6 +69,14 @@ class GaussianT5(T5VQVAE):
         mask_B1 = memory.mask_BM.new_ones(memory.mask_BM.shape[0], 1)
         return replace(memory, states_BME=memory.states_BME[:, :1], mask_BM=mask_B1)
 
+    def latents_of(self, memory: Memory) -> Tensor:
+        return super().latents_of(memory) if self.config.level == "token" else memory.states_BME
+
+    def with_latents(self, memory: Memory, latents_BTE: Tensor, mask_BT: Tensor) -> Memory:
+        if self.config.level == "token":
+            return super().with_latents(memory, latents_BTE, mask_BT)
+        return replace(memory, states_BME=latents_BTE, mask_BM=mask_BT)
+
 
 def build_gaussian(spec: RunSpec, tokenizer: PreTrainedTokenizerBase, num_roles: int = 0) -> GaussianT5:
     """Returns the model of a spec, from scratch or with a backbone's weights; seeded by `spec.seed`."""

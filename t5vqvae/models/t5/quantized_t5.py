@@ -228,6 +228,18 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
             + output.aux_loss * (output.num_positions / max(1, memory.bottleneck.num_positions)),
         )
 
+    def latents_of(self, memory: Memory) -> Tensor:
+        return memory.bottleneck.quantized_BTE
+
+    def with_latents(self, memory: Memory, latents_BTE: Tensor, mask_BT: Tensor) -> Memory:
+        states_BME = self.encoder.behind(latents_BTE.to(self.shared.weight.dtype), mask_BT)
+        num_prompts = memory.states_BME.shape[1] - memory.bottleneck.quantized_BTE.shape[1]
+        return replace(
+            memory,
+            states_BME=torch.cat([memory.states_BME[:, :num_prompts], states_BME], 1),
+            mask_BM=torch.cat([memory.mask_BM[:, :num_prompts], mask_BT], 1),
+        )
+
     def _score(self, memory: Memory, batch: Batch) -> Tensor:
         return self._logits(memory.states_BME, memory.mask_BM, batch.labels_BS)
 

@@ -11,12 +11,15 @@ import pytest
 import torch
 from baseline_runs import finish, tiny
 
-from t5vqvae.data import prepare
-from t5vqvae.measures.base import CodedWord, Probed
+from t5vqvae.data import evaluation_batches, prepare
+from t5vqvae.measures.base import Probed
+from t5vqvae.measures.coded_words import CodedWord
 from t5vqvae.measures.curve_order import order
 from t5vqvae.measures.prefixes import prefixes
 from t5vqvae.measures.soft_gap import soft_gap
+from t5vqvae.models.t5 import T5VQVAE
 from t5vqvae.quantizers.sfvq import SFVQQuantizer
+from t5vqvae.quantizers.soft import SoftQuantizer
 
 SHORT = {"train.max_steps": 2, "train.eval_every": 2, "evaluate.num_examples": 8, "evaluate.num_generated": 2}
 
@@ -68,6 +71,36 @@ def test_corners_on_a_line_are_in_order_and_dealt_anew_are_not(cache: Path) -> N
     with torch.no_grad():
         quantizer.corners_KC.copy_(quantizer.corners_KC[torch.randperm(32, generator=torch.Generator().manual_seed(0))])
     assert order(replace(base)).metrics["order/distance"] < 0.6
+
+
+def test_the_gap_between_averages_and_nearest_entries_worked_apart(cache: Path) -> None:
+    base = probed(cache, "soft", **{"quantizer.codebook_size": 16})
+    model: Any = base.model
+    with torch.no_grad():
+        model.quantizer.entries_KC.copy_(torch.randn(16, 32, generator=torch.Generator().manual_seed(1)))
+        model.encoder.final_layer_norm.weight.mul_(4)  # averages and entries are far from each other
+    hard, soft, chars = sums_apart(base)
+    assert abs(hard - soft) > 1
+    assert soft_gap(base).metrics["codebook/soft_gap"] == pytest.approx((hard - soft) / chars, rel=5e-3)
+
+
+@torch.no_grad()
+def sums_apart(base: Probed) -> tuple[float, float, int]:
+    """The cross-entropy given nearest entries and given averages by softmax of distances, and the characters."""
+    model, chars, hard, soft = base.model, 0, 0.0, 0.0
+    assert isinstance(model, T5VQVAE) and isinstance(model.quantizer, SoftQuantizer)
+    entries_KE, temperature = model.quantizer.entries_KC, model.quantizer.temperature
+    for _, batch in evaluation_batches(base.split, base.spec.evaluate.batch_size, limit=30):
+        states_BTE = model.encode_memory(batch).states_BTE
+        assert states_BTE is not None
+        squares_BTK = (states_BTE.unsqueeze(2) - entries_KE).square().sum(-1)
+        closeness_BTK = (-squares_BTK / temperature).exp()
+        averages_BTE = closeness_BTK @ entries_KE / closeness_BTK.sum(-1, keepdim=True)
+        nearest_BTE = entries_KE[squares_BTK.argmin(-1)]
+        hard += float(model.sentence_nll(nearest_BTE, batch.mask_BT, batch.labels_BS).sum())
+        soft += float(model.sentence_nll(averages_BTE, batch.mask_BT, batch.labels_BS).sum())
+        chars += int(batch.num_chars_B.sum())
+    return hard, soft, chars
 
 
 def test_a_form_that_is_as_good_as_its_codes_has_no_gap(cache: Path) -> None:

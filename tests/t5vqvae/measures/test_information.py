@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import mutual_info_score
 
 from t5vqvae.data import MathCorpus
-from t5vqvae.measures.base import CodedWord, by_token, words_of
+from t5vqvae.measures.coded_words import CodedWord, by_token, words_of
 from t5vqvae.measures.counted import entropy_bits, excess_information_bits, information_bits, numbered
 from t5vqvae.measures.information import information
 

@@ -103,6 +103,24 @@ def test_padding_changes_nothing(case: Any, cache: Path) -> None:
     assert mine.num_positions == theirs.num_positions == batch.num_source_tokens
 
 
+def test_its_own_latents_give_its_memory_and_others_give_another_with_the_same_prompts(case: Any, cache: Path) -> None:
+    name, overrides = case
+    spec = tiny(name, **overrides)
+    model, batch = build(spec, cache).eval(), batch_of(spec, cache)
+    with torch.no_grad():
+        memory = model.encode_memory(batch)
+        latents_BTE = model.latents_of(memory)
+        num_prompts = memory.mask_BM.shape[1] - latents_BTE.shape[1]
+        assert num_prompts == overrides.get("model.prompts.num_prompts", 0)
+        mask_BT = memory.mask_BM[:, num_prompts:]
+        again = model.with_latents(memory, latents_BTE, mask_BT)
+        other = model.with_latents(memory, latents_BTE.roll(1, 0), mask_BT.roll(1, 0))
+    torch.testing.assert_close(again.states_BME[again.mask_BM], memory.states_BME[memory.mask_BM])
+    assert torch.equal(again.mask_BM, memory.mask_BM)
+    assert not torch.equal(other.states_BME, memory.states_BME)
+    assert torch.equal(other.states_BME[:, :num_prompts], memory.states_BME[:, :num_prompts])
+
+
 def test_micro_batches_add_up(case: Any, cache: Path) -> None:
     """nll_sum and aux_loss x positions are sums over sentences, so any split of a batch gives the same gradient."""
     name, overrides = case
