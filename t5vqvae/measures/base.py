@@ -227,8 +227,10 @@ class Probed:
         if not self.spec.data.corpus.has_edits or self.model.leaks:
             return Edited([])
         size, longest = self.spec.evaluate.batch_size, self.spec.max_new_tokens
-        words = {"max_new_tokens": longest, "batch_size": size, "unsent": self.unsent}
-        return run_edits(self.model, self.control(), **words, with_ceiling=True)
+        control = self.control()
+        return run_edits(
+            self.model, control, max_new_tokens=longest, batch_size=size, unsent=self.unsent, with_ceiling=True
+        )
 
 
 Measure = Callable[[Probed], Found]

@@ -24,7 +24,7 @@ FILE = FOLDER / "recorded.json"
 NAMES = ("names", "end", "none", "gaussian")
 SPEC = ProbeSpec(sentences=120, edits=120)
 """84 local and 36 distributed edits, 15 splices of a kind, 60 paths."""
-MEASURES = ("control", "traversal", "splices", "smoothness", "information", "codebook")
+MEASURES = ("control", "traversal", "splices", "smoothness", "information", "codebook", "latent_use")
 
 
 def spec_of(name: str) -> RunSpec:

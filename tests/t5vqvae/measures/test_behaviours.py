@@ -31,6 +31,7 @@ TOLERANCES = {
     "codebook/cosine": 0.003,
     "codebook/dead_share": 2 / 256,
     "codebook/effective_rank": 0.1,
+    "latent_use/": 0.01,  # nats a character
 }
 """By how much a metric may differ from its recorded value; the longest key that it begins with counts."""
 
