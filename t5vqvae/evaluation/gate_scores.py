@@ -16,6 +16,7 @@ from t5vqvae.evaluation.evaluate import Evaluation, control_of, evaluate
 from t5vqvae.evaluation.metric import JOINT_RATE, RATE
 from t5vqvae.evaluation.out_of_distribution import GATE, mean_over
 from t5vqvae.evaluation.scored_sentences import SUMMED, Amounts, amounts
+from t5vqvae.evaluation.summed_metrics import PER_CHARACTER
 from t5vqvae.measures.control import KINDS, SPARSE, Control, Outcome, run_edits, scores, sparse_scores
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.spec.run import RunSpec
@@ -95,6 +96,8 @@ def _of_sentences(found: Evaluation, prefix: str) -> dict[str, Amounts]:
         for key, bits in ((RATE, rates.bits), (JOINT_RATE, rates.joint_bits)):
             if bits:
                 units[f"{prefix}/{key}"] = [bits[i] for i in order], [rates.positions[i] for i in order]
+                units[f"{prefix}/{PER_CHARACTER[key]}"] = [bits[i] for i in order], [float(row.chars) for row in rows]
+        units[f"{prefix}/rate/bits_per_sentence"] = [rates.bits[i] for i in order], [1.0] * len(rows)
     return units
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from t5vqvae.errors import SettingError, did_you_mean
-from t5vqvae.evaluation.metrics import METRICS, on_gate, on_test
+from t5vqvae.evaluation.metrics import METRICS, find, on_gate, on_test
 from tune.spec.bound import Bound
 from tune.spec.objective import Constraint, Objective
 
@@ -104,5 +104,14 @@ def refusals(gates: Iterable[Gate], metrics: Mapping[str, float]) -> list[str]:
 
 def across_tokenizers(objective: Objective) -> Objective:
     """Returns the objective to compare models with different tokenizers by: one that is not a value per token."""
-    instead = METRICS[objective.metric].instead
+    instead = without_tokens(objective.metric)
     return Objective.parse({"metric": instead}) if instead else objective
+
+
+def without_tokens(metric: str) -> str | None:
+    """Returns what to compare by instead of a value a token, such as `VAR/nll_per_char` of `VAR/nll`; None: itself."""
+    found = find(metric)
+    if found is None or not found.instead:
+        return None
+    test_set = metric.removeprefix("test/").partition("/")[0]
+    return f"{test_set}/{found.instead.removeprefix('validation/')}" if test_set.isupper() else found.instead

@@ -47,7 +47,8 @@ def scored(cache: Path, gate: GateData) -> GateScores:
 
 def test_sums_over_units_are_the_metrics_on_every_set(scored: GateScores) -> None:
     keys = ["nll", "nll_per_char", "token_accuracy", "exact_match", "bleu1"]
-    keys += ["rate/bits_per_token", "rate/joint_bits_per_token"]
+    keys += ["rate/bits_per_token", "rate/joint_bits_per_token", "rate/bits_per_char", "rate/joint_bits_per_char"]
+    keys += ["rate/bits_per_sentence"]
     wanted = {f"{split}/{key}" for split in ("gate", "gate/VAR") for key in keys}
     assert wanted <= set(scored.units)
     assert not any(key.startswith("gate_ood/") for key in scored.metrics), "data.ood is 0"
