@@ -7,7 +7,9 @@ The validation split decides which trial is best, among completed trials with a 
 constraints; with `promotion.candidates` and `promotion.fresh_seeds` the best are trained again with fresh seeds, which
 choose (`tune/promotion/candidates.py`). The test split is evaluated once for a model, for the tables. Other sentences
 decide between it and the champion, by intervals (`tune/promotion/deciding.py`); the study's section `promotion` holds
-the rules. All of them are checked before anything is trained or tested.
+the rules. The study's constraints are read on these sentences, too: those on `validation_ood` on sets that were drawn
+for it. A `--gate` reads the test set that it names, never a harder one. All rules are checked before anything is
+trained or tested.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from tune.promotion.candidate import TEST_FILE, best_trial, identity_of, still_t
 from tune.promotion.candidates import Choice, candidates_of
 from tune.promotion.champion import CHAMPION, Award, award, same
 from tune.promotion.deciding import Decision, refuse_unmeasurable, refuse_without_comparison
-from tune.promotion.gate import Gate, refusals, refuse_unmeasured
+from tune.promotion.gate import Gate, refusals, refuse_harder, refuse_unmeasured
 from tune.promotion.gate_results import GateResults
 from tune.promotion.outcome import Promotion, Wishes
 from tune.promotion.registration import Tested, card_of, registered
@@ -151,8 +153,11 @@ class _Promoter:
         """Refuses bounds, rules and addresses that cannot work; returns the test sets, and what decides."""
         refuse_address(wishes.receivers.notify)
         tests = test_sets_of(self.paths, self.spec, self.record)
-        refuse_unmeasured(wishes.gates, self.record.metrics, tests)
         run = self.spec.run_spec(self.record.overrides)
+        harder = run.data.corpus.harder_names
+        readable = [name for name in tests if name not in harder]
+        refuse_harder(wishes.gates, harder, readable)
+        refuse_unmeasured(wishes.gates, self.record.metrics, readable)
         gate = GateResults(self.paths.state, run).gate(run)
         refuse_unmeasurable(rules, run.evaluate, [name for name in gate.splits if name != "gate"])
         return tests, gate

@@ -1,8 +1,9 @@
 """The split by which a promotion decides, apart from the sentences of the result tables.
 
 A decision uses a split up: a model that became champion because it was better there looks better there than it is.
-A generated corpus draws further sentences, which changes none of its other splits. Of another corpus a fixed half of
-each test set decides, chosen by a hash of the source; result tables use the other half.
+A generated corpus draws further sentences, which changes none of its other splits. With `data.ood` it draws further
+sets out of distribution, too, each as its test set is drawn. Of another corpus a fixed half of each test set decides,
+chosen by a hash of the source; result tables use the other half.
 
 Letters: N examples of a test set.
 """
@@ -10,7 +11,7 @@ Letters: N examples of a test set.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,8 @@ import numpy.typing as npt
 
 from t5vqvae.data.batch import Batch
 from t5vqvae.data.checked import is_intact, write_manifest
-from t5vqvae.data.prepare import DataConfig, prepare, prepare_test
+from t5vqvae.data.corpora.base import Example
+from t5vqvae.data.prepare import DataConfig, prepare, prepare_test, with_further_sets
 from t5vqvae.data.sift import sift
 from t5vqvae.data.split import Indices, TokenizedSplit, write_split
 from t5vqvae.data.tokenizing import tokenize
@@ -139,13 +141,14 @@ def _name(test_set: str) -> str:
 def _drawn(config: DataConfig, cache_dir: Path, backbone: str | None) -> GateData:
     """Returns a generated corpus's own split, tokenized once and kept next to the prepared data."""
     prepared = prepare(config, cache_dir, backbone=backbone)
-    folder = prepared.folder.with_name(f"{prepared.folder.name}-gate-{GATE_VERSION}")
+    ood = "-ood" if config.ood else ""  # earlier versions kept a folder without these sets
+    folder = prepared.folder.with_name(f"{prepared.folder.name}-gate-{GATE_VERSION}{ood}")
     with locked(folder):
         if not is_intact(folder):
             role_ids = {role: number for number, role in enumerate(prepared.role_names)}
             lengths = config.max_length, config.max_target_length or config.max_length
             with atomic_write(folder, folder=True) as scratch:
-                for name, examples in config.corpus.gate(cache_dir).items():
+                for name, examples in _examples(config, cache_dir).items():
                     tokenized = tokenize(examples, prepared.tokenizer, role_ids)
                     kept = sift(name, tokenized, prepared.tokenizer, lengths).kept
                     if kept:
@@ -153,6 +156,14 @@ def _drawn(config: DataConfig, cache_dir: Path, backbone: str | None) -> GateDat
                 write_manifest(scratch)
     splits = {path.name: TokenizedSplit(path) for path in sorted(folder.iterdir()) if path.is_dir()}
     return GateData("own", splits, _digest("own", splits))
+
+
+def _examples(config: DataConfig, cache_dir: Path) -> dict[str, Sequence[Example]]:
+    found = dict(config.corpus.gate(cache_dir))
+    if not config.ood:
+        return found
+    corpus = with_further_sets(config, config.corpus.load(cache_dir))
+    return found | config.corpus.gate_ood(corpus, found, config.ood)
 
 
 def _digest(kind: Kind, splits: Mapping[str, TokenizedSplit]) -> str:

@@ -74,10 +74,10 @@ class DataConfig(Config):
         " held-out rows are left out. Needs train.autoencode_steps",
     )
     ood: int = setting(
-        0, ge=0, description="sentences of each validation set out of distribution, for validation_ood/; 0: none"
+        0, ge=0, description="sentences of each set out of distribution, for validation_ood/ and gate_ood/; 0: none"
     )
     harder: int = setting(
-        0, ge=0, description="sentences of each harder test set of the corpus, which no search reads; 0: none"
+        0, ge=0, description="sentences of each harder test set of the corpus, by which nothing is chosen; 0: none"
     )
 
     @property
@@ -212,7 +212,7 @@ def _intact_folder(shortcut: Path) -> Path | None:
 def _prepare(config: DataConfig, cache_dir: Path, backbone: str | None) -> Path:
     refuse_unnamed(config.augment, config.corpus)
     with stage(f"reading the corpus {config.corpus.name}"):
-        corpus = _with_further_sets(config, config.corpus.load(cache_dir))
+        corpus = with_further_sets(config, config.corpus.load(cache_dir))
     tokenizer = build_tokenizer(config.tokenizer, corpus.train, config.corpus.default_tokenizer, backbone, cache_dir)
     max_target_length = config.max_target_length or config.max_length
     max_lengths = (config.max_length, max_target_length)
@@ -237,7 +237,7 @@ def _prepare(config: DataConfig, cache_dir: Path, backbone: str | None) -> Path:
     return folder
 
 
-def _with_further_sets(config: DataConfig, corpus: Corpus) -> Corpus:
+def with_further_sets(config: DataConfig, corpus: Corpus) -> Corpus:
     """Returns a corpus with the validation and test sets that the settings ask for besides its own."""
     if config.ood:
         corpus = replace(corpus, twins=config.corpus.twins(corpus, config.ood))

@@ -14,7 +14,9 @@ from t5vqvae.data import prepare
 from t5vqvae.data.gate_split import GateData
 from t5vqvae.evaluation.evaluate import Evaluation, control_of, evaluate
 from t5vqvae.evaluation.metric import JOINT_RATE, RATE
+from t5vqvae.evaluation.out_of_distribution import GATE, mean_over
 from t5vqvae.evaluation.scored_sentences import SUMMED, Amounts, amounts
+from t5vqvae.evaluation.summed_metrics import PER_CHARACTER
 from t5vqvae.measures.control import KINDS, SPARSE, Control, Outcome, run_edits, scores, sparse_scores
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.spec.run import RunSpec
@@ -79,6 +81,7 @@ def score_gate(model: TextAutoencoder, spec: RunSpec, cache_dir: Path, gate: Gat
                 names[USAGE] = [f"block {number}" for number in range(len(found.rates.usage))]
             metrics |= {key if key.startswith("gate/") else f"{prefix}/{key}": v for key, v in found.metrics.items()}
             now.advance(len(split))
+    metrics |= mean_over(metrics, [f"gate/{name}" for name in prepared.twins if name in gate.splits], GATE)
     edits = _of_edits(model, spec, cache_dir, prepared.role_names)
     texts = [text for text, _ in decoded], [reference for _, reference in decoded]
     return GateScores({**units, **edits.units}, {**names, **edits.names}, {**metrics, **edits.metrics}, *texts)
@@ -93,6 +96,8 @@ def _of_sentences(found: Evaluation, prefix: str) -> dict[str, Amounts]:
         for key, bits in ((RATE, rates.bits), (JOINT_RATE, rates.joint_bits)):
             if bits:
                 units[f"{prefix}/{key}"] = [bits[i] for i in order], [rates.positions[i] for i in order]
+                units[f"{prefix}/{PER_CHARACTER[key]}"] = [bits[i] for i in order], [float(row.chars) for row in rows]
+        units[f"{prefix}/rate/bits_per_sentence"] = [rates.bits[i] for i in order], [1.0] * len(rows)
     return units
 
 

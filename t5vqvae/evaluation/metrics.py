@@ -27,6 +27,7 @@ FAMILIES = {
     "[A-Z][A-Z0-9_]*": "the same on a further test set of the corpus, such as `VAR/nll`",
     "gate": "the same on the sentences by which a promotion decides",
     "test_ood": "the mean over the test sets that have a twin, as `validation_ood` is over the twins",
+    "gate_ood": "the same mean over the sets of these names by which a promotion decides",
     "soft": "the quality of a quantizer's continuous form, whose rate has no bound",
     "tokens": "a second series in MLflow, against target tokens instead of steps",
     "probe": "the metrics of a probe, in the model's run",
@@ -80,12 +81,13 @@ def on_test(key: str) -> str:
 def on_gate(key: str) -> str:
     """Returns the counterpart of a metric on the sentences by which a promotion decides; see `on_test`.
 
-    Of a further test set it is `gate/VAR/nll`, for `VAR/nll` and for `test/VAR/nll`.
+    Of a further test set it is `gate/VAR/nll`, for `VAR/nll` and for `test/VAR/nll`; of `validation_ood/nll_per_char`
+    it is `gate_ood/nll_per_char`, never a value on the test sets of the result tables.
     """
     tested = on_test(key)
-    return (
-        f"gate/{tested.removeprefix('test/')}" if is_on_test(tested) and not tested.startswith("test_ood") else tested
-    )
+    if tested.startswith("test_ood/"):
+        return f"gate_ood/{tested.removeprefix('test_ood/')}"
+    return f"gate/{tested.removeprefix('test/')}" if is_on_test(tested) else tested
 
 
 def tracked(key: str) -> str:

@@ -1,5 +1,6 @@
 """Measures a model out of distribution: on the twins of test sets while it trains, on those test sets at its end.
 
+A promotion measures it on sets that are drawn for it as the test sets are drawn.
 Every set counts alike, however long its sentences are, so the mean over the sets is taken of each set's own value.
 """
 
@@ -13,7 +14,7 @@ from t5vqvae.evaluation.evaluate import evaluate
 from t5vqvae.models.contract import TextAutoencoder
 from t5vqvae.spec.run import RunSpec
 
-TWINS, TESTS = "validation_ood", "test_ood"
+TWINS, TESTS, GATE = "validation_ood", "test_ood", "gate_ood"
 MEASURED = ("nll_per_char", "exact_match")
 """What is averaged over the sets."""
 

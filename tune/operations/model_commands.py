@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from tune.operations.options import Form, Model, Output, within
 from tune.operations.printed_rows import Format, PrintedRow, Rows
 from tune.operations.search_end import next_command
 from tune.records.study_paths import StudyPaths, is_there, state_dir
+from tune.records.trial_labels import labels_in_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +61,7 @@ def evaluate(
         {"metric": name, "value": value, "recorded": recorded.get(name), **_meaning(name)}
         for name, value in result.metrics.items()
     ]
-    Rows(rows, [found.origin], hidden=["meaning"], yielding=["unit"]).write(form, output)
+    Rows(rows, [_with_labels(found)], hidden=["meaning"], yielding=["unit"]).write(form, output)
 
 
 @app.command(cls=Command)
@@ -104,7 +105,7 @@ def compare(
 
     a, b = (evaluate_on_validation(each, home / "cache", number, per_sentence=True) for each in found)
     claims = compare_on_validation(a, b)
-    notes = [f"on the validation split; A: {a.model.origin}; B: {b.model.origin}"]
+    notes = [f"on the validation split; A: {_with_labels(a.model)}; B: {_with_labels(b.model)}"]
     if metrics:
         rows = [_claim_row(claim) for claim in claims]
         Rows(rows, notes, hidden=["key"], yielding=["p_value"], titles={"p_value": "p"}).write(form, output)
@@ -148,15 +149,21 @@ def _refuse_unknown(found: FoundModel, changes: dict[str, object]) -> None:
             raise SettingError(f"{path} is unknown{did_you_mean(path, known)}")
 
 
-def _recorded(found: FoundModel) -> dict[str, float]:
-    """Returns the metrics that were recorded with a checkpoint; none of a registered model."""
+def _recorded(found: FoundModel, part: str = "metrics") -> dict[str, Any]:
+    """Returns the metrics, or the tags, that were recorded with a checkpoint; none of a registered model."""
     from t5vqvae.errors import CheckpointError
     from t5vqvae.training import checkpoint
 
     try:
-        return dict(checkpoint.read_milestone(found.folder.parent)["metrics"])
+        return dict(checkpoint.read_milestone(found.folder.parent)[part])  # type: ignore[literal-required]
     except (CheckpointError, OSError, KeyError):
         return {}
+
+
+def _with_labels(found: FoundModel) -> str:
+    """Returns the origin of a model, and its labels where it has some."""
+    words = labels_in_words(_recorded(found, "tags"))
+    return f"{found.origin} ({words})" if words else found.origin
 
 
 def _meaning(name: str) -> dict[str, str]:

@@ -9,12 +9,13 @@ from typing import Any
 
 from t5vqvae.config import short_names
 from t5vqvae.errors import SettingError, did_you_mean
-from t5vqvae.evaluation.metric import JOINT_RATE, RATE
+from t5vqvae.evaluation.metric import JOINT_RATE, RATE, TOKEN_ENTROPY
 from tune.operations.printed_rows import PrintedRow, Rows
 from tune.records.running import STATUSES
 from tune.records.study import Study
 
 FIRST = ("trial", "status")
+LABELS = "labels"
 RELATIONS: dict[str, Callable[[Any, Any], bool]] = {"<=": le, ">=": ge, "!=": ne, "=": eq, "<": lt, ">": gt}
 FILTER = re.compile(r"\s*(?P<column>[^<>=!\s]+)\s*(?P<relation><=|>=|!=|==|=|<|>)\s*(?P<value>\S.*?)\s*")
 ORDERED = ("<=", ">=", "<", ">")
@@ -83,19 +84,27 @@ def filtered_rows(rows: list[PrintedRow], text: str) -> list[PrintedRow]:
 
 
 def shown_trials(study: Study, rows: Sequence[PrintedRow], notes: Sequence[str] = ()) -> Rows:
-    """Returns rows of trials for printing. In a narrow table settings give way first, then costs."""
+    """Returns rows of trials for printing.
+
+    In a narrow table the tokens' entropy and the labels give way first, then settings, then costs.
+    """
     if not rows:
         return Rows([], notes)
     varied = [p for p in study.settings if len({repr(row[p]) for row in rows}) > 1 or len(rows) == 1]
     rate = next((key for key in (JOINT_RATE, RATE) if key in rows[0] and key not in study.objectives), None)
     costs = ["step", "seconds", *([rate] if rate else [])]
-    shown = [*FIRST, *study.objectives, *costs, *varied]
+    marks = [name for name in (LABELS, TOKEN_ENTROPY) if any(row.get(name) is not None for row in rows)]
+    shown = [*FIRST, *study.objectives, *costs, *reversed(marks), *varied]
     ordered = [{name: row[name] for name in [*shown, *(n for n in row if n not in shown)]} for row in rows]
     hidden = [name for name in ordered[0] if name not in shown]
-    titles = {**short_names(varied), **{metric: metric.partition("/")[2] for metric in study.objectives}}
+    titles = {
+        TOKEN_ENTROPY: "tokens' entropy",
+        **short_names(varied),
+        **{metric: metric.partition("/")[2] for metric in study.objectives},
+    }
     if rate:
         titles[rate] = "bits/token"
-    return Rows(ordered, notes, hidden=hidden, yielding=[*reversed(costs), *varied], titles=titles)
+    return Rows(ordered, notes, hidden=hidden, yielding=[*reversed(costs), *varied, *marks], titles=titles)
 
 
 def _number(text: str) -> float | str | bool:

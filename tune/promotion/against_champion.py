@@ -12,7 +12,6 @@ from t5vqvae.errors import UserError
 from t5vqvae.evaluation.gate_scores import GateScores
 from tune.promotion.champion import ROLLED_BACK, same
 from tune.promotion.deciding import Decision, decide
-from tune.promotion.gate import across_tokenizers
 from tune.promotion.gate_results import GateResults
 from tune.promotion.registration import DATA, STRINGS
 from tune.promotion.sentence_scores import artifact_digest
@@ -65,7 +64,6 @@ class Compared:
             reason = f"version {champion.version} was tested on other data, so the two cannot be compared"
             return Decision(False, (reason,))
         objective = self.spec.objectives[0]
-        objective = objective if same_tokens else across_tokenizers(objective)
         try:
             theirs = downloaded_model(self.registry, champion, self.state)
             scores, costs = self.results.of(theirs), self.results.costs(self.model, theirs, rules)

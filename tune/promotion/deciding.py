@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from t5vqvae.errors import SettingError
 from t5vqvae.evaluation.gate_scores import GateScores, kind_of
-from t5vqvae.evaluation.metrics import find, on_gate
+from t5vqvae.evaluation.metrics import on_gate
 from t5vqvae.evaluation.scored_sentences import Amounts
 from tune.analysis.bootstrap import SentenceComparison, compare_bleu, compare_ratios
+from tune.promotion.gate import across_tokenizers, without_tokens
 from tune.spec.objective import Objective
 from tune.spec.promotion_rules import PromotionRules, direction_of, refuse_without_interval
 
@@ -87,9 +88,9 @@ def claim(
         theirs: The champion's.
         same_tokens: Whether both models cut texts into the same tokens; else a value a token is not compared.
     """
-    key, measured = on_gate(metric), find(metric)
-    if not same_tokens and measured is not None and measured.per == "token":
-        return f"{key} is a value a token, and the two have different tokenizers"
+    key, instead = on_gate(metric), without_tokens(metric)
+    if not same_tokens and instead is not None:
+        return f"{key} is a value a token, and the two have different tokenizers; take {instead}"
     if key == "gate/bleu" and mine.decoded and theirs.decoded:
         if mine.names["gate"] != theirs.names["gate"]:
             return f"{key}: the two were measured on other sentences"
@@ -140,7 +141,7 @@ def decide(
     """Decides whether a model may take the champion's place.
 
     Args:
-        objective: The study's first.
+        objective: The study's first; a value a token is replaced where the tokenizers differ.
         rules: What decides.
         mine: The model's scores.
         theirs: The champion's.
@@ -151,10 +152,11 @@ def decide(
     def compared(metric: str) -> Claim | str:
         return claim(metric, direction_of(metric), mine, theirs, same_tokens=same_tokens)
 
-    first = claim(objective.metric, objective.direction, mine, theirs, same_tokens=same_tokens)
+    judged = objective if same_tokens else across_tokenizers(objective)
+    first = claim(judged.metric, judged.direction, mine, theirs, same_tokens=same_tokens)
     if isinstance(first, str):
         return Decision(False, (f"no comparison: {first}; --promote takes the alias without one",))
-    opened, reasons, claims = _opened(first, rules, compared)
+    opened, reasons, claims = _opened(first, rules, compared, in_margins_unit=judged == objective)
     for metric, margin in rules.guards.items():
         guard = compared(metric)
         if isinstance(guard, str):
@@ -172,11 +174,14 @@ def decide(
 
 
 def _opened(
-    first: Claim, rules: PromotionRules, compared: Callable[[str], Claim | str]
+    first: Claim, rules: PromotionRules, compared: Callable[[str], Claim | str], *, in_margins_unit: bool
 ) -> tuple[bool, list[str], list[Claim]]:
     """Returns whether the objective, or the second measure, opens the gate."""
     if first.low > 0 or rules.margin is None or rules.second is None:
         return first.low > 0, [first.sentence], [first]
+    if not in_margins_unit:
+        unit = f"the margin {rules.margin:g} is one a token, and the two have different tokenizers"
+        return False, [f"{first.sentence}; {unit}"], [first]
     second = compared(rules.second)
     if isinstance(second, str):
         return False, [first.sentence, f"second measure: {second}"], [first]

@@ -1,13 +1,17 @@
-"""Gates: what a trial must reach on the test split before it may become champion."""
+"""Gates: what a trial must reach before it may become champion.
+
+A gate that a user names reads the test set that it names: it asks for a level, and chooses between no two models. The
+study's own constraints are read on the sentences that decide. No gate reads a harder test.
+"""
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from t5vqvae.errors import SettingError, did_you_mean
-from t5vqvae.evaluation.metrics import METRICS, on_gate, on_test
+from t5vqvae.evaluation.metrics import METRICS, find, on_gate, on_test
 from tune.spec.bound import Bound
 from tune.spec.objective import Constraint, Objective
 
@@ -41,6 +45,26 @@ class Gate(Bound):
         return f"gate {self} failed: {shown}"
 
 
+def refuse_harder(gates: Iterable[Gate], harder: Collection[str], readable: Sequence[str]) -> None:
+    """Refuses a gate on a harder test, by which nothing is chosen, before anything is tested.
+
+    Args:
+        gates: The gates of a promotion.
+        harder: The names of the corpus's harder tests, prepared or not.
+        readable: The names of the test sets that gates may read.
+
+    Raises:
+        SettingError: With the test sets to take instead.
+    """
+    for gate in gates:
+        name = gate.metric.removeprefix("test/").removeprefix("gate/").partition("/")[0]
+        if name in harder:
+            raise SettingError(
+                f"--gate {str(gate)!r}: {name} is a harder test, by which nothing is chosen; take one of"
+                f" {', '.join(readable)}"
+            )
+
+
 def refuse_unmeasured(gates: Iterable[Gate], record: Mapping[str, float], tests: Sequence[str]) -> None:
     """Refuses a gate on a metric that the test of a trial will not measure, before anything is tested.
 
@@ -58,7 +82,7 @@ def refuse_unmeasured(gates: Iterable[Gate], record: Mapping[str, float], tests:
     counterparts = {on_test(key).removeprefix("test/") for key in (record if whole else evaluated) if key in evaluated}
     counterparts |= {key for key in record if key.startswith("soft/")}
     known = {f"{test}/{name}" for test in (*tests, "gate") for name in counterparts} | set(record)
-    known |= {on_test(key) for key in record if key.startswith("validation_ood/")}
+    known |= {on(key) for key in record if key.startswith("validation_ood/") for on in (on_test, on_gate)}
     for gate in gates:
         if gate.metric not in known:
             near = did_you_mean(gate.metric, known) if _close(gate.metric, known) else _listed(counterparts, tests)
@@ -80,5 +104,14 @@ def refusals(gates: Iterable[Gate], metrics: Mapping[str, float]) -> list[str]:
 
 def across_tokenizers(objective: Objective) -> Objective:
     """Returns the objective to compare models with different tokenizers by: one that is not a value per token."""
-    instead = METRICS[objective.metric].instead
+    instead = without_tokens(objective.metric)
     return Objective.parse({"metric": instead}) if instead else objective
+
+
+def without_tokens(metric: str) -> str | None:
+    """Returns what to compare by instead of a value a token, such as `VAR/nll_per_char` of `VAR/nll`; None: itself."""
+    found = find(metric)
+    if found is None or not found.instead:
+        return None
+    test_set = metric.removeprefix("test/").partition("/")[0]
+    return f"{test_set}/{found.instead.removeprefix('validation/')}" if test_set.isupper() else found.instead

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from t5vqvae.spec.run import RunSpec
 
 
+SCORES_VERSION = 2
+"""Raise it with every change of what scores hold: those that an earlier version kept are then measured anew."""
+
+
 @dataclass(frozen=True)
 class GateResults:
     """Measures models on the sentences that decide, all by the settings of one run.
@@ -50,7 +54,7 @@ class GateResults:
             UserError: If the model cannot be loaded, or its data cannot be prepared.
         """
         gate, settings = self.gate(found.spec), self.run.evaluate.as_dict()
-        key = digest(artifact_digest(found.folder), gate.digest, settings, self.run.seed)
+        key = digest(SCORES_VERSION, artifact_digest(found.folder), gate.digest, settings, self.run.seed)
         file = self.state / "promotions" / "scores" / f"{key[:24]}.json"
         known = _known(file)
         if known is not None:

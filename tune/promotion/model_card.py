@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from t5vqvae.evaluation.metric import TOKEN_ENTROPY
 from t5vqvae.evaluation.metrics import find, is_on_test, label
 from t5vqvae.redaction import redacted
 from tune.monitor.formats import markdown_table
@@ -20,9 +21,10 @@ LOADING = "**Load it.**"
 """The head of the last section, which says how a registered version is loaded."""
 _SHOWN = {
     "Quality": ("nll", "nll_per_char", "token_accuracy", "exact_match", "bleu", "bleu1"),
-    "Rate": ("rate/bits_per_token", "rate/joint_bits_per_token", "rate/bits_per_sentence", "codebook/usage"),
+    "Rate": ("rate/bits_per_token", "rate/joint_bits_per_token", TOKEN_ENTROPY, "rate/bits_per_sentence",
+             "codebook/usage"),
     "Control": ("control/local_intervention", "control/distributed_intervention", "control/locality"),
-}
+}  # fmt: skip
 _SPEC = ("model.name", "model.backbone", "model.d_model", "model.num_layers", "model.position", "quantizer.name",
          "quantizer.codebook_size", "quantizer.code_width", "quantizer.num_codebooks", "train.max_steps",
          "train.batch_size", "optim.learning_rate")  # fmt: skip
@@ -43,6 +45,7 @@ class CardFacts:
         decided: By which sentences it was compared with a champion, in words; None: with none so far.
         tables: What the tables are of, in words.
         uri: Where to load it from.
+        labels: What every reader of its numbers must see, each with what it rests on.
     """
 
     study: str
@@ -55,6 +58,7 @@ class CardFacts:
     decided: str | None
     tables: str
     uri: str
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def model_card(facts: CardFacts, spec: RunSpec, metrics: Mapping[str, float]) -> str:
@@ -71,6 +75,7 @@ def model_card(facts: CardFacts, spec: RunSpec, metrics: Mapping[str, float]) ->
         f"**Data.** {_corpus(flat)}; licence: {facts.licence or 'not known to this project'};"
         f" fingerprint `{facts.data[:12]}`.",
         f"**Spec.** {', '.join(f'{path}={flat[path]}' for path in _SPEC if flat.get(path) is not None)}.",
+        f"**Labels.** {_labels(facts.labels)}." if facts.labels else "",
         f"**Seeds.** {facts.seeds}",
         *(_section(title, names, metrics) for title, names in _SHOWN.items()),
         _shifted(metrics),
@@ -108,6 +113,10 @@ def _corpus(flat: Mapping[str, object]) -> str:
     settings = {path.removeprefix("data.corpus."): v for path, v in flat.items() if path.startswith("data.corpus.")}
     name = settings.pop("name")
     return f"{name} ({', '.join(f'{key}={value}' for key, value in settings.items() if value is not None)})"
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {text.removeprefix(f'{name}: ')}" for name, text in labels.items())
 
 
 def _section(title: str, names: Sequence[str], metrics: Mapping[str, float]) -> str:

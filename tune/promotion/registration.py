@@ -22,6 +22,7 @@ from tune.records.fresh_runs import folder_of, key_of
 from tune.records.record import TrialRecord, read_records
 from tune.records.study_paths import StudyPaths
 from tune.records.study_tracker import tracked_anew
+from tune.records.trial_labels import labels_of
 from tune.spec.search_spec import SearchSpec
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ def _facts(tested: Tested, uri: str, compared: bool) -> CardFacts:
         if tested.result.half
         else "the test split",
         uri=uri,
+        labels=labels_of(tested.record.tags),
     )
 
 

@@ -26,6 +26,7 @@ from tune.records.ranking import best, contenders
 from tune.records.record import TrialRecord, read_records
 from tune.records.running import Progress, RunningTrial
 from tune.records.study_paths import StudyPaths, is_there, state_dir
+from tune.records.trial_labels import labels_in_words
 from tune.spec.judging import StudyHeader
 
 if TYPE_CHECKING:
@@ -220,6 +221,7 @@ class Study:
         row |= {key: one.metrics.get(key) for key in metrics[len(self.objectives) :]}
         kept = one if isinstance(one, TrialRecord) else None
         row |= {"run_id": kept and kept.run_id, "mlflow_id": kept and kept.mlflow_id}
+        row |= {"labels": None if kept is None else labels_in_words(kept.tags) or None}
         return row | {"checkpoint": kept and kept.checkpoint, "error": kept and kept.tags.get("error")}
 
 

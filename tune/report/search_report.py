@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from t5vqvae.config import short_names
-from t5vqvae.evaluation.metric import RATE, STEP_SECONDS, Direction
+from t5vqvae.evaluation.metric import RATE, STEP_SECONDS, TOKEN_ENTROPY, Direction
 from t5vqvae.evaluation.metrics import METRICS, common_rate, label
 from tune.analysis import Cost, Importance, fanova, main_effect, pareto_front, ped_anova, surface
 from tune.analysis.trial_values import Trial, comparable, completed, searched
 from tune.monitor.formats import html_text, markdown_table, markdown_text, shortened
+from tune.records.trial_labels import labels_in_words
 from tune.report import curves, figures
 from tune.report.ablation_report import write_all
 from tune.report.page import Figure, Section, link, listing, page, table
@@ -26,6 +27,7 @@ CONTROL = tuple(
 """The measures of control against which quality is drawn, where they were taken."""
 LOSS = "validation/nll"
 """The quality that is drawn against control where control itself is the objective."""
+LABELS = "labels"
 RUN_LETTERS = 8
 """The letters of a run's id in the table of trials; trials.csv has all."""
 MAX_AXES = 7
@@ -99,19 +101,24 @@ class SearchReport:
     def markdown(self) -> str:
         """Returns the answer and the best trials as Markdown."""
         names = searched(self.trials)
-        head = ["trial", "status", label(self.metric), label(self._rate), *short_names(names).values()]
+        head = ["trial", "status", *self._heads(), *short_names(names).values(), *self._labels_head]
         lines = [f"# {markdown_text(self.question or self.name)}", "", f"**{markdown_text(self.answer())}**", ""]
         lines += [markdown_text(self.progress), ""] if self.progress else []
         lines += [markdown_text(self._cost_sentence()), ""]
         best = self._ordered()[:10]
-        rows = [[t["number"], t["status"], *self._numbers(t), *self._settings(t, names)] for t in best]
+        rows = [
+            [t["number"], t["status"], *self._numbers(t), *self._settings(t, names), *self._labels(t)] for t in best
+        ]
         lines += [markdown_table(head, rows), "", *(f"- {markdown_text(note)}" for note in self._notes())]
         return "\n".join(lines) + "\n"
 
     def csv(self) -> str:
         """Returns one line per trial, with all its settings and metrics."""
         names = ("number", "status", "run_id", "mlflow_id", "steps", "seconds")
-        rows = [{n: t.get(n) for n in names} | dict(t["overrides"]) | dict(t["metrics"]) for t in self.trials]
+        rows = [
+            {n: t.get(n) for n in names} | {LABELS: _labelled(t)} | dict(t["overrides"]) | dict(t["metrics"])
+            for t in self.trials
+        ]
         return as_csv(rows)
 
     def _first(self) -> Section:
@@ -210,10 +217,10 @@ class SearchReport:
         names, rows = searched(self.trials), []
         for trial in self._ordered():
             number = link(str(trial["number"]), self.urls.get(trial["number"]))
-            rest = [trial["status"], *self._numbers(trial), *self._settings(trial, names)]
+            rest = [trial["status"], *self._numbers(trial), *self._settings(trial, names), *self._labels(trial)]
             cells = [*rest, (trial.get("mlflow_id") or "-")[:RUN_LETTERS]]
             rows.append([f'<span id="trial-{html_text(trial["number"])}">{number}</span>', *map(html_text, cells)])
-        head = ["trial", "status", label(self.metric), label(self._rate), *short_names(names).values(), "run"]
+        head = ["trial", "status", *self._heads(), *short_names(names).values(), *self._labels_head, "run"]
         return Section("All trials", table(head, rows, numeric_from=2))
 
     def _ordered(self) -> list[Trial]:
@@ -233,10 +240,32 @@ class SearchReport:
         found = common_rate(*(trial["metrics"] for trial in self.trials if RATE in trial["metrics"]))
         return RATE if found is None else found[0]
 
+    @property
+    def _columns(self) -> list[str]:
+        """The metrics in the tables; the tokens' own entropy where a trial has it."""
+        entropy = [TOKEN_ENTROPY] if any(TOKEN_ENTROPY in trial["metrics"] for trial in self.trials) else []
+        return [self.metric, self._rate, *entropy]
+
+    def _heads(self) -> list[str]:
+        return list(map(label, self._columns))
+
+    @property
+    def _labels_head(self) -> list[str]:
+        """The head of the column of labels; none where no trial has one."""
+        return [LABELS] if any(map(_labelled, self.trials)) else []
+
+    def _labels(self, trial: Trial) -> list[str]:
+        return [_labelled(trial) or "-"] if self._labels_head else []
+
     def _numbers(self, trial: Trial) -> list[str]:
-        values = [trial["metrics"].get(metric) for metric in (self.metric, self._rate)]
+        values = [trial["metrics"].get(metric) for metric in self._columns]
         return ["-" if value is None else f"{value:.4g}" for value in values]
 
     def _settings(self, trial: Trial, names: Sequence[str]) -> list[str]:
         values = [trial["overrides"].get(name) for name in names]
         return ["-" if v is None else f"{v:.3g}" if isinstance(v, float) else shortened(v) for v in values]
+
+
+def _labelled(trial: Trial) -> str:
+    """Returns the labels of a trial in words; empty without any."""
+    return labels_in_words(trial.get("tags", {}))

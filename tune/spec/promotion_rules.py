@@ -20,13 +20,19 @@ MEASURED = (
     "validation/bleu1",
     "rate/bits_per_token",
     "rate/joint_bits_per_token",
+    "rate/bits_per_char",
+    "rate/joint_bits_per_char",
+    "rate/bits_per_sentence",
     "control/local_intervention",
     "control/distributed_intervention",
     "control/sparse_local_intervention",
     "control/sparse_distributed_intervention",
     "codebook/usage",
 )
-"""The metrics of two models that have an interval on the same sentences."""
+"""The metrics of two models that have an interval on the same sentences.
+
+Those a token are compared only where both models have the same tokens; those a character or a sentence always.
+"""
 _SHIFTED = tuple(key for key in MEASURED if not key.startswith(("control/", "codebook/")) and key != "validation/bleu")
 """Those that have one on a shifted set, too, such as `VAR/exact_match`."""
 

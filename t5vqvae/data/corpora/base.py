@@ -171,6 +171,21 @@ class CorpusConfig(Variant):
                 " math, or grammar with data.corpus.version=2"
             )
 
+    def gate_ood(self, corpus: Corpus, drawn: Mapping[str, Sequence[Example]], size: int) -> dict[str, list[Example]]:
+        """Returns further sets by which a promotion decides, out of distribution as the test sets with a twin are.
+
+        Defined where `draws_gate` is true and the corpus has twins.
+
+        Args:
+            corpus: The corpus with its twins and harder tests, no sentence of which is in these sets.
+            drawn: What `gate` returned.
+            size: Largest number of sentences of each set.
+        """
+        raise NotImplementedError
+
+    harder_names: ClassVar[tuple[str, ...]] = ()
+    """Names of the sets that `harder_tests` may return."""
+
     reserved: ClassVar[str] = ""
     """A text with every symbol of twins and harder tests: augmentation never shows one, prepared or not."""
 

@@ -23,7 +23,7 @@ from t5vqvae.data.corpora.expressions import Tree
 from t5vqvae.data.corpora.math_edits import draw_edits
 from t5vqvae.data.corpora.math_factors import factors, operator_of, parts_of, pieces
 from t5vqvae.data.corpora.math_meaning import judge, same_meaning
-from t5vqvae.data.corpora.math_ood import RESERVED, Asked, harder_tests, twins
+from t5vqvae.data.corpora.math_ood import HARDER_NAMES, RESERVED, Asked, gate_ood, harder_tests, twins
 from t5vqvae.data.corpora.math_parser import parse, parse_question
 from t5vqvae.data.corpora.math_problem import Problem, draw, pose, related, split_of
 from t5vqvae.errors import DataError
@@ -41,6 +41,7 @@ class MathCorpus(CorpusConfig):
     """Generated mathematical expressions."""
 
     default_tokenizer: ClassVar[Literal["latex", "unigram"]] = "latex"
+    harder_names: ClassVar[tuple[str, ...]] = HARDER_NAMES
     reserved: ClassVar[str] = RESERVED
     draws_gate: ClassVar[bool] = True
 
@@ -61,6 +62,9 @@ class MathCorpus(CorpusConfig):
 
     def gate(self, cache_dir: Path) -> Mapping[str, Sequence[Example]]:
         return _gate(self, {example.source for found in self.load(cache_dir).splits.values() for example in found})
+
+    def gate_ood(self, corpus: Corpus, drawn: Mapping[str, Sequence[Example]], size: int) -> dict[str, list[Example]]:
+        return gate_ood(self._asked, corpus, expressions.all_starts(self.easy_kind), drawn, size)
 
     def stamp(self, cache_dir: Path) -> object:
         return [GENERATOR_VERSION, version("sympy")]

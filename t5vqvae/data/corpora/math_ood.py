@@ -2,7 +2,8 @@ r"""Further sets of `math` that are out of distribution: twins of the test sets 
 
 A twin has what makes its test set hard, with other strings and other symbols: VAR other names, EASY other pairs of
 letters of the held-out operation, EQ other relations, LEN other strings of its lengths. A search may read twins, so
-nothing of a test set is in them. Harder tests have no twin, and no search reads them:
+nothing of a test set is in them. A promotion reads sets that are drawn for it as the test sets are drawn. Harder tests
+have no twin, and nothing that chooses reads them:
 
 - LEN3 to LEN6: three to six operations more than training (LEN has one or two).
 - VAR_CYRILLIC and so on: the letters of a script instead of Latin ones.
@@ -13,8 +14,8 @@ nothing of a test set is in them. Harder tests have no twin, and no search reads
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from t5vqvae.data.corpora import expressions
@@ -34,6 +35,7 @@ SCRIPTS = {
 UNSEEN_RELATIONS = (r"\leq", r"\propto", r"\mapsto", r"\equiv", "<", ">", "\u2260", "\u2282", "\u21d2")
 FURTHER = range(3, 7)
 """Operations more than training in LEN3 to LEN6."""
+HARDER_NAMES = (*(f"LEN{more}" for more in FURTHER), *(f"VAR_{script}" for script in SCRIPTS), "REL", "MIXED")
 RESERVED = " ".join(
     [*(f"\\{name} " for name in (*GREEK, *TWIN_NAMES)), "=", *TWIN_RELATIONS, *UNSEEN_RELATIONS, *SCRIPTS.values()]
 )
@@ -57,22 +59,39 @@ class Asked:
 def twins(asked: Asked, corpus: Corpus, easy_trees: Sequence[Tree], size: int) -> dict[str, list[Example]]:
     """Returns the twins of VAR, EASY, EQ and LEN; see `CorpusConfig.twins`."""
     names = asked.rng("twin VAR")
-    easy = asked.rng("twin EASY")
-    shuffled = easy.sample(list(easy_trees), len(easy_trees))
-    tested = {e.source for e in corpus.extra_tests["EASY"]}
-    posed = (pose(asked.task, tree, expressions.letters_of(tree), easy) for tree in _other_pairs(shuffled, tested))
-    longer = (e for e in _longer(asked, "twin LEN", range(1, 3), easy_trees) if _is_validation(e, asked.seed))
     found: dict[str, Iterable[Example | None]] = {
         "VAR": (_in_names(e, TWIN_NAMES, names) for e in corpus.validation),
-        "EASY": (problem.example() for problem in posed),
+        "EASY": _easy(asked, "twin EASY", easy_trees, corpus.extra_tests["EASY"]),
         "EQ": related(corpus.validation, TWIN_RELATIONS),
-        "LEN": longer,
+        "LEN": _longer_of(asked, "twin LEN", easy_trees, "validation"),
     }
     return _cut(found, corpus, size)
 
 
-def _is_validation(example: Example, seed: int) -> bool:
-    return split_of(example.source, seed) == "validation"
+def gate_ood(
+    asked: Asked, corpus: Corpus, easy_trees: Sequence[Tree], drawn: Mapping[str, Sequence[Example]], size: int
+) -> dict[str, list[Example]]:
+    """Returns EASY, EQ and LEN as the test sets are, with other strings; see `CorpusConfig.gate_ood`."""
+    seen = [*corpus.extra_tests["EASY"], *corpus.twins.get("EASY", ())]
+    found: dict[str, Iterable[Example | None]] = {
+        "EASY": _easy(asked, "gate EASY", easy_trees, seen),
+        "EQ": related(drawn["gate"]),
+        "LEN": _longer_of(asked, "gate LEN", easy_trees, "test"),
+    }
+    return _cut(found, replace(corpus, extra_tests={**corpus.extra_tests, **drawn}), size)
+
+
+def _easy(asked: Asked, name: str, easy_trees: Sequence[Tree], seen: Sequence[Example]) -> Iterator[Example | None]:
+    """Yields sentences about the trees of EASY in random order, without those that a seen sentence is about."""
+    rng = asked.rng(name)
+    shuffled = rng.sample(list(easy_trees), len(easy_trees))
+    for tree in _other_pairs(shuffled, {example.source for example in seen}):
+        yield pose(asked.task, tree, expressions.letters_of(tree), rng).example()
+
+
+def _longer_of(asked: Asked, name: str, easy_trees: Sequence[Tree], split: str) -> Iterator[Example]:
+    """Yields sentences of LEN's lengths whose strings belong to a split, so that no other `size` trains on one."""
+    return (e for e in _longer(asked, name, range(1, 3), easy_trees) if split_of(e.source, asked.seed) == split)
 
 
 def _other_pairs(trees: Iterable[Tree], tested: set[str]) -> Iterator[Tree]:

@@ -14,8 +14,9 @@ from t5vqvae.data.corpora.grammar import GrammarCorpus
 from t5vqvae.data.corpora.math import MathCorpus
 from t5vqvae.data.corpora.math_problem import split_of
 from t5vqvae.data.gate_split import half_of, kind_of_gate, prepare_gate
-from t5vqvae.data.prepare import DataConfig, prepare_test
+from t5vqvae.data.prepare import DataConfig, prepare, prepare_test
 from t5vqvae.data.split import Tokenized, TokenizedSplit, write_split
+from t5vqvae.data.tokenizer import TokenizerConfig
 
 SIZES = {"size": 60, "validation_size": 10, "test_size": 12}
 DRAWN = [GrammarCorpus(**SIZES), GrammarCorpus(**SIZES, version=2), MathCorpus(**SIZES)]
@@ -51,6 +52,31 @@ def test_a_prepared_gate_is_kept_and_named_by_its_texts(tmp_path: Path) -> None:
     assert other.digest != first.digest
     tested = {text for split in prepare_test(data, tmp_path).values() for text in split.sources(range(len(split)))}
     assert not tested & set(first.splits["gate"].sources(range(12)))
+
+
+def test_sets_out_of_distribution_are_drawn_for_decisions_and_share_nothing(tmp_path: Path) -> None:
+    corpus = MathCorpus(**SIZES)
+    data = DataConfig(corpus=corpus, ood=6, harder=4, tokenizer=TokenizerConfig(open_vocabulary=True), max_length=100)
+    gate = prepare_gate(data, tmp_path, None)
+    assert {name: len(split) for name, split in gate.splits.items() if name != "VAR"} == {
+        **dict.fromkeys(("EASY", "EQ", "LEN"), 6),
+        "gate": 12,
+    }
+    plain = prepare_gate(data.with_overrides({"ood": 0, "harder": 0}), tmp_path, None)
+    for name in ("gate", "VAR"):
+        assert _sources(gate.splits[name]) == _sources(plain.splits[name]), "no setting changes these"
+    drawn = [source for split in gate.splits.values() for source in _sources(split)]
+    prepared = prepare(data, tmp_path)
+    others = [prepared.train, prepared.validation, *prepared.twins.values(), *prepare_test(data, tmp_path).values()]
+    assert len(set(drawn)) == len(drawn)
+    assert not set(drawn) & {source for split in others for source in _sources(split)}
+    assert {split_of(source, 0) for source in _sources(gate.splits["LEN"])} == {"test"}
+    assert all(" = " in source for source in _sources(gate.splits["EQ"]))
+    assert all(source.startswith(r"\frac{") for source in _sources(gate.splits["EASY"]))
+
+
+def _sources(split: TokenizedSplit) -> list[str]:
+    return split.sources(range(len(split)))
 
 
 @pytest.fixture

@@ -47,12 +47,25 @@ def scored(cache: Path, gate: GateData) -> GateScores:
 
 def test_sums_over_units_are_the_metrics_on_every_set(scored: GateScores) -> None:
     keys = ["nll", "nll_per_char", "token_accuracy", "exact_match", "bleu1"]
-    keys += ["rate/bits_per_token", "rate/joint_bits_per_token"]
+    keys += ["rate/bits_per_token", "rate/joint_bits_per_token", "rate/bits_per_char", "rate/joint_bits_per_char"]
+    keys += ["rate/bits_per_sentence"]
     wanted = {f"{split}/{key}" for split in ("gate", "gate/VAR") for key in keys}
     assert wanted <= set(scored.units)
+    assert not any(key.startswith("gate_ood/") for key in scored.metrics), "data.ood is 0"
     for key in wanted:
         above, below = scored.units[key]
         assert sum(above) / sum(below) == pytest.approx(scored.metrics[key], rel=1e-5), key
+
+
+def test_the_mean_out_of_distribution_is_over_sets_that_were_drawn_for_decisions(cache: Path) -> None:
+    spec = SPEC.with_overrides({"data.ood": 5, "data.max_length": 60, "evaluate.control": 0})
+    gate = prepare_gate(spec.data, cache, None)
+    torch.manual_seed(0)
+    scored = score_gate(build(spec, cache).eval(), spec, cache, gate)
+    assert {"gate", "VAR", "EASY", "EQ", "LEN"} == set(gate.splits) <= set(scored.names)
+    for key in ("nll_per_char", "exact_match"):
+        values = [scored.metrics[f"gate/{name}/{key}"] for name in ("VAR", "EASY", "EQ", "LEN")]
+        assert scored.metrics[f"gate_ood/{key}"] == pytest.approx(sum(values) / 4), key
 
 
 def test_every_unit_has_a_name_of_its_own(scored: GateScores, gate: GateData) -> None:

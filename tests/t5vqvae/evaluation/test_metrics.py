@@ -190,7 +190,12 @@ def test_twins_have_their_tests_as_counterpart_and_tests_of_any_name_are_tests()
     keys = ("VAR/rate/x", "LEN3/nll", "test/nll", "test_ood/nll", "test/VAR/nll", "validation/nll", "rate/x")
     sent = ("test/VAR/rate/x", "test/LEN3/nll", "test/nll", "test_ood/nll", "test/VAR/nll", "validation/nll", "rate/x")
     assert tuple(map(tracked, keys)) == sent and find("test/VAR/nll") is find("VAR/nll")
-    assert find("test_ood/nll_per_char") is find("VAR_HEBREW/nll_per_char") is METRICS["validation/nll_per_char"]
+    assert (
+        find("gate_ood/nll_per_char")
+        is find("test_ood/nll_per_char")
+        is find("VAR_HEBREW/nll_per_char")
+        is METRICS["validation/nll_per_char"]
+    )
     assert all(map(is_on_test, ("LEN3/nll", "VAR_HEBREW/nll", "test_ood/nll"))) and not is_on_test("validation_ood/nll")
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet
@@ -98,6 +99,23 @@ def test_in_a_narrow_table_settings_give_way_and_never_trial_status_and_objectiv
         assert "learning_rate" not in lines[0]
         rest = " ".join(" ".join(lines).split())
         assert "left out at 40 columns: seconds, step, learning_rate; COLUMNS=200" in rest
+
+
+def test_labels_and_the_tokens_own_entropy_stand_in_a_table_with_room_and_in_every_other_form(tmp_path: Path) -> None:
+    paths = keep_study(tmp_path)
+    for number in range(4):
+        kept = record("kept", number)
+        tags = {"label/names_tokens": "names tokens: why", "label/augmented": "rename 3"} if number == 1 else {}
+        replace(kept, tags=tags, metrics={**kept.metrics, "rate/token_entropy_bits": 4.25}).write(paths.trial(number))
+    wide = printed(tmp_path, "trials", "kept", width=140).splitlines()
+    assert "tokens' entropy" in wide[0] and "labels" in wide[0] and "left out" not in "".join(wide)
+    assert "4.25" in wide[2] and "names tokens, augmented" in wide[3] and "names" not in wide[2]
+    narrow = printed(tmp_path, "trials", "kept", width=70)
+    assert "left out at 70 columns: labels, tokens' entropy; COLUMNS=200" in " ".join(narrow.split())
+    assert "learning_rate" in narrow.splitlines()[0], "settings give way after them"
+    by_number = {row["trial"]: row for row in rows(tmp_path, "trials", "kept")}
+    assert [by_number[number]["labels"] for number in (0, 1)] == [None, "names tokens, augmented"]
+    assert rows(tmp_path, "trials", "kept", "--filter", "labels = names tokens, augmented")[0]["trial"] == 1
 
 
 def test_a_running_study_says_step_objective_and_time_left(tmp_path: Path) -> None:

@@ -108,7 +108,8 @@ def test_promoted_compared_counted_and_rolled_back_on_a_real_registry(
 
 
 def test_the_version_has_a_card_with_data_licence_seeds_scores_and_limits(paths: StudyPaths) -> None:
-    record = add_trial(paths, 0)
+    labels = {"label/names_tokens": "names tokens: a reason", "label/augmented": "rename 30 of 90 rows were added"}
+    record = add_trial(paths, 0, tags={**labels, "signature/x": "y"})
     outcome = promote(paths, wishes=Wishes(anyway=True))
     client = Tracker(f"sqlite:///{paths.state}/mlflow.db", "tiny").destination.client
     card = client.get_model_version("t5vqvae", "1").description
@@ -124,6 +125,9 @@ def test_the_version_has_a_card_with_data_licence_seeds_scores_and_limits(paths:
         "Load it.",
     ):
         assert f"**{part}" in card, part
+    assert "**Labels.** names tokens: a reason; augmented: rename 30 of 90 rows were added.\n" in card
+    entropy = f"{outcome.test_metrics['test/rate/token_entropy_bits']:.4g}"
+    assert f"| entropy of the tokens, bits a token | {entropy} | bits a token |" in card
     assert "licence: Apache-2.0" in card and "the best on validation of 1 trials that had ended" in card
     assert f"| {outcome.test_metrics['test/nll']:.4g} | nats a token |" in card
     assert f"| VAR | {outcome.test_metrics['VAR/exact_match']:.4g} |" in card

@@ -9,7 +9,7 @@ import pytest
 from t5vqvae.errors import SettingError
 from t5vqvae.evaluation.gate_scores import GateScores
 from t5vqvae.spec.training import EvaluateConfig
-from tune.promotion.deciding import Claim, Ratio, claim, decide, refuse_unmeasurable
+from tune.promotion.deciding import Claim, Decision, Ratio, claim, decide, refuse_unmeasurable
 from tune.spec.objective import Objective
 from tune.spec.promotion_rules import PromotionRules
 
@@ -92,9 +92,10 @@ def test_scores_of_other_sentences_are_not_compared() -> None:
     [
         ({"margin": 0.1}, "margin and second belong together"),
         ({"second": "rate/joint_bits_per_token"}, "margin and second belong together"),
-        ({"margin": 0.1, "second": "rate/joint_bits"}, "did you mean rate/joint_bits_per_token"),
+        ({"margin": 0.1, "second": "rate/joint_bits_per_tokn"}, "did you mean rate/joint_bits_per_token"),
         ({"guards": {"cost/parameters": 3}}, "guards=cost/parameters has no interval"),
         ({"guards": {"codebook/usage": -1}}, "must be 0 or more"),
+        ({"guards": {"rate/prior_bits_per_char": 1}}, "guards=rate/prior_bits_per_char has no interval"),
         ({"guards": {"VAR/bleu": 1}}, "guards=VAR/bleu has no interval"),
     ],
 )
@@ -134,9 +135,48 @@ def test_two_that_share_most_sentences_are_compared_on_those_alone_whatever_thei
 def test_values_a_token_are_not_compared_across_tokenizers() -> None:
     sides = scores(nll=MANY, exact=MANY), scores(nll=FEW, exact=FEW)
     refused = claim("validation/nll", "minimize", *sides, same_tokens=False)
-    assert refused == "gate/nll is a value a token, and the two have different tokenizers"
+    assert refused == "gate/nll is a value a token, and the two have different tokenizers; take validation/nll_per_char"
     guarded = decide(EXACT, rules(guards={"validation/nll": 9}), *sides, same_tokens=False)
     assert not guarded.passed and guarded.claims[0].low > 0, "the objective is better, and the guard is shut"
+
+
+def test_rates_across_tokenizers_are_guarded_by_bits_a_character_and_a_sentence() -> None:
+    mine, theirs = (
+        GateScores(
+            scores(exact=exact, rate=2.0).units
+            | {"gate/rate/joint_bits_per_char": ([chars] * 100, [1.0] * 100)}
+            | {"gate/rate/bits_per_sentence": ([sentence] * 100, [1.0] * 100)},
+            NAMES,
+        )
+        for exact, chars, sentence in ((MANY, 0.55, 9.0), (FEW, 0.5, 10.0))
+    )
+
+    def guarded(metric: str, margin: float) -> Decision:
+        return decide(EXACT, rules(guards={metric: margin}), mine, theirs, same_tokens=False)
+
+    assert guarded("rate/joint_bits_per_char", 0.1).passed and not guarded("rate/joint_bits_per_char", 0.01).passed
+    assert guarded("rate/bits_per_sentence", 0).passed
+    shut = guarded("rate/joint_bits_per_token", 0.1)
+    assert not shut.passed and shut.reasons[-1] == (
+        "guard shut: gate/rate/joint_bits_per_token is a value a token, and the two have different tokenizers; take"
+        " rate/joint_bits_per_char"
+    )
+    shifted = claim("VAR/rate/bits_per_token", "minimize", mine, theirs, same_tokens=False)
+    assert isinstance(shifted, str) and shifted.endswith("; take VAR/rate/bits_per_sentence")
+
+
+def test_a_margin_a_token_does_not_count_for_the_objective_that_replaces_it_between_two_tokenizers() -> None:
+    near, second = rules(margin=0.05, second="rate/joint_bits_per_char"), "gate/rate/joint_bits_per_char"
+    mine, theirs = (
+        GateScores({f"gate/{key}": ([nll] * 100, [1.0] * 100) for key in ("nll", "nll_per_char")}, NAMES)
+        for nll in (0.51, 0.5)
+    )
+    for side, bits in ((mine, 1.0), (theirs, 2.0)):
+        side.units[second] = [bits] * 100, [1.0] * 100  # type: ignore[index]
+    assert decide(NLL, near, mine, theirs).passed
+    across = decide(NLL, near, mine, theirs, same_tokens=False)
+    assert not across.passed and across.reasons[0].startswith("gate/nll_per_char 0.51 against 0.5: worse")
+    assert across.reasons[0].endswith("the margin 0.05 is one a token, and the two have different tokenizers")
 
 
 def test_bleu_has_its_interval_over_sentences() -> None:

@@ -31,6 +31,7 @@ from tune.promotion.gate_results import GateResults
 from tune.promotion.outcome import Promotion, Wishes, shown
 from tune.records.models import FoundModel
 from tune.records.study_paths import StudyPaths
+from tune.spec.objective import Constraint
 from tune.spec.search_spec import SearchSpec
 
 SCORES = {
@@ -392,9 +393,10 @@ def test_a_metric_has_its_counterparts_on_the_test_split_and_on_what_decides() -
         "gate/codebook/usage",
         "gate/VAR/nll",
         "cost/step_seconds",
-        "test_ood/nll_per_char",
+        "gate_ood/nll_per_char",
     ]
     assert on_gate("test/VAR/nll") == "gate/VAR/nll"
+    assert Gate.of_constraint(Constraint.parse("validation_ood/exact_match >= 0.9")).metric == "gate_ood/exact_match"
 
 
 def test_a_promotion_survives_pickling() -> None:
@@ -418,6 +420,9 @@ COMPLETE = {key: 1.0 for key, metric in METRICS.items() if metric.is_evaluated a
         ("VAR/exact_mach >= 0.1", "no test set of this trial has VAR/exact_mach; did you mean VAR/exact_match?"),
         ("WAR/nll <= 1", "no test set of this trial has WAR/nll; did you mean VAR/nll?"),
         ("test/rate/kl_bits_per_token <= 1", "no test set of this trial has test/rate/kl_bits_per_token; did you mean"),
+        ("LEN3/exact_match >= 0.9", "LEN3 is a harder test, by which nothing is chosen; take one of test, VAR, EASY"),
+        ("test/VAR_HEBREW/nll <= 1", "VAR_HEBREW is a harder test"),
+        ("gate/MIXED/nll <= 1", "MIXED is a harder test"),
         ("test/nll >= nan", "must read as 'test/exact_match >= 0.5' or with <=, and a finite number"),
         ("test/nll >= inf", "must read as"),
         ("test/nll > 1", "must read as"),
@@ -445,6 +450,19 @@ def test_gates_on_any_test_set_and_on_the_trial_itself_are_accepted(
     add_trial(paths, 0, metrics={**COMPLETE, "cost/parameters": 5.0})
     gates = ["LEN/nll <= 2", "cost/parameters <= 10", "test/rate/bits_per_token <= 4"]
     assert promote(paths, wishes=Wishes([Gate.parse(gate) for gate in gates])).passed
+
+
+def test_a_bound_out_of_distribution_is_read_on_sets_that_were_drawn_for_it(
+    paths: StudyPaths, scores: list[dict[str, float]]
+) -> None:
+    base = {**STUDY["base"], "data.ood": 5, "data.max_length": 60}
+    SearchSpec.parse({**STUDY, "base": base, "constraints": ["validation_ood/exact_match >= 0.9"]}).write(paths.spec)
+    reached = {"validation_ood/exact_match": 0.95, "test_ood/exact_match": 0.95}
+    scores.append({**SCORES, **reached, "gate_ood/exact_match": 0.85})
+    add_trial(paths, 0, metrics={**COMPLETE, **reached})
+    outcome = promote(paths, wishes=Wishes([Gate.parse("gate_ood/exact_match >= 0.8")]))
+    assert outcome.reasons[0] == "gate gate_ood/exact_match >= 0.9 failed: it is 0.85" and not outcome.passed
+    assert "  gate_ood/exact_match >= 0.8: kept, it is 0.85" in shown(outcome)
 
 
 def test_promoting_while_trials_are_to_come_says_how_many(

@@ -372,6 +372,21 @@ def test_a_search_report_shows_the_joint_rate_where_every_trial_with_a_rate_has_
         assert (f"{bits:.4g}" in next(row for row in rows if row.startswith("| 0 |"))) == (report is whole)
 
 
+def test_a_search_report_shows_labels_and_the_tokens_own_entropy_next_to_the_rate() -> None:
+    found = trials(3)
+    assert not {"labels", "entropy"} & set(search(found).markdown().split()), "no trial has either"
+    for trial in found:
+        trial["metrics"]["rate/token_entropy_bits"] = 4.25
+    found[1]["tags"] = {"label/names_tokens": "names tokens: why", "signature/x": "y"}
+    report = search(found)
+    head, _, *lines = [line for line in report.markdown().splitlines() if line.startswith("|")]
+    assert "rate (upper bound), bits a token | entropy of the tokens, bits a token |" in head and "| labels |" in head
+    assert all("| 4.25 |" in line for line in lines)
+    assert [line.endswith("| names tokens |") for line in lines] == [line.startswith("| 1 |") for line in lines]
+    assert ">names tokens</td>" in report.html() and "entropy of the tokens, bits a token" in report.html()
+    assert [row["labels"] for row in csv.DictReader(io.StringIO(report.csv()))] == ["", "names tokens", ""]
+
+
 def _bad_folder(kind: str, folder: Path) -> str:
     file = folder / "file"
     file.write_text("kept")

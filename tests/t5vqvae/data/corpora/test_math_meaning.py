@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+import time
+from pathlib import Path
+
 import pytest
 
 from t5vqvae.data import MathCorpus
 from t5vqvae.data.corpora import math_meaning
+from t5vqvae.data.corpora.expressions import LETTERS
 from t5vqvae.data.corpora.math_meaning import judge
 from t5vqvae.spec.run import RunSpec
 
@@ -29,6 +35,26 @@ CASES = [
     (r"x + y = e^{x}", "x + y", "wrong"),
     (r"x + y \sim e^{x}", r"x + y \approx e^{x}", "wrong"),
     (r"\frac{x}{\log{(x^{x} )}}", r"\frac{x}{x \log{(x )}}", "wrong"),
+    ("б + г", "б + г", "right"),
+    ("б + г", "г + б", "wrong"),  # the printer prints names in their order
+    ("б + г", "б - г", "wrong"),
+    ("б + г", "б + ג", "wrong"),
+    ("б + г", "б + г )", "wrong"),
+    ("б + г", "A + B", "wrong"),
+    ("क \\leq あ", "क \\leq あ", "right"),
+    (r"\epsilon + \zeta", r"\epsilon + \zeta", "right"),
+    (r"\qXb + x", r"\qXb + x", "right"),
+    (r"\qXb + x", r"\qXc + x", "wrong"),
+    (r"\frac{d}{d \zeta} \sin{(\zeta )}", r"\cos{(\zeta )}", "right"),
+    (r"\frac{d}{d \zeta} \sin{(\zeta )}", r"\cos{(\xi )}", "wrong"),
+    (r"\frac{\partial}{\partial \zeta} \chi \zeta", r"\chi", "right"),
+    (r"\frac{\partial}{\partial \zeta} \chi \zeta", r"\zeta", "wrong"),
+    (r"\int \cos{(ж )}\, dж", r"\sin{(ж )} + 7", "right"),
+    (r"\int \cos{(ж )}\, dж", r"\int \cos{(ж )}\, dж", "wrong"),
+    (r"x + y", r"x + \alpha", "wrong"),
+    (r"x + y", "x + " + " ".join(LETTERS) + r" \zeta", "wrong"),
+    ("x ² y", "x ² y", "undecided"),
+    ("y + x", "x +", "undecided"),
 ]
 
 
@@ -50,9 +76,30 @@ def test_answers_of_the_corpus_are_right_and_never_undecided(tmp_path: object) -
     assert others.count("right") <= 0.05 * len(others)
 
 
-def test_an_answer_that_takes_too_long_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(math_meaning, "SECONDS", -1.0)
-    assert judge("x + y", "x + y") == "wrong"
+def test_answers_in_the_symbols_of_twins_and_harder_tests_are_right(tmp_path: Path) -> None:
+    config = MathCorpus(task="derive", size=100, validation_size=20, test_size=20)
+    corpus = config.load(tmp_path)
+    for name, examples in {**config.twins(corpus, 10), **config.harder_tests(corpus, 10)}.items():
+        verdicts = [judge(e.source, e.target or "") for e in examples]
+        assert verdicts and "wrong" not in verdicts and verdicts.count("undecided") <= 3, name
+        others = [judge(a.source, b.target or "") for a, b in itertools.pairwise(examples)]
+        assert others.count("right") <= 2, name
+
+
+def _nested(exponent: str) -> str:
+    text = r"\log{(x )}"
+    for _ in range(36):
+        text = rf"\tan^{{{exponent} x}}{{(x + {text} )}}"
+    return text
+
+
+def test_an_answer_that_keeps_sympy_busy_is_wrong_and_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = " + ".join(map(_nested, LETTERS[:8]))  # what the printer prints, and its derivative takes many seconds
+    monkeypatch.setattr(math_meaning, "SECONDS", 0.5)
+    running, started = threading.active_count(), time.process_time()
+    assert judge(r"\int x\, dx", answer) == "wrong"
+    assert 0.5 <= time.process_time() - started < 2.5 and threading.active_count() == running
+    assert judge("x + y", "x + y") == "right"
 
 
 def test_too_few_points_decide_nothing() -> None:

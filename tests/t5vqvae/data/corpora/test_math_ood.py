@@ -16,7 +16,7 @@ from t5vqvae.errors import SettingError
 
 MATH = MathCorpus(size=300, validation_size=40, test_size=30)
 SYMBOL = re.compile(r"\\[A-Za-z]+|[<=>]|[^\x00-\x7f]")
-HARDER = {"LEN3", "LEN4", "LEN5", "LEN6", *(f"VAR_{script}" for script in SCRIPTS), "REL", "MIXED"}
+HARDER = set(MATH.harder_names)
 
 
 @pytest.fixture(scope="module")
