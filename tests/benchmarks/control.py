@@ -9,19 +9,17 @@ ten and twenty); then 900 edits of test sentences are made. The study `controlla
 
 from __future__ import annotations
 
-import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from t5vqvae.config import Overrides
-from t5vqvae.files import digest
 from t5vqvae.measures.probing import ProbeResult, probe
-from t5vqvae.models.contract import load_model
 from t5vqvae.spec.probe import ProbeSpec
 from t5vqvae.spec.run import RunSpec
-from t5vqvae.training.trainer import train
+from tests.benchmarks.kept_models import evaluated, trained
 from tests.benchmarks.search_tables import described, parser, write
 
 BASE: Overrides = {
@@ -72,22 +70,15 @@ EDITS = 900
 HEAD = ["| factor | edits | all codes sent | sparse |", "| --- | ---: | ---: | ---: |"]
 
 
-def measured(overrides: Overrides, models: Path) -> tuple[dict[str, float], ProbeResult]:
+def measured(overrides: Overrides, models: Path) -> tuple[Mapping[str, float], ProbeResult]:
     """The metrics of the last evaluation of a model, and its probe; it is trained unless the folder has it."""
-    spec = RunSpec().with_overrides({**BASE, **overrides})
-    folder, cache = models / digest(spec.as_dict(only_results=True))[:12], models / "cache"
-    kept = folder / "metrics.json"
-    if not kept.exists():
-        *_, last = train(spec, cache_dir=cache)
-        last.state.save(folder)
-        kept.write_text(json.dumps(last.metrics))
-    [checkpoint] = folder.glob("step-*")
+    spec, cache = RunSpec().with_overrides({**BASE, **overrides}), models / "cache"
+    model = trained(spec, models, cache)
     asked = ProbeSpec(split="test", edits=EDITS, unsent=spec.evaluate.unsent)
-    probed = probe(load_model(checkpoint / "model"), spec, asked, cache, ("control",))
-    return json.loads(kept.read_text()), probed
+    return evaluated(model, spec, cache), probe(model, spec, asked, cache, ("control",))
 
 
-def rows_of(name: str, metrics: dict[str, float], probed: ProbeResult) -> list[str]:
+def rows_of(name: str, metrics: Mapping[str, float], probed: ProbeResult) -> list[str]:
     """A row for all codes sent and, of a model with code dropout, one for sparse codes."""
     found = []
     for words, quality, rate, kind in (
