@@ -3,8 +3,8 @@
     t5vqvae data get explanations
     python -m tests.benchmarks.smooth_paths --cache var/cache --output smooth_paths.md
 
-Each model is the base of the study `explanations` with another quantizer, one seed and one thread; ten to thirty minutes
-each. With `--models FOLDER` trained models are kept, and taken from there.
+Each model is the base of the study `explanations` with another quantizer, one seed and one thread; ten to thirty
+minutes each. With `--models FOLDER` trained models are kept, and taken from there.
 """
 
 from __future__ import annotations
@@ -100,11 +100,11 @@ def main() -> None:
         "# Paths between explanatory sentences",
         "",
         *described("smooth_paths", ("torch", "transformers")),
-        f"The base of `explanations`, K = {K['quantizer.codebook_size']}, relative cross positions, one seed and thread;",
-        "the codebook at the end stands before the final norm. Paths: 300 pairs of test sentences, linear, 11 steps;",
-        "the Word Mover's Distance by skip-gram vectors of the training sentences, so values are not those of published",
+        f"The base of `explanations`, K = {K['quantizer.codebook_size']}, relative cross positions, one seed.",
+        "At the end the codebook stands before the final norm. Paths: 300 pairs of test sentences, linear, 11 steps;",
+        "the Word Mover's Distance by skip-gram vectors of the training sentences, so values are not those of other",
         "tables. A path counts with at least five different sentences and no step above half of its length; others",
-        "are 0 in the mean, whose interval is a bootstrap over paths. Exact match and rate are of validation sentences.",
+        "are 0 in the mean, whose interval is a bootstrap over paths. Exact match and rate: validation sentences.",
         "",
         *HEAD,
         *rows,
