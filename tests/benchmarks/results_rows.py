@@ -61,6 +61,8 @@ class Row:
 
 
 AT_EMBEDDINGS: Overrides = {"model.position": 0, "quantizer.start": "embeddings"}
+RANDOMIZED: Overrides = {"model.cross_positions": "randomized"}
+"""Better than relative ones on the twins of the tests: tune/studies/reports/recipe_positions."""
 RELATIVE: Overrides = {"model.cross_positions": "relative"}
 WARM: Overrides = {"train.quantize_from": 500, "train.max_steps": 2000}
 LONG: Overrides = {"train.max_steps": 8000}
@@ -87,6 +89,10 @@ RESPONSES: Overrides = {
 ROWS: dict[str, Row] = {
     "math, position 0": Row("math_ood", 5, {**AT_EMBEDDINGS, "quantizer.codebook_size": 512}),
     "math, end": Row("math_ood", 5, {}),
+    "math, position 0, randomized positions": Row(
+        "math_ood", 5, {**AT_EMBEDDINGS, **RANDOMIZED, "quantizer.codebook_size": 512}
+    ),
+    "math, end, randomized positions": Row("math_ood", 5, RANDOMIZED),
     "explanations, position 0": Row("explanations", 5, {**AT_EMBEDDINGS, **RELATIVE, "quantizer.codebook_size": 4096}),
     "explanations, end": Row("explanations", 5, {**RELATIVE, **WARM, "quantizer.codebook_size": 8192}),
     "syllogisms, position 0": Row("syllogisms", 3, {**AT_EMBEDDINGS, **LONG}),
