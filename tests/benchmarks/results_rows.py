@@ -89,10 +89,10 @@ RESPONSES: Overrides = {
 ROWS: dict[str, Row] = {
     "math, position 0": Row("math_ood", 5, {**AT_EMBEDDINGS, "quantizer.codebook_size": 512}),
     "math, end": Row("math_ood", 5, {}),
-    "math, position 0, randomized positions": Row(
+    "math, randomized positions, position 0": Row(
         "math_ood", 5, {**AT_EMBEDDINGS, **RANDOMIZED, "quantizer.codebook_size": 512}
     ),
-    "math, end, randomized positions": Row("math_ood", 5, RANDOMIZED),
+    "math, randomized positions, end": Row("math_ood", 5, RANDOMIZED),
     "explanations, position 0": Row("explanations", 5, {**AT_EMBEDDINGS, **RELATIVE, "quantizer.codebook_size": 4096}),
     "explanations, end": Row("explanations", 5, {**RELATIVE, **WARM, "quantizer.codebook_size": 8192}),
     "syllogisms, position 0": Row("syllogisms", 3, {**AT_EMBEDDINGS, **LONG}),
