@@ -11,7 +11,7 @@ import pytest
 
 from t5vqvae.config import Overrides
 from t5vqvae.data import TokenizedSplit, prepare, prepare_test
-from tests.benchmarks import results_page, results_table
+from tests.benchmarks import control_table, results_page, results_table
 from tests.benchmarks.results_rows import ROWS, Key, Row, Values, without_bottleneck
 
 RATES: Values = {"rate/log2_codes": 9.0, "rate/log2_vocabulary": 8.9, "seconds": 3.0}
@@ -62,6 +62,11 @@ def test_every_row_is_a_run_with_its_command(name: str) -> None:
         assert ROWS[name].spec(0, "cpu").quantizer.name == "none"
     if not name.startswith(("math", "explanations")):
         assert without_bottleneck(name) in ROWS or name.endswith(", none")
+
+
+def test_rows_of_an_earlier_table_are_refused_and_not_mixed_in() -> None:
+    with pytest.raises(SystemExit, match=r"has rows of validation sentences, of an earlier version: move it away"):
+        control_table.read(Path(control_table.__file__).parent / "results" / "control_table_validation.csv")
 
 
 def test_the_page_says_which_aims_were_missed_and_by_the_worst_seed() -> None:

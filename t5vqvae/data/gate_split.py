@@ -23,7 +23,7 @@ import numpy.typing as npt
 from t5vqvae.data.batch import Batch
 from t5vqvae.data.checked import is_intact, write_manifest
 from t5vqvae.data.corpora.base import Example
-from t5vqvae.data.prepare import DataConfig, prepare, prepare_test, with_further_sets
+from t5vqvae.data.prepare import DataConfig, gate_examples, prepare, prepare_test, with_further_sets
 from t5vqvae.data.sift import sift
 from t5vqvae.data.split import Indices, TokenizedSplit, write_split
 from t5vqvae.data.tokenizing import tokenize
@@ -159,11 +159,7 @@ def _drawn(config: DataConfig, cache_dir: Path, backbone: str | None) -> GateDat
 
 
 def _examples(config: DataConfig, cache_dir: Path) -> dict[str, Sequence[Example]]:
-    found = dict(config.corpus.gate(cache_dir))
-    if not config.ood:
-        return found
-    corpus = with_further_sets(config, config.corpus.load(cache_dir))
-    return found | config.corpus.gate_ood(corpus, found, config.ood)
+    return gate_examples(config, with_further_sets(config, config.corpus.load(cache_dir)), cache_dir)
 
 
 def _digest(kind: Kind, splits: Mapping[str, TokenizedSplit]) -> str:

@@ -247,12 +247,24 @@ def with_further_sets(config: DataConfig, corpus: Corpus) -> Corpus:
     return corpus
 
 
+def gate_examples(config: DataConfig, corpus: Corpus, cache_dir: Path) -> dict[str, Sequence[Example]]:
+    """Returns the sentences that a generated corpus draws for promotions, by the name of their set.
+
+    Args:
+        config: The settings.
+        corpus: The corpus with the further sets that they ask for.
+        cache_dir: Cache of generated corpora.
+    """
+    found = dict(config.corpus.gate(cache_dir))
+    return found | config.corpus.gate_ood(corpus, found, config.ood) if config.ood else found
+
+
 def _extra_text(config: DataConfig, corpus: Corpus, cache_dir: Path) -> ExtraText | None:
     """Returns the sentences of `data.extra_text` without those of held-out rows, which a promotion's count among."""
     if config.extra_text is None:
         return None
     held_out = [found for name, found in corpus.splits.items() if name != "train"]
-    held_out += config.corpus.gate(cache_dir).values() if config.corpus.draws_gate else ()
+    held_out += gate_examples(config, corpus, cache_dir).values() if config.corpus.draws_gate else ()
     return read_extra_text(config.extra_text, itertools.chain.from_iterable(held_out))
 
 

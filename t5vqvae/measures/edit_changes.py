@@ -16,14 +16,12 @@ in whose place they stand. Where the reconstruction is the source, a right answe
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 from t5vqvae.data.corpora.base import CorpusConfig
-from t5vqvae.data.corpora.edits import Edit, Span
-from t5vqvae.data.tokenizer import LATEX_TOKEN
+from t5vqvae.data.corpora.edits import Edit
 from t5vqvae.measures.base import Row
 from t5vqvae.measures.control import KINDS, Outcome
 
@@ -36,7 +34,7 @@ def changes_by_role(outcomes: Sequence[Outcome], corpus: CorpusConfig) -> list[R
     for outcome in outcomes:
         edit = outcome.edit
         source, roles = words_and_roles(edit, corpus)
-        plain, decoded, answer = (_words(text, corpus) for text in (outcome.plain, outcome.decoded, edit.answer))
+        plain, decoded, answer = (corpus.words(text) for text in (outcome.plain, outcome.decoded, edit.answer))
         changed = changed_roles(plain, carried_roles(source, roles, plain), decoded)
         should = changed_roles(source, roles, answer)
         for role in set(roles):
@@ -57,7 +55,7 @@ def changes_by_role(outcomes: Sequence[Outcome], corpus: CorpusConfig) -> list[R
 def words_and_roles(edit: Edit, corpus: CorpusConfig) -> tuple[list[str], list[str]]:
     """Returns the words of an edit's source, and the role of each."""
     text, (start, end) = edit.source, edit.source_span
-    spans = _spans(text, corpus)
+    spans = corpus.word_spans(text)
     words = [text[slice(*span)] for span in spans]
     roles = corpus.roles_of(text) or [_kind(word, corpus) for word in words]
     owned = [EDITED if first < end and last > start else role
@@ -99,16 +97,6 @@ def _roles_around(roles: Sequence[str], place: int) -> set[str]:
     """Returns the role that words get which are put in before a place; none in an empty text."""
     near = roles[max(0, place - 1) : place + 1]
     return {EDITED} if EDITED in near else set(near[:1])
-
-
-def _words(text: str, corpus: CorpusConfig) -> list[str]:
-    return [text[start:end] for start, end in _spans(text, corpus)]
-
-
-def _spans(text: str, corpus: CorpusConfig) -> list[Span]:
-    """Returns where the words of a text stand: between white space, or tokens of mathematics."""
-    pattern = r"\S+" if corpus.operator_of("+") is None else LATEX_TOKEN
-    return [piece.span() for piece in re.finditer(pattern, text) if piece[0].strip()]
 
 
 def _kind(word: str, corpus: CorpusConfig) -> str:

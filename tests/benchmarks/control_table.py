@@ -157,6 +157,9 @@ def read(file: Path) -> dict[Key, Values]:
     if not file.exists():
         return {}
     with file.open() as rows:
+        if not set(CHOSEN_BY) <= set(csv.DictReader(rows).fieldnames or ()):
+            sys.exit(f"{file} has rows of validation sentences, of an earlier version: move it away to begin anew")
+        rows.seek(0)
         return {
             (Model(row["corpus"], row["position"], row["quantizer"]), int(row["seed"])): {
                 **{name: float(row[name]) for name in (*MEASURED, *CHOSEN_BY) if row[name]},

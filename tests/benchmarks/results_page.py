@@ -111,14 +111,20 @@ def _missed(rows: Mapping[str, Sequence[Values]]) -> Iterator[str]:
         aims = {key: aim for start, some in AIMS.items() if name.startswith(start) for key, aim in some.items()}
         known = {key: [each[key] for each in seeds if key in each] for key in aims}
         missed = [
-            f"{key.split('/')[0]} {statistics.fmean(values):.3f} of {aims[key]:g} (worst seed {min(values):.3f})"
+            f"{key.split('/')[0]} {_short_of(statistics.fmean(values), aims[key])} of {aims[key]:g} (worst seed"
+            f" {min(values):.3f})"
             for key, values in known.items()
-            if values and round(statistics.fmean(values), 3) < aims[key]
+            if values and statistics.fmean(values) < aims[key]
         ]
         if any(known.values()):
             number = sum(bool(values) for values in known.values())
             told = f"not reached: {'; '.join(missed)}" if missed else "all reached"
             yield f"- Aims of {name}, {number}: {told}."
+
+
+def _short_of(value: float, aim: float) -> str:
+    """Returns a value with three digits, or with four where three would be the aim's."""
+    return f"{value:.4f}" if f"{value:.3f}" == f"{aim:.3f}" else f"{value:.3f}"
 
 
 def _further(done: Done, names: Sequence[str]) -> Iterator[str]:

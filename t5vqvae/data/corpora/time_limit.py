@@ -22,10 +22,6 @@ MAX_INTERRUPTS = 100
 """Interrupts after which a thread is left alone: a call into C notices none before it returns."""
 
 
-class _InterruptError(SystemExit):
-    """Ends a thread; as a `SystemExit` it passes every `except Exception`, and no thread prints it."""
-
-
 class _Worker(threading.Thread, Generic[T]):
     """Runs a computation; `found` holds its result, or `error` what it raised."""
 
@@ -40,13 +36,15 @@ class _Worker(threading.Thread, Generic[T]):
     def run(self) -> None:
         if sys.platform == "linux":
             self._clock = time.pthread_getcpuclockid(threading.get_ident())
-        with suppress(_InterruptError):
+        try:
             try:
                 self.found.append(self._compute())
             except Exception as error:
                 self.error = error
-        with self._lock:
-            self._is_over = True
+            with self._lock:
+                self._is_over = True
+        except SystemExit:  # wherever above the interrupt came: it passes every `except Exception` of the computation
+            self._is_over = True  # without the lock, which the interrupting thread may hold
 
     def used(self) -> float:
         """Returns the processor time that the thread has used, in seconds; 0 before it starts and after it ends."""
@@ -59,12 +57,17 @@ class _Worker(threading.Thread, Generic[T]):
     def interrupt(self) -> None:
         """Ends the computation; returns when it has ended, or after many attempts."""
         for _ in range(MAX_INTERRUPTS):
-            with self._lock:  # so that the thread still exists, and its number is not another thread's
-                if self._is_over:
-                    return
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(self.ident or 0), ctypes.py_object(_InterruptError)
-                )
+            # With the lock, so that the thread still exists, and its number is not another thread's. One that is
+            # interrupted while it takes the lock may keep it.
+            if self._lock.acquire(timeout=PATIENCE):
+                try:
+                    if self._is_over or not self.is_alive():
+                        return
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                        ctypes.c_ulong(self.ident or 0), ctypes.py_object(SystemExit)
+                    )
+                finally:
+                    self._lock.release()
             self.join(PATIENCE)
 
 
@@ -91,4 +94,6 @@ def within(seconds: float, compute: Callable[[], T]) -> T:
         worker.join(left)
     if worker.error is not None:
         raise worker.error
+    if not worker.found:
+        raise TimeoutError("a computation was interrupted")
     return worker.found[0]

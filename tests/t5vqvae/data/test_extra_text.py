@@ -10,6 +10,7 @@ import pytest
 from t5vqvae.config import Overrides
 from t5vqvae.data import DataConfig, Example, MathCorpus, PreparedData, TokenizedSplit, prepare
 from t5vqvae.data.extra_text import read_extra_text
+from t5vqvae.data.prepare import gate_examples, with_further_sets
 from t5vqvae.errors import DataError, SettingError
 from t5vqvae.spec.run import RunSpec
 
@@ -90,11 +91,15 @@ def test_a_text_that_leaves_nothing_is_refused(cache: Path, tmp_path: Path) -> N
         prepare(DataConfig().with_overrides({**PREMISES, "extra_text": str(tmp_path / "no.txt")}), cache)
 
 
-def test_sentences_that_decide_a_promotion_are_held_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ood", [0, 5])
+def test_sentences_that_decide_a_promotion_are_held_out(ood: int, tmp_path: Path) -> None:
     corpus = MathCorpus(size=60, validation_size=10, test_size=10)
-    gate = [e.source for found in corpus.gate(tmp_path).values() for e in found]
+    plain = DataConfig(corpus=corpus, max_length=90, ood=ood)
+    drawn = gate_examples(plain, with_further_sets(plain, corpus.load(tmp_path)), tmp_path)
+    gate = [e.source for found in drawn.values() for e in found]
+    assert (len(drawn) > 2) == bool(ood), "those out of distribution are drawn, too"
     (tmp_path / "a.txt").write_text("\n".join([*gate, r"\cos{(a a a)}"]))
-    config = DataConfig(corpus=corpus, max_length=90, extra_text=str(tmp_path / "a.txt"))
+    config = DataConfig(corpus=corpus, max_length=90, ood=ood, extra_text=str(tmp_path / "a.txt"))
     assert prepare(config, tmp_path).extra_text == {"kept": 1, "in a held-out row": len(gate)}
 
 
