@@ -152,11 +152,9 @@ def test_a_damaged_index_is_ignored_and_the_specs_refuse_in_the_same_words(
         copy.write_text(index.read_text().replace("train.max_steps", "train.max_step"))
     else:
         copy.write_text(damage)
-    slow = watched(tmp_path, "train train.max_step=3")
-    assert slow.stderr.splitlines() == [
-        "train.max_step is unknown; did you mean train.max_steps?",
-        "imported ['torch']",
-    ]
+    said = watched(tmp_path, "train train.max_step=3").stderr.splitlines()
+    said = [line for line in said if not line.startswith("starting, ")]  # on a busy machine
+    assert said == ["train.max_step is unknown; did you mean train.max_steps?", "imported ['torch']"]
 
 
 def test_the_first_command_that_imports_the_specs_makes_the_next_one_quick(tmp_path: Path) -> None:
