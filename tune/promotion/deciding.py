@@ -90,7 +90,7 @@ def claim(
     """
     key, instead = on_gate(metric), without_tokens(metric)
     if not same_tokens and instead is not None:
-        return f"{key} is a value a token, and the two have different tokenizers; take {instead}"
+        return f"{key} is a value a token, and the two may cut texts into different tokens; take {instead}"
     if key == "gate/bleu" and mine.decoded and theirs.decoded:
         if mine.names["gate"] != theirs.names["gate"]:
             return f"{key}: the two were measured on other sentences"
@@ -180,7 +180,7 @@ def _opened(
     if first.low > 0 or rules.margin is None or rules.second is None:
         return first.low > 0, [first.sentence], [first]
     if not in_margins_unit:
-        unit = f"the margin {rules.margin:g} is one a token, and the two have different tokenizers"
+        unit = f"the margin {rules.margin:g} is one a token, and the two may cut texts into different tokens"
         return False, [f"{first.sentence}; {unit}"], [first]
     second = compared(rules.second)
     if isinstance(second, str):

@@ -13,6 +13,7 @@ have no twin, and nothing that chooses reads them:
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,6 +42,7 @@ RESERVED = " ".join(
 )
 MAX_DRAWS = 200
 """Draws for each sentence that is wanted, after which a set stays smaller."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,14 @@ def gate_ood(
         "EQ": related(drawn["gate"]),
         "LEN": _longer_of(asked, "gate LEN", easy_trees, "test"),
     }
-    return _cut(found, replace(corpus, extra_tests={**corpus.extra_tests, **drawn}), size)
+    sets = _cut(found, replace(corpus, extra_tests={**corpus.extra_tests, **drawn}), size)
+    for name, rows in sets.items():
+        if len(rows) < size:
+            logger.warning(
+                "%s of the sentences that decide a promotion has %d, and data.ood=%d asks for more: the test set and"
+                " its twin have the others; lower data.corpus.test_size or data.ood", name, len(rows), size
+            )  # fmt: skip
+    return sets
 
 
 def _easy(asked: Asked, name: str, easy_trees: Sequence[Tree], seen: Sequence[Example]) -> Iterator[Example | None]:

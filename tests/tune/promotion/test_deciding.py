@@ -135,7 +135,10 @@ def test_two_that_share_most_sentences_are_compared_on_those_alone_whatever_thei
 def test_values_a_token_are_not_compared_across_tokenizers() -> None:
     sides = scores(nll=MANY, exact=MANY), scores(nll=FEW, exact=FEW)
     refused = claim("validation/nll", "minimize", *sides, same_tokens=False)
-    assert refused == "gate/nll is a value a token, and the two have different tokenizers; take validation/nll_per_char"
+    assert (
+        refused
+        == "gate/nll is a value a token, and the two may cut texts into different tokens; take validation/nll_per_char"
+    )
     guarded = decide(EXACT, rules(guards={"validation/nll": 9}), *sides, same_tokens=False)
     assert not guarded.passed and guarded.claims[0].low > 0, "the objective is better, and the guard is shut"
 
@@ -158,8 +161,8 @@ def test_rates_across_tokenizers_are_guarded_by_bits_a_character_and_a_sentence(
     assert guarded("rate/bits_per_sentence", 0).passed
     shut = guarded("rate/joint_bits_per_token", 0.1)
     assert not shut.passed and shut.reasons[-1] == (
-        "guard shut: gate/rate/joint_bits_per_token is a value a token, and the two have different tokenizers; take"
-        " rate/joint_bits_per_char"
+        "guard shut: gate/rate/joint_bits_per_token is a value a token, and the two may cut texts into different tokens;"
+        " take rate/joint_bits_per_char"
     )
     shifted = claim("VAR/rate/bits_per_token", "minimize", mine, theirs, same_tokens=False)
     assert isinstance(shifted, str) and shifted.endswith("; take VAR/rate/bits_per_sentence")
@@ -176,7 +179,7 @@ def test_a_margin_a_token_does_not_count_for_the_objective_that_replaces_it_betw
     assert decide(NLL, near, mine, theirs).passed
     across = decide(NLL, near, mine, theirs, same_tokens=False)
     assert not across.passed and across.reasons[0].startswith("gate/nll_per_char 0.51 against 0.5: worse")
-    assert across.reasons[0].endswith("the margin 0.05 is one a token, and the two have different tokenizers")
+    assert across.reasons[0].endswith("the margin 0.05 is one a token, and the two may cut texts into different tokens")
 
 
 def test_bleu_has_its_interval_over_sentences() -> None:

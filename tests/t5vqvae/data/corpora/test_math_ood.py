@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import re
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 
 from t5vqvae.data import DataConfig, GrammarCorpus, MathCorpus, TokenizerConfig, prepare, prepare_test
 from t5vqvae.data.corpora.base import Corpus
-from t5vqvae.data.corpora.math_ood import RESERVED, SCRIPTS, TWIN_NAMES, TWIN_RELATIONS, UNSEEN_RELATIONS
+from t5vqvae.data.corpora.expressions import all_starts
+from t5vqvae.data.corpora.math_ood import RESERVED, SCRIPTS, TWIN_NAMES, TWIN_RELATIONS, UNSEEN_RELATIONS, gate_ood
 from t5vqvae.data.corpora.math_problem import split_of
 from t5vqvae.errors import SettingError
 
@@ -69,3 +71,13 @@ def test_a_corpus_without_such_sets_refuses_them(tmp_path: Path) -> None:
     for setting in ("ood", "harder"):
         with pytest.raises(SettingError, match=rf"data.{setting}=3 needs a corpus with .* such as math; set it to 0"):
             prepare(DataConfig(corpus=grammar).with_overrides({setting: 3}), tmp_path)
+
+
+def test_a_set_that_decides_with_fewer_sentences_than_asked_for_is_named(
+    corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    few = all_starts(MATH.easy_kind)[:8]
+    with caplog.at_level(logging.WARNING):
+        found = gate_ood(MATH._asked, corpus, few, MATH.gate(tmp_path), 12)
+    assert len(found["EASY"]) <= 8 and len(found["EQ"]) == 12
+    assert "EASY of the sentences that decide a promotion has" in caplog.text and "EQ of the" not in caplog.text
