@@ -161,8 +161,8 @@ def test_rates_across_tokenizers_are_guarded_by_bits_a_character_and_a_sentence(
     assert guarded("rate/bits_per_sentence", 0).passed
     shut = guarded("rate/joint_bits_per_token", 0.1)
     assert not shut.passed and shut.reasons[-1] == (
-        "guard shut: gate/rate/joint_bits_per_token is a value a token, and the two may cut texts into different tokens;"
-        " take rate/joint_bits_per_char"
+        "guard shut: gate/rate/joint_bits_per_token is a value a token, and the two may cut texts into different"
+        " tokens; take rate/joint_bits_per_char"
     )
     shifted = claim("VAR/rate/bits_per_token", "minimize", mine, theirs, same_tokens=False)
     assert isinstance(shifted, str) and shifted.endswith("; take VAR/rate/bits_per_sentence")
