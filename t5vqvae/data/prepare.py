@@ -28,7 +28,7 @@ from t5vqvae.data.checked import is_intact, read_line, write_line, write_manifes
 from t5vqvae.data.corpora import registry as variants
 from t5vqvae.data.corpora.base import NO_ROLE, TWIN, Corpus, CorpusConfig, Example
 from t5vqvae.data.extra_text import ExtraText, read_extra_text, sift_extra_text
-from t5vqvae.data.identity import PREPARED_VERSION, data_fingerprint
+from t5vqvae.data.prepared_fingerprint import PREPARED_VERSION, data_fingerprint
 from t5vqvae.data.rare_tokens import report_rare, shown_counts
 from t5vqvae.data.sift import Sifted, fits, refuse_same_ids, report_rows, sift
 from t5vqvae.data.split import Tokenized, TokenizedSplit, write_split

@@ -9,14 +9,13 @@ Letters: T positions of a sentence, M of the edited one, X what a position has (
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from t5vqvae.data.corpora.edits import Edit
+from t5vqvae.data.corpora.edits import Edit, places_of
 from t5vqvae.latent.latent_space import LatentSpace, Sentence, tokens_of
 
 
@@ -66,8 +65,7 @@ def from_answers(edits: Sequence[Edit]) -> list[Edit]:
     """
     found = []
     for edit in edits:
-        words = edit.donor[slice(*edit.donor_span)]
-        places = [each.span() for each in re.finditer(rf"(?<!\w){re.escape(words)}(?!\w)", edit.answer)]
+        places = places_of(edit.donor[slice(*edit.donor_span)], edit.answer)
         if len(places) == 1:
             found.append(replace(edit, donor=edit.answer, contrast=edit.source, donor_span=places[0]))
     return found

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from t5vqvae.data.corpora.edits import Span
+from t5vqvae.data.corpora.edits import Span, places_of
 from t5vqvae.errors import DataError
 from t5vqvae.latent.intervention import spliced
 from t5vqvae.latent.latent_space import LatentSpace, Sentence, tokens_of
@@ -50,13 +50,13 @@ def words_in(text: str, words: str) -> Span:
         DataError: If they do not, or more than once.
     """
     pattern = r"\s+".join(map(re.escape, words.split()))
-    found = list(re.finditer(rf"(?<!\w){pattern}(?!\w)", text)) if pattern else []
-    found = found or (list(re.finditer(pattern, text)) if pattern else [])  # LaTeX has no words between spaces
+    found = places_of(words, text)  # LaTeX has no words between spaces:
+    found = found or ([each.span() for each in re.finditer(pattern, text)] if pattern else [])
     if not found:
         raise DataError(f"{words!r} is not in {text!r:.80}; give words as the sentence has them")
     if len(found) > 1:
         raise DataError(f"{words!r} is in {text!r:.80} {len(found)} times; add a word next to it")
-    return found[0].span()
+    return found[0]
 
 
 def _positions_of(sentence: Sentence, words: str) -> tuple[int, int]:

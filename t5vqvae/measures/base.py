@@ -24,10 +24,9 @@ from t5vqvae.data import TokenizedSplit, evaluation_batches
 from t5vqvae.data.batching import fixed_order
 from t5vqvae.data.role_reader import RoleReader
 from t5vqvae.data.special_tokens import guard
-from t5vqvae.data.tokenizer import resolved_kind
 from t5vqvae.latent.interpolation import Trajectory, interpolate
 from t5vqvae.latent.latent_space import LatentSpace
-from t5vqvae.measures.coded_words import CodedWord, by_space, by_token, words_of
+from t5vqvae.measures.coded_words import CodedWord, words_of
 from t5vqvae.measures.control import Control, Edited, run_edits
 from t5vqvae.measures.slots import Slots, factors_of_parts, roles_of_parts, slots_of
 from t5vqvae.models.contract import TextAutoencoder
@@ -123,17 +122,12 @@ class Probed:
 
     @cached_property
     def words(self) -> list[CodedWord]:
-        """Every word of the sentences whose first token has codes; a latent of the sentence has none.
-
-        The words of mathematics are its tokens: white space says nothing there.
-        """
+        """Every word of the sentences whose first token has codes; a latent of the sentence has none."""
         tokenizer, found = guard(self.model.require_tokenizer()), []
         if not self.codes:
             return []
         spans = tokenizer(self.texts, return_offsets_mapping=True)["offset_mapping"]
-        data = self.spec.data
-        kind = resolved_kind(data.tokenizer, data.corpus.default_tokenizer, self.spec.model.backbone)
-        cut = by_token if kind == "latex" else by_space
+        cut = self.spec.data.corpus.word_spans
         for number, (text, codes_TQ, of_tokens) in enumerate(zip(self.texts, self.codes, spans, strict=True)):
             if len(codes_TQ) != len(of_tokens):
                 return []

@@ -1,20 +1,17 @@
-"""Words of sentences with the codes of their first tokens, cut at white space or, in mathematics, into tokens.
+"""Words of sentences with the codes of their first tokens.
 
 Letters: T positions of a sentence, Q codes a position.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-Piece = tuple[int, str, int]
-"""A word's place in its sentence, the word, and its first token."""
-Cut = Callable[[str, Sequence[tuple[int, int]]], Iterator[Piece]]
-"""Cuts a text into words, given the places of its tokens."""
+from t5vqvae.data.corpora.edits import Span, by_space
 
 
 @dataclass(frozen=True)
@@ -36,35 +33,15 @@ class CodedWord:
     codes: tuple[int, ...]
 
 
-def by_token(text: str, spans: Sequence[tuple[int, int]]) -> Iterator[Piece]:
-    """Cuts a text into its tokens; of several tokens that spell one character only the first counts."""
-    first = {span: token for token, span in reversed(list(enumerate(spans)))}
-    inside = [(text[slice(*span)].strip(), token) for span, token in sorted(first.items())]
-    yield from ((place, word, token) for place, (word, token) in enumerate(each for each in inside if each[0]))
-
-
-def by_space(text: str, spans: Sequence[tuple[int, int]]) -> Iterator[Piece]:
-    """Cuts a text at white space; words whose first letter begins no token are left out."""
-    end = 0
-    starts = {start: token for token, (start, stop) in reversed(list(enumerate(spans))) if stop > start}
-    for place, word in enumerate(text.split()):
-        begin = text.index(word, end)
-        end = begin + len(word)
-        # A token may begin with the space before the word.
-        token = starts.get(begin, starts.get(begin - 1))
-        if token is not None:
-            yield place, word, token
-
-
 def words_of(
     number: int,
     text: str,
     codes_TQ: npt.NDArray[np.int64],
-    spans: Sequence[tuple[int, int]],
+    spans: Sequence[Span],
     roles: Sequence[str],
-    cut: Cut = by_space,
+    word_spans: Callable[[str], list[Span]] = by_space,
 ) -> list[CodedWord]:
-    """Returns the words of a sentence whose first token has codes.
+    """Returns the words of a sentence whose first token has codes; of tokens that spell a character, the first counts.
 
     Args:
         number: The number of the sentence.
@@ -72,9 +49,15 @@ def words_of(
         codes_TQ: The codes of its tokens.
         spans: Start and end of every token in the text, in characters.
         roles: The role of every token; empty if there are none.
-        cut: What counts as a word.
+        word_spans: Cuts a text into words, see `CorpusConfig.word_spans`.
     """
-    return [
-        CodedWord(number, place, word, roles[token] if roles else "", tuple(codes_TQ[token].tolist()))
-        for place, word, token in cut(text, spans)
-    ]
+    first = {start: token for token, (start, stop) in reversed(list(enumerate(spans))) if stop > start}
+    found = []
+    for place, (start, end) in enumerate(word_spans(text)):
+        token = first.get(start)
+        if token is None and text[:start][-1:].isspace():  # a token may begin with the space before the word
+            token = first.get(start - 1)
+        if token is not None:
+            role = roles[token] if roles else ""
+            found.append(CodedWord(number, place, text[start:end], role, tuple(codes_TQ[token].tolist())))
+    return found

@@ -215,21 +215,12 @@ def run_edits(
     finally:
         model.train(was_training)
 
-    def judged(made: Sequence[Edit], decoded: Sequence[str], before: Sequence[str]) -> list[Outcome]:
+    def judged(made: Sequence[Edit], decoded: Sequence[str], before: Sequence[str] | None = None) -> list[Outcome]:
+        before = [plain[edit.source] for edit in made] if before is None else before
         rows = zip(made, decoded, before, strict=True)
-        return [
-            Outcome(edit, text, own, plain[edit.donor], control.is_valid(text), control.words)
-            for edit, text, own in rows
-        ]
+        return [Outcome(e, text, own, plain[e.donor], control.is_valid(text), control.words) for e, text, own in rows]
 
-    def plain_of(made: Sequence[Edit]) -> list[str]:
-        return [plain[edit.source] for edit in made]
-
-    return Edited(
-        judged(edits, whole, plain_of(edits)),
-        judged(edits if sources else [], sparse, sparse_plain),
-        judged(copied, ceiling, plain_of(copied)),
-    )
+    return Edited(judged(edits, whole), judged(edits[: len(sparse)], sparse, sparse_plain), judged(copied, ceiling))
 
 
 def scores(outcomes: Sequence[Outcome]) -> dict[str, float]:

@@ -52,10 +52,10 @@ def excess_information_bits(codes_N: _Ints, words_N: _Ints, seed: int, num_shuff
 
 def shuffled_information_bits(codes_N: _Ints, words_N: _Ints, seed: int, num_shuffles: int = NUM_SHUFFLES) -> float:
     """Returns the mean of the plug-in estimate over shuffled codes, bits: what chance alone shows."""
-    return float(shuffled_informations(codes_N, words_N, seed, num_shuffles).mean())
+    return float(_shuffled_informations(codes_N, words_N, seed, num_shuffles).mean())
 
 
-def shuffled_informations(codes_N: _Ints, words_N: _Ints, seed: int, num_shuffles: int = NUM_SHUFFLES) -> _Floats:
+def _shuffled_informations(codes_N: _Ints, words_N: _Ints, seed: int, num_shuffles: int = NUM_SHUFFLES) -> _Floats:
     """Returns the plug-in estimate for codes in each of several random orders, bits, shape (shuffles,)."""
     rng = np.random.default_rng(seed)
     return np.array([information_bits(rng.permutation(codes_N), words_N) for _ in range(num_shuffles)])
@@ -67,7 +67,7 @@ def adjusted_share(codes_N: _Ints, words_N: _Ints, seed: int) -> float:
     Chance is the mean over shuffles. What exceeds it by no more than twice what any shuffle does is noise, and counts
     as 0; so does everything where chance leaves less than .02 of the entropy.
     """
-    shuffled_S = shuffled_informations(codes_N, words_N, seed, NUM_NOISE)
+    shuffled_S = _shuffled_informations(codes_N, words_N, seed, NUM_NOISE)
     chance, entropy = float(shuffled_S.mean()), entropy_bits(words_N)
     excess, noise = information_bits(codes_N, words_N) - chance, float(shuffled_S.max()) - chance
     if entropy - chance <= LEAST_ROOM * entropy or excess <= 2 * noise + ROUNDING:

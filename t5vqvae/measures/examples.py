@@ -12,9 +12,9 @@ give the source's reconstruction with that word instead. So what is measured:
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from t5vqvae.data.corpora.edits import Span
+from t5vqvae.data.corpora.base import CorpusConfig
 from t5vqvae.data.texts import kept_places, same_text
 from t5vqvae.latent.intervention import spliced
 from t5vqvae.latent.latent_space import LatentSpace, Sentence, tokens_of
@@ -39,8 +39,8 @@ def examples(probed: Probed) -> Found:
         plain = space.reconstruct(sentences)
         corpus = probed.spec.data.corpus
         pairs = zip(sentences, plain, strict=True)
-        swaps = [row for each, text in pairs for row in _swaps(space, each, text, rng, corpus.words)]
-        splices = _splices(space, sentences, plain, rng, corpus.word_spans)
+        swaps = [row for each, text in pairs for row in _swaps(space, each, text, rng, corpus)]
+        splices = _splices(space, sentences, plain, rng, corpus)
     kept = [float(row["kept"]) for row in swaps if row["kept"] is not None]
     copied = [row["copied"] == "yes" for row in splices]
     metrics = {"examples/splice_copied": sum(copied) / len(copied)} if copied else {}
@@ -49,16 +49,14 @@ def examples(probed: Probed) -> Found:
     return Found(metrics, {"Traversals, drawn at random": some, "Splices, drawn at random": splices[:NUM_SHOWN]})
 
 
-def _swaps(
-    space: LatentSpace, sentence: Sentence, plain: str, rng: random.Random, words_of: Callable[[str], list[str]]
-) -> list[Row]:
+def _swaps(space: LatentSpace, sentence: Sentence, plain: str, rng: random.Random, corpus: CorpusConfig) -> list[Row]:
     """Returns a sentence with the code at one random word replaced by its nearest codes."""
     position = rng.randrange(max(1, len(sentence.tokens) - 1))
-    token, words = sentence.tokens[position], words_of(plain)
+    token, words = sentence.tokens[position], corpus.words(plain)
     found: list[Row] = []
     for swap in traverse(space, sentence, [position], NUM_NEAREST):
         others = max(1, len(words) - 1)
-        stayed = min(others, len(kept_places(words, words_of(swap.text))))
+        stayed = min(others, len(kept_places(words, corpus.words(swap.text))))
         kept = None if same_text(swap.text, plain) else stayed / others
         found.append({"source": plain, "token": token, "code": swap.code, "decoded": swap.text, "kept": kept})
     return found
@@ -69,23 +67,21 @@ def _splices(
     sentences: Sequence[Sentence],
     plain: Sequence[str],
     rng: random.Random,
-    spans_of: Callable[[str], list[Span]],
+    corpus: CorpusConfig,
 ) -> list[Row]:
     """Returns sentences with a random word replaced by another word, drawn from the sentence before it.
 
     A sentence whose drawn word is the only one of its donor has no splice.
     """
-
-    def words_of(text: str) -> list[str]:
-        return [text[start:end] for start, end in spans_of(text)]
-
     drawn, prompts = [], []
     for place, sentence in enumerate(sentences):
         donor = sentences[place - 1]
-        spans, donor_spans = spans_of(sentence.text), spans_of(donor.text)
+        spans, donor_spans = corpus.word_spans(sentence.text), corpus.word_spans(donor.text)
         number = rng.randrange(len(spans))
-        same = {words[number] for words in (words_of(sentence.text), words_of(plain[place])) if number < len(words)}
-        others = [n for n, word in enumerate(words_of(donor.text)) if word not in same]
+        same = {
+            words[number] for words in (corpus.words(sentence.text), corpus.words(plain[place])) if number < len(words)
+        }
+        others = [n for n, word in enumerate(corpus.words(donor.text)) if word not in same]
         if not others:
             continue
         other = rng.choice(others)
@@ -95,12 +91,12 @@ def _splices(
             donor.latent_TX,
             tokens_of(donor.spans, donor_spans[other]),
         )
-        drawn.append((plain[place], number, words_of(donor.text)[other], codes_TQ))
+        drawn.append((plain[place], number, corpus.words(donor.text)[other], codes_TQ))
         prompts.append(sentence.prompt_codes_PQ)
     texts = space.decode([codes for *_, codes in drawn], prompts)
     found: list[Row] = []
     for (source, number, word, _), text in zip(drawn, texts, strict=True):
-        words = words_of(source)
-        copied = "yes" if words_of(text) == [*words[:number], word, *words[number + 1 :]] else "no"
+        words = corpus.words(source)
+        copied = "yes" if corpus.words(text) == [*words[:number], word, *words[number + 1 :]] else "no"
         found.append({"source": source, "word": number, "donor's word": word, "decoded": text, "copied": copied})
     return found

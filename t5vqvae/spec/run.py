@@ -220,7 +220,7 @@ class RunSpec(Config):
             "sparse": evaluate.unsent is not None,
             "disentanglement": "disentanglement" in evaluate.probe,
             "words of expressions": self.data.corpus.default_tokenizer == "latex"
-            and (evaluate.control > 0 or "traversal" in evaluate.probe),
+            and (evaluate.control > 0 or not {"traversal", "information"}.isdisjoint(evaluate.probe)),
         }
         return {name: MEASURE_VERSIONS[name] for name, is_measured in measured.items() if is_measured}
 

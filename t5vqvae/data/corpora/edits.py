@@ -24,6 +24,12 @@ def by_space(text: str) -> list[Span]:
     return [found.span() for found in re.finditer(r"\S+", text)]
 
 
+def places_of(words: str, text: str) -> list[Span]:
+    """Returns where some words stand in a text, whatever the white space between them; not within other words."""
+    pattern = r"\s+".join(map(re.escape, words.split()))
+    return [found.span() for found in re.finditer(rf"(?<!\w){pattern}(?!\w)", text)] if pattern else []
+
+
 @dataclass(frozen=True)
 class Edit:
     """One edit and its right answer.

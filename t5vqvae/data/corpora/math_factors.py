@@ -69,11 +69,10 @@ def factors(node: Node) -> dict[str, str]:
 
 def parts_of(node: Node) -> dict[str, Span]:
     """Returns letters, functions of one argument, and the signs between terms, numbered in the order of the text."""
-    kinds = {each.words: _part_kind(each) for each in node.nodes()}
-    found = sorted((span, kind) for words, kind in kinds.items() if kind is not None for span in words)
+    kinds = [(each, _part_kind(each)) for each in node.nodes()]
     counts: Counter[str] = Counter()
     parts = {}
-    for span, kind in found:
+    for span, kind in sorted((span, kind) for each, kind in kinds if kind is not None for span in each.words):
         counts[kind] += 1
         parts[f"{kind} {counts[kind]}"] = span
     return parts

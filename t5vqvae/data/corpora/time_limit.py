@@ -1,6 +1,6 @@
 """Stops a pure computation in Python that takes too long, in whatever thread it is wanted.
 
-The computation runs in a thread of its own, and only that thread is ever interrupted. A signal would reach the main
+The computation runs in a separate thread, and only that thread is ever interrupted. A signal would reach the main
 thread alone, and Ray Tune trains in another one; a second process would cost every trial seconds and memory, because
 it must import SymPy again.
 """

@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import mutual_info_score
 
 from t5vqvae.data import MathCorpus
-from t5vqvae.measures.coded_words import CodedWord, by_token, words_of
+from t5vqvae.measures.coded_words import CodedWord, words_of
 from t5vqvae.measures.counted import entropy_bits, excess_information_bits, information_bits, numbered
 from t5vqvae.measures.information import information
 
@@ -52,7 +52,7 @@ def formulas(code_of: Any) -> list[CodedWord]:
     for number, text in enumerate(FORMULAS):
         spans = [match.span() for match in re.finditer(r"\\[a-z]+|\S|$", text)]
         codes_TQ = np.array([[code_of(text[slice(*span)])] for span in spans])
-        found += words_of(number, text, codes_TQ, spans, (), by_token)
+        found += words_of(number, text, codes_TQ, spans, (), MathCorpus().word_spans)
     return found
 
 
@@ -77,5 +77,5 @@ def test_the_words_of_mathematics_are_its_tokens_and_some_are_operators() -> Non
 def test_tokens_that_spell_one_character_are_one_word() -> None:
     """Every byte of a spelt character has the character's place in the text."""
     codes_TQ = np.array([[1], [2], [3], [4]])
-    found = words_of(0, "x ≢ y", codes_TQ, [(0, 1), (2, 3), (2, 3), (4, 5)], (), by_token)
+    found = words_of(0, "x ≢ y", codes_TQ, [(0, 1), (2, 3), (2, 3), (4, 5)], (), MathCorpus().word_spans)
     assert [(word.text, word.codes) for word in found] == [("x", (1,)), ("≢", (2,)), ("y", (4,))]
