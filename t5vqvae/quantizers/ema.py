@@ -40,7 +40,8 @@ class EMAConfig(CodebookConfig):
         0.02,
         gt=0,
         lt=1,
-        description="revive entries whose moving count is below this share of the average; None: never",
+        description="revive entries whose moving count is below this share of the average; None: never, so that codes that"
+        " name tokens leave rare ones theirs",
     )
 
     space: ClassVar[SuggestedSpace] = {

@@ -64,7 +64,10 @@ AT_EMBEDDINGS: Overrides = {"model.position": 0, "quantizer.start": "embeddings"
 RANDOMIZED: Overrides = {"model.cross_positions": "randomized"}
 """Better than relative ones on the twins of the tests: tune/studies/reports/recipe_positions."""
 RELATIVE: Overrides = {"model.cross_positions": "relative"}
+NO_REVIVAL: Overrides = {"quantizer.revive_below": None}
+"""Revival takes the codes of rare tokens away, since their count is low: then they come back as others."""
 WARM: Overrides = {"train.quantize_from": 500, "train.max_steps": 2000}
+LONGER: Overrides = {"train.max_steps": 2400}
 LONG: Overrides = {"train.max_steps": 8000}
 BY_MEANING: Overrides = {**LONG, "evaluate.meaning": True}
 DROPOUT: Overrides = {"model.dropout": 0.2}
@@ -87,27 +90,37 @@ RESPONSES: Overrides = {
     "quantizer.codebook_size": 2048,
 }
 ROWS: dict[str, Row] = {
-    "math, position 0": Row("math_ood", 5, {**AT_EMBEDDINGS, "quantizer.codebook_size": 512}),
-    "math, end": Row("math_ood", 5, {}),
+    "math, position 0": Row("math_ood", 5, {**AT_EMBEDDINGS, **RELATIVE, "quantizer.codebook_size": 512}),
+    "math, end": Row("math_ood", 5, RELATIVE),
     "math, randomized positions, position 0": Row(
         "math_ood", 5, {**AT_EMBEDDINGS, **RANDOMIZED, "quantizer.codebook_size": 512}
     ),
     "math, randomized positions, end": Row("math_ood", 5, RANDOMIZED),
+    "math, no revival, position 0": Row(
+        "math_ood", 5, {**AT_EMBEDDINGS, **RANDOMIZED, **NO_REVIVAL, **LONGER, "quantizer.codebook_size": 512}
+    ),
+    "math, no revival, end": Row("math_ood", 5, {**RANDOMIZED, **NO_REVIVAL, **LONGER}),
     "explanations, position 0": Row("explanations", 5, {**AT_EMBEDDINGS, **RELATIVE, "quantizer.codebook_size": 4096}),
     "explanations, end": Row("explanations", 5, {**RELATIVE, **WARM, "quantizer.codebook_size": 8192}),
-    "syllogisms, position 0": Row("syllogisms", 3, {**AT_EMBEDDINGS, **LONG}),
+    "explanations, no revival, position 0": Row(
+        "explanations", 5, {**AT_EMBEDDINGS, **RELATIVE, **NO_REVIVAL, "quantizer.codebook_size": 4096}
+    ),
+    "explanations, no revival, end": Row(
+        "explanations", 5, {**RELATIVE, **NO_REVIVAL, **WARM, "quantizer.codebook_size": 8192}
+    ),
+    "syllogisms, position 0": Row("syllogisms", 3, {**AT_EMBEDDINGS, **NO_REVIVAL, **LONG}),
     "syllogisms, position 1": Row("syllogisms", 3, {**LONG, "train.quantize_from": 500}),
     "syllogisms, none": Row("syllogisms", 3, {**LONG, **NO_CODES}),
-    "derive, position 0": Row("derive", 3, {**AT_EMBEDDINGS, **BY_MEANING}),
+    "derive, position 0": Row("derive", 3, {**AT_EMBEDDINGS, **NO_REVIVAL, **BY_MEANING}),
     "derive, position 1": Row("derive", 3, BY_MEANING),
     "derive, none": Row("derive", 3, {**BY_MEANING, **NO_CODES}),
     "entailment, joint": Row("entailment", 3, DROPOUT),
     "entailment, separate": Row("entailment", 3, {**DROPOUT, "model.premises": "separate"}),
     "entailment, none": Row("entailment", 3, {**DROPOUT, **NO_CODES}),
-    "summarization, position 0": Row("entailment", 3, {**SUMMARIES, **AT_EMBEDDINGS}),
+    "summarization, position 0": Row("entailment", 3, {**SUMMARIES, **AT_EMBEDDINGS, **NO_REVIVAL}),
     "summarization, position 1": Row("entailment", 3, SUMMARIES),
     "summarization, none": Row("entailment", 3, {**SUMMARIES, **NO_CODES}),
-    "dialogue, position 0": Row("entailment", 3, {**RESPONSES, **AT_EMBEDDINGS}),
+    "dialogue, position 0": Row("entailment", 3, {**RESPONSES, **AT_EMBEDDINGS, **NO_REVIVAL}),
     "dialogue, position 1": Row("entailment", 3, RESPONSES),
     "dialogue, none": Row("entailment", 3, {**RESPONSES, **NO_CODES}),
 }
