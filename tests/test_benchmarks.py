@@ -69,12 +69,27 @@ def test_rows_of_an_earlier_table_are_refused_and_not_mixed_in() -> None:
         control_table.read(Path(control_table.__file__).parent / "results" / "control_table_validation.csv")
 
 
+def test_the_control_table_says_which_of_its_models_have_no_mig(tmp_path: Path) -> None:
+    model, other = control_table.MODELS[:2]
+    of_validation = dict.fromkeys(control_table.CHOSEN_BY, 0.5)
+    done = {
+        (model, 0): {**of_validation, "InfoM": 1.0, "local": 0.75, control_table.ON_GPU: 0.0},
+        (model, 1): {**of_validation, "InfoM": 1.0, "MIG": 0.25, "local": 0.25, control_table.ON_GPU: 0.0},
+        (other, 0): {**of_validation, "local": 0.5, control_table.ON_GPU: 0.0},
+    }
+    control_table.save(tmp_path / "rows.csv", done)
+    assert control_table.read(tmp_path / "rows.csv") == done
+    page = control_table.page(done)
+    assert "1 models were trained before MIG was measured" in page
+    assert "| 0.50 (0.25 to 0.75) |" in page and "| 0.25 |" in page
+
+
 def test_the_page_says_which_aims_were_missed_and_by_the_worst_seed() -> None:
     name = "math, position 0"
     worse, better = ({**RATES, "VAR/exact_match": value, "EQ/exact_match": 1.0} for value in (0.5, 0.99))
     page = results_page.page({(name, 0): worse, (name, 1): better})
-    assert "- Aims of math, position 0, 2: not reached: VAR 0.745 of 0.99 (worst seed 0.500)." in page
-    assert "Aims of math, position 0, 2: all reached." in results_page.page({(name, 0): better})
+    assert "- 2 aims of *math, position 0*: missed: VAR 0.745 of 0.99 (worst seed 0.500)." in page
+    assert "- 2 aims of *math, position 0*: all reached." in results_page.page({(name, 0): better})
     assert "Aims" not in results_page.page({("math, end", 0): RATES}), "nothing was measured"
 
 

@@ -56,7 +56,7 @@ CORPORA: dict[str, Overrides] = {
 }
 POSITIONS: dict[str, Overrides] = {
     "0": {"model.position": 0},
-    "end": {"model.position": 2, "model.final_norm": "after"},  # behind the norm moving averages fail
+    "end": {"model.position": 2, "model.final_norm": "after"},  # the place of the ablations of control
 }
 K = 512
 CODES: Overrides = {"quantizer.codebook_size": K}
@@ -76,6 +76,7 @@ MEASURED = {
     "local": "control/local_intervention",
     "distributed": "control/distributed_intervention",
     "smoothness": "smoothness/mean_or_zero",
+    "MIG": "disentanglement/mig",
     "InfoM": "disentanglement/infom",
     "InfoC": "disentanglement/infoc",
 }
@@ -162,7 +163,7 @@ def read(file: Path) -> dict[Key, Values]:
         rows.seek(0)
         return {
             (Model(row["corpus"], row["position"], row["quantizer"]), int(row["seed"])): {
-                **{name: float(row[name]) for name in (*MEASURED, *CHOSEN_BY) if row[name]},
+                **{name: float(row[name]) for name in (*MEASURED, *CHOSEN_BY) if row.get(name)},
                 ON_GPU: float(row.get(ON_GPU) or 0),
             }
             for row in csv.DictReader(rows)
@@ -227,6 +228,7 @@ def page(done: Mapping[Key, Values]) -> str:
     on_gpu = sum(int(values[ON_GPU]) for values in done.values())
     left = sum(1 for _ in missing(done)) if len(done) >= len(MODELS) * len(SEEDS) else None
     total = len(MODELS) * len(SEEDS)
+    no_gap = sum("InfoM" in values and "MIG" not in values for values in done.values())
     state = f"{len(done)} of {total} models trained" if left is None else f"all trained; {left} on fresh seeds are left"
     head = [
         "# Control of every quantizer",
@@ -239,7 +241,10 @@ def page(done: Mapping[Key, Values]) -> str:
         "Bits a token: the joint rate and the rate under a prior. A cell is the mean, and the range where there are",
         f"several seeds; `-`: has no codes, or no meaning. Position 0 with K = {K} names tokens. On `grammar` the",
         "edits of `role` have the roles that it was trained with; `math` has no roles, so that `role` is one codebook",
-        f"there. {on_gpu} of {len(done)} models were trained on a GPU, all in float32. State: {state}.",
+        "there. MIG is how much of a factor its best code says, less the second best; InfoM and InfoC are whether what codes",
+        "do say is kept apart, so codes that say little of independent factors reach 1.",
+        *([f"{no_gap} models were trained before MIG was measured; its cells are of the others."] if no_gap else []),
+        f"{on_gpu} of {len(done)} models were trained on a GPU, all in float32. State: {state}.",
     ]
     return "\n".join([*head, *lines_of(done)]) + "\n"
 

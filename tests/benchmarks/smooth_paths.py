@@ -1,7 +1,7 @@
 """Smoothness of paths between explanatory sentences, with random traversals and splices.
 
     t5vqvae data get explanations
-    python -m tests.benchmarks.smooth_paths --cache var/cache --output smooth_paths.md
+    python -m tests.benchmarks.smooth_paths --output smooth_paths.md
 
 Each model is the base of the study `explanations` with another quantizer, one seed and one thread; ten to thirty
 minutes each. With `--models FOLDER` trained models are kept, and taken from there.
@@ -83,7 +83,9 @@ def main() -> None:
     """Trains what is missing, measures, prints and writes the page."""
     made = parser(__doc__)
     made.add_argument("--models", type=Path, help="keeps trained models in this folder, and takes them from there")
-    made.add_argument("--cache", type=Path, required=True, help="cache into which `t5vqvae data get` put the corpus")
+    made.add_argument(
+        "--cache", type=Path, default=Path("var/cache"), help="cache into which `t5vqvae data get` put the corpus"
+    )
     options = made.parse_args()
     torch.set_num_threads(1)
     rows: list[str] = []

@@ -173,3 +173,20 @@ def test_revival_brings_a_collapsed_codebook_into_use() -> None:
 def test_settings_without_sense_are_refused(settings: dict, rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         EMAConfig.parse({"name": "ema", **settings})
+
+
+def test_revival_takes_the_codes_of_rare_vectors_and_without_it_they_stay() -> None:
+    """Sixty fixed vectors, one of them a thousand times rarer than the most frequent: as tokens of a language are."""
+    vectors_VD = 5 * torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+    names = {}
+    for below in (None, 0.02):
+        quantizer = EMAConfig(codebook_size=60, revive_below=below, start="random").build(8)
+        quantizer.entries_QKD.copy_(vectors_VD[None])
+        drawn = torch.Generator().manual_seed(1)
+        for _ in range(1_500):
+            tokens_BT = torch.multinomial(torch.arange(1, 61).float() ** -1.7, 64, replacement=True, generator=drawn)
+            quantizer(vectors_VD[tokens_BT][None].requires_grad_(), torch.ones(1, 64))
+            quantizer.update()
+        names[below] = len(quantizer.eval()(vectors_VD[None], torch.ones(1, 60)).codes_BTQ.unique())
+    assert names[None] == 60
+    assert names[0.02] < 55
