@@ -48,8 +48,8 @@ class CodebookConfig(QuantizerConfig):
         None,
         gt=0,
         lt=1,
-        description="revive entries whose moving count is below this share of the average; None: never, so that codes that"
-        " name tokens leave rare ones theirs",
+        description="revive entries whose moving count is below this share of the average; None: never, so that rare"
+        " tokens keep their codes where codes name tokens",
     )
     start: Start = setting("kmeans", description="where the entries start")
     start_iterations: int = setting(10, ge=0, description="k-means iterations at the start")

@@ -40,8 +40,8 @@ class EMAConfig(CodebookConfig):
         0.02,
         gt=0,
         lt=1,
-        description="revive entries whose moving count is below this share of the average; None: never, so that codes that"
-        " name tokens leave rare ones theirs",
+        description="revive entries whose moving count is below this share of the average; None: never, so that rare"
+        " tokens keep their codes where codes name tokens",
     )
 
     space: ClassVar[SuggestedSpace] = {

@@ -241,8 +241,8 @@ def page(done: Mapping[Key, Values]) -> str:
         "Bits a token: the joint rate and the rate under a prior. A cell is the mean, and the range where there are",
         f"several seeds; `-`: has no codes, or no meaning. Position 0 with K = {K} names tokens. On `grammar` the",
         "edits of `role` have the roles that it was trained with; `math` has no roles, so that `role` is one codebook",
-        "there. MIG is how much of a factor its best code says, less the second best; InfoM and InfoC are whether what codes",
-        "do say is kept apart, so codes that say little of independent factors reach 1.",
+        "there. MIG is how much of a factor its best code says, less the second best; InfoM and InfoC are whether what",
+        "codes do say is kept apart, so codes that say little of independent factors reach 1.",
         *([f"{no_gap} models were trained before MIG was measured; its cells are of the others."] if no_gap else []),
         f"{on_gpu} of {len(done)} models were trained on a GPU, all in float32. State: {state}.",
     ]
