@@ -2,7 +2,8 @@
 
 from t5vqvae.data.batch import IGNORED_LABEL, Batch
 from t5vqvae.data.batching import BatchPlan, evaluated_indices, evaluation_batches, fixed_order
-from t5vqvae.data.corpora.base import Corpus, CorpusConfig, Example
+from t5vqvae.data.corpora.base import CorpusConfig
+from t5vqvae.data.corpora.examples import Corpus, Example
 from t5vqvae.data.corpora.public import corpus_folder, fetch
 from t5vqvae.data.corpora.registry import GrammarCorpus, HubCorpus, MathCorpus, PublicCorpus, TextCorpus
 from t5vqvae.data.corpora.sources import SOURCES

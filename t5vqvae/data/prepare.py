@@ -26,7 +26,8 @@ from t5vqvae.config import Config, LocalPath, setting
 from t5vqvae.data.augment import Added, AugmentConfig, added_rows, refuse_unnamed, report_shortage
 from t5vqvae.data.checked import is_intact, read_line, write_line, write_manifest
 from t5vqvae.data.corpora import registry as variants
-from t5vqvae.data.corpora.base import NO_ROLE, TWIN, Corpus, CorpusConfig, Example
+from t5vqvae.data.corpora.base import CorpusConfig
+from t5vqvae.data.corpora.examples import NO_ROLE, TWIN, Corpus, Example
 from t5vqvae.data.extra_text import ExtraText, read_extra_text, sift_extra_text
 from t5vqvae.data.prepared_fingerprint import PREPARED_VERSION, data_fingerprint
 from t5vqvae.data.rare_tokens import report_rare, shown_counts

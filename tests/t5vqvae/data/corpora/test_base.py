@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t5vqvae.data import Corpus, Example
-from t5vqvae.data.corpora.base import drop_shared, load_kept, split_by_source
+from t5vqvae.data.corpora.examples import drop_shared, split_by_source
+from t5vqvae.data.corpora.kept_corpus import load_kept
 from t5vqvae.errors import DataError
 
 A, B, C, D = (Example(text) for text in "abcd")
