@@ -4,35 +4,29 @@ A shortcut file holds the name of the splits' folder. The shortcut's own name is
 result (config, versions, sizes and times of local files), so a second call reads neither corpus nor tokenizer. The
 folder's name is a hash of the content, so a touched corpus file is read again but not tokenized again. A folder whose
 files are not what its manifest says, or that has no manifest (as an earlier version left it), is made anew. The test
-splits are in the folder too, but only `prepare_test` opens them.
-
-Left out of a split and counted are rows without a text, training texts that are too long, and texts that the tokenizer
-cannot spell. No other split loses a sentence for its length. Two splits never share a text, also not one that only the
-tokenizer reads as the same. Rows that `data.augment` adds to the training split are counted apart, and so are the
-sentences of `data.extra_text`, which stand behind the training rows in a further split, for the first of two stages.
+splits are in the folder too, but only `prepare_test` opens them. What is left out of them: `written_splits.py`.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t5vqvae.config import Config, LocalPath, setting
-from t5vqvae.data.augment import Added, AugmentConfig, added_rows, refuse_unnamed, report_shortage
+from t5vqvae.data.augment import AugmentConfig, added_rows, refuse_unnamed, report_shortage
 from t5vqvae.data.checked import is_intact, read_line, write_line, write_manifest
 from t5vqvae.data.corpora import registry as variants
 from t5vqvae.data.corpora.base import CorpusConfig
-from t5vqvae.data.corpora.examples import NO_ROLE, TWIN, Corpus, Example
-from t5vqvae.data.extra_text import ExtraText, read_extra_text, sift_extra_text
+from t5vqvae.data.corpora.examples import TWIN, Corpus, Example
+from t5vqvae.data.extra_text import ExtraText, read_extra_text
 from t5vqvae.data.prepared_fingerprint import PREPARED_VERSION, data_fingerprint
 from t5vqvae.data.rare_tokens import report_rare, shown_counts
-from t5vqvae.data.sift import Sifted, fits, refuse_same_ids, report_rows, sift
-from t5vqvae.data.split import Tokenized, TokenizedSplit, write_split
+from t5vqvae.data.split import TokenizedSplit
 from t5vqvae.data.tokenizer import (
     TokenizerConfig,
     backbone_stamp,
@@ -41,7 +35,7 @@ from t5vqvae.data.tokenizer import (
     refuse_few_rows,
     resolved_kind,
 )
-from t5vqvae.data.tokenizing import tokenize
+from t5vqvae.data.written_splits import AUTOENCODED, write_splits
 from t5vqvae.files import atomic_write, digest, locked, read_json, stamp
 from t5vqvae.stages import stage
 
@@ -54,7 +48,6 @@ else:
 
 LAYOUT = 5
 """Raise it with every change of what is written that a fingerprint does not show, such as a further file."""
-AUTOENCODED = "autoencoded"
 
 
 class DataConfig(Config):
@@ -226,7 +219,7 @@ def _prepare(config: DataConfig, cache_dir: Path, backbone: str | None) -> Path:
                 added = added_rows(config.augment, corpus, config.corpus, tokenizer)
             with atomic_write(folder, folder=True) as scratch:
                 tokenizer.save_pretrained(scratch / "tokenizer")
-                facts = _write_splits(corpus, tokenizer, max_lengths, scratch, added, extra)
+                facts = write_splits(corpus, tokenizer, max_lengths, scratch, added, extra)
                 report_shortage(config.augment, len(corpus.train), facts["num_augmented"])
                 counts = shown_counts(TokenizedSplit(scratch / "train"), tokenizer)
                 if config.tokenizer.open_vocabulary:
@@ -267,61 +260,3 @@ def _extra_text(config: DataConfig, corpus: Corpus, cache_dir: Path) -> ExtraTex
     held_out = [found for name, found in corpus.splits.items() if name != "train"]
     held_out += gate_examples(config, corpus, cache_dir).values() if config.corpus.draws_gate else ()
     return read_extra_text(config.extra_text, itertools.chain.from_iterable(held_out))
-
-
-def _write_splits(
-    corpus: Corpus,
-    tokenizer: Tokenizer,
-    max_lengths: tuple[int, int],
-    folder: Path,
-    added: Added,
-    extra: ExtraText | None,
-) -> dict[str, Any]:
-    """Writes every split and returns the facts for `facts.json`.
-
-    Raises:
-        DataError: If nothing is left of the training or validation split, two splits share a text, or one is far too
-            long to be measured.
-    """
-    splits = {name: examples for name, examples in corpus.splits.items() if examples}
-    roles = sorted({role for examples in splits.values() for e in examples for role in e.roles or ()} - {NO_ROLE})
-    role_ids = {role: number for number, role in enumerate([NO_ROLE, *roles])}
-    left_out = {name: dict(corpus.left_out.get(name, {})) for name in splits}
-    num_repeated: dict[str, int] = {}
-    sifted: dict[str, Sifted] = {}
-    for name, examples in splits.items():
-        found = sifted[name] = sift(name, tokenize(examples, tokenizer, role_ids), tokenizer, max_lengths)
-        num_repeated[name] = len(examples) - len({(e.shown, e.target) for e in examples})
-        report_rows(name, left_out[name], num_repeated[name], len(examples))
-        left_out[name] |= {"unspellable": found.num_unspellable} if found.num_unspellable else {}
-    kinds = {"rename": added.rename, "join": added.join} if added.rows else {}
-    more = {kind: _sifted_rows(rows, tokenizer, role_ids, max_lengths) for kind, rows in kinds.items()}
-    kept = {name: found.kept for name, found in sifted.items()}
-    kept["train"] = [*kept["train"], *(row for rows in more.values() for row in rows)]
-    refuse_same_ids(kept)
-    for name, examples_kept in kept.items():
-        write_split(folder / name, examples_kept)
-    extra_counts: dict[str, int] = {}
-    if extra is not None:
-        ids = tokenize(extra.rows, tokenizer, role_ids)
-        further, extra_counts = sift_extra_text(extra, ids, tokenizer.unk_token_id, max_lengths[0])
-        write_split(folder / AUTOENCODED, [*kept["train"], *further])
-    twins = [name for name in kept if name.startswith(TWIN)]
-    return {
-        "num_too_long": {name: found.num_too_long for name, found in sifted.items()},
-        "left_out": left_out,
-        "num_repeated": num_repeated,
-        "num_augmented": {kind: len(rows) for kind, rows in more.items()},
-        "extra_text": extra_counts,
-        "role_names": list(role_ids),
-        "twins": twins,
-        "tests": [name for name in kept if name not in ("train", "validation", *twins) and kept[name]],
-        "test_strings": digest([[e.source, e.target] for e in kept.get("test", [])]),
-    }
-
-
-def _sifted_rows(
-    rows: Sequence[Example], tokenizer: Tokenizer, role_ids: Mapping[str, int], max_lengths: tuple[int, int]
-) -> list[Tokenized]:
-    """Returns the added rows that are short enough."""
-    return [e for e in tokenize(rows, tokenizer, role_ids) if fits(e, max_lengths)]

@@ -20,7 +20,7 @@ from t5vqvae.data.texts import kept_places, same_text
 from t5vqvae.latent import splicing
 from t5vqvae.latent.arithmetic import combine
 from t5vqvae.latent.interpolation import interpolate
-from t5vqvae.latent.latent_space import LatentSpace, Sentence
+from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.latent.requests import (
     Arithmetic,
     Codes,
@@ -33,6 +33,7 @@ from t5vqvae.latent.requests import (
     Splice,
     Traverse,
 )
+from t5vqvae.latent.sentence import Sentence
 from t5vqvae.latent.traversal import traverse
 from t5vqvae.models.codes import check_codes
 

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from t5vqvae.errors import SettingError
 from t5vqvae.latent.alignment import fitted
-from t5vqvae.latent.latent_space import LatentSpace, Sentence
+from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.sentence import Sentence
 
 Term = tuple[int, Sentence]
 """A sentence and its sign, 1 or -1."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from t5vqvae.latent.code_use import words_of
-from t5vqvae.latent.latent_space import Sentence
+from t5vqvae.latent.sentence import Sentence
 
 NUM_DRAWS = 20
 

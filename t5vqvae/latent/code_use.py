@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from t5vqvae.errors import DataError
 from t5vqvae.latent.code_vectors import nearest_codes, num_entries
-from t5vqvae.latent.latent_space import SPACE, LatentSpace, Sentence
+from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.sentence import SPACE, Sentence
 from t5vqvae.latent.traversal import refuse_codebook, swapped
 
 END = "</s>"

@@ -24,7 +24,8 @@ from torch import Tensor
 from t5vqvae.errors import SettingError
 from t5vqvae.latent.alignment import aligned, length_at, shortened
 from t5vqvae.latent.code_vectors import distances, vectors
-from t5vqvae.latent.latent_space import LatentSpace, Sentence
+from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.sentence import Sentence
 from t5vqvae.quantizers import Quantizer
 
 STEPS = 11

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from t5vqvae.data.corpora.edits import Edit, places_of
-from t5vqvae.latent.latent_space import LatentSpace, Sentence, tokens_of
+from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.sentence import Sentence, tokens_of
 
 
 def spliced(source_TX: Tensor, span: tuple[int, int], donor_TX: Tensor, donor_span: tuple[int, int]) -> Tensor:

@@ -24,8 +24,9 @@ import numpy.typing as npt
 import torch
 
 from t5vqvae.errors import DataError
-from t5vqvae.latent.latent_space import LatentSpace, Sentence
+from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.latent.prior import CodeSequences, smoothing_strengths
+from t5vqvae.latent.sentence import Sentence
 
 NUM_BEFORE = 2
 """Positions before a position that are context: n - 1."""

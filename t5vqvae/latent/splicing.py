@@ -24,7 +24,8 @@ from torch import Tensor
 from t5vqvae.data.corpora.edits import Span, places_of
 from t5vqvae.errors import DataError
 from t5vqvae.latent.intervention import spliced
-from t5vqvae.latent.latent_space import LatentSpace, Sentence, tokens_of
+from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.sentence import Sentence, tokens_of
 
 AND = "and"
 """The word that joins by default."""

@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from t5vqvae.latent.latent_space import LatentSpace, Sentence
+from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.latent.sampling import Sample, counted_codes, decoded
+from t5vqvae.latent.sentence import Sentence
 from t5vqvae.stages import stage
 
 WIDTH, HEADS, LAYERS = 64, 4, 2

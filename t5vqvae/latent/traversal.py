@@ -12,7 +12,8 @@ from torch import Tensor
 
 from t5vqvae.errors import DataError, SettingError
 from t5vqvae.latent.code_vectors import nearest_codes
-from t5vqvae.latent.latent_space import LatentSpace, Sentence
+from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.sentence import Sentence
 
 NEAREST = 20
 """Codes that a traversal takes."""

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from t5vqvae.errors import DataError
 from t5vqvae.latent.code_vectors import vectors
-from t5vqvae.latent.latent_space import LatentSpace, Sentence
+from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.sentence import Sentence
 from t5vqvae.latent.traversal import refuse_position, swapped
 from t5vqvae.quantizers.sfvq import SFVQQuantizer
 

@@ -23,7 +23,8 @@ import numpy as np
 import torch
 
 from t5vqvae.data.corpora.examples import NO_ROLE
-from t5vqvae.latent.latent_space import LatentSpace, Sentence
+from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.sentence import Sentence
 from t5vqvae.measures.base import Found, Probed, Row, measure
 from t5vqvae.measures.counted import numbered
 from t5vqvae.measures.slots import Floats, Ints

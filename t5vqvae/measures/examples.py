@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from t5vqvae.data.corpora.base import CorpusConfig
 from t5vqvae.data.texts import kept_places, same_text
 from t5vqvae.latent.intervention import spliced
-from t5vqvae.latent.latent_space import LatentSpace, Sentence, tokens_of
+from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.sentence import Sentence, tokens_of
 from t5vqvae.latent.traversal import traverse
 from t5vqvae.measures.base import Found, Probed, Row, measure
 from t5vqvae.stages import stage

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from t5vqvae.data.corpora.edits import Span
 from t5vqvae.data.corpora.examples import NO_ROLE
-from t5vqvae.latent.latent_space import Sentence, tokens_of
+from t5vqvae.latent.sentence import Sentence, tokens_of
 from t5vqvae.measures.counted import numbered
 
 LEAST_SENTENCES = 100

@@ -19,7 +19,8 @@ from torch import Tensor
 from t5vqvae.data.corpora.edits import Splice
 from t5vqvae.data.texts import same_text
 from t5vqvae.latent.intervention import spliced
-from t5vqvae.latent.latent_space import LatentSpace, Sentence, tokens_of
+from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.sentence import Sentence, tokens_of
 from t5vqvae.measures.base import Found, Probed, Row, measure
 from t5vqvae.stages import stage
 

@@ -22,7 +22,8 @@ from t5vqvae.data.corpora.examples import NO_ROLE
 from t5vqvae.data.texts import same_text
 from t5vqvae.latent.code_use import words_of
 from t5vqvae.latent.code_vectors import nearest_codes, num_entries
-from t5vqvae.latent.latent_space import LatentSpace, Sentence
+from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.sentence import Sentence
 from t5vqvae.latent.traversal import swapped
 from t5vqvae.measures.base import Found, Probed, Row, measure
 from t5vqvae.stages import stage

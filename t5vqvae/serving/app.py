@@ -23,7 +23,7 @@ from t5vqvae import __version__
 from t5vqvae.errors import SettingError, UserError
 from t5vqvae.latent import requests
 from t5vqvae.latent.answers import ANSWERS, answer
-from t5vqvae.latent.latent_space import Sentence
+from t5vqvae.latent.sentence import Sentence
 from t5vqvae.serving import pages
 from t5vqvae.serving.batcher import Batcher, BusyError
 from t5vqvae.serving.code_pages import CodeList, CodePage, CodePages

@@ -16,7 +16,7 @@ from t5vqvae.data.corpora.edits import Span
 from t5vqvae.errors import DataError
 from t5vqvae.latent.code_use import CodeUse, use_of_codes
 from t5vqvae.latent.code_vectors import num_entries
-from t5vqvae.latent.latent_space import Sentence
+from t5vqvae.latent.sentence import Sentence
 from t5vqvae.latent.traversal import refuse_codebook
 from t5vqvae.serving.served_model import ServedModel
 

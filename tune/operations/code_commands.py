@@ -15,7 +15,7 @@ from tune.operations.options import Codebook, Form, Longest, Model, Output, Sent
 from tune.operations.printed_rows import Format, Rows, changed_words
 
 if TYPE_CHECKING:
-    from t5vqvae.latent.latent_space import Sentence
+    from t5vqvae.latent.sentence import Sentence
 
 app = typer.Typer(cls=Group)
 

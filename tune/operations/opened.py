@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from t5vqvae.data.prepare import PreparedData
     from t5vqvae.data.role_reader import RoleReader
-    from t5vqvae.latent.latent_space import LatentSpace, Sentence
+    from t5vqvae.latent.latent_space import LatentSpace
+    from t5vqvae.latent.sentence import Sentence
     from t5vqvae.spec.run import RunSpec
 
 MODEL = "A checkpoint folder, a run id, STUDY, STUDY/TRIAL, or models:/NAME@ALIAS."

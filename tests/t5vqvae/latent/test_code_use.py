@@ -7,7 +7,8 @@ from spelling_model import CODE
 
 from t5vqvae.errors import DataError
 from t5vqvae.latent.code_use import END, swaps_of, use_of_codes, words_of
-from t5vqvae.latent.latent_space import LatentSpace, Sentence
+from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.sentence import Sentence
 
 TEXTS = ["a bat eats honey", "a cat eats honey", "a dog eats eggs in old trees"]
 

@@ -10,7 +10,8 @@ from baseline_runs import CASES, build, tiny
 
 from t5vqvae.errors import DataError
 from t5vqvae.latent.code_use import END, words_of
-from t5vqvae.latent.latent_space import SPACE, LatentSpace, Sentence, tokens_of
+from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.sentence import SPACE, Sentence, tokens_of
 from t5vqvae.latent.splicing import substitution, words_in
 from t5vqvae.latent.traversal import traverse
 from t5vqvae.models.codes import NOT_SENT

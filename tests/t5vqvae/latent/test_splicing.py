@@ -9,7 +9,8 @@ from spelling_model import codes
 from torch import Tensor
 
 from t5vqvae.errors import DataError
-from t5vqvae.latent.latent_space import LatentSpace, Sentence
+from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.sentence import Sentence
 from t5vqvae.latent.splicing import conjunction, decode_splice, specification, substitution, words_in
 
 TEXT, DONOR = "a bat eats honey", "an old cat eats eggs in old trees"

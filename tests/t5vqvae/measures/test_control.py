@@ -21,7 +21,7 @@ from t5vqvae.data.corpora.edits import Edit
 from t5vqvae.data.corpora.math import MathCorpus
 from t5vqvae.errors import DataError
 from t5vqvae.latent.intervention import from_answers, spliced
-from t5vqvae.latent.latent_space import tokens_of
+from t5vqvae.latent.sentence import tokens_of
 from t5vqvae.measures.control import Control, Outcome, by_factor, ceiling_scores, choose, run_edits, scores
 from t5vqvae.models.contract import Losses, Memory, TextAutoencoder
 from t5vqvae.quantizers import NoneConfig

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from t5vqvae.data.corpora.math import MathCorpus
-from t5vqvae.latent.latent_space import Sentence
+from t5vqvae.latent.sentence import Sentence
 from t5vqvae.measures.counted import entropy_bits, excess_information_bits
 from t5vqvae.measures.disentanglement import compactness, mig, modularity, shares
 from t5vqvae.measures.slots import factors_of_parts, roles_of_parts

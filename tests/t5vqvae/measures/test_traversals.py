@@ -7,7 +7,8 @@ import torch
 from spelling_model import CODE, Spelling
 
 from t5vqvae.data.corpora.math import MathCorpus
-from t5vqvae.latent.latent_space import LatentSpace, Sentence
+from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.sentence import Sentence
 from t5vqvae.measures.traversals import is_precise, place_of
 
 TEXT = "a old bat eats honey in caves"

@@ -16,7 +16,8 @@ from t5vqvae.data import prepare
 from t5vqvae.errors import DataError, SettingError
 from t5vqvae.evaluation import sparse_rate
 from t5vqvae.evaluation.chains import COUNTED_POSITIONS
-from t5vqvae.latent.latent_space import LatentSpace, tokens_of
+from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.sentence import tokens_of
 from t5vqvae.latent.splicing import between, words_in
 from t5vqvae.models.codes import NOT_SENT
 from t5vqvae.models.contract import load_model

@@ -1,0 +1,93 @@
+"""Writes the tokenized splits of a corpus into a folder, and counts what was left out and added.
+
+Left out of a split and counted are rows without a text, training texts that are too long, and texts that the tokenizer
+cannot spell. No other split loses a sentence for its length. Two splits never share a text, also not one that only the
+tokenizer reads as the same. Rows that `data.augment` adds to the training split are counted apart, and so are the
+sentences of `data.extra_text`, which stand behind the training rows in a further split, for the first of two stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from t5vqvae.data.augment import Added
+from t5vqvae.data.corpora.examples import NO_ROLE, TWIN, Corpus, Example
+from t5vqvae.data.extra_text import ExtraText, sift_extra_text
+from t5vqvae.data.sift import Sifted, fits, refuse_same_ids, report_rows, sift
+from t5vqvae.data.split import Tokenized, write_split
+from t5vqvae.data.tokenizing import tokenize
+from t5vqvae.files import digest
+
+if TYPE_CHECKING:
+    from t5vqvae.data.tokenizer import Tokenizer
+
+AUTOENCODED = "autoencoded"
+"""The split for the first of two stages."""
+
+
+def write_splits(
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    max_lengths: tuple[int, int],
+    folder: Path,
+    added: Added,
+    extra: ExtraText | None,
+) -> dict[str, Any]:
+    """Writes every split and returns the facts for `facts.json`.
+
+    Args:
+        corpus: What is written.
+        tokenizer: Its tokenizer.
+        max_lengths: Most tokens of a text to encode and of one to decode.
+        folder: Gets a folder for every split.
+        added: Rows that stand behind the training split's own, counted apart.
+        extra: Further sentences for the first of two stages, in a split of their own; None: there is none.
+
+    Raises:
+        DataError: If nothing is left of the training or validation split, two splits share a text, or one is far too
+            long to be measured.
+    """
+    splits = {name: examples for name, examples in corpus.splits.items() if examples}
+    roles = sorted({role for examples in splits.values() for e in examples for role in e.roles or ()} - {NO_ROLE})
+    role_ids = {role: number for number, role in enumerate([NO_ROLE, *roles])}
+    left_out = {name: dict(corpus.left_out.get(name, {})) for name in splits}
+    num_repeated: dict[str, int] = {}
+    sifted: dict[str, Sifted] = {}
+    for name, examples in splits.items():
+        found = sifted[name] = sift(name, tokenize(examples, tokenizer, role_ids), tokenizer, max_lengths)
+        num_repeated[name] = len(examples) - len({(e.shown, e.target) for e in examples})
+        report_rows(name, left_out[name], num_repeated[name], len(examples))
+        left_out[name] |= {"unspellable": found.num_unspellable} if found.num_unspellable else {}
+    kinds = {"rename": added.rename, "join": added.join} if added.rows else {}
+    more = {kind: _sifted_rows(rows, tokenizer, role_ids, max_lengths) for kind, rows in kinds.items()}
+    kept = {name: found.kept for name, found in sifted.items()}
+    kept["train"] = [*kept["train"], *(row for rows in more.values() for row in rows)]
+    refuse_same_ids(kept)
+    for name, examples_kept in kept.items():
+        write_split(folder / name, examples_kept)
+    extra_counts: dict[str, int] = {}
+    if extra is not None:
+        ids = tokenize(extra.rows, tokenizer, role_ids)
+        further, extra_counts = sift_extra_text(extra, ids, tokenizer.unk_token_id, max_lengths[0])
+        write_split(folder / AUTOENCODED, [*kept["train"], *further])
+    twins = [name for name in kept if name.startswith(TWIN)]
+    return {
+        "num_too_long": {name: found.num_too_long for name, found in sifted.items()},
+        "left_out": left_out,
+        "num_repeated": num_repeated,
+        "num_augmented": {kind: len(rows) for kind, rows in more.items()},
+        "extra_text": extra_counts,
+        "role_names": list(role_ids),
+        "twins": twins,
+        "tests": [name for name in kept if name not in ("train", "validation", *twins) and kept[name]],
+        "test_strings": digest([[e.source, e.target] for e in kept.get("test", [])]),
+    }
+
+
+def _sifted_rows(
+    rows: Sequence[Example], tokenizer: Tokenizer, role_ids: Mapping[str, int], max_lengths: tuple[int, int]
+) -> list[Tokenized]:
+    """Returns the added rows that are short enough."""
+    return [e for e in tokenize(rows, tokenizer, role_ids) if fits(e, max_lengths)]
