@@ -22,7 +22,6 @@ from t5vqvae.data import (
     prepare,
     prepare_test,
 )
-from t5vqvae.data import prepare as prepare_function
 from t5vqvae.data.corpora.base import CorpusConfig
 from t5vqvae.data.prepare import test_strings
 from t5vqvae.data.tokenizer import load_pretrained
@@ -133,14 +132,13 @@ def test_lost_folder_is_prepared_again(tmp_path: Path) -> None:
 
 
 def test_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from t5vqvae.data import split
+    from t5vqvae.data import split, written_splits
 
-    module = sys.modules[prepare_function.__module__]
-    monkeypatch.setattr(module, "write_split", lambda *args: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(written_splits, "write_split", lambda *args: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match=r"disk full"):
         prepare(DataConfig(corpus=GRAMMAR), tmp_path)
     assert not [path for path in (tmp_path / "prepared").rglob("*") if path.suffix != ".lock" and path.is_file()]
-    monkeypatch.setattr(module, "write_split", split.write_split)
+    monkeypatch.setattr(written_splits, "write_split", split.write_split)
     assert len(prepare(DataConfig(corpus=GRAMMAR), tmp_path).train) == 60
 
 
