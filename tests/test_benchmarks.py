@@ -84,6 +84,20 @@ def test_the_control_table_says_which_of_its_models_have_no_mig(tmp_path: Path) 
     assert "| 0.50 (0.25 to 0.75) |" in page and "| 0.25 |" in page
 
 
+def test_no_model_without_a_bottleneck_is_among_the_five_best() -> None:
+    done = {
+        (model, seed): dict.fromkeys(control_table.CHOSEN_BY, 0.5 + number / 100 + (model.quantizer == "none"))
+        for number, model in enumerate(control_table.MODELS)
+        for seed in control_table.SEEDS
+    }
+    for corpus in control_table.CORPORA:
+        best = control_table.best(done, corpus)
+        assert [model.corpus for model in best] == [corpus] * 5
+        assert "none" not in {model.quantizer for model in best}
+        of_corpus = [model for model in control_table.MODELS if model.corpus == corpus and model.quantizer != "none"]
+        assert best == of_corpus[:-6:-1]
+
+
 def test_the_page_says_which_aims_were_missed_and_by_the_worst_seed() -> None:
     name = "math, position 0"
     worse, better = ({**RATES, "VAR/exact_match": value, "EQ/exact_match": 1.0} for value in (0.5, 0.99))

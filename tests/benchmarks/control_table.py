@@ -80,6 +80,7 @@ MEASURED = {
     "InfoM": "disentanglement/infom",
     "InfoC": "disentanglement/infoc",
 }
+BRIEFLY = ("exact match", "joint bits", "prior bits", "local", "distributed", "smoothness", "MIG")
 MEASURES = ("control", "smoothness", "disentanglement")
 NEEDED = {"ot": "POT", "gensim": "gensim", "sklearn": "scikit-learn"}
 """What the measures import on their way, and the names of the packages."""
@@ -144,8 +145,9 @@ def missing(done: Mapping[Key, Values], busy: Container[Key] = (), failed: Conta
 
 
 def best(done: Mapping[Key, Values], corpus: str) -> list[Model]:
-    """Returns the five models of a corpus with the highest control on validation, both kinds alike, over `SEEDS`."""
-    whole = [model for model in MODELS if model.corpus == corpus and all((model, seed) in done for seed in SEEDS)]
+    """Returns the five quantized models of a corpus with the highest control on validation, both kinds alike."""
+    quantized = [model for model in MODELS if model.corpus == corpus and model.quantizer != "none"]  # that is a control
+    whole = [model for model in quantized if all((model, seed) in done for seed in SEEDS)]
 
     def control(model: Model) -> float:
         return statistics.fmean(done[model, seed].get(kind, 0.0) for seed in SEEDS for kind in CHOSEN_BY)
@@ -182,6 +184,11 @@ def save(file: Path, done: Mapping[Key, Values]) -> None:
 
 def lines_of(done: Mapping[Key, Values]) -> Iterator[str]:
     """Yields the tables: one for each corpus, and one of the five best once they were trained on fresh seeds."""
+    yield from ["", "## In brief", "", "Means over seeds, position 0 / end:"]
+    for corpus in CORPORA:
+        yield from ["", *in_brief(done, corpus)]
+    if len(done) > 1:
+        yield from ["", _follows(done)]
     for corpus in CORPORA:
         yield from ["", f"## {corpus}", ""]
         yield from _table(_by_model(done, corpus, SEEDS), _with_range)
@@ -189,6 +196,43 @@ def lines_of(done: Mapping[Key, Values]) -> Iterator[str]:
         if fresh:
             yield from ["", "The five best on fresh seeds, mean with 95% t interval:", ""]
             yield from _table(fresh, _with_interval)
+
+
+def in_brief(done: Mapping[Key, Values], corpus: str) -> Iterator[str]:
+    """Yields a table of means over `SEEDS`, a row for every quantizer with both positions side by side."""
+    yield f"| `{corpus}`, {' / '.join(POSITIONS)} | {' | '.join(BRIEFLY)} |"
+    yield f"| --- |{' ---: |' * len(BRIEFLY)}"
+    found = _by_model(done, corpus, SEEDS)
+    for name in QUANTIZERS:
+        rows = [found.get(Model(corpus, position, name), []) for position in POSITIONS]
+        cells = [" / ".join(_mean([row[key] for row in some if key in row]) for some in rows) for key in BRIEFLY]
+        yield f"| `{name}` | {' | '.join(cells)} |"
+
+
+def _follows(done: Mapping[Key, Values]) -> str:
+    """Says how local control goes with reconstruction over all models, and how far distributed control goes."""
+    known = [each for each in done.values() if {"exact match", "local"} <= set(each)]
+    exact, local = ([each[name] for each in known] for name in ("exact match", "local"))
+    try:
+        told = f"r = {statistics.correlation(exact, local):.3f}"
+    except statistics.StatisticsError:  # all are alike, or there is one
+        told = "no r"
+    means = {
+        model: statistics.fmean(row["distributed"] for row in rows)
+        for corpus in CORPORA
+        for model, rows in _by_model(done, corpus, SEEDS).items()
+        if all("distributed" in row for row in rows)
+    }
+    most = max(means, key=means.__getitem__, default=None)
+    found = f"Exact match and local control of {len(known)} models: {told}."
+    if most is not None:
+        found += f" The largest mean of distributed control is {means[most]:.3f}: {most.quantizer} at {most.position},"
+        found += f" {most.corpus}."
+    return found
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{statistics.fmean(values):.2f}".removeprefix("0") if values else "-"
 
 
 def _by_model(done: Mapping[Key, Values], corpus: str, seeds: Iterable[int]) -> dict[Model, list[Values]]:
