@@ -194,7 +194,7 @@ def lines_of(done: Mapping[Key, Values]) -> Iterator[str]:
         yield from _table(_by_model(done, corpus, SEEDS), _with_range)
         fresh = _by_model(done, corpus, FRESH)
         if fresh:
-            yield from ["", "The five best on fresh seeds, mean with 95% t interval:", ""]
+            yield from ["", "The five best on fresh seeds, mean with 95% t interval, cut at 0:", ""]
             yield from _table(fresh, _with_interval)
 
 
@@ -264,7 +264,7 @@ def _with_interval(values: Sequence[float]) -> str:
         return _with_range(values)
     half = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
     mean = statistics.fmean(values)
-    return f"{mean:.2f} [{mean - half:.2f}, {mean + half:.2f}]"
+    return f"{mean:.2f} [{max(0.0, mean - half):.2f}, {mean + half:.2f}]"
 
 
 def page(done: Mapping[Key, Values]) -> str:
