@@ -81,7 +81,7 @@ def test_the_control_table_says_which_of_its_models_have_no_mig(tmp_path: Path) 
     control_table.save(tmp_path / "rows.csv", done)
     assert control_table.read(tmp_path / "rows.csv") == done
     page = control_table.page(done)
-    assert "1 models were trained before MIG was measured" in page
+    assert "Models trained before MIG was measured, whose cells are of the others: 1." in page
     assert "| 0.50 (0.25 to 0.75) |" in page and "| 0.25 |" in page
 
 
@@ -103,9 +103,9 @@ def test_the_page_says_which_aims_were_missed_and_by_the_worst_seed() -> None:
     name = "math, position 0"
     worse, better = ({**RATES, "VAR/exact_match": value, "EQ/exact_match": 1.0} for value in (0.5, 0.99))
     page = results_page.page({(name, 0): worse, (name, 1): better})
-    assert "- 2 aims of *math, position 0*: missed: VAR 0.745 of 0.99 (worst seed 0.500)." in page
-    assert "- 2 aims of *math, position 0*: all reached." in results_page.page({(name, 0): better})
-    assert "Aims" not in results_page.page({("math, end", 0): RATES}), "nothing was measured"
+    assert "- Aims of *math, position 0* (2): missed: VAR 0.745 of 0.99 (worst seed 0.500)." in page
+    assert "- Aims of *math, position 0* (2): all reached." in results_page.page({(name, 0): better})
+    assert "Aims of *" not in results_page.page({("math, end", 0): RATES}), "nothing was measured"
 
 
 def _counts(split: TokenizedSplit) -> tuple[Counter[int], Counter[int]]:

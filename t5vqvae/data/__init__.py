@@ -3,7 +3,7 @@
 from t5vqvae.data.batch import IGNORED_LABEL, Batch
 from t5vqvae.data.batching import BatchPlan, evaluated_indices, evaluation_batches, fixed_order
 from t5vqvae.data.corpora.base import CorpusConfig
-from t5vqvae.data.corpora.examples import Corpus, Example
+from t5vqvae.data.corpora.corpus import Corpus, Example
 from t5vqvae.data.corpora.public import corpus_folder, fetch
 from t5vqvae.data.corpora.registry import GrammarCorpus, HubCorpus, MathCorpus, PublicCorpus, TextCorpus
 from t5vqvae.data.corpora.sources import SOURCES

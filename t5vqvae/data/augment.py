@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from t5vqvae.config import Config, setting
 from t5vqvae.data.corpora.base import CorpusConfig
-from t5vqvae.data.corpora.examples import NO_ROLE, Corpus, Example, spaced
+from t5vqvae.data.corpora.corpus import NO_ROLE, Corpus, Example, spaced
 from t5vqvae.data.rare_symbols import RareSymbols
 from t5vqvae.errors import DataError, SettingError
 

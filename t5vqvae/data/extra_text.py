@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from t5vqvae.data.corpora.columns import to_examples
-from t5vqvae.data.corpora.examples import Example, spaced
+from t5vqvae.data.corpora.corpus import Example, spaced
 from t5vqvae.data.corpora.rows import READERS, read_rows
 from t5vqvae.data.split import Tokenized
 from t5vqvae.errors import DataError

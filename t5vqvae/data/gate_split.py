@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from t5vqvae.data.batch import Batch
 from t5vqvae.data.checked import is_intact, write_manifest
-from t5vqvae.data.corpora.examples import Example
+from t5vqvae.data.corpora.corpus import Example
 from t5vqvae.data.prepare import DataConfig, gate_examples, prepare, prepare_test, with_further_sets
 from t5vqvae.data.sift import sift
 from t5vqvae.data.split import Indices, TokenizedSplit, write_split

@@ -22,7 +22,7 @@ from t5vqvae.data.augment import AugmentConfig, added_rows, refuse_unnamed, repo
 from t5vqvae.data.checked import is_intact, read_line, write_line, write_manifest
 from t5vqvae.data.corpora import registry as variants
 from t5vqvae.data.corpora.base import CorpusConfig
-from t5vqvae.data.corpora.examples import TWIN, Corpus, Example
+from t5vqvae.data.corpora.corpus import TWIN, Corpus, Example
 from t5vqvae.data.extra_text import ExtraText, read_extra_text
 from t5vqvae.data.prepared_fingerprint import PREPARED_VERSION, data_fingerprint
 from t5vqvae.data.rare_tokens import report_rare, shown_counts

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from t5vqvae.data.augment import AUGMENT_VERSION, AugmentConfig, joins_pairs
-from t5vqvae.data.corpora.examples import Corpus, Example
+from t5vqvae.data.corpora.corpus import Corpus, Example
 from t5vqvae.data.extra_text import ExtraText
 from t5vqvae.data.sift import fits
 from t5vqvae.data.special_tokens import special_tokens, unguarded_json

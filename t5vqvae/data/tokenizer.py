@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from t5vqvae.config import Config, setting
 from t5vqvae.data.checked import kept_file
-from t5vqvae.data.corpora.examples import Example
+from t5vqvae.data.corpora.corpus import Example
 from t5vqvae.data.open_vocabulary import (
     BYTE_LIKE,
     OPEN_VERSION,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from t5vqvae.data.corpora.examples import Example
+from t5vqvae.data.corpora.corpus import Example
 from t5vqvae.data.split import Tokenized
 from t5vqvae.stages import stage
 

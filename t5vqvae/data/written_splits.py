@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t5vqvae.data.augment import Added
-from t5vqvae.data.corpora.examples import NO_ROLE, TWIN, Corpus, Example
+from t5vqvae.data.corpora.corpus import NO_ROLE, TWIN, Corpus, Example
 from t5vqvae.data.extra_text import ExtraText, sift_extra_text
 from t5vqvae.data.sift import Sifted, fits, refuse_same_ids, report_rows, sift
 from t5vqvae.data.split import Tokenized, write_split
@@ -43,7 +43,7 @@ def write_splits(
         max_lengths: Most tokens of a text to encode and of one to decode.
         folder: Gets a folder for every split.
         added: Rows that stand behind the training split's own, counted apart.
-        extra: Further sentences for the first of two stages, in a split of their own; None: there is none.
+        extra: Further sentences for the first of two stages, in a further split; None: there is none.
 
     Raises:
         DataError: If nothing is left of the training or validation split, two splits share a text, or one is far too
@@ -52,14 +52,11 @@ def write_splits(
     splits = {name: examples for name, examples in corpus.splits.items() if examples}
     roles = sorted({role for examples in splits.values() for e in examples for role in e.roles or ()} - {NO_ROLE})
     role_ids = {role: number for number, role in enumerate([NO_ROLE, *roles])}
-    left_out = {name: dict(corpus.left_out.get(name, {})) for name in splits}
-    num_repeated: dict[str, int] = {}
-    sifted: dict[str, Sifted] = {}
-    for name, examples in splits.items():
-        found = sifted[name] = sift(name, tokenize(examples, tokenizer, role_ids), tokenizer, max_lengths)
-        num_repeated[name] = len(examples) - len({(e.shown, e.target) for e in examples})
-        report_rows(name, left_out[name], num_repeated[name], len(examples))
-        left_out[name] |= {"unspellable": found.num_unspellable} if found.num_unspellable else {}
+    sifted = {
+        name: sift(name, tokenize(examples, tokenizer, role_ids), tokenizer, max_lengths)
+        for name, examples in splits.items()
+    }
+    left_out, num_repeated = _counted_out(corpus, splits, sifted)
     kinds = {"rename": added.rename, "join": added.join} if added.rows else {}
     more = {kind: _sifted_rows(rows, tokenizer, role_ids, max_lengths) for kind, rows in kinds.items()}
     kept = {name: found.kept for name, found in sifted.items()}
@@ -69,8 +66,9 @@ def write_splits(
         write_split(folder / name, examples_kept)
     extra_counts: dict[str, int] = {}
     if extra is not None:
-        ids = tokenize(extra.rows, tokenizer, role_ids)
-        further, extra_counts = sift_extra_text(extra, ids, tokenizer.unk_token_id, max_lengths[0])
+        further, extra_counts = sift_extra_text(
+            extra, tokenize(extra.rows, tokenizer, role_ids), tokenizer.unk_token_id, max_lengths[0]
+        )
         write_split(folder / AUTOENCODED, [*kept["train"], *further])
     twins = [name for name in kept if name.startswith(TWIN)]
     return {
@@ -91,3 +89,17 @@ def _sifted_rows(
 ) -> list[Tokenized]:
     """Returns the added rows that are short enough."""
     return [e for e in tokenize(rows, tokenizer, role_ids) if fits(e, max_lengths)]
+
+
+def _counted_out(
+    corpus: Corpus, splits: Mapping[str, Sequence[Example]], sifted: Mapping[str, Sifted]
+) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    """Returns what was left out of each split, by reason, and how often a row repeats another; says both."""
+    left_out = {name: dict(corpus.left_out.get(name, {})) for name in splits}
+    num_repeated: dict[str, int] = {}
+    for name, examples in splits.items():
+        num_repeated[name] = len(examples) - len({(e.shown, e.target) for e in examples})
+        report_rows(name, left_out[name], num_repeated[name], len(examples))
+        if sifted[name].num_unspellable:
+            left_out[name]["unspellable"] = sifted[name].num_unspellable
+    return left_out, num_repeated

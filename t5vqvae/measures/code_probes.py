@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from t5vqvae.data.corpora.examples import NO_ROLE
+from t5vqvae.data.corpora.corpus import NO_ROLE
 from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.latent.sentence import Sentence
 from t5vqvae.measures.base import Found, Probed, Row, measure

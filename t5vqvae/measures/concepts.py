@@ -21,7 +21,7 @@ from torch import Tensor
 
 from t5vqvae.data import evaluation_batches
 from t5vqvae.data.batch import Batch
-from t5vqvae.data.corpora.examples import NO_ROLE
+from t5vqvae.data.corpora.corpus import NO_ROLE
 from t5vqvae.measures.base import Found, Probed, Row, measure
 from t5vqvae.models.baselines.gaussian import GaussianT5
 from t5vqvae.models.contract import Memory

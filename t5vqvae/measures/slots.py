@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from t5vqvae.data.corpora.corpus import NO_ROLE
 from t5vqvae.data.corpora.edits import Span
-from t5vqvae.data.corpora.examples import NO_ROLE
 from t5vqvae.latent.sentence import Sentence, tokens_of
 from t5vqvae.measures.counted import numbered
 

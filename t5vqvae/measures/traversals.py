@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from t5vqvae.data.corpora.base import CorpusConfig
+from t5vqvae.data.corpora.corpus import NO_ROLE
 from t5vqvae.data.corpora.edits import Span, by_space
-from t5vqvae.data.corpora.examples import NO_ROLE
 from t5vqvae.data.texts import same_text
 from t5vqvae.latent.code_use import words_of
 from t5vqvae.latent.code_vectors import nearest_codes, num_entries

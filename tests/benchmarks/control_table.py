@@ -6,6 +6,7 @@ Every model of the table is trained alike, without tuning: see `BASE`. What is m
 output, a row for every model and seed, and the command goes on from there: seed by seed, so that an interrupted run
 has every quantizer once. When all have three seeds, the five best by edits of validation sentences are trained again on
 six fresh ones, and their intervals come from those alone. What the table shows is measured on test sentences.
+`--minutes 0` trains nothing and writes the page from the file.
 
 With `--processes N` as many models train at once, each on one thread, all on one GPU with `--device cuda`. Processes
 measure; the parent alone writes. A model that fails is reported, and tried again by the next run.
@@ -287,7 +288,7 @@ def page(done: Mapping[Key, Values]) -> str:
         "edits of `role` have the roles that it was trained with; `math` has no roles, so that `role` is one codebook",
         "there. MIG is how much of a factor its best code says, less the second best; InfoM and InfoC are whether what",
         "codes do say is kept apart, so codes that say little of independent factors reach 1.",
-        *([f"{no_gap} models were trained before MIG was measured; its cells are of the others."] if no_gap else []),
+        *([f"Models trained before MIG was measured, whose cells are of the others: {no_gap}."] if no_gap else []),
         f"{on_gpu} of {len(done)} models were trained on a GPU, all in float32. State: {state}.",
     ]
     return "\n".join([*head, *lines_of(done)]) + "\n"

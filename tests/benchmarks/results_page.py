@@ -122,7 +122,7 @@ def _missed(rows: Mapping[str, Sequence[Values]]) -> Iterator[str]:
         if any(known.values()):
             number = sum(bool(values) for values in known.values())
             told = f"missed: {'; '.join(missed)}" if missed else "all reached"
-            yield f"- {number} aims of *{name}*: {told}."
+            yield f"- Aims of *{name}* ({number}): {told}."
 
 
 def _short_of(value: float, aim: float) -> str:

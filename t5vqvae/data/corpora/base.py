@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from t5vqvae.config import Variant
+from t5vqvae.data.corpora.corpus import Corpus, Example
 from t5vqvae.data.corpora.edits import Edit, Span, Splice, by_space
-from t5vqvae.data.corpora.examples import Corpus, Example
 from t5vqvae.errors import DataError, SettingError
 
 

@@ -18,8 +18,8 @@ from typing import ClassVar, Literal
 from t5vqvae.config import setting
 from t5vqvae.data.corpora import grammar_parser
 from t5vqvae.data.corpora.base import CorpusConfig
+from t5vqvae.data.corpora.corpus import Corpus, Example, spaced
 from t5vqvae.data.corpora.edits import Edit, Splice
-from t5vqvae.data.corpora.examples import Corpus, Example, spaced
 from t5vqvae.data.corpora.grammar_edits import edits_between
 from t5vqvae.data.corpora.grammar_sentences import SENTENCES_VERSION, draw_meaning, write
 from t5vqvae.data.corpora.grammar_splices import splices_between

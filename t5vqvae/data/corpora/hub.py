@@ -14,7 +14,7 @@ from typing import Literal
 from t5vqvae.config import LocalOrHub, setting
 from t5vqvae.data.corpora.base import CorpusConfig
 from t5vqvae.data.corpora.columns import to_examples
-from t5vqvae.data.corpora.examples import Corpus
+from t5vqvae.data.corpora.corpus import Corpus
 from t5vqvae.data.corpora.rows import READERS, Row, import_datasets, kind_of, read_rows, rows_of
 from t5vqvae.data.corpora.text import Part, assemble
 from t5vqvae.errors import DataError

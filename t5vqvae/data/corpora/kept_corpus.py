@@ -7,14 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from t5vqvae.data.checked import kept_file
-from t5vqvae.data.corpora.examples import Corpus, Example
+from t5vqvae.data.corpora.corpus import Corpus, Example
 
 
 def load_kept(path: Path, build: Callable[[], Corpus]) -> Corpus:
     """Returns the corpus cached in the file `path`; builds and writes it first when it is missing or damaged.
 
-    The file's name must depend on everything that decides the
-    content.
+    The file's name must depend on everything that decides the content.
     """
     return _read(kept_file(path, lambda scratch: _write(build(), scratch)))
 

@@ -18,8 +18,8 @@ from typing import ClassVar, Literal
 from t5vqvae.config import setting
 from t5vqvae.data.corpora import expressions
 from t5vqvae.data.corpora.base import CorpusConfig
+from t5vqvae.data.corpora.corpus import Corpus, Example, spaced
 from t5vqvae.data.corpora.edits import Edit, Span
-from t5vqvae.data.corpora.examples import Corpus, Example, spaced
 from t5vqvae.data.corpora.expressions import Tree
 from t5vqvae.data.corpora.kept_corpus import load_kept
 from t5vqvae.data.corpora.math_edits import draw_edits

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from t5vqvae.data.corpora import expressions
-from t5vqvae.data.corpora.examples import Corpus, Example, spaced
+from t5vqvae.data.corpora.corpus import Corpus, Example, spaced
 from t5vqvae.data.corpora.expressions import GREEK, Tree
 from t5vqvae.data.corpora.math_problem import Problem, draw, pose, related, split_of
 

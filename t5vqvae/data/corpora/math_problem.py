@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from t5vqvae.data.corpora import expressions
-from t5vqvae.data.corpora.examples import Example
+from t5vqvae.data.corpora.corpus import Example
 from t5vqvae.data.corpora.expressions import Operation, Tree
 from t5vqvae.data.corpora.math_parser import parse, parse_question, tree_of
 

@@ -16,7 +16,7 @@ from t5vqvae.config import setting
 from t5vqvae.data.checked import MANIFEST, is_intact, write_manifest
 from t5vqvae.data.corpora.base import CorpusConfig
 from t5vqvae.data.corpora.columns import tags_of
-from t5vqvae.data.corpora.examples import Corpus, Example
+from t5vqvae.data.corpora.corpus import Corpus, Example
 from t5vqvae.data.corpora.rows import Row, read_rows
 from t5vqvae.data.corpora.sources import SOURCES, Source
 from t5vqvae.data.corpora.text import Part, assemble, split_files

@@ -24,7 +24,7 @@ from pydantic import model_validator
 
 from t5vqvae.config import setting
 from t5vqvae.data.corpora.base import CorpusConfig
-from t5vqvae.data.corpora.examples import Corpus, Example
+from t5vqvae.data.corpora.corpus import Corpus, Example
 from t5vqvae.data.corpora.kept_corpus import load_kept
 from t5vqvae.data.corpora.syllogism_chains import LINKS, RELATIONS, Link, Relation, conclusion, draw_chain
 from t5vqvae.errors import DataError, SettingError

@@ -13,7 +13,7 @@ from typing import Literal
 from t5vqvae.config import LocalPath, setting
 from t5vqvae.data.corpora.base import CorpusConfig
 from t5vqvae.data.corpora.columns import to_examples
-from t5vqvae.data.corpora.examples import Corpus, Example, drop_shared, spaced, split_by_source
+from t5vqvae.data.corpora.corpus import Corpus, Example, drop_shared, spaced, split_by_source
 from t5vqvae.data.corpora.rows import READERS, kind_of, read_rows
 from t5vqvae.errors import DataError
 from t5vqvae.files import stamp

@@ -15,7 +15,7 @@ from t5vqvae.config import Overrides
 from t5vqvae.data import DataConfig, Example, MathCorpus, PreparedData, TextCorpus, prepare, prepare_test
 from t5vqvae.data.augment import AugmentConfig, added_rows, held_out_symbols, joined, refuse_held_out
 from t5vqvae.data.corpora.base import CorpusConfig
-from t5vqvae.data.corpora.examples import Corpus
+from t5vqvae.data.corpora.corpus import Corpus
 from t5vqvae.data.corpora.math_ood import RESERVED
 from t5vqvae.data.rare_symbols import RareSymbols
 from t5vqvae.data.tokenizer import build_tokenizer

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t5vqvae.data import Example, GrammarCorpus, TokenizerConfig, build_tokenizer
-from t5vqvae.data.corpora.examples import spaced
+from t5vqvae.data.corpora.corpus import spaced
 from t5vqvae.data.special_tokens import guard, unguarded_json
 from t5vqvae.data.tokenizer import SPECIAL, WHITE_SPACE, load_pretrained
 from t5vqvae.data.unigram import learn_pieces

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from t5vqvae.data.batch import Batch
-from t5vqvae.data.corpora.examples import NO_ROLE
+from t5vqvae.data.corpora.corpus import NO_ROLE
 from t5vqvae.data.corpora.grammar import GrammarCorpus
 from t5vqvae.latent.arithmetic import combine
 from t5vqvae.latent.interpolation import interpolate

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t5vqvae.data import Corpus, Example
-from t5vqvae.data.corpora.examples import drop_shared, split_by_source
+from t5vqvae.data.corpora.corpus import drop_shared, split_by_source
 from t5vqvae.data.corpora.kept_corpus import load_kept
 from t5vqvae.errors import DataError
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from t5vqvae.data import GrammarCorpus
+from t5vqvae.data.corpora.corpus import Corpus
 from t5vqvae.data.corpora.edits import Edit
-from t5vqvae.data.corpora.examples import Corpus
 from t5vqvae.data.corpora.grammar_edits import edits_between
 from t5vqvae.data.corpora.grammar_parser import factors_of, parse
 from t5vqvae.data.corpora.grammar_sentences import PROPERTIES, write

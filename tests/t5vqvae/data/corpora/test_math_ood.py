@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from t5vqvae.data import DataConfig, GrammarCorpus, MathCorpus, TokenizerConfig, prepare, prepare_test
-from t5vqvae.data.corpora.examples import Corpus
+from t5vqvae.data.corpora.corpus import Corpus
 from t5vqvae.data.corpora.expressions import all_starts
 from t5vqvae.data.corpora.math_ood import RESERVED, SCRIPTS, TWIN_NAMES, TWIN_RELATIONS, UNSEEN_RELATIONS, gate_ood
 from t5vqvae.data.corpora.math_problem import split_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from t5vqvae.data import Corpus
-from t5vqvae.data.corpora.examples import Example
+from t5vqvae.data.corpora.corpus import Example
 from t5vqvae.data.corpora.syllogisms import (
     NOTHING,
     SyllogismsCorpus,
