@@ -7,11 +7,12 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from t5vqvae.config import Overrides
 from t5vqvae.data import TokenizedSplit, prepare, prepare_test
-from tests.benchmarks import control_table, results_page, results_table
+from tests.benchmarks import control_figure, control_table, results_page, results_table
 from tests.benchmarks.results_rows import ROWS, Key, Row, Values, without_bottleneck
 
 RATES: Values = {"rate/log2_codes": 9.0, "rate/log2_vocabulary": 8.9, "seconds": 3.0}
@@ -97,6 +98,29 @@ def test_no_model_without_a_bottleneck_is_among_the_five_best() -> None:
         assert "none" not in {model.quantizer for model in best}
         of_corpus = [model for model in control_table.MODELS if model.corpus == corpus and model.quantizer != "none"]
         assert best == of_corpus[:-6:-1]
+
+
+def test_the_figure_has_both_kinds_of_control_and_the_arms_of_sparse_codes(tmp_path: Path) -> None:
+    model = control_table.Model("grammar", "end", "ema")
+    values = [{"exact match": 0.9, "local": 0.5 + seed / 10, "distributed": 0.0} for seed in range(3)]
+    done = {(model, seed): row for seed, row in enumerate(values)}
+    [(exact, control)] = control_figure.points(done, "grammar", "end", "local")
+    assert (exact, control) == (pytest.approx(0.9), [0.5, 0.6, 0.7])
+    assert list(control_figure.points(done, "math", "end", "local")) == []
+    runs = pd.DataFrame(
+        {
+            "phase": ["comparison", "comparison", "tuning"],
+            "arm": ["baseline"] * 3,
+            "sparse/exact_match": [0.9, 1.0, 0.0],
+            "control/sparse_local_intervention": [1.0, 1.0, 0.0],
+            "control/sparse_distributed_intervention": [0.2, 0.4, 0.9],
+        }
+    )
+    runs.to_parquet(tmp_path / "runs.parquet")
+    assert control_figure.sparse_points(tmp_path, "distributed") == {"baseline": (pytest.approx(0.95), [0.2, 0.4])}
+    _, right = control_figure.drawn(done, tmp_path).axes
+    shown = {text.get_text() for text in right.get_legend().get_texts()}
+    assert shown == {"grammar, codes of the encoder's end", "grammar, sparse codes"}
 
 
 def test_the_page_says_which_aims_were_missed_and_by_the_worst_seed() -> None:
