@@ -66,6 +66,7 @@ class Room:
         wanted: Most trials at once; None: as many as the nodes hold.
         living: Returns the nodes that are there.
         types: The nodes that an autoscaler may add, each as often as it may; None: as the cluster names them.
+        is_own: Whether this process started the cluster: then it has one node, and none takes its place.
     """
 
     def __init__(
@@ -74,6 +75,8 @@ class Room:
         wanted: int | None = None,
         living: Callable[[], Sequence[Node]] | None = None,
         types: Sequence[Node] | None = None,
+        *,
+        is_own: bool = False,
     ) -> None:
         self.plan = plan
         self.wanted = wanted
@@ -82,17 +85,24 @@ class Room:
         self._nodes: Sequence[Node] = ()
         self._looked = -math.inf
         self._held = False
+        self._is_own = is_own
         self._to_come = trials_on(self.types, plan)
 
     def __call__(self) -> int:
         """Returns the room, at least 1: Tune keeps a trial pending that waits for a node."""
         now = trials_on(self.nodes, self.plan)
-        if self._held and not now:
+        if self._held and not now and self.lost() is None:
             print(f"no node holds a trial any more ({self._needs}); waiting for workers", flush=True)
         self._held = now > 0
         # Trials that wait for nodes make an autoscaler add some; each is drawn before it is known what others find.
         room = max(1, now, min(self._to_come, 2 * max(1, now)))
         return room if self.wanted is None else min(room, self.wanted)
+
+    def lost(self) -> str | None:
+        """Returns why no trial can ever run again; None while one can."""
+        if not self._is_own or self.nodes:
+            return None
+        return "Ray's only node has ended, its raylet killed or out of memory"
 
     @property
     def nodes(self) -> Sequence[Node]:

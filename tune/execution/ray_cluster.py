@@ -68,6 +68,11 @@ def connect() -> Iterator[None]:
                     process.kill()
 
 
+def is_own() -> bool:
+    """Returns whether this process started the cluster that it is connected to."""
+    return bool(_processes_of_ray())
+
+
 def _processes_of_ray() -> list[psutil.Process]:
     """Returns the processes of a cluster that this process started; none of another cluster."""
     return [each for each in psutil.Process().children(recursive=True) if _is_ray_s(each)]

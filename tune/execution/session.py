@@ -28,7 +28,7 @@ from tune.execution.deaths import DeadWorkers
 from tune.execution.exported import exported
 from tune.execution.gpu_packing import GPUPackingSearcher
 from tune.execution.page_keeper import PageKeeper
-from tune.execution.ray_cluster import connect
+from tune.execution.ray_cluster import connect, is_own
 from tune.execution.ray_workarounds import every_death_is_known
 from tune.execution.recorder import TrialRecorder
 from tune.execution.retention import Rank, Retention
@@ -100,7 +100,7 @@ class Session:
                 stack.enter_context(connect())
             self.stop.listen()  # again: Ray has installed its handler
             try:
-                room = Room(self.plan, self.spec.budget.concurrent)
+                room = Room(self.plan, self.spec.budget.concurrent, is_own=is_own())
                 room.wait(self.stop.stop_all)
                 yield room
             except BaseException:
@@ -178,7 +178,7 @@ class Session:
         scheduler = scheduler or RunToCompletion()
         scheduler.deaths = deaths = DeadWorkers(self.spec.budget.concurrent, self.plan.paths)
         recorder = TrialRecorder(self.spec, self.plan, self.records, retention, board, deaths, self.copies, self.page)
-        self.stop.failed = lambda: recorder.disk_error or too_many_failures(recorder.num_failed)
+        self.stop.failed = lambda: recorder.disk_error or too_many_failures(recorder.num_failed) or room.lost()
         packs = bool(self.plan.gpus)
         searcher = (
             GPUPackingSearcher(source, scheduler, self.plan, lambda: room.gpus)

@@ -99,6 +99,16 @@ def test_the_room_follows_the_nodes_and_says_when_none_is_left(capsys: pytest.Ca
     assert capsys.readouterr().out == "no node holds a trial any more (1 x 1 CPUs, 0 GPUs); waiting for workers\n"
 
 
+def test_a_cluster_of_its_own_that_has_lost_its_node_gets_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    nodes = [Node(2, 0)]
+    rooms = [Room(plan(), 3, lambda: list(nodes), [], is_own=is_own) for is_own in (True, False)]
+    assert [(room(), room.lost()) for room in rooms] == [(2, None), (2, None)]
+    nodes.clear()
+    reasons = [(room(), room.lost())[1] for room in rooms]
+    assert reasons == ["Ray's only node has ended, its raylet killed or out of memory", None]
+    assert capsys.readouterr().out.count("waiting for workers") == 1, "for the cluster that others may join"
+
+
 def test_types_are_read_from_the_variable_of_the_manifests(monkeypatch: pytest.MonkeyPatch) -> None:
     found = capacity._said_by_variable('[{"CPU": 8, "GPU": 1, "max": 2}, {"CPU": 4}]')
     assert found == [Node(8, 1), Node(8, 1), Node(4, 0)]
