@@ -12,7 +12,7 @@ import pytest
 
 from t5vqvae.config import Overrides
 from t5vqvae.data import TokenizedSplit, prepare, prepare_test
-from tests.benchmarks import control_figure, control_table, results_page, results_table
+from tests.benchmarks import control_figure, control_page, control_rows, results_page, results_table
 from tests.benchmarks.results_rows import ROWS, Key, Row, Values, without_bottleneck
 
 RATES: Values = {"rate/log2_codes": 9.0, "rate/log2_vocabulary": 8.9, "seconds": 3.0}
@@ -68,40 +68,40 @@ def test_every_row_is_a_run_with_its_command(name: str) -> None:
 def test_rows_of_an_earlier_table_are_refused_and_not_mixed_in(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("corpus,position,quantizer,seed,local\nmath,0,ema,0,0.99\n")
     with pytest.raises(SystemExit, match=r"has rows of validation sentences, of an earlier version: move it away"):
-        control_table.read(tmp_path / "rows.csv")
+        control_rows.read(tmp_path / "rows.csv")
 
 
 def test_the_control_table_says_which_of_its_models_have_no_mig(tmp_path: Path) -> None:
-    model, other = control_table.MODELS[:2]
-    of_validation = dict.fromkeys(control_table.CHOSEN_BY, 0.5)
+    model, other = control_rows.MODELS[:2]
+    of_validation = dict.fromkeys(control_rows.CHOSEN_BY, 0.5)
     done = {
-        (model, 0): {**of_validation, "InfoM": 1.0, "local": 0.75, control_table.ON_GPU: 0.0},
-        (model, 1): {**of_validation, "InfoM": 1.0, "MIG": 0.25, "local": 0.25, control_table.ON_GPU: 0.0},
-        (other, 0): {**of_validation, "local": 0.5, control_table.ON_GPU: 0.0},
+        (model, 0): {**of_validation, "InfoM": 1.0, "local": 0.75, control_rows.ON_GPU: 0.0},
+        (model, 1): {**of_validation, "InfoM": 1.0, "MIG": 0.25, "local": 0.25, control_rows.ON_GPU: 0.0},
+        (other, 0): {**of_validation, "local": 0.5, control_rows.ON_GPU: 0.0},
     }
-    control_table.save(tmp_path / "rows.csv", done)
-    assert control_table.read(tmp_path / "rows.csv") == done
-    page = control_table.page(done)
+    control_rows.save(tmp_path / "rows.csv", done)
+    assert control_rows.read(tmp_path / "rows.csv") == done
+    page = control_page.page(done)
     assert "Models trained before MIG was measured, whose cells are of the others: 1." in page
     assert "| 0.50 (0.25 to 0.75) |" in page and "| 0.25 |" in page
 
 
 def test_no_model_without_a_bottleneck_is_among_the_five_best() -> None:
     done = {
-        (model, seed): dict.fromkeys(control_table.CHOSEN_BY, 0.5 + number / 100 + (model.quantizer == "none"))
-        for number, model in enumerate(control_table.MODELS)
-        for seed in control_table.SEEDS
+        (model, seed): dict.fromkeys(control_rows.CHOSEN_BY, 0.5 + number / 100 + (model.quantizer == "none"))
+        for number, model in enumerate(control_rows.MODELS)
+        for seed in control_rows.SEEDS
     }
-    for corpus in control_table.CORPORA:
-        best = control_table.best(done, corpus)
+    for corpus in control_rows.CORPORA:
+        best = control_rows.best(done, corpus)
         assert [model.corpus for model in best] == [corpus] * 5
         assert "none" not in {model.quantizer for model in best}
-        of_corpus = [model for model in control_table.MODELS if model.corpus == corpus and model.quantizer != "none"]
+        of_corpus = [model for model in control_rows.MODELS if model.corpus == corpus and model.quantizer != "none"]
         assert best == of_corpus[:-6:-1]
 
 
 def test_the_figure_has_both_kinds_of_control_and_the_arms_of_sparse_codes(tmp_path: Path) -> None:
-    model = control_table.Model("grammar", "end", "ema")
+    model = control_rows.Model("grammar", "end", "ema")
     values = [{"exact match": 0.9, "local": 0.5 + seed / 10, "distributed": 0.0} for seed in range(3)]
     done = {(model, seed): row for seed, row in enumerate(values)}
     [(exact, control)] = control_figure.points(done, "grammar", "end", "local")

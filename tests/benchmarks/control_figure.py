@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tests.benchmarks.control_table import CORPORA, MODELS, SEEDS, Key, Values, read
+from tests.benchmarks.control_rows import CORPORA, MODELS, SEEDS, Key, Values, read
 from tests.benchmarks.search_tables import parser
 
 TABLE = Path(__file__).parent / "results" / "control_table.csv"

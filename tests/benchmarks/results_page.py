@@ -8,10 +8,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
-from scipy.stats import t
+import numpy as np
 
 from t5vqvae.tasks.all_tasks import task_of
 from tests.benchmarks.results_rows import ROWS, Done, Values, without_bottleneck
+from tune.analysis.effect import t_interval
 
 SCRIPTS = ("CYRILLIC", "HEBREW", "ARABIC", "DEVANAGARI", "HIRAGANA")
 Columns = Mapping[str, Sequence[str]]
@@ -272,8 +273,7 @@ def _cell(values: Sequence[float]) -> str:
     mean, digits = statistics.fmean(values), 3 if max(values) <= 1 else 1 if max(values) >= 100 else 2
     if len(values) < 2 or max(values) == min(values):
         return f"{mean:.{digits}f}"
-    half = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
-    low, high = mean - half, mean + half
+    low, high = t_interval(np.array(values), 0.95)
     if max(values) <= 1:
         low, high = max(low, 0.0), min(high, 1.0)
     return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

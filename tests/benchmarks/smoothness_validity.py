@@ -22,7 +22,7 @@ from t5vqvae.measures.probing import probe
 from t5vqvae.spec.probe import ProbeSpec
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.training.trainer import train
-from tests.benchmarks.control_table import MODELS, Model
+from tests.benchmarks.control_rows import MODELS, Model
 from tests.benchmarks.partial_correlation import partial_spearman
 from tests.benchmarks.search_tables import described, parser, write
 
