@@ -10,36 +10,29 @@ refusals take a fifth of a second, and torch alone takes two.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from t5vqvae.config import flatten, parse_words, read_yaml
 from t5vqvae.config.paths import absolute_address
 from t5vqvae.disk import writable
 from t5vqvae.errors import SettingError
 from t5vqvae.stages import shown, stage
 from tune.command_line import Command, DryRun, Fetch, Group, RunWords, State, Version, words_argument, writable_state
-from tune.known_settings import ABLATION, SEARCH, known_settings
+from tune.operations.command_specs import ablation_spec, run_spec, search_spec
 from tune.operations.commands import app as operations
 from tune.operations.options import Candidates, FreshSeeds, Gates, Guards, PushToHub
 from tune.operations.promotion_commands import push_promoted
 from tune.operations.search_end import after_promotion, last_lines, written_report
 from tune.process import NOTHING_WORKED, STOPPED
-from tune.records.study_paths import StudyPaths, is_there, state_dir
-from tune.spec.study_file import ABLATIONS, STUDIES, read_study, studies_in
+from tune.records.study_paths import StudyPaths, state_dir
+from tune.spec.study_file import ABLATIONS, STUDIES, studies_in
 
 if TYPE_CHECKING:
-    from t5vqvae.spec.run import RunSpec
-    from tune.ablation.ablation_spec import AblationSpec
     from tune.records.copies import StudyCopies
-    from tune.spec.search_spec import SearchSpec
 
-QUICKSTART = "quickstart"
-"""The study of a search that names none."""
 OPTIONS: Any = {"no_args_is_help": True, "add_completion": False, "rich_markup_mode": None}
 app = typer.Typer(cls=Group, pretty_exceptions_enable=False, **OPTIONS)
 data = typer.Typer(cls=Group, help="Download public corpora.", **OPTIONS)
@@ -70,7 +63,7 @@ def train(
 
     The same command resumes an interrupted run. Exit status 1: the run diverged.
     """
-    spec, state = _run_spec(words), writable_state(state)
+    spec, state = run_spec(words), writable_state(state)
     if into is not None:
         writable(into, "--into {} cannot be written: {}; name another folder")
     from t5vqvae.runs.in_process import run_here
@@ -90,7 +83,7 @@ def config(
     import yaml
 
     if not docs:
-        typer.echo(yaml.safe_dump(_run_spec(words).as_dict(), sort_keys=False), nl=False)
+        typer.echo(yaml.safe_dump(run_spec(words).as_dict(), sort_keys=False), nl=False)
         return
     from t5vqvae.config.describe import settings
     from t5vqvae.spec.run import RunSpec
@@ -120,7 +113,7 @@ def search(
 
     Without STUDY: quickstart. Exit status 1: no trial worked; 130: stopped by Ctrl-C or SIGTERM.
     """
-    spec = _search_spec(list(words or []), trials, state)
+    spec = search_spec(list(words or []), trials, state)
     if dry_run:
         from tune.sampling.dry_run import dry_run as plan
 
@@ -160,7 +153,7 @@ def ablate(
 
     Exit status 1: no run worked; 130: stopped by Ctrl-C or SIGTERM.
     """
-    spec = _ablation_spec(study, list(words or []))
+    spec = ablation_spec(study, list(words or []))
     if dry_run and brought is not None:
         from tune.ablation.brought_runs import BroughtRuns
 
@@ -293,102 +286,6 @@ def _fetched(study: str, address: str, state: Path | None) -> StudyCopies:
     from tune.records.fetching import fetch
 
     return fetch(StudyPaths(writable_state(state), study), absolute_address(address))
-
-
-def _run_spec(words: list[str] | None) -> RunSpec:
-    """Returns the defaults, changed by a YAML file if the first word is one, then by the other words."""
-    file, words = _file_and_words(words)
-    values = {} if file is None else _run_settings(file)
-    overrides = parse_words(words)
-    with known_settings() as known:
-        with _naming(file):
-            known.refuse_unknown(values, values)
-        known.refuse_unknown({**values, **overrides}, values)
-        from t5vqvae.spec.run import RunSpec
-
-        with _naming(file):
-            spec = RunSpec().with_overrides(values)
-        spec = spec.with_overrides(overrides)
-    if spec.train.device == "cuda":
-        from t5vqvae.training.device import refuse_missing_device
-
-        refuse_missing_device(spec)
-    return spec
-
-
-@contextmanager
-def _naming(file: str | None) -> Iterator[None]:
-    """Adds the file to errors about the settings that stand in it."""
-    try:
-        yield
-    except SettingError as error:
-        raise SettingError("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from None
-
-
-def _file_and_words(words: list[str] | None) -> tuple[str | None, list[str]]:
-    """Returns the file or study that stands first on a command line, or None, and the words after it."""
-    first, *rest = words or [""]
-    is_file = first.endswith((".yaml", ".yml")) and "/" in first
-    with suppress(OSError):  # longer than a file name may be
-        is_file = is_file or Path(first).expanduser().is_file()
-    if not first or ("=" in first and not is_file):
-        return None, list(words or [])
-    return first, rest
-
-
-def _run_settings(name: str) -> dict[str, Any]:
-    """Returns the flat settings of a run's YAML file."""
-    file = Path(name).expanduser()
-    if name in studies_in(STUDIES) or name in studies_in(ABLATIONS):
-        raise SettingError(f"{name} is a study, not the settings of a run; {_command_of(name)} runs it")
-    if not file.is_file():
-        what = "is a folder" if file.is_dir() else "is no file"
-        raise SettingError(f"{name} {what}; give a YAML file of settings or dotted.path=value words")
-    values = read_yaml(file, "the settings of a run")
-    if "base" in values or "space" in values:
-        command = "ablate" if {"arms", "design", "seeds"} & set(values) else "search"
-        raise SettingError(f"{name} is a study, not the settings of a run; t5vqvae {command} {name} runs it")
-    return flatten(values)
-
-
-def _command_of(study: str) -> str:
-    return f"t5vqvae {'search' if study in studies_in(STUDIES) else 'ablate'} {study}"
-
-
-def _search_spec(words: list[str], trials: str | None, state: Path | None) -> SearchSpec:
-    """Returns the search that a command line names; `trials` extends its budget."""
-    named, words = _file_and_words(words)
-    study = QUICKSTART if named is None else named
-    _refuse_other_kind(study, STUDIES, ABLATIONS)
-    with known_settings() as known:
-        known.refuse_unknown_words(SEARCH, read_study(study, STUDIES), words)
-        from tune.spec.search_spec import SearchSpec
-
-        spec = SearchSpec.load(study, words)
-    if trials is None:
-        return spec
-    paths = StudyPaths(state_dir(state), spec.name)
-    earlier = SearchSpec.read(paths.spec).budget if is_there(paths.spec) else spec.budget
-    number = earlier.extended(trials, len(paths.ended))
-    return SearchSpec.parse({**spec.as_dict(), "budget": {**spec.budget.as_dict(), "trials": number}})
-
-
-def _refuse_other_kind(study: str, kind: Path, other: Path) -> None:
-    """Refuses the name of a shipped study of the other kind."""
-    if study in studies_in(other) and study not in studies_in(kind) and not Path(study).is_file():
-        raise SettingError(
-            f"{study} is {'an ablation' if other == ABLATIONS else 'a search'}; {_command_of(study)} runs it"
-        )
-
-
-def _ablation_spec(study: str, words: list[str]) -> AblationSpec:
-    """Returns the ablation that a command line names."""
-    _refuse_other_kind(study, ABLATIONS, STUDIES)
-    with known_settings() as known:
-        known.refuse_unknown_words(ABLATION, read_study(study, ABLATIONS), words)
-        from tune.ablation.ablation_spec import AblationSpec
-
-        return AblationSpec.load(study, words)
 
 
 def _report_stop(reason: str | None) -> bool:
