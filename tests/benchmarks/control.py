@@ -133,7 +133,7 @@ def main() -> None:
         *described("control"),
         f"Grammar version 2, two blocks, seed 0, one thread; {EDITS} edits of test sentences. Four models have",
         "d 64 and 1,000 steps on 5,000 sentences; the larger ones d 128 and 6,000 steps on 20,000, their noise growing",
-        "over the first 2,000. K 600 has whole words for codes; with K 420 most are spelt, in pieces and letters.",
+        "over the first 2,000. With K 600 tokens are words and pieces, with K 420 mostly pieces and letters.",
         "One seed shows no row to differ from another; the ablations `code_dropout` and `removed_codes` are for that.",
         "Bits a character, which other tokens do not change: the joint rate and the rate under a prior; for sparse",
         "codes with the mask, and where what is not sent is removed, with an end.",

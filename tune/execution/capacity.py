@@ -17,7 +17,7 @@ from typing import Any
 
 import ray
 
-from t5vqvae.errors import SettingError, UserError
+from t5vqvae.errors import EnvironmentFault, SettingError, UserError
 from t5vqvae.runs.attempt import share_of
 from t5vqvae.stages import stage
 from tune.execution.gpu_memory import MOST
@@ -102,7 +102,7 @@ class Room:
         """Returns why no trial can ever run again; None while one can."""
         if not self._is_own or self.nodes:
             return None
-        return "Ray's only node has ended, its raylet killed or out of memory"
+        return "Ray's only node has ended (its raylet was killed, or memory ran out)"
 
     @property
     def nodes(self) -> Sequence[Node]:
@@ -124,6 +124,7 @@ class Room:
 
         Raises:
             UserError: If a trial fits no node that is there, and none that may come.
+            EnvironmentFault: If the only node has ended.
         """
         if self._fits():
             return
@@ -132,6 +133,8 @@ class Room:
         try:
             with stage("waiting for workers") as now:
                 while not self._fits() and not ended():
+                    if (lost := self.lost()) is not None:
+                        raise EnvironmentFault(f"{lost}; run the same command again")
                     now.set(0, note=f"none of {len(self.nodes)} nodes holds a trial")
                     time.sleep(LOOK_SECONDS / 2)
         finally:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import ray.tune
 
 from t5vqvae.disk import disk_errors, shown, size_of
-from t5vqvae.errors import DiskError, TrackingError, UserError
+from t5vqvae.errors import DiskError, EnvironmentFault, TrackingError, UserError
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.stages import PROGRESS, read_note, stage
 from tune.execution.asha import RunToCompletion
@@ -198,6 +198,8 @@ class Session:
         board.final()
         if recorder.disk_error is not None:
             raise DiskError(recorder.disk_error)
+        if self.stop.reason is not None and self.stop.reason == room.lost():
+            raise EnvironmentFault(f"{self.stop.reason}; run the same command again: the study resumes")
 
     def _run_tune(self, searcher: TrialSearcher, scheduler: RunToCompletion, recorder: TrialRecorder) -> None:
         """Runs Ray Tune over the trials of a searcher."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from t5vqvae.errors import SettingError, UserError
+from t5vqvae.errors import EnvironmentFault, SettingError, UserError
 from t5vqvae.spec.run import RunSpec
 from tune.execution import capacity
 from tune.execution.capacity import Node, Room, trials_on
@@ -105,8 +105,15 @@ def test_a_cluster_of_its_own_that_has_lost_its_node_gets_no_other(capsys: pytes
     assert [(room(), room.lost()) for room in rooms] == [(2, None), (2, None)]
     nodes.clear()
     reasons = [(room(), room.lost())[1] for room in rooms]
-    assert reasons == ["Ray's only node has ended, its raylet killed or out of memory", None]
+    assert reasons == ["Ray's only node has ended (its raylet was killed, or memory ran out)", None]
     assert capsys.readouterr().out.count("waiting for workers") == 1, "for the cluster that others may join"
+
+
+def test_a_wait_on_a_cluster_of_its_own_ends_with_its_node() -> None:
+    room = Room(plan(), None, lambda: [], [], is_own=True)
+    room._request_nodes = lambda wanted: None  # type: ignore[method-assign]
+    with pytest.raises(EnvironmentFault, match=r"Ray's only node has ended .*; run the same command again"):
+        room.wait()
 
 
 def test_types_are_read_from_the_variable_of_the_manifests(monkeypatch: pytest.MonkeyPatch) -> None:
