@@ -1,15 +1,16 @@
 """Draws what `control_table` measured: control against reconstruction, for edits of one word and for those that spread.
 
-    python -m tests.benchmarks.control_figure --output tests/benchmarks/results/control.png
+    python -m tests.benchmarks.control_figure --sparse tune/studies/reports/code_dropout --output FILE.png
 
-Every point is a quantizer at one end of the encoder on one corpus, the mean over its seeds; a bar is their range. With
-`--sparse REPORT` the arms of an ablation of sparse codes stand beside them, from its `runs.parquet`: an edit of a
-sentence whose other codes were left out where the decoder could do without.
+Every point is a quantizer, or none, at one end of the encoder on one corpus, the mean over its seeds; a bar is their
+range. With `--sparse REPORT` the arms of an ablation of sparse codes stand beside them, from its `runs.parquet`: an
+edit of a sentence whose other codes were left out where the decoder could do without.
 """
 
 from __future__ import annotations
 
 import statistics
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,10 @@ def main() -> None:
     made.add_argument("--table", type=Path, default=TABLE, help="default: the committed one")
     made.add_argument("--sparse", type=Path, help="the folder of an ablation's report")
     options = made.parse_args()
-    figure = drawn(read(options.table), options.sparse)
+    done = read(options.table)
+    if not done:
+        sys.exit(f"{options.table} has no models; train some: python -m tests.benchmarks.control_table")
+    figure = drawn(done, options.sparse)
     FigureCanvasAgg(figure)
     figure.savefig(options.output or Path("control.png"), dpi=130, metadata={"Software": None})
 
