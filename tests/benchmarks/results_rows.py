@@ -101,6 +101,7 @@ ROWS: dict[str, Row] = {
     "math, no revival, position 0": Row(
         "math_ood", 5, {**TOKENS_NAMED, **RANDOMIZED, **LONGER, "quantizer.codebook_size": 512}
     ),
+    "math, no revival, end": Row("math_ood", 5, {**RANDOMIZED, **NO_REVIVAL, **LONGER}),
     "math, K 4096, end": Row("math_ood", 5, {**RANDOMIZED, **LONGER, "quantizer.codebook_size": 4096}),
     "explanations, position 0": Row("explanations", 5, {**AT_EMBEDDINGS, **RELATIVE, "quantizer.codebook_size": 4096}),
     "explanations, end": Row("explanations", 5, {**RELATIVE, **WARM, "quantizer.codebook_size": 8192}),
