@@ -53,7 +53,8 @@ SPEC = stub_study("s", 1)
 
 def test_what_follows_from_a_full_disk_does_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tune.execution.session.connect", lambda: __import__("contextlib").nullcontext())
-    monkeypatch.setattr("tune.execution.session.Room", lambda plan, wanted: SimpleNamespace(wait=lambda ended: None))
+    room = SimpleNamespace(wait=lambda ended: None)
+    monkeypatch.setattr("tune.execution.session.Room", lambda plan, wanted, is_own: room)
 
     def close(*_: object, **__: object) -> None:
         raise UserError("the tracking server is away")
