@@ -102,7 +102,7 @@ class Room:
         """Returns why no trial can ever run again; None while one can."""
         if not self._is_own or self.nodes:
             return None
-        return "Ray's only node has ended (its raylet was killed, or memory ran out)"
+        return "Ray's only node has ended (its raylet was killed, or memory ran out); run the same command again"
 
     @property
     def nodes(self) -> Sequence[Node]:
@@ -134,7 +134,7 @@ class Room:
             with stage("waiting for workers") as now:
                 while not self._fits() and not ended():
                     if (lost := self.lost()) is not None:
-                        raise EnvironmentFault(f"{lost}; run the same command again")
+                        raise EnvironmentFault(lost)
                     now.set(0, note=f"none of {len(self.nodes)} nodes holds a trial")
                     time.sleep(LOOK_SECONDS / 2)
         finally:

@@ -199,7 +199,7 @@ class Session:
         if recorder.disk_error is not None:
             raise DiskError(recorder.disk_error)
         if self.stop.reason is not None and self.stop.reason == room.lost():
-            raise EnvironmentFault(f"{self.stop.reason}; run the same command again: the study resumes")
+            raise EnvironmentFault(self.stop.reason)
 
     def _run_tune(self, searcher: TrialSearcher, scheduler: RunToCompletion, recorder: TrialRecorder) -> None:
         """Runs Ray Tune over the trials of a searcher."""

@@ -105,7 +105,8 @@ def test_a_cluster_of_its_own_that_has_lost_its_node_gets_no_other(capsys: pytes
     assert [(room(), room.lost()) for room in rooms] == [(2, None), (2, None)]
     nodes.clear()
     reasons = [(room(), room.lost())[1] for room in rooms]
-    assert reasons == ["Ray's only node has ended (its raylet was killed, or memory ran out)", None]
+    ended = "Ray's only node has ended (its raylet was killed, or memory ran out); run the same command again"
+    assert reasons == [ended, None]
     assert capsys.readouterr().out.count("waiting for workers") == 1, "for the cluster that others may join"
 
 
