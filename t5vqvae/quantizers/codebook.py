@@ -30,7 +30,7 @@ from t5vqvae.quantizers.parts.distributed import gather_rows, gather_together
 from t5vqvae.quantizers.parts.estimators import ESTIMATORS, TEACHES_ENTRIES, Estimator
 from t5vqvae.quantizers.parts.initialization import num_vectors_for, place_entries
 from t5vqvae.quantizers.parts.losses import mean_squared, missing_entropy, orthogonality
-from t5vqvae.quantizers.parts.revival import follow_counts, revive
+from t5vqvae.quantizers.parts.revival import far_inputs, follow_counts, revive
 from t5vqvae.quantizers.parts.selection import sample_many, sample_topk
 
 
@@ -169,7 +169,7 @@ class CodebookQuantizer(Quantizer):
             recorded = self._take_recorded()
             for table, (inputs_MD, codes_M) in enumerate(recorded):
                 self._learn(table, inputs_MD, codes_M)
-                self._revive(table, inputs_MD)
+                self._revive(table, inputs_MD, codes_M)
             for table, affine in enumerate(self.affines):
                 affine.follow(recorded[table][0], self.tables_QKD[table].detach())
         self._num_updates += 1
@@ -203,11 +203,19 @@ class CodebookQuantizer(Quantizer):
         """Returns the rows of each table: those of each part, or those of all parts with a shared table."""
         return parts if self.num_tables == len(parts) else [torch.cat(parts)]
 
-    def _revive(self, table: int, inputs_MD: Tensor) -> None:
+    def _revive(self, table: int, inputs_MD: Tensor, codes_M: Tensor) -> None:
         """Revives dead entries of a table on this step's inputs, in place."""
-        below, generator = self.config.revive_below, self.generator(f"revive{table}")
-        stored_MD = self._as_stored(inputs_MD, table)
-        revive(self.tables_QKD[table].data, self.counts_QK[table], stored_MD, below, generator)
+        self._revive_slice(table, slice(None), inputs_MD, codes_M, f"revive{table}")
+
+    def _revive_slice(self, table: int, entries: slice, inputs_MD: Tensor, codes_M: Tensor, purpose: str) -> None:
+        """Revives dead entries of a part of a table on inputs that took an entry of it, in place."""
+        generator, stored_MD = self.generator(purpose), self._as_stored(inputs_MD, table)
+        if self.config.revive_beyond is not None and stored_MD.shape[0]:
+            table_KD = self.tables_QKD[table].detach()
+            chosen_MD = (F.normalize(table_KD, dim=-1) if self.unit else table_KD)[codes_M]
+            stored_MD = far_inputs(stored_MD, chosen_MD, self.config.revive_beyond, generator)
+        entries_KD, counts_K = self.tables_QKD[table].data[entries], self.counts_QK[table][entries]
+        revive(entries_KD, counts_K, stored_MD, self.config.revive_below, generator)
 
     def _as_stored(self, inputs_MD: Tensor, table: int) -> Tensor:
         """Returns inputs in the coordinates in which the entries are stored, before the affine map reads them."""

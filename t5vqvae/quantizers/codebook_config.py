@@ -51,6 +51,12 @@ class CodebookConfig(QuantizerConfig):
         description="revive entries whose moving count is below this share of the average; None: never, so that rare"
         " tokens keep their codes where codes name tokens",
     )
+    revive_beyond: float | None = setting(
+        None,
+        gt=0,
+        description="entries that revive_below names move only onto inputs whose squared distance from their entry"
+        " exceeds this share of the inputs' variance; None: onto any input, so that frequent ones get more entries",
+    )
     start: Start = setting("kmeans", description="where the entries start")
     start_iterations: int = setting(10, ge=0, description="k-means iterations at the start")
 
@@ -74,6 +80,8 @@ class CodebookConfig(QuantizerConfig):
                 self._refuse("orthogonality_weight", self.orthogonality_weight, by_gradient)
         if self.distance == "cosine":
             self._refuse("affine", self.affine, "must be null with quantizer.distance=cosine: the sphere has no scale")
+        if self.selection != "nearest":
+            self._refuse("revive_beyond", self.revive_beyond, "needs quantizer.selection=nearest")
         if self.selection == "topk" and self.top_k > self.codebook_size:
             self._refuse("top_k", self.top_k, f"must be at most quantizer.codebook_size={self.codebook_size}")
         for name, reason in self.unsupported.items():

@@ -28,7 +28,6 @@ from t5vqvae.errors import SettingError
 from t5vqvae.quantizers.base import Packed
 from t5vqvae.quantizers.ema import EMAConfig, EMAQuantizer
 from t5vqvae.quantizers.parts.initialization import Start
-from t5vqvae.quantizers.parts.revival import revive
 
 
 class RoleConfig(EMAConfig):
@@ -66,7 +65,6 @@ class RoleQuantizer(EMAQuantizer):
         self.slices = list(zip([0, *ends[:-1]], ends, strict=True))
         self._slice_N: Tensor | None = None
         self._window: slice | None = None
-        self._learned_M = torch.empty(0, dtype=torch.int64)
 
     @property
     def reads_roles(self) -> bool:
@@ -111,18 +109,11 @@ class RoleQuantizer(EMAQuantizer):
                 self._window = None
         return codes_NS
 
-    def _learn(self, table: int, inputs_MD: Tensor, codes_M: Tensor) -> None:
-        super()._learn(table, inputs_MD, codes_M)
-        self._learned_M = codes_M
-
-    def _revive(self, table: int, inputs_MD: Tensor) -> None:
+    def _revive(self, table: int, inputs_MD: Tensor, codes_M: Tensor) -> None:
         """Revives dead entries of each slice on inputs of the slice's role, in place."""
-        stored_MD = self._as_stored(inputs_MD, table)
-        entries_KD, counts_K = self.tables_QKD[table], self.counts_QK[table]
         for number, (first, end) in enumerate(self.slices):
-            own_M = (self._learned_M >= first) & (self._learned_M < end)
-            generator = self.generator(f"revive{table}-{number}")
-            revive(entries_KD[first:end], counts_K[first:end], stored_MD[own_M], self.config.revive_below, generator)
+            own_M = (codes_M >= first) & (codes_M < end)
+            self._revive_slice(table, slice(first, end), inputs_MD[own_M], codes_M[own_M], f"revive{table}-{number}")
 
     @property
     def _start_slices(self) -> list[tuple[int, int]]:

@@ -66,6 +66,8 @@ RANDOMIZED: Overrides = {"model.cross_positions": "randomized"}
 RELATIVE: Overrides = {"model.cross_positions": "relative"}
 NO_REVIVAL: Overrides = {"quantizer.revive_below": None}
 """Revival takes the codes of rare tokens away, since their count is low: then they come back as others."""
+FAR_REVIVAL: Overrides = {"quantizer.revive_below": 0.02, "quantizer.revive_beyond": 0.5}
+"""Chosen by the twins: tune/studies/reports/revival_far."""
 TOKENS_NAMED: Overrides = {**AT_EMBEDDINGS, **NO_REVIVAL}
 WARM: Overrides = {"train.quantize_from": 500, "train.max_steps": 2000}
 LONGER: Overrides = {"train.max_steps": 3600}
@@ -102,6 +104,7 @@ ROWS: dict[str, Row] = {
         "math_ood", 5, {**TOKENS_NAMED, **RANDOMIZED, **LONGER, "quantizer.codebook_size": 512}
     ),
     "math, no revival, end": Row("math_ood", 5, {**RANDOMIZED, **NO_REVIVAL, **LONGER}),
+    "math, far revival, end": Row("math_ood", 5, {**RANDOMIZED, **FAR_REVIVAL, **LONGER}),
     "math, K 4096, end": Row("math_ood", 5, {**RANDOMIZED, **LONGER, "quantizer.codebook_size": 4096}),
     "explanations, position 0": Row("explanations", 5, {**AT_EMBEDDINGS, **RELATIVE, "quantizer.codebook_size": 4096}),
     "explanations, end": Row("explanations", 5, {**RELATIVE, **WARM, "quantizer.codebook_size": 8192}),
@@ -110,6 +113,9 @@ ROWS: dict[str, Row] = {
     ),
     "explanations, no revival, end": Row(
         "explanations", 5, {**RELATIVE, **NO_REVIVAL, **WARM, "quantizer.codebook_size": 8192}
+    ),
+    "explanations, far revival, end": Row(
+        "explanations", 5, {**RELATIVE, **FAR_REVIVAL, **WARM, "quantizer.codebook_size": 8192}
     ),
     "syllogisms, position 0": Row("syllogisms", 3, {**TOKENS_NAMED, **LONG}),
     "syllogisms, position 1": Row("syllogisms", 3, {**LONG, "train.quantize_from": 500}),

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from t5vqvae.config import Config
-from t5vqvae.config.base import leaf_types
+from t5vqvae.config.fields import leaf_types
 from t5vqvae.errors import SettingError
 from t5vqvae.spec.run import RunSpec
 
@@ -76,6 +76,7 @@ PARTS: dict[str, _Part] = {
     "quantizer.diversity": _Part(0.0, "the marginal's share of the entropy term"),
     "quantizer.affine": _Part(None, "the affine map of the codebook"),
     "quantizer.revive_below": _Part(None, "the revival of dead entries"),
+    "quantizer.revive_beyond": _Part(None, "the bound of revival to far inputs"),
     "quantizer.start": _Part("random", "the start among encoder states"),
     "quantizer.selection": _Part("nearest", "sampling among entries in training"),
     "quantizer.estimator": _Part("straight_through", "the gradient estimator beyond straight-through"),

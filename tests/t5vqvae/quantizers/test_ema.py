@@ -9,7 +9,7 @@ from torch import Tensor
 
 from t5vqvae.quantizers import EMAConfig
 from t5vqvae.quantizers.ema import EMAQuantizer
-from t5vqvae.quantizers.parts.revival import revive
+from t5vqvae.quantizers.parts.revival import far_inputs, revive
 
 
 def quantizer_of(entries: list[list[float]], **settings: object) -> EMAQuantizer:
@@ -159,9 +159,51 @@ def test_revival_brings_a_collapsed_codebook_into_use() -> None:
     assert used[None] < 8 and used[0.1] > 24
 
 
+def test_far_inputs_are_far_from_their_entries_and_from_each_other() -> None:
+    # Their mean is 3, their variance (9 + 9 + 9 + 1 + 16 + 36) / 6 = 13.33, and all took the entry 0. More than half of it
+    # are 49 and 81; 7 and 9 are near each other by the same limit (4 when squared), so one of them is enough.
+    inputs_MD = torch.tensor([[0.0], [0.0], [0.0], [2.0], [7.0], [9.0]])
+    found = {
+        tuple(far_inputs(inputs_MD, torch.zeros(6, 1), 0.5, torch.Generator().manual_seed(seed))[:, 0].tolist())
+        for seed in range(20)
+    }
+    assert found == {(7.0,), (9.0,)}
+    far_UD = far_inputs(inputs_MD, torch.zeros(6, 1), 0.25, torch.Generator().manual_seed(0))
+    assert sorted(far_UD[:, 0].tolist()) == [2.0, 7.0, 9.0], "above 3.33: 4, 49 and 81, and each 4 or more from another"
+    assert far_inputs(inputs_MD, inputs_MD, 0.01, torch.Generator()).shape == (0, 1)
+
+
+def clusters(num_common: int) -> tuple[Tensor, Tensor]:
+    """Returns 256 vectors a batch of `num_common` frequent places and two rare ones, far apart, and their places."""
+    place_M = torch.randint(num_common, (256,))
+    place_M[:2] = torch.tensor([num_common, num_common + 1])
+    centers_KD = torch.eye(num_common + 2) * 10
+    return centers_KD[place_M] + 0.05 * torch.randn(256, num_common + 2), place_M
+
+
+def test_far_revival_gives_rare_inputs_an_entry_and_frequent_ones_no_second() -> None:
+    used, is_apart = {}, {}
+    for name, below, beyond in (("none", None, None), ("anywhere", 0.1, None), ("far", 0.1, 0.25)):
+        torch.manual_seed(0)
+        config = EMAConfig(codebook_size=64, revive_below=below, revive_beyond=beyond, decay=0.9, start="random")
+        quantizer = config.build(10)
+        quantizer.entries_QKD[0, :8] = torch.eye(10)[:8] * 10  # none at the two rare places
+        quantizer.entries_QKD[0, 8:] = -100.0
+        for _ in range(150):
+            vectors_MD, place_M = clusters(8)
+            codes_M = quantizer(vectors_MD[None].requires_grad_(), torch.ones(1, 256)).codes_BTQ[0, :, 0]
+            quantizer.update()
+        used[name] = codes_M.unique().numel()
+        is_apart[name] = all(len(set(place_M[codes_M == code].tolist())) == 1 for code in codes_M.unique())
+    assert used["far"] == 10 and used["anywhere"] > 20, used
+    assert is_apart == {"none": False, "anywhere": True, "far": True}
+
+
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [
+        ({"selection": "topk", "revive_beyond": 0.5}, r"revive_beyond=0.5 needs quantizer.selection=nearest"),
+        ({"revive_beyond": 0.0}, r"revive_beyond=0.0 must be more than 0"),
         ({"decay": 1.0}, r"decay=1.0 must lie strictly between 0 and 1"),
         ({"affine": "learned"}, r"quantizer\.affine=learned needs a codebook that learns by gradient"),
         ({"commitment_on": "codebook"}, r"quantizer\.commitment_on=codebook needs a codebook"),

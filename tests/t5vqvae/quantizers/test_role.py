@@ -38,8 +38,9 @@ def test_entries_learn_from_their_own_role() -> None:
     assert quantizer.entries_QKD.flatten().tolist() == pytest.approx([0, 2, 2, 3, 4, 5, 6])
 
 
-def test_revival_takes_inputs_of_the_own_role() -> None:
-    quantizer = line(revive_below=0.5, decay=0.1)
+@pytest.mark.parametrize("beyond", [None, 0.25])
+def test_revival_takes_inputs_of_the_own_role(beyond: float | None) -> None:
+    quantizer = line(revive_below=0.5, decay=0.1, revive_beyond=beyond)
     inputs_NC = torch.tensor([[-100.0], [-101.0], [100.0], [101.0]])
     for _ in range(5):
         quantizer.quantize_packed(inputs_NC, torch.tensor([1, 1, 2, 2]))

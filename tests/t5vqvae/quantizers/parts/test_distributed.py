@@ -25,6 +25,7 @@ from t5vqvae.quantizers.parts.losses import missing_entropy
 CASES: dict[str, dict[str, Any]] = {
     "ema": {"name": "ema"},
     "ema revival": {"name": "ema", "revive_below": 0.99},
+    "ema far revival": {"name": "ema", "revive_below": 0.99, "revive_beyond": 0.25},
     "ema product": {"name": "ema", "num_codebooks": 2, "shared_codebook": True, "distance": "cosine"},
     "ema moments": {"name": "ema", "affine": "moments"},
     "vq revival": {"name": "vq", "revive_below": 0.99, "affine": "moments", "entropy_weight": 1.0},
