@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -24,9 +23,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from cluster import service
+from cluster.arguments import parse, search_words
 from cluster.ray_folder import ray_folder, remove_temporary
 from cluster.ray_token import PATH, token_environment, token_exports, token_facts
 from cluster.service import Service, ServiceError, print_line
@@ -249,28 +248,6 @@ def _alone(state: Path) -> Iterator[None]:
         yield
 
 
-class _Parser(argparse.ArgumentParser):
-    """Reports a wrong command line as every command does: in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SettingError(f"{self.prog}: {message}")
-
-
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Reads the command line: its own words, then those of tune/search.py after `--`."""
-    parser = _Parser(prog="python -m cluster.local", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("command", choices=["start", "search", "status", "env", "stop"])
-    parser.add_argument("--state", type=Path, default=None, help="state folder; default: $T5VQVAE_STATE, or var/")
-    parser.add_argument("--study", default="", help="first word of the search")
-    parser.add_argument("--words", action="append", default=[], dest="texts", help="more words, split as a shell does")
-    parser.add_argument("--dashboard-port", type=_port, default=None, help="default: 8265, or any free port")
-    parser.add_argument("--mlflow-port", type=_port, default=None, help="default: 5000, or any free port")
-    parser.add_argument("--timeout", type=_seconds, default=180.0, help="seconds to wait for both services")
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    own = given.index("--") if "--" in given else len(given)  # argparse by itself finds words only next to the command
-    return parser.parse_args(given[:own], argparse.Namespace(words=given[own + 1 :]))
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status."""
     return exit_status(lambda: _run(parse(arguments)), "what this command started was ended; run it again")
@@ -285,7 +262,7 @@ def _run(args: argparse.Namespace) -> int:
         return print_status(state)
     if args.command == "env":
         return print_exports(state)
-    words = _words(args)
+    words = search_words(args)
     status, plan = checked(state, words) if args.command == "search" else (0, "")
     if status or {"--help", "--dry-run"} & set(words):
         return status
@@ -299,33 +276,6 @@ def _run(args: argparse.Namespace) -> int:
 def print_next(words: Words) -> None:
     """Prints how a shell reaches the services, and how they are ended."""
     print_line(f"Next: {words.env}, then {words.t5vqvae} --help; {words.stop} ends both servers")
-
-
-def _words(args: argparse.Namespace) -> list[str]:
-    """Returns the words of the search, in order: the study, those after the dashes, those of texts.
-
-    Raises:
-        SettingError: If a text has an open quote.
-    """
-    words = [*([args.study] if args.study else []), *args.words]
-    for text in args.texts:
-        try:
-            words += shlex.split(text)
-        except ValueError:
-            raise SettingError(f"{text} has a quote that is not closed") from None
-    return words
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text} is no port; ports are 1 to 65535")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    if not re.fullmatch(r"\d+(\.\d+)?", text):
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
-    return float(text)
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ def running(state: Path, name: str) -> Facts | None:
 def healthy(url: str, timeout: float = 2.0) -> bool:
     """Returns whether `url` answers within `timeout` seconds, with success or with a request to log in.
 
-    No proxy is asked: the services listen on the loopback interface, which no other machine reaches.
+    It goes through no proxy: the services listen on the loopback interface, which no other machine reaches.
     """
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -275,10 +275,8 @@ def _marked(process: psutil.Process, mark: str) -> bool:
 
 def _signal(processes: Sequence[psutil.Process], number: int) -> None:
     for process in processes:
-        try:
+        with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
-        except psutil.NoSuchProcess:
-            continue
 
 
 def _known(state: Path, name: str) -> _Record:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from t5vqvae.config import Config, Variant
-from t5vqvae.config.base import leaf_types
+from t5vqvae.config.fields import leaf_types
 
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 

@@ -1,6 +1,6 @@
 """The roles of a text's tokens, as the corpus that a model was trained on gives them to its words.
 
-The names of the role numbers lie beside the weights of a model that reads roles, so that it answers as it was measured.
+The names of the role numbers lie next to the weights of a model that reads roles, so it answers as it was measured.
 
 Letters: B batch, T positions of a text.
 """
@@ -61,7 +61,7 @@ class RoleReader:
         )
 
     def require_new_texts(self) -> None:
-        """Refuses a corpus that knows the roles of its own sentences alone.
+        """Refuses a corpus that knows the roles of no other sentences.
 
         Raises:
             DataError: If the model learned roles that a new text cannot be given.
@@ -74,11 +74,11 @@ class RoleReader:
 
 
 def write_role_names(model: Path, names: Sequence[str]) -> None:
-    """Writes the names of the role numbers beside the weights of a model that reads roles."""
+    """Writes the names of the role numbers next to the weights of a model that reads roles."""
     write_json(model / _FILE, list(names))
 
 
 def stored_reader(model: Path, corpus: CorpusConfig) -> RoleReader | None:
-    """Returns the reader of a model's folder; None where no names lie beside its weights."""
+    """Returns the reader of a model's folder; None where no names lie next to its weights."""
     file = model / _FILE
     return RoleReader(corpus, read_json(file)) if file.is_file() else None

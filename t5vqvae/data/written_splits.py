@@ -50,25 +50,21 @@ def write_splits(
             long to be measured.
     """
     splits = {name: examples for name, examples in corpus.splits.items() if examples}
-    roles = sorted({role for examples in splits.values() for e in examples for role in e.roles or ()} - {NO_ROLE})
-    role_ids = {role: number for number, role in enumerate([NO_ROLE, *roles])}
-    sifted = {
-        name: sift(name, tokenize(examples, tokenizer, role_ids), tokenizer, max_lengths)
-        for name, examples in splits.items()
-    }
+    role_ids = _role_ids(splits)
+    tokenized = {name: tokenize(examples, tokenizer, role_ids) for name, examples in splits.items()}
+    sifted = {name: sift(name, rows, tokenizer, max_lengths) for name, rows in tokenized.items()}
     left_out, num_repeated = _counted_out(corpus, splits, sifted)
     kinds = {"rename": added.rename, "join": added.join} if added.rows else {}
     more = {kind: _sifted_rows(rows, tokenizer, role_ids, max_lengths) for kind, rows in kinds.items()}
     kept = {name: found.kept for name, found in sifted.items()}
     kept["train"] = [*kept["train"], *(row for rows in more.values() for row in rows)]
     refuse_same_ids(kept)
-    for name, examples_kept in kept.items():
-        write_split(folder / name, examples_kept)
+    for name in kept:
+        write_split(folder / name, kept[name])
     extra_counts: dict[str, int] = {}
     if extra is not None:
-        further, extra_counts = sift_extra_text(
-            extra, tokenize(extra.rows, tokenizer, role_ids), tokenizer.unk_token_id, max_lengths[0]
-        )
+        rows = tokenize(extra.rows, tokenizer, role_ids)
+        further, extra_counts = sift_extra_text(extra, rows, tokenizer.unk_token_id, max_lengths[0])
         write_split(folder / AUTOENCODED, [*kept["train"], *further])
     twins = [name for name in kept if name.startswith(TWIN)]
     return {
@@ -82,6 +78,12 @@ def write_splits(
         "tests": [name for name in kept if name not in ("train", "validation", *twins) and kept[name]],
         "test_strings": digest([[e.source, e.target] for e in kept.get("test", [])]),
     }
+
+
+def _role_ids(splits: Mapping[str, Sequence[Example]]) -> dict[str, int]:
+    """Returns the number of every role in the splits; 0 is of words without one."""
+    roles = {role for examples in splits.values() for e in examples for role in e.roles or ()} - {NO_ROLE}
+    return {role: number for number, role in enumerate([NO_ROLE, *sorted(roles)])}
 
 
 def _sifted_rows(

@@ -10,7 +10,7 @@ shuffled codes and what a shuffle could show counts as 0 (`counted.adjusted_shar
 - InfoC = (mean over factors of max_l NI / sum_l NI - 1/L) / (1 - 1/L): compactness.
 
 A latent is active if it says at least .02 of some factor; a factor that no latent says is left out of InfoC. Where no
-latent is active, InfoM and InfoC are not defined. A factor's entropy stands next to what is said of it.
+latent is active, InfoM and InfoC are not defined. A factor's entropy stands next to its scores.
 
 Source: MIG: Chen et al. 2018, arXiv 1802.04942; InfoM, InfoC: Hsu et al. 2023, arXiv 2305.18378.
 

@@ -13,7 +13,7 @@ from t5vqvae.files import atomic_write, read_mapping, write_json
 from t5vqvae.redaction import redacted_values
 from t5vqvae.runs.rerun import rerun_note
 from t5vqvae.runs.tracked_run import TrackedRun
-from t5vqvae.tracking.server.runs import NOTE
+from t5vqvae.tracking.server.destination import NOTE
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import RunLogger

@@ -44,11 +44,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked of a model, and how its answers are judged.
+    """A question for a model, and how its answers are judged.
 
     Attributes:
         name: Its name.
-        question: What is asked, in a sentence.
+        question: The question, in a sentence.
         fits: Whether a corpus asks it.
         scores: Scores of one answer by name; the first is the one that decides.
         of_all: Scores of all answers together, from targets and answers, such as distinct-n.

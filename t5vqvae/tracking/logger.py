@@ -22,8 +22,9 @@ from t5vqvae.tracking.outbox.journal import Entry, Journal, leftovers
 from t5vqvae.tracking.outbox.replay import confirm_sent, send_journal
 from t5vqvae.tracking.plots import usage_svg
 from t5vqvae.tracking.server.connection import one_line
+from t5vqvae.tracking.server.destination import Destination
 from t5vqvae.tracking.server.limits import split_finite
-from t5vqvae.tracking.server.runs import Destination, now
+from t5vqvae.tracking.server.runs import now
 from t5vqvae.tracking.system import SystemMetrics
 
 log = logging.getLogger("t5vqvae.tracking")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from t5vqvae.errors import DataError
 from t5vqvae.files import read_json
-from t5vqvae.tracking.server.runs import Destination
+from t5vqvae.tracking.server.destination import Destination
 from t5vqvae.tracking.signature import documentation, signature
 from t5vqvae.training import checkpoint as checkpoints
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import quote
 
 from t5vqvae.errors import TrackingError
 from t5vqvae.redaction import redacted, redacted_values
@@ -19,28 +17,17 @@ from t5vqvae.tracking.logger import RunLogger
 from t5vqvae.tracking.outbox.delivery import JOINED, Delivery
 from t5vqvae.tracking.outbox.journal import Entry
 from t5vqvae.tracking.outbox.replay import replay
-from t5vqvae.tracking.server.addresses import resolve, sqlite_file
-from t5vqvae.tracking.server.connection import probe, translated
+from t5vqvae.tracking.run_finder import RunFinder
+from t5vqvae.tracking.server.addresses import sqlite_file
+from t5vqvae.tracking.server.connection import translated
+from t5vqvae.tracking.server.destination import KIND, MODEL_TRAINING, NOTE
 from t5vqvae.tracking.server.limits import split_finite
 from t5vqvae.tracking.server.model_registry import Registry
-from t5vqvae.tracking.server.results import StoredResult, find_result, stored_spec
-from t5vqvae.tracking.server.runs import (
-    KIND,
-    MLFLOW_STATUS,
-    MODEL_TRAINING,
-    NOTE,
-    TRAINING_PAGES,
-    Destination,
-    Kind,
-    Opening,
-    children,
-    find,
-    now,
-)
+from t5vqvae.tracking.server.runs import MLFLOW_STATUS, Kind, Opening, now
 
 
-class Tracker:
-    """Opens and closes the MLflow runs of one study.
+class Tracker(RunFinder):
+    """Opens, closes and finds the MLflow runs of one study.
 
     Args:
         uri: Any MLFLOW_TRACKING_URI except a folder; a relative SQLite file is resolved at once.
@@ -54,30 +41,12 @@ class Tracker:
     """
 
     def __init__(self, uri: str, experiment: str, artifacts: str | None = None, home: Path | None = None) -> None:
-        self.destination = Destination(resolve(uri), experiment, artifacts)
+        super().__init__(uri, experiment, artifacts)
         self.home = home
         if home is not None:
             self.destination.identity = stored_identity(home, sqlite_file(self.uri))
         # Read here, because the trials of a Ray job run in an unpacked copy of the code, which is no repository.
         self._provenance = provenance.tags()
-
-    @property
-    def uri(self) -> str:
-        """The tracking URI."""
-        return self.destination.uri
-
-    @property
-    def experiment(self) -> str:
-        """The experiment's name."""
-        return self.destination.experiment
-
-    def check(self, timeout: float = 5) -> None:
-        """Checks that the server answers within `timeout` seconds.
-
-        Raises:
-            TrackingError: In one line, if it does not.
-        """
-        probe(self.uri, timeout)
 
     def open_study(self, params: Mapping[str, object], tags: Mapping[str, object]) -> str:
         """Opens the study's run, and returns its MLflow id; creates schema, experiment and run when missing.
@@ -191,33 +160,6 @@ class Tracker:
         logger.write(**last)
         return logger.close(timeout=5)
 
-    def find_trial(self, key: str) -> str | None:
-        """Returns the MLflow id of the trial `key`, or None.
-
-        Raises:
-            TrackingError: If the server cannot be reached.
-        """
-        return self._found("trial", key)
-
-    def find_study(self, key: str) -> str | None:
-        """Returns the MLflow id of the study `key`; see `find_trial`."""
-        return self._found("study", key)
-
-    def _found(self, kind: Literal["trial", "study"], key: str) -> str | None:
-        with translated(self.uri):
-            run = find(self.destination, kind, key, self.destination.identity)
-        return None if run is None else run.info.run_id
-
-    def known(self, mlflow_id: str | None) -> str | None:
-        """Returns a run's id if MLflow has the run; None if it was deleted there or its database was lost.
-
-        Raises:
-            TrackingError: If the server cannot be reached.
-        """
-        with translated(self.uri):
-            self.destination.find_or_create()  # restores a deleted experiment with its runs
-            return mlflow_id if mlflow_id is not None and self.destination.has(mlflow_id) else None
-
     def attach(self, mlflow_id: str, parent_id: str) -> None:
         """Makes a run a child of the study's run.
 
@@ -225,24 +167,6 @@ class Tracker:
             TrackingError: If the server cannot be reached.
         """
         self._send([self._header(mlflow_id), {"kind": "tags", "tags": {"mlflow.parentRunId": parent_id}}])
-
-    def trials(self, parent_id: str) -> dict[str, str]:
-        """Returns `{key: MLflow id}` of the study's trials.
-
-        Raises:
-            TrackingError: If the server cannot be reached.
-        """
-        with translated(self.uri):
-            return children(self.destination, parent_id)
-
-    def running(self, parent_id: str) -> dict[str, str]:
-        """Returns `{key: MLflow id}` of the study's trials with MLflow's status RUNNING.
-
-        Raises:
-            TrackingError: If the server cannot be reached.
-        """
-        with translated(self.uri):
-            return children(self.destination, parent_id, "RUNNING")
 
     def replay(self, directory: Path) -> int:
         """Sends the journals under `directory` that dead processes or absent servers left.
@@ -293,38 +217,9 @@ class Tracker:
         with translated(self.uri):
             self.destination.client.log_artifact(mlflow_id, str(path), folder)
 
-    def find_result(self, run_id: str) -> StoredResult | None:
-        """Returns the result of a finished run with this run id, from any study; None without one.
-
-        Raises:
-            TrackingError: If the server cannot be reached.
-        """
-        with translated(self.uri):
-            return find_result(self.destination, run_id)
-
-    def stored_spec(self, mlflow_id: str) -> dict[str, Any]:
-        """Returns the resolved spec that a run logged.
-
-        Raises:
-            TrackingError: If the server cannot be reached, or the run logged none.
-        """
-        with translated(self.uri):
-            return stored_spec(self.destination, mlflow_id)
-
     def registry(self, name: str) -> Registry:
         """Returns the registered model `name`."""
         return Registry(self.destination, name)
-
-    def url(self, mlflow_id: str) -> str | None:
-        """Returns the address of the run's page in MLflow's UI; None without an HTTP server."""
-        experiment_id = self.destination.experiment_id
-        if not self.uri.startswith("http") or experiment_id is None:
-            return None
-        return f"{redacted(self.uri).rstrip('/')}/{self.link(mlflow_id)}"
-
-    def link(self, mlflow_id: str) -> str:
-        """Returns a link to a run that works inside MLflow's own pages, at whichever address they are served."""
-        return f"#/experiments/{self.destination.experiment_id}/runs/{quote(mlflow_id)}?{TRAINING_PAGES}"
 
     def link_model(self, mlflow_id: str, model_uri: str) -> None:
         """Shows a logged model on the page of another run, such as the best trial's on that of its study.

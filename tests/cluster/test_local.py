@@ -18,7 +18,7 @@ import psutil
 import pytest
 from places import ROOT
 
-from cluster import local, ray_folder, service
+from cluster import arguments, local, ray_folder, service
 from cluster.ray_token import token_environment
 from cluster.service import Service, ServiceError
 from tune.records.study_paths import state_dir
@@ -219,16 +219,16 @@ def test_a_temporary_folder_that_others_may_have_put_there_is_refused_and_left_a
 
 
 def test_words_after_the_dashes_are_passed_to_the_search() -> None:
-    assert local.parse(["search", "--", "quickstart", "a.b=1", "--trials", "4"]).words == [
+    assert arguments.parse(["search", "--", "quickstart", "a.b=1", "--trials", "4"]).words == [
         "quickstart", "a.b=1", "--trials", "4",
     ]  # fmt: skip
 
 
 def test_a_study_after_other_options_and_texts_of_words_are_read_in_order() -> None:
-    args = local.parse(["search", "--state", "x", "--", "quick", "--trials", "4"])
-    assert local._words(args) == ["quick", "--trials", "4"]
-    args = local.parse(["search", "--study=a b", "--words=x.y=1 question='is it?'", "--words=--trials 4"])
-    assert local._words(args) == ["a b", "x.y=1", "question=is it?", "--trials", "4"]
+    args = arguments.parse(["search", "--state", "x", "--", "quick", "--trials", "4"])
+    assert arguments.search_words(args) == ["quick", "--trials", "4"]
+    args = arguments.parse(["search", "--study=a b", "--words=x.y=1 question='is it?'", "--words=--trials 4"])
+    assert arguments.search_words(args) == ["a b", "x.y=1", "question=is it?", "--trials", "4"]
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:

@@ -28,7 +28,7 @@ FILE = "deaths.json"
 """The file of a trial's folder with a line for each death of its process."""
 TAG = "t5vqvae.deaths"
 MAX_DEATHS = 2
-"""How often a trial is retried whose process died for a reason of its own."""
+"""How often a trial is retried whose process died without a known reason."""
 BLOW_SECONDS = 1.0
 """Deaths within this time are one blow, unless a trial dies twice."""
 VANISHED = "connection error code"
@@ -104,7 +104,7 @@ class DeadWorkers:
 
     Args:
         concurrent: Trials at once; None: no limit.
-        paths: The study, whose folders keep the deaths for later starts; None: nowhere.
+        paths: The study, whose folders keep the deaths for later starts; None: they are not kept.
 
     Attributes:
         limit: Trials that may run at once now.

@@ -11,7 +11,7 @@ import yaml
 
 from t5vqvae.files import atomic_write
 from t5vqvae.redaction import redacted_values
-from t5vqvae.tracking.server.runs import NOTE
+from t5vqvae.tracking.server.destination import NOTE
 from tune.records.record import TrialRecord
 from tune.records.study_page import FILE, StudyPage
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,9 @@ from unittest.mock import patch
 
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
+
+LOGGERS = ("ray.tune", "ray.train", "ray.air")
+"""Ray's loggers: the board shows what happens, `error.txt` why."""
 
 
 class LostWorkerError(RayActorError):
@@ -48,3 +52,16 @@ def every_death_is_known() -> Iterator[None]:
         patch.object(RayActorManager, "_actor_start_failed", start_failed),
     ):
         yield
+
+
+@contextmanager
+def quiet_loggers() -> Iterator[None]:
+    """Silences Ray's loggers."""
+    levels = {name: logging.getLogger(name).level for name in LOGGERS}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -52,7 +52,7 @@ class TrialRecorder(ray.tune.Callback):
         retention: Decides which checkpoints stay.
         board: Where progress is shown.
         deaths: Knows which trials died, and which of them are retried; None: none dies.
-        copies: Where ended trials are copied to; None: nowhere.
+        copies: Where ended trials are copied to; None: to no place.
         page: Keeps the study's page in MLflow up to date; None: it has none.
 
     Attributes:

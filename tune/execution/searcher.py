@@ -21,7 +21,7 @@ from tune.sampling.source import WAIT, NextTrial, Source
 
 
 class TrialSearcher(Searcher):
-    """Gives Ray Tune the trials of a source, and a trial whose process died a second time.
+    """Gives Ray Tune the trials of a source, and again a trial with a dead process.
 
     Ray Tune itself restarts none: it would not restart a trial whose reused process died before the trial started
     (`TuneController._process_trial_failure`, Ray 2.60), and could not wait until fewer trials run.

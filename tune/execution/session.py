@@ -7,7 +7,6 @@ Searches and ablations have the same session. They differ in their `Source` (whi
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import shutil
 import time
@@ -29,7 +28,7 @@ from tune.execution.exported import exported
 from tune.execution.gpu_packing import GPUPackingSearcher
 from tune.execution.page_keeper import PageKeeper
 from tune.execution.ray_cluster import connect, is_own
-from tune.execution.ray_workarounds import every_death_is_known
+from tune.execution.ray_workarounds import every_death_is_known, quiet_loggers
 from tune.execution.recorder import TrialRecorder
 from tune.execution.retention import Rank, Retention
 from tune.execution.searcher import TrialSearcher
@@ -49,8 +48,6 @@ from tune.spec.study_spec import StudySpec
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
 
-RAY = ("ray.tune", "ray.train", "ray.air")
-"""Ray's loggers: the board shows what happens, `error.txt` why."""
 SETTLE_SECONDS = 20
 """How long the end of a session waits for the last trials' processes to release their logs."""
 
@@ -191,7 +188,7 @@ class Session:
         events.append(START, **facts, concurrent=room())
         try:
             shown = exported(self.spec, self.plan.paths, board, searcher, recorder)
-            with _quiet(), every_death_is_known(), self.stop.gently(), board, shown:
+            with quiet_loggers(), every_death_is_known(), self.stop.gently(), board, shown:
                 self._run_tune(searcher, scheduler, recorder)
         finally:
             events.append(STOP, reason=self.stop.reason or recorder.disk_error)
@@ -289,19 +286,6 @@ class Session:
         if self.page is not None:
             self.page.logger.close()  # first, so that nothing of it is sent after the end
         self.tracker.close(self.parent_id, status, tags, metrics, key=self.spec.name, spool=spool)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences Ray's loggers."""
-    levels = {name: logging.getLogger(name).level for name in RAY}
-    for name in levels:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
 
 
 def _name(trial: Any) -> str:

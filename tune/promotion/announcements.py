@@ -3,7 +3,7 @@
 A request carries an id, a time stamp, and an HMAC-SHA256 over `TIMESTAMP.BODY` with the secret of
 T5VQVAE_WEBHOOK_SECRET, so that the receiver can tell who sent it, refuse old ones, and ignore a second copy. It is
 written to the outbox `promotions/outbox` before it is sent, and tried three times. What was not taken stays there: each
-promotion or rollback of this state folder with --notify that ends sends it again, to the address of its own event,
+promotion or rollback of this state folder with --notify that ends sends it again, to the address of its event,
 whether or not an alias moves. A receiver may thus see one id twice; it loses one where the process dies between moving
 the alias and writing to the outbox.
 

@@ -85,5 +85,5 @@ class Driver:
             try:
                 return any(file.path == str(lock) for file in psutil.Process(self.pid).open_files())
             except psutil.AccessDenied:
-                return True  # another user's: the signal says so
+                return True  # another user's: the signal shows it
         return False

@@ -101,7 +101,7 @@ def tracked_anew(tracker: Tracker, parent_id: str, record: TrialRecord, spec: Ru
         TrackingError: If the server cannot be reached.
     """
     from t5vqvae.runs.rerun import rerun_note  # torch, which no list of trials needs
-    from t5vqvae.tracking.server.runs import NOTE
+    from t5vqvae.tracking.server.destination import NOTE
 
     key = key_of(record)
     mlflow_id = tracker.find_trial(key)

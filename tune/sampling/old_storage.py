@@ -17,7 +17,7 @@ NAME = "optuna.db"
 
 
 def adopt_old(path: Path) -> None:
-    """Writes what an older version stored beside the file `path` into that file, if it is missing.
+    """Writes what an older version stored next to the file `path` into that file, if it is missing.
 
     The old file is renamed, because tools that open it as a database of Optuna would write tables into it.
 
@@ -30,7 +30,7 @@ def adopt_old(path: Path) -> None:
     changes = read_old(old)
     with atomic_write(path) as scratch:
         scratch.write_bytes(HEADER + lines_of(changes, 0))
-    for file in (old, *beside(old)):
+    for file in (old, *side_files(old)):
         if file.exists():
             os.replace(file, file.with_name(f"{file.name}.old"))
 
@@ -63,6 +63,6 @@ def read_old(path: Path) -> list[Change]:
     return [json.loads(text) for _, text, _ in rows]
 
 
-def beside(path: Path) -> list[Path]:
-    """Returns the files that SQLite keeps beside a database."""
+def side_files(path: Path) -> list[Path]:
+    """Returns the files that SQLite keeps next to a database."""
     return [path.with_name(f"{path.name}-{end}") for end in ("wal", "shm")]

@@ -20,7 +20,7 @@ from t5vqvae.training import checkpoint
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
 from tune.sampling.database import Database, database_of
-from tune.sampling.old_storage import NAME, beside
+from tune.sampling.old_storage import NAME, side_files
 from tune.sampling.suggestions import BASELINE, ORIGIN, TOLD, Suggestions, is_ours
 from tune.spec.search_spec import SearchSpec
 
@@ -75,7 +75,7 @@ def _set_aside(place: Path | Database) -> None:
         place.set_aside()
         return
     old = place.with_name(NAME)
-    for file in (place, old, *beside(old), *beside(place)):
+    for file in (place, old, *side_files(old), *side_files(place)):
         if file.exists():
             os.replace(file, file.with_name(f"{file.name}.damaged"))
 

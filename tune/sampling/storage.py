@@ -62,7 +62,7 @@ class _StudyStorage(JournalStorage):
 def open_storage(path: Path | Database | None) -> BaseStorage:
     """Returns the storage in a file, which is created if it does not exist, or in a database; None: in memory.
 
-    What an older version stored in `optuna.db` beside it is taken over.
+    What an older version stored in `optuna.db` next to it is taken over.
 
     Raises:
         DamagedFileError: If the file is damaged, or of another version or program.

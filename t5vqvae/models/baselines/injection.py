@@ -6,7 +6,7 @@
   affine map: the rank changes how fast it learns, not what it can express.
 
 With a second latent the first enters keys and values (semantics) and the second, by addition or fusion, queries
-(syntax): so memory can stand beside Q.
+(syntax): so memory can stand next to Q.
 
 Sources: memory is Optimus (Li et al. 2020, arXiv 2004.04092, and its code). The choice among queries, keys and values
 and the two latents follow the study that this one continues (Zhang et al. 2023, arXiv 2311.08579). Fusion is equation 9

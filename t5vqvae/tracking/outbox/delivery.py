@@ -16,8 +16,9 @@ from t5vqvae.tracking.identity import Identity
 from t5vqvae.tracking.outbox.journal import Entry
 from t5vqvae.tracking.outbox.receipt import Receipt
 from t5vqvae.tracking.server.connection import NotMLflowError, is_permanent, one_line
+from t5vqvae.tracking.server.destination import Destination
 from t5vqvae.tracking.server.limits import against_tokens, as_param, as_tags, clean_name
-from t5vqvae.tracking.server.runs import MLFLOW_STATUS, Destination, Kind, Opening, find, open_run
+from t5vqvae.tracking.server.runs import MLFLOW_STATUS, Kind, Opening, find, open_run
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Param, RunTag

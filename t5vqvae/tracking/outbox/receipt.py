@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from t5vqvae.evaluation.metric import STEP
 from t5vqvae.tracking.server.connection import NotMLflowError
-from t5vqvae.tracking.server.runs import NAME, NOTE, Destination
+from t5vqvae.tracking.server.destination import NOTE, Destination
+from t5vqvae.tracking.server.runs import NAME
 
 CHANGING = ("status", "mlflow.parentRunId", NOTE, NAME)
 """Tags that other processes, or readers in MLflow, change, too."""

@@ -12,7 +12,7 @@ from t5vqvae.redaction import redacted
 from t5vqvae.tracking.outbox.delivery import ArtifactStoreError, Delivery, NotYetError, next_group
 from t5vqvae.tracking.outbox.journal import Entry, Journal, leftovers, put_off
 from t5vqvae.tracking.server.connection import NotMLflowError, is_permanent, one_line
-from t5vqvae.tracking.server.runs import Destination
+from t5vqvae.tracking.server.destination import Destination
 
 log = logging.getLogger("t5vqvae.tracking")
 

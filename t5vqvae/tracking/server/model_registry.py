@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t5vqvae.tracking.server.connection import live_uri, translated
+from t5vqvae.tracking.server.destination import Destination
 from t5vqvae.tracking.server.limits import as_tags
-from t5vqvae.tracking.server.runs import Destination
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from t5vqvae.files import read_json
-from t5vqvae.tracking.server.runs import Destination
+from t5vqvae.tracking.server.destination import Destination
 
 SECOND_SERIES = ("tokens/", "system/", "best/", "test/", "test_ood/", "not_finite/")
 """Prefixes of the metrics in MLflow that are not part of a run's final result."""

@@ -10,7 +10,7 @@ from kept_studies import record
 from searches import stub_study
 
 from t5vqvae.config import read_yaml
-from t5vqvae.tracking.server.runs import NOTE
+from t5vqvae.tracking.server.destination import NOTE
 from tune.execution import page_keeper
 from tune.execution.page_keeper import SECONDS, PageKeeper
 from tune.records.ranking import contenders
