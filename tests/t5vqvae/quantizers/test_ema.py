@@ -160,8 +160,8 @@ def test_revival_brings_a_collapsed_codebook_into_use() -> None:
 
 
 def test_far_inputs_are_far_from_their_entries_and_from_each_other() -> None:
-    # Their mean is 3, their variance (9 + 9 + 9 + 1 + 16 + 36) / 6 = 13.33, and all took the entry 0. More than half of it
-    # are 49 and 81; 7 and 9 are near each other by the same limit (4 when squared), so one of them is enough.
+    # Their mean is 3, their variance (9 + 9 + 9 + 1 + 16 + 36) / 6 = 13.33, and all took the entry 0. More than half is
+    # the square of 7 and of 9, which are near each other by the same limit (4 when squared), so one of them is enough.
     inputs_MD = torch.tensor([[0.0], [0.0], [0.0], [2.0], [7.0], [9.0]])
     found = {
         tuple(far_inputs(inputs_MD, torch.zeros(6, 1), 0.5, torch.Generator().manual_seed(seed))[:, 0].tolist())
