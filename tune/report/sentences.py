@@ -93,7 +93,7 @@ def claim(
     found = f"{label(question.objective)} {interval(effect)} ({effect.confidence:.0%} interval, {seeds}, "
     numbers = f"{shortened(name)}, {found}"
     if verdict == "equivalent":
-        return f"{numbers}{p_text(p_values[1])}): equivalent within \N{PLUS-MINUS SIGN}{question.margin:g}"
+        return f"{numbers}equivalence {p_text(p_values[1])}): equivalent within \N{PLUS-MINUS SIGN}{question.margin:g}"
     words = {
         "better": f"better than {against}",
         "worse": f"worse than {against}",
@@ -128,6 +128,11 @@ def caveats(comparison: Comparison) -> list[str]:
         if arm.stopped_at is not None:
             found.append(f"{name}: stopped after {arm.stopped_at} pairs; an early mean is biased away from zero")
         found += [f"{name}: {sentence}" for sentence in doubts(arm.effect)]
+        if arm.effect is not None and arm.effect.num_seeds > 1 and arm.effect.sd == arm.effect.mean == 0.0:
+            found.append(
+                f"{name}: no pair differs at all, so either its settings change nothing, or {label(question.objective)}"
+                " is at its floor or ceiling here and cannot tell"
+            )
         if leaks(arm):
             found.append(f"{name}: no rate, so no bottleneck: its latent leaks, and it is a control")
         if arm.verdict == "undecided" and arm.effect is not None and arm.effect.sd > 0 and question.margin:

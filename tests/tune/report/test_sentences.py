@@ -7,7 +7,7 @@ from dataclasses import replace
 from tune.analysis import FactorialEffect, Question, RunRow, SequentialPlan, compare_arms
 from tune.report import tables
 from tune.report.ablation_report import AblationReport
-from tune.report.sentences import caveats, intervals_and_p_values
+from tune.report.sentences import answer, caveats, intervals_and_p_values
 
 METRIC = "validation/nll_per_char"
 QUESTION = Question(METRIC, "minimize", margin=0.2, secondary=())
@@ -64,6 +64,16 @@ def test_equivalence_says_what_it_assumes():
     by_t = report(replace(QUESTION, test="t")).markdown()
     assert "two one-sided t tests, which assume normal differences (on skewed ones .13 to .15" in by_t
     assert comparison().arm("b").p_equivalence == 2 / 2**8, "sign flips, and Holm over two arms"
+
+
+def test_pairs_that_never_differ_are_said_to_tell_nothing():
+    rows = [RunRow(name, seed, "completed", {METRIC: 0.0}) for name in ("baseline", "a") for seed in range(8)]
+    rows += [RunRow("b", seed, "completed", {METRIC: 0.001 * (seed == 3)}) for seed in range(8)]
+    found = compare_arms(rows, "baseline", ("a", "b"), range(8), QUESTION)
+    assert found.arm("a").verdict == found.arm("b").verdict == "equivalent"
+    (line,) = [line for line in caveats(found) if "no pair differs at all" in line]
+    assert line.startswith("a: ") and "is at its floor or ceiling here and cannot tell" in line
+    assert "equivalence p = .0" in answer(found)
 
 
 def test_a_sequential_plan_says_about_and_what_it_costs():
