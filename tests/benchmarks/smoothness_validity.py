@@ -132,7 +132,7 @@ def page(done: Mapping[Model, Values]) -> str:
         "token, and the corpus. A configuration is a quantizer at one end of the encoder on `grammar` or `math`; only",
         f"those with an exact match above {LEAST_EXACT} count, and {NEEDED} are needed. A smooth space should have a",
         "negative correlation with both distances. The smallest correlation that would show has a power of .8 at a",
-        f"level of .05. Distances: seed 0, {len(done)} of {len(tabled())} configurations; the rest means over three seeds.",
+        f"level of .05. Distances: seed 0, {len(done)} of {len(tabled())} configurations; the rest: means over seeds.",
         "",
     ]
     return "\n".join([*head, *lines_of(done)]) + "\n"
