@@ -51,8 +51,10 @@ def write_splits(
     """
     splits = {name: examples for name, examples in corpus.splits.items() if examples}
     role_ids = _role_ids(splits)
-    tokenized = {name: tokenize(examples, tokenizer, role_ids) for name, examples in splits.items()}
-    sifted = {name: sift(name, rows, tokenizer, max_lengths) for name, rows in tokenized.items()}
+    sifted = {
+        name: sift(name, tokenize(examples, tokenizer, role_ids), tokenizer, max_lengths)
+        for name, examples in splits.items()
+    }
     left_out, num_repeated = _counted_out(corpus, splits, sifted)
     kinds = {"rename": added.rename, "join": added.join} if added.rows else {}
     more = {kind: _sifted_rows(rows, tokenizer, role_ids, max_lengths) for kind, rows in kinds.items()}
@@ -61,11 +63,7 @@ def write_splits(
     refuse_same_ids(kept)
     for name in kept:
         write_split(folder / name, kept[name])
-    extra_counts: dict[str, int] = {}
-    if extra is not None:
-        rows = tokenize(extra.rows, tokenizer, role_ids)
-        further, extra_counts = sift_extra_text(extra, rows, tokenizer.unk_token_id, max_lengths[0])
-        write_split(folder / AUTOENCODED, [*kept["train"], *further])
+    extra_counts = _write_autoencoded(folder, kept["train"], extra, tokenizer, role_ids, max_lengths[0])
     twins = [name for name in kept if name.startswith(TWIN)]
     return {
         "num_too_long": {name: found.num_too_long for name, found in sifted.items()},
@@ -78,6 +76,23 @@ def write_splits(
         "tests": [name for name in kept if name not in ("train", "validation", *twins) and kept[name]],
         "test_strings": digest([[e.source, e.target] for e in kept.get("test", [])]),
     }
+
+
+def _write_autoencoded(
+    folder: Path,
+    train: Sequence[Tokenized],
+    extra: ExtraText | None,
+    tokenizer: Tokenizer,
+    role_ids: Mapping[str, int],
+    max_length: int,
+) -> dict[str, int]:
+    """Writes what the first of two stages reads; returns how many extra sentences were kept and left out, by reason."""
+    if extra is None:
+        return {}
+    rows = tokenize(extra.rows, tokenizer, role_ids)
+    further, counts = sift_extra_text(extra, rows, tokenizer.unk_token_id, max_length)
+    write_split(folder / AUTOENCODED, [*train, *further])
+    return counts
 
 
 def _role_ids(splits: Mapping[str, Sequence[Example]]) -> dict[str, int]:

@@ -30,7 +30,7 @@ from t5vqvae.quantizers.parts.distributed import gather_rows, gather_together
 from t5vqvae.quantizers.parts.estimators import ESTIMATORS, TEACHES_ENTRIES, Estimator
 from t5vqvae.quantizers.parts.initialization import num_vectors_for, place_entries
 from t5vqvae.quantizers.parts.losses import mean_squared, missing_entropy, orthogonality
-from t5vqvae.quantizers.parts.revival import far_inputs, follow_counts, revive
+from t5vqvae.quantizers.parts.revival import apart, are_far, follow_counts, revive, variance
 from t5vqvae.quantizers.parts.selection import sample_many, sample_topk
 
 
@@ -204,18 +204,27 @@ class CodebookQuantizer(Quantizer):
         return parts if self.num_tables == len(parts) else [torch.cat(parts)]
 
     def _revive(self, table: int, inputs_MD: Tensor, codes_M: Tensor) -> None:
-        """Revives dead entries of a table on this step's inputs, in place."""
-        self._revive_slice(table, slice(None), inputs_MD, codes_M, f"revive{table}")
+        """Revives dead entries of a table on this step's inputs that took an entry of the same part, in place."""
+        below, beyond = self.config.revive_below, self.config.revive_beyond
+        if below is None or not inputs_MD.shape[0]:
+            return
+        limit = far_M = None
+        if beyond is not None:
+            limit = beyond * variance(inputs_MD)
+            far_M = are_far(inputs_MD, self._read(codes_M[:, None], table), limit)
+        for purpose, first, end in self._revived_parts(table):
+            is_whole = end - first == self.config.codebook_size
+            own_M = None if is_whole else (codes_M >= first) & (codes_M < end)
+            chosen = [mask_M for mask_M in (own_M, far_M) if mask_M is not None]
+            onto_MD = inputs_MD[torch.stack(chosen).all(0)] if chosen else inputs_MD
+            generator = self.generator(purpose)
+            onto_UD = onto_MD if limit is None else apart(onto_MD, limit, generator)
+            entries_KD, counts_K = self.tables_QKD[table].data[first:end], self.counts_QK[table][first:end]
+            revive(entries_KD, counts_K, self._as_stored(onto_UD, table), below, generator)
 
-    def _revive_slice(self, table: int, entries: slice, inputs_MD: Tensor, codes_M: Tensor, purpose: str) -> None:
-        """Revives dead entries of a part of a table on inputs that took an entry of it, in place."""
-        generator, stored_MD = self.generator(purpose), self._as_stored(inputs_MD, table)
-        if self.config.revive_beyond is not None and stored_MD.shape[0]:
-            table_KD = self.tables_QKD[table].detach()
-            chosen_MD = (F.normalize(table_KD, dim=-1) if self.unit else table_KD)[codes_M]
-            stored_MD = far_inputs(stored_MD, chosen_MD, self.config.revive_beyond, generator)
-        entries_KD, counts_K = self.tables_QKD[table].data[entries], self.counts_QK[table][entries]
-        revive(entries_KD, counts_K, stored_MD, self.config.revive_below, generator)
+    def _revived_parts(self, table: int) -> list[tuple[str, int, int]]:
+        """Returns the parts of a table whose entries are revived apart: what for, the first entry, and the end."""
+        return [(f"revive{table}", 0, self.config.codebook_size)]
 
     def _as_stored(self, inputs_MD: Tensor, table: int) -> Tensor:
         """Returns inputs in the coordinates in which the entries are stored, before the affine map reads them."""

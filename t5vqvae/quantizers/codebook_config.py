@@ -54,8 +54,9 @@ class CodebookConfig(QuantizerConfig):
     revive_beyond: float | None = setting(
         None,
         gt=0,
-        description="entries that revive_below names move only onto inputs whose squared distance from their entry"
-        " exceeds this share of the inputs' variance; None: onto any input, so that frequent ones get more entries",
+        description="revive_below moves at most 64 entries a step, only onto inputs whose squared distance from their"
+        " entry exceeds this share of the inputs' variance (summed over dimensions); None: onto any input, so that"
+        " frequent ones are spread over more entries",
     )
     start: Start = setting("kmeans", description="where the entries start")
     start_iterations: int = setting(10, ge=0, description="k-means iterations at the start")

@@ -15,6 +15,7 @@ Letters: Q codebooks, K entries, D width of an entry, P inputs in a ring buffer,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -34,6 +35,10 @@ class KMeansConfig(CodebookConfig):
     recluster_every: int = setting(20, ge=1, description="steps between two re-clusterings")
     recluster_iterations: int = setting(3, ge=1, description="Lloyd iterations of each")
     vectors_per_code: int = setting(10, ge=1, description="size of the ring of recent inputs, in inputs a code")
+
+    unsupported: ClassVar[Mapping[str, str]] = {
+        "revive_beyond": "must be null: re-clustering moves empty entries next to any input",
+    }
 
     space: ClassVar[SuggestedSpace] = {
         "codebook_size": {"type": "int", "low": 256, "high": 22000, "log": True},

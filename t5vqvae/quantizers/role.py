@@ -109,11 +109,8 @@ class RoleQuantizer(EMAQuantizer):
                 self._window = None
         return codes_NS
 
-    def _revive(self, table: int, inputs_MD: Tensor, codes_M: Tensor) -> None:
-        """Revives dead entries of each slice on inputs of the slice's role, in place."""
-        for number, (first, end) in enumerate(self.slices):
-            own_M = (codes_M >= first) & (codes_M < end)
-            self._revive_slice(table, slice(first, end), inputs_MD[own_M], codes_M[own_M], f"revive{table}-{number}")
+    def _revived_parts(self, table: int) -> list[tuple[str, int, int]]:
+        return [(f"revive{table}-{number}", first, end) for number, (first, end) in enumerate(self.slices)]
 
     @property
     def _start_slices(self) -> list[tuple[int, int]]:

@@ -68,6 +68,9 @@ class RVQConfig(QuantizerConfig):
     revive_below: float | None = setting(
         None, gt=0, lt=1, description="revive entries of a layer below this share of its average count; None: never"
     )
+    revive_beyond: float | None = setting(
+        None, gt=0, description="revive them only onto inputs of the layer this far from their entry; see ema"
+    )
     dropout: float = setting(0.0, ge=0, le=1, description="chance of a step that drops a random number of last layers")
 
     space: ClassVar[SuggestedSpace] = {
@@ -81,7 +84,7 @@ class RVQConfig(QuantizerConfig):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.learning not in TABLES:
-            for name in ("distance", "estimator", "start", "revive_below"):
+            for name in ("distance", "estimator", "start", "revive_below", "revive_beyond"):
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise SettingError(f"quantizer.{name}={getattr(self, name)} needs entries, unlike {self.learning}")
             if self.code_width is not None:
@@ -111,7 +114,8 @@ class RVQConfig(QuantizerConfig):
             values["decay"] = self.decay
         if self.learning != "simvq":
             values |= {"start": self.start}
-        values |= {"revive_below": self.revive_below, "distance": self.distance if number == 0 else "euclidean"}
+        values |= {"revive_below": self.revive_below, "revive_beyond": self.revive_beyond}
+        values |= {"distance": self.distance if number == 0 else "euclidean"}
         return TABLES[self.learning].parse(values)
 
     @property

@@ -39,6 +39,7 @@ class SimVQConfig(CodebookConfig):
     learns_by_gradient: ClassVar[bool] = True
     unsupported: ClassVar[Mapping[str, str]] = {
         "revive_below": "must be null: the table is frozen, and every entry moves with the map",
+        "revive_beyond": "must be null: no entry is revived",
         "affine": "must be null: the learned map scales already",
     }
 

@@ -1,7 +1,8 @@
 """Finds results in the `runs.parquet` of a report, so that a study continues where another machine ended.
 
 A row is the result of a run with the same settings, data and precision. Its trainer may be of another version, which a
-run id would tell apart: such a result is taken too, because the file was named on the command line.
+run id would tell apart: such a result is taken too, because the file was named on the command line, and its
+tag names the version.
 """
 
 from __future__ import annotations

@@ -27,12 +27,14 @@ class _Part:
         off: The setting's value without it.
         what: The part, in words.
         when: `{path: value}` that must hold for the setting to be a part.
+        needs: A setting that must not be null for it to be a part.
         label: Its short name; None: the last component of its path.
     """
 
     off: Any
     what: str
     when: Mapping[str, Any] = field(default_factory=dict)
+    needs: str | None = None
     label: str | None = None
 
 
@@ -67,7 +69,9 @@ PARTS: dict[str, _Part] = {
     "model.latent_in_embeddings": _Part(False, "the latent in the decoder's embeddings"),
     "model.adversarial_weight": _Part(0.0, "the adversarial term"),
     "model.log_variance_weight": _Part(0.0, "the noise that LAAE keeps alive"),
-    "quantizer.name": _Part("vq", "the moving averages (against gradients)", {"quantizer.name": "ema"}, "averages"),
+    "quantizer.name": _Part(
+        "vq", "the moving averages (against gradients)", {"quantizer.name": "ema"}, label="averages"
+    ),
     "quantizer.commitment_weight": _Part(0.0, "the commitment term"),
     "quantizer.codebook_weight": _Part(0.0, "the codebook term"),
     "quantizer.orthogonality_weight": _Part(None, "the orthogonality term"),
@@ -76,7 +80,7 @@ PARTS: dict[str, _Part] = {
     "quantizer.diversity": _Part(0.0, "the marginal's share of the entropy term"),
     "quantizer.affine": _Part(None, "the affine map of the codebook"),
     "quantizer.revive_below": _Part(None, "the revival of dead entries"),
-    "quantizer.revive_beyond": _Part(None, "the bound of revival to far inputs"),
+    "quantizer.revive_beyond": _Part(None, "the bound of revival to far inputs", needs="quantizer.revive_below"),
     "quantizer.start": _Part("random", "the start among encoder states"),
     "quantizer.selection": _Part("nearest", "sampling among entries in training"),
     "quantizer.estimator": _Part("straight_through", "the gradient estimator beyond straight-through"),
@@ -146,6 +150,7 @@ def present(base: RunSpec) -> list[_Component]:
     found = []
     for path, part in PARTS.items():
         fits = all(flat.get(other) == value for other, value in part.when.items())
+        fits = fits and (part.needs is None or flat.get(part.needs) is not None)
         if fits and _is_on(flat, path, part.off):
             found.append(_Component(path, part, _held(base, {path: part.off})))
     return found

@@ -28,7 +28,7 @@ FILE = "deaths.json"
 """The file of a trial's folder with a line for each death of its process."""
 TAG = "t5vqvae.deaths"
 MAX_DEATHS = 2
-"""How often a trial is retried whose process died without a known reason."""
+"""How often a trial is retried whose process died by its own fault."""
 BLOW_SECONDS = 1.0
 """Deaths within this time are one blow, unless a trial dies twice."""
 VANISHED = "connection error code"

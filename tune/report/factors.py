@@ -70,7 +70,8 @@ class Factors:
 
     def doubts(self) -> list[str]:
         """Returns the effects whose differences may not be symmetric."""
-        return [f"{shortened(self.name(found))}: {text}" for found in self.effects for text in doubts(found.effect)]
+        told = [(self.name(found), doubts(found.effect, self.question.objective)) for found in self.effects]
+        return [f"{shortened(name)}: {text}" for name, texts in told for text in texts]
 
     def markdown(self) -> str:
         """Returns the table of effects as Markdown."""

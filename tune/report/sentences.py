@@ -127,12 +127,7 @@ def caveats(comparison: Comparison) -> list[str]:
             found.append(f"{name}: no completed pair on seeds {', '.join(map(str, arm.missing))}")
         if arm.stopped_at is not None:
             found.append(f"{name}: stopped after {arm.stopped_at} pairs; an early mean is biased away from zero")
-        found += [f"{name}: {sentence}" for sentence in doubts(arm.effect)]
-        if arm.effect is not None and arm.effect.num_seeds > 1 and arm.effect.sd == arm.effect.mean == 0.0:
-            found.append(
-                f"{name}: no pair differs at all, so either its settings change nothing, or {label(question.objective)}"
-                " is at its floor or ceiling here and cannot tell"
-            )
+        found += [f"{name}: {sentence}" for sentence in doubts(arm.effect, question.objective)]
         if leaks(arm):
             found.append(f"{name}: no rate, so no bottleneck: its latent leaks, and it is a control")
         if arm.verdict == "undecided" and arm.effect is not None and arm.effect.sd > 0 and question.margin:
@@ -141,8 +136,13 @@ def caveats(comparison: Comparison) -> list[str]:
     return found
 
 
-def doubts(effect: Effect | None) -> list[str]:
-    """Returns the sentence that the symmetry of an effect's differences is in doubt, or nothing."""
+def doubts(effect: Effect | None, objective: str) -> list[str]:
+    """Returns the sentence that an effect's differences are all 0, or that their symmetry is in doubt, or nothing."""
+    if effect is not None and effect.num_seeds > 1 and effect.sd == effect.mean == 0.0:
+        return [
+            f"no pair differs at all, so either its settings change nothing, or {label(objective)} is at its floor or"
+            " ceiling here and cannot tell"
+        ]
     if effect is None or effect.doubt is None:
         return []
     found = effect.doubt

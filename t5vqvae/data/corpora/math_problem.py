@@ -86,7 +86,7 @@ def pose(
     rng: random.Random,
     operations: tuple[Operation, ...] = get_args(Operation),
 ) -> Problem:
-    """Returns the problem of a tree: its reconstruction, or its derivative by a random letter."""
+    """Returns the problem of a tree: its reconstruction, or a random operation of calculus by a random letter."""
     if task == "reconstruct":
         return Problem(tree)
     return Problem(tree, rng.choice(operations), rng.choice(letters))

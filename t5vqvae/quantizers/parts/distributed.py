@@ -47,6 +47,15 @@ def sum_over_workers(tensor: Tensor) -> Tensor:
     return _SumOverWorkers.apply(tensor)
 
 
+def of_first_worker(mask: Tensor) -> Tensor:
+    """Returns the first worker's mask, for decisions that rounding errors must not make differ between workers."""
+    if num_workers() == 1:
+        return mask
+    shared = mask.to(torch.uint8)
+    dist.broadcast(shared, 0)
+    return shared.bool()
+
+
 class _SumOverWorkers(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, tensor: Tensor) -> Tensor:

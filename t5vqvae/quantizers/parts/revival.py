@@ -1,7 +1,8 @@
 """Revival of dead entries: entries that win far less than their share move onto inputs of the batch.
 
 Onto random inputs, which gives every entry some inputs and spreads frequent ones over several; or only onto inputs far
-from their entry, so that an entry lives where the codebook errs and stays dead where it does not.
+from their entry, so that an entry lives where the codebook errs and stays dead where it does not. In scikit-learn's
+k-means an empty cluster moves likewise onto the points farthest from their centers.
 
 Letters: K entries, D width of an entry, M positions of all workers, U revived entries.
 """
@@ -11,12 +12,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from t5vqvae.quantizers.parts.distributed import of_first_worker
 from t5vqvae.quantizers.parts.initialization import sample_rows
 
 COUNT_DECAY = 0.99
 """Decay of the moving counts in variants without a setting for it."""
 MOST_FAR = 64
-"""Most entries that move in a step where they move onto far inputs only."""
+"""Most entries of a table (or a role's slice of it) that move in a step, where they move onto far inputs only."""
 
 
 def follow_counts(counts_K: Tensor, codes_M: Tensor, samples_per_input: int = 1) -> None:
@@ -52,25 +54,29 @@ def revive(
         counts_K[dead_U] = average
 
 
-def far_inputs(inputs_MD: Tensor, chosen_MD: Tensor, beyond: float, generator: torch.Generator) -> Tensor:
-    """Returns inputs far from the entries that they took, and from each other; as many as a step may revive, or fewer.
+def variance(inputs_MD: Tensor) -> Tensor:
+    """Returns the mean squared distance of inputs from their mean, summed over the dimensions; a scalar."""
+    return (inputs_MD - inputs_MD.mean(0)).square().sum(-1).mean()
 
-    scikit-learn's k-means moves an empty cluster likewise: onto the points farthest from their centers.
+
+def are_far(inputs_MD: Tensor, entries_MD: Tensor, limit: Tensor) -> Tensor:
+    """Returns which inputs have a squared distance above `limit` from the entry that they took, (M,), bool."""
+    # Moving averages on several GPUs may differ in the last bit, and one input more would change all random draws.
+    return of_first_worker((inputs_MD - entries_MD).square().sum(-1) > limit)
+
+
+def apart(inputs_MD: Tensor, limit: Tensor, generator: torch.Generator) -> Tensor:
+    """Returns at most `MOST_FAR` random inputs of which each is far from those before it, (U, D).
+
+    Each takes an entry, so two that are near each other would share what one entry says.
 
     Args:
-        inputs_MD: Inputs of this step, of all workers.
-        chosen_MD: The entry of each.
-        beyond: An input is far from another vector if their squared distance is more than this share of the inputs'
-            variance (the mean squared distance from their mean).
+        inputs_MD: Inputs far from their entries, the same on all workers.
+        limit: Two inputs are far from each other above this squared distance.
         generator: The same on all workers.
-
-    Returns:
-        At most `MOST_FAR` inputs, (U, D).
     """
-    limit = beyond * (inputs_MD - inputs_MD.mean(0)).square().sum(-1).mean()
-    far_UD = inputs_MD[(inputs_MD - chosen_MD).square().sum(-1) > limit]
-    if not far_UD.shape[0]:
-        return far_UD
-    drawn_UD = sample_rows(far_UD, min(MOST_FAR, far_UD.shape[0]), generator)
+    if not inputs_MD.shape[0]:
+        return inputs_MD
+    drawn_UD = sample_rows(inputs_MD, min(MOST_FAR, inputs_MD.shape[0]), generator)
     near_UU = torch.cdist(drawn_UD, drawn_UD, compute_mode="donot_use_mm_for_euclid_dist").square() <= limit
     return drawn_UD[~near_UU.tril(-1).any(1)]

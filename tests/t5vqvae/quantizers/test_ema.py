@@ -9,7 +9,7 @@ from torch import Tensor
 
 from t5vqvae.quantizers import EMAConfig
 from t5vqvae.quantizers.ema import EMAQuantizer
-from t5vqvae.quantizers.parts.revival import far_inputs, revive
+from t5vqvae.quantizers.parts.revival import apart, are_far, revive, variance
 
 
 def quantizer_of(entries: list[list[float]], **settings: object) -> EMAQuantizer:
@@ -160,17 +160,34 @@ def test_revival_brings_a_collapsed_codebook_into_use() -> None:
 
 
 def test_far_inputs_are_far_from_their_entries_and_from_each_other() -> None:
-    # Their mean is 3, their variance (9 + 9 + 9 + 1 + 16 + 36) / 6 = 13.33, and all took the entry 0. More than half is
-    # the square of 7 and of 9, which are near each other by the same limit (4 when squared), so one of them is enough.
-    inputs_MD = torch.tensor([[0.0], [0.0], [0.0], [2.0], [7.0], [9.0]])
+    inputs_MD, entries_MD = torch.tensor([[0.0], [0.0], [0.0], [2.0], [7.0], [9.0]]), torch.zeros(6, 1)
+    assert variance(inputs_MD).item() == pytest.approx((9 + 9 + 9 + 1 + 16 + 36) / 6), "about their mean, 3"
+    far_M = are_far(inputs_MD, entries_MD, torch.tensor(6.0))
+    assert far_M.tolist() == [False] * 4 + [True] * 2, "49 and 81 are above 6, 4 is not"
     found = {
-        tuple(far_inputs(inputs_MD, torch.zeros(6, 1), 0.5, torch.Generator().manual_seed(seed))[:, 0].tolist())
+        tuple(apart(inputs_MD[far_M], torch.tensor(6.0), torch.Generator().manual_seed(seed))[:, 0].tolist())
         for seed in range(20)
     }
-    assert found == {(7.0,), (9.0,)}
-    far_UD = far_inputs(inputs_MD, torch.zeros(6, 1), 0.25, torch.Generator().manual_seed(0))
-    assert sorted(far_UD[:, 0].tolist()) == [2.0, 7.0, 9.0], "above 3.33: 4, 49 and 81, and each 4 or more from another"
-    assert far_inputs(inputs_MD, inputs_MD, 0.01, torch.Generator()).shape == (0, 1)
+    assert found == {(7.0,), (9.0,)}, "they are near each other by the same limit (4), so one is enough"
+    both_UD = apart(inputs_MD[far_M], torch.tensor(3.0), torch.Generator().manual_seed(0))
+    assert sorted(both_UD[:, 0].tolist()) == [7.0, 9.0]
+    assert apart(inputs_MD[:0], torch.tensor(3.0), torch.Generator()).shape == (0, 1)
+
+
+def test_far_is_measured_where_the_decoder_reads() -> None:
+    # The second dimension hardly varies, but its moments are scaled up to those of the table in stored coordinates.
+    torch.manual_seed(0)
+    quantizer = quantizer_of(
+        [[-20.0, 0.0], [0.0, 0.0], [20.0, 0.0], [500.0, 0.0]],
+        decay=0.5, affine="moments", revive_below=0.1, revive_beyond=0.25,
+    )  # fmt: skip
+    quantizer.affines[0].input_variance_D.copy_(torch.tensor([1.0, 1e-4]))
+    quantizer.counts_QK[0] = torch.tensor([9.0, 9.0, 9.0, 0.0])
+    vectors_MD = torch.tensor([[-20.0, 0.0], [0.0, 0.0], [20.0, 0.0]]).repeat(20, 1)
+    vectors_MD[:, 1] = 0.1 * torch.randn(60)
+    codes_M = torch.tensor([0, 1, 2]).repeat(20)
+    quantizer._revive(0, vectors_MD, codes_M)
+    assert quantizer.entries_QKD[0, 3].tolist() == [500.0, 0.0], "nothing is far, so nothing moves"
 
 
 def clusters(num_common: int) -> tuple[Tensor, Tensor]:

@@ -38,9 +38,8 @@ def test_entries_learn_from_their_own_role() -> None:
     assert quantizer.entries_QKD.flatten().tolist() == pytest.approx([0, 2, 2, 3, 4, 5, 6])
 
 
-@pytest.mark.parametrize("beyond", [None, 0.25])
-def test_revival_takes_inputs_of_the_own_role(beyond: float | None) -> None:
-    quantizer = line(revive_below=0.5, decay=0.1, revive_beyond=beyond)
+def test_revival_takes_inputs_of_the_own_role() -> None:
+    quantizer = line(revive_below=0.5, decay=0.1)
     inputs_NC = torch.tensor([[-100.0], [-101.0], [100.0], [101.0]])
     for _ in range(5):
         quantizer.quantize_packed(inputs_NC, torch.tensor([1, 1, 2, 2]))
@@ -48,6 +47,16 @@ def test_revival_takes_inputs_of_the_own_role(beyond: float | None) -> None:
     entries_K = quantizer.entries_QKD.flatten()
     assert (entries_K[:2] < -90).all() and (entries_K[2:4] > 90).all()
     assert entries_K[4:].tolist() == [4.0, 5.0, 6.0]
+
+
+def test_far_from_an_entry_is_judged_by_the_inputs_of_all_roles() -> None:
+    quantizer = line(revive_below=0.5, decay=0.1, revive_beyond=0.25)
+    inputs_NC = torch.tensor([[2.0], [2.01], [-100.0], [-100.0]])  # the first role has one word, and hardly varies
+    for _ in range(5):
+        quantizer.quantize_packed(inputs_NC, torch.tensor([1, 1, 2, 2]))
+        quantizer.update()
+    entries_K = quantizer.entries_QKD.flatten()
+    assert entries_K[0].item() == 0.0, "the other entry of the first role stays where it is"
 
 
 def test_every_slice_starts_all_over_the_space() -> None:

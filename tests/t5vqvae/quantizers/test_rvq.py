@@ -137,11 +137,11 @@ def test_diveq_teaches_the_entries_of_all_layers_without_a_loss_term() -> None:
 
 
 def test_cosine_scales_to_unit_length_and_revival_reaches_the_layers() -> None:
-    quantizer = RVQConfig(codebook_size=4, depth=2, distance="cosine", revive_below=0.1).build(3)
+    quantizer = RVQConfig(codebook_size=4, depth=2, distance="cosine", revive_below=0.1, revive_beyond=0.5).build(3)
     quantizer.start(torch.randn(50, 3))
     first, second = quantizer.eval().quantize_packed(torch.tensor([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]])).quantized_NC
     assert torch.equal(first, second)
-    assert all(layer.config.revive_below == 0.1 for layer in quantizer.layers)
+    assert all(layer.config.revive_below == 0.1 and layer.config.revive_beyond == 0.5 for layer in quantizer.layers)
 
 
 @pytest.mark.parametrize(

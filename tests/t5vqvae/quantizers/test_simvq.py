@@ -51,3 +51,5 @@ def test_a_step_moves_every_entry_though_few_are_taken() -> None:
 def test_revival_of_a_frozen_table_is_refused() -> None:
     with pytest.raises(SettingError, match=r"revive_below=0.1 must be null"):
         SimVQConfig.parse({"revive_below": 0.1})
+    with pytest.raises(SettingError, match=r"revive_beyond=0.5 must be null"):
+        SimVQConfig.parse({"revive_beyond": 0.5})

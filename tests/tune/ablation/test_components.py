@@ -40,6 +40,13 @@ def test_the_default_run_has_the_parts_of_the_first_experiment():
     assert "quantizer.entropy_weight" not in found, "it is off already"
 
 
+def test_the_bound_of_revival_is_a_part_only_of_a_codebook_that_revives():
+    far = {"quantizer.revive_beyond": 0.5}
+    assert "quantizer.revive_beyond" in {c.path for c in components(RunSpec().with_overrides(far))}
+    without = RunSpec().with_overrides({**far, "quantizer.revive_below": None})
+    assert "quantizer.revive_beyond" not in {c.path for c in components(without)}
+
+
 def test_a_section_that_may_be_null_is_a_part_when_it_is_there():
     base = RunSpec().with_overrides({"model.prompts.num_prompts": 2})
     found = {component.path: component for component in components(base)}

@@ -74,6 +74,9 @@ def test_pairs_that_never_differ_are_said_to_tell_nothing():
     (line,) = [line for line in caveats(found) if "no pair differs at all" in line]
     assert line.startswith("a: ") and "is at its floor or ceiling here and cannot tell" in line
     assert "equivalence p = .0" in answer(found)
+    factor = FactorialEffect(("model.dropout",), (1,), found.arm("a").effect, 1.0, verdict="equivalent")
+    shown = report(effects=[factor, factor], levels={"model.dropout": [0.0, 0.1]}).markdown()
+    assert "dropout=0.1: no pair differs at all" in shown
 
 
 def test_a_sequential_plan_says_about_and_what_it_costs():
