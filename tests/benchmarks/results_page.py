@@ -41,7 +41,7 @@ AIMS: Mapping[str, Mapping[str, float]] = {
         **{f"{name}/exact_match": 0.95 for name in ("REL", "MIXED")},
     },
     **{f"explanations, {words}position 0": {"test/bleu1": 0.995} for words in ("", "no revival, ")},
-    **{f"explanations, {words}end": {"test/bleu1": 0.97} for words in ("", "no revival, ")},
+    **{f"explanations, {words}end": {"test/bleu1": 0.97} for words in ("", "no revival, ", "far revival, ")},
 }
 """What this project set out to reach, by the beginning of a row's name."""
 TEXT: Columns = {
@@ -84,7 +84,7 @@ codebooks' entropies, an upper bound. Rates and the tokens' own entropy are of t
 validation split. Models that trained side by side took more seconds than one alone takes. A row with fewer seeds
 than it asks for was cut short by its minutes; the same command trains the others. Settings were chosen by validation
 sentences and by the twins of the test sets, but for one: the row of K 4096 was added because K 1024 had missed aims
-of Cyrillic and MIXED.
+of Cyrillic and MIXED. Far revival was thought of for the same reason; its bound was chosen by the twins.
 
 `-` under *codes shuffled*: the model was trained before that score of it was measured, and no checkpoint was kept."""
 COMMAND = "python -m tests.benchmarks.results_table --state var --only"
