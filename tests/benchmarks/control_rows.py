@@ -37,11 +37,14 @@ POSITIONS: dict[str, Overrides] = {
 K = 512
 CODES: Overrides = {"quantizer.codebook_size": K}
 QUANTIZERS: dict[str, Overrides] = {
-    **{name: CODES for name in ("ema", "vq", "kmeans", "simvq", "aminoaseed", "gumbel", "soft")},
+    "ema": CODES,
+    "ema, far revival": {**CODES, "quantizer.name": "ema", "quantizer.revive_beyond": 0.5},
+    **{name: CODES for name in ("vq", "kmeans", "simvq", "aminoaseed", "gumbel", "soft")},
     **{name: CODES for name in ("hypervq", "fsq", "lfq", "pca", "sfvq", "role")},
     "rvq": {"quantizer.codebook_size": 32, "quantizer.depth": 2},
     "none": {},
 }
+"""What a row changes of the base; its name is that of the quantizer, unless it says another."""
 SEEDS = range(3)
 FRESH = range(100, 106)
 BEST = 5
