@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from tests.benchmarks.control_rows import (
+    BEST,
     CORPORA,
     FRESH,
     MEASURED,
@@ -41,7 +42,8 @@ def lines_of(done: Mapping[Key, Values]) -> Iterator[str]:
         yield from _table(_by_model(done, corpus, SEEDS), _with_range)
         fresh = _by_model(done, corpus, FRESH)
         if fresh:
-            yield from ["", "The five best on fresh seeds, mean with 95% t interval, cut at 0:", ""]
+            others = ", and what was among them before a row was added" if len(fresh) > BEST else ""
+            yield from ["", f"The five best{others}, on fresh seeds, mean with 95% t interval, cut at 0:", ""]
             yield from _table(fresh, _with_interval)
 
 
