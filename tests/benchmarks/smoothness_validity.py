@@ -153,7 +153,7 @@ def main() -> None:
             done[model] = measured(model.spec(0, "cpu"), encoder, Path(cache))
             save(rows, done)
             print(model, flush=True)
-    write(page(done), options.output)
+    write(page(read(rows)), options.output)  # as kept, so that the same file gives the same page
 
 
 if __name__ == "__main__":
