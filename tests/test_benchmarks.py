@@ -34,6 +34,11 @@ def test_a_row_names_tokens_if_its_embeddings_have_a_code_for_each() -> None:
     assert "| math, position 0 | names tokens | yes |" in page and "| math, end | - | yes |" in page
     few = results_page.page({("math, position 0", 0): {**RATES, "rate/log2_codes": 8.5}})
     assert "| math, position 0 | - | yes |" in few
+    bits = {"test/rate/bits_per_token": 4.6, "test/rate/token_entropy_bits": 4.57}
+    same = results_page.page({("math, end", 0): {**RATES, **bits}})
+    assert "| math, end | names tokens in effect | yes |" in same
+    more = results_page.page({("math, end", 0): {**RATES, **bits, "test/rate/bits_per_token": 7.5}})
+    assert "| math, end | - | yes |" in more
 
 
 def _judged(score: float, shuffled: float | None = None) -> Values:

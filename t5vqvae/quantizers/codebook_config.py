@@ -54,9 +54,9 @@ class CodebookConfig(QuantizerConfig):
     revive_beyond: float | None = setting(
         None,
         gt=0,
-        description="revive_below moves at most 64 entries a step, only onto inputs whose squared distance from their"
-        " entry exceeds this share of the inputs' variance (summed over dimensions); None: onto any input, so that"
-        " frequent ones are spread over more entries",
+        description="with revive_below, at most 64 entries a table (role: a slice) move in a step, and only onto inputs"
+        " whose squared distance from their entry exceeds this share of the variance of all the table's inputs (summed"
+        " over dimensions); None: onto any input; nothing without revive_below, off by default but in ema and role",
     )
     start: Start = setting("kmeans", description="where the entries start")
     start_iterations: int = setting(10, ge=0, description="k-means iterations at the start")

@@ -69,7 +69,7 @@ class RVQConfig(QuantizerConfig):
         None, gt=0, lt=1, description="revive entries of a layer below this share of its average count; None: never"
     )
     revive_beyond: float | None = setting(
-        None, gt=0, description="revive them only onto inputs of the layer this far from their entry; see ema"
+        None, gt=0, description="with revive_below, only onto inputs of the layer this far from their entry, as in ema"
     )
     dropout: float = setting(0.0, ge=0, le=1, description="chance of a step that drops a random number of last layers")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from t5vqvae.tasks.all_tasks import task_of
-from tests.benchmarks.results_rows import ROWS, Done, Values, without_bottleneck
+from tests.benchmarks.results_rows import ROWS, Done, Values, names_tokens_in_effect, without_bottleneck
 from tune.analysis.effect import t_interval
 
 SCRIPTS = ("CYRILLIC", "HEBREW", "ARABIC", "DEVANAGARI", "HIRAGANA")
@@ -78,13 +78,15 @@ HEAD = """# Results
 Made by `python -m tests.benchmarks.results_table` from its CSV file; every row is a study's base with the
 settings that `results_rows.py` names, trained from scratch; the test sets were read once a model. A cell is the
 mean over seeds with the 95% t interval of its mean, cut at 0 and 1; of one seed, the interval over resampled
-questions where it was measured. *names tokens*: codes of the embeddings, at least as many as tokens.
+questions where it was measured. *names tokens*: codes of the embeddings, at least as many as tokens;
+*in effect*: codes with the tokens' own entropy, within .1 bits in every seed, so that nearly every token has one.
 *Codes shuffled*: the same score when every text is decoded from another one's codes. *Bits a sentence* sums the
 codebooks' entropies, an upper bound. Rates and the tokens' own entropy are of the test split, of tasks of the
 validation split. Models that trained side by side took more seconds than one alone takes. A row with fewer seeds
 than it asks for was cut short by its minutes; the same command trains the others. Settings were chosen by validation
 sentences and by the twins of the test sets, but for one: the row of K 4096 was added because K 1024 had missed aims
-of Cyrillic and MIXED. Far revival was thought of for the same reason; its bound was chosen by the twins.
+of Cyrillic and MIXED. Far revival was thought of for the same reason; its bound was
+chosen by one pilot's rate and twins.
 
 `-` under *codes shuffled*: the model was trained before that score of it was measured, and no checkpoint was kept."""
 COMMAND = "python -m tests.benchmarks.results_table --state var --only"
@@ -156,7 +158,8 @@ def _seeds(done: Done, name: str) -> list[Values]:
 def _labels(name: str, seeds: Sequence[Values]) -> list[str]:
     """Returns a row's label, whether training rows are added, and its seeds."""
     row = ROWS[name]
-    label = "names tokens" if row.names_tokens(seeds[0]) else "-"
+    in_effect = "names tokens in effect" if all(map(names_tokens_in_effect, seeds)) else "-"
+    label = "names tokens" if row.names_tokens(seeds[0]) else in_effect
     return [label, "yes" if row.is_augmented else "no", f"{len(seeds)} of {row.seeds}"]
 
 

@@ -17,6 +17,8 @@ from scipy import stats
 from tune.analysis.permutation import sign_flip_interval, sign_flip_test
 from tune.analysis.symmetry import Doubt, doubt
 
+ROUNDING = 1e-12
+"""Differences below it are of rounding, and count as 0."""
 Interval = Literal["permutation", "t", "bca"]
 Test = Literal["permutation", "t"]
 
@@ -103,6 +105,7 @@ def paired_effect(
     values = np.asarray(list(differences.values()) if isinstance(differences, Mapping) else differences, dtype=float)
     if values.size == 0 or not np.isfinite(values).all():
         raise ValueError(f"differences {values.tolist()} must be finite and at least one; leave diverged runs out")
+    values = np.where(np.abs(values) < ROUNDING, 0.0, values)  # else rounding alone, with no spread, has p = 0
     interval = interval or test
     low, high = INTERVALS[interval](values, confidence)
     p_value = sign_flip_test(values) if test == "permutation" else _t_test(values)

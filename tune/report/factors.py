@@ -70,8 +70,7 @@ class Factors:
 
     def doubts(self) -> list[str]:
         """Returns the effects whose differences may not be symmetric."""
-        told = [(self.name(found), doubts(found.effect, self.question.objective)) for found in self.effects]
-        return [f"{shortened(name)}: {text}" for name, texts in told for text in texts]
+        return [f"{shortened(self.name(found))}: {text}" for found in self.effects for text in doubts(found.effect)]
 
     def markdown(self) -> str:
         """Returns the table of effects as Markdown."""

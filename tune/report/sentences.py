@@ -47,6 +47,8 @@ def answer(comparison: Comparison) -> str:
     order = sorted(claims or with_effect, key=lambda arm: (leaks(arm), -_size(arm)))
     if len(comparison.arms) == 1:
         return f"{_claim(order[0], comparison)}."
+    if all(_never_differs(arm) for arm in comparison.arms):
+        return f"No pair of any of {len(comparison.arms)} arms differs at all, {_why_not(comparison.question)}."
     counts = counted([arm.verdict for arm in comparison.arms])
     return f"Of {len(comparison.arms)} arms {counts}; the largest effect is {_claim(order[0], comparison)}."
 
@@ -127,7 +129,9 @@ def caveats(comparison: Comparison) -> list[str]:
             found.append(f"{name}: no completed pair on seeds {', '.join(map(str, arm.missing))}")
         if arm.stopped_at is not None:
             found.append(f"{name}: stopped after {arm.stopped_at} pairs; an early mean is biased away from zero")
-        found += [f"{name}: {sentence}" for sentence in doubts(arm.effect, question.objective)]
+        found += [f"{name}: {sentence}" for sentence in doubts(arm.effect)]
+        if _never_differs(arm):
+            found.append(f"{name}: no pair differs at all, {_why_not(question)}")
         if leaks(arm):
             found.append(f"{name}: no rate, so no bottleneck: its latent leaks, and it is a control")
         if arm.verdict == "undecided" and arm.effect is not None and arm.effect.sd > 0 and question.margin:
@@ -136,13 +140,20 @@ def caveats(comparison: Comparison) -> list[str]:
     return found
 
 
-def doubts(effect: Effect | None, objective: str) -> list[str]:
-    """Returns the sentence that an effect's differences are all 0, or that their symmetry is in doubt, or nothing."""
-    if effect is not None and effect.num_seeds > 1 and effect.sd == effect.mean == 0.0:
-        return [
-            f"no pair differs at all, so either its settings change nothing, or {label(objective)} is at its floor or"
-            " ceiling here and cannot tell"
-        ]
+def _never_differs(arm: ArmResult) -> bool:
+    effect = arm.effect
+    return effect is not None and effect.num_seeds > 1 and effect.sd == effect.mean == 0.0
+
+
+def _why_not(question: Question) -> str:
+    return (
+        f"so either its settings change nothing, or {label(question.objective)} is at its floor or ceiling here, or too"
+        " coarse to tell"
+    )
+
+
+def doubts(effect: Effect | None) -> list[str]:
+    """Returns the sentence that the symmetry of an effect's differences is in doubt, or nothing."""
     if effect is None or effect.doubt is None:
         return []
     found = effect.doubt

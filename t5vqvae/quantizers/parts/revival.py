@@ -44,14 +44,18 @@ def revive(
     """
     if below is None or not inputs_MD.shape[0]:
         return
-    average = counts_K.mean()
-    num_dead = min(int((counts_K < below * average).sum()), inputs_MD.shape[0])
+    num_dead = min(int(are_dead(counts_K, below).sum()), inputs_MD.shape[0])
     if num_dead:
-        dead_U = counts_K.argsort(stable=True)[:num_dead]
+        dead_U, average = counts_K.argsort(stable=True)[:num_dead], counts_K.mean()
         entries_KD[dead_U] = sample_rows(inputs_MD, num_dead, generator)
         # With its old count the entry would be dead again at the next step, and in `ema` its stale moving average would
         # pull it back at its first hit.
         counts_K[dead_U] = average
+
+
+def are_dead(counts_K: Tensor, below: float) -> Tensor:
+    """Returns which entries have a count of less than the share `below` of the average count, (K,), bool."""
+    return counts_K < below * counts_K.mean()
 
 
 def variance(inputs_MD: Tensor) -> Tensor:
@@ -66,7 +70,7 @@ def are_far(inputs_MD: Tensor, entries_MD: Tensor, limit: Tensor) -> Tensor:
 
 
 def apart(inputs_MD: Tensor, limit: Tensor, generator: torch.Generator) -> Tensor:
-    """Returns at most `MOST_FAR` random inputs of which each is far from those before it, (U, D).
+    """Returns at most `MOST_FAR` random inputs, each far from all that were drawn before it, kept or not, (U, D).
 
     Each takes an entry, so two that are near each other would share what one entry says.
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from t5vqvae.quantizers import Quantizer, QuantizerConfig
 from t5vqvae.quantizers.parts.distributed import gather_rows, gather_together, sum_over_workers
 from t5vqvae.quantizers.parts.losses import missing_entropy
+from t5vqvae.quantizers.parts.revival import are_far
 
 CASES: dict[str, dict[str, Any]] = {
     "ema": {"name": "ema"},
@@ -77,6 +78,8 @@ def work(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     found: dict[str, Any] = {f"{case}, {which}": state_after(case, which, rank) for case in CASES for which in LENGTHS}
+    nudged_MD = torch.full((1, 1), 1.0 + 1e-6 * rank)  # rounding put the entry on another side of the limit on rank 1
+    found["far"] = are_far(torch.tensor([[2.0]]), nudged_MD, torch.tensor(1.0 - 1e-7))
     rows = torch.arange(3 - 2 * rank)[:, None] + 10 * rank
     found["rows"] = gather_rows(rows)
     found["none"] = gather_together(rows[:0], rows[:0].float())
@@ -107,6 +110,11 @@ def test_two_workers_end_in_the_state_of_one(found: list[dict[str, Any]], case: 
         assert torch.equal(first[name], second[name]), name
         assert torch.allclose(first[name], value, atol=1e-5), name
     assert not torch.equal(alone["entries_QKD"], fresh.state_dict()["entries_QKD"])
+
+
+def test_what_is_far_is_decided_by_the_first_worker(found: list[dict[str, Any]]) -> None:
+    assert [worker["far"].tolist() for worker in found] == [[True], [True]], "by itself the second one says False"
+    assert are_far(torch.tensor([[2.0]]), torch.full((1, 1), 1.0 + 1e-6), torch.tensor(1.0 - 1e-7)).tolist() == [False]
 
 
 def test_rows_are_gathered_in_rank_order(found: list[dict[str, Any]]) -> None:
