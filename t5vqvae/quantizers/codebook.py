@@ -30,7 +30,7 @@ from t5vqvae.quantizers.parts.distributed import gather_rows, gather_together
 from t5vqvae.quantizers.parts.estimators import ESTIMATORS, TEACHES_ENTRIES, Estimator
 from t5vqvae.quantizers.parts.initialization import num_vectors_for, place_entries
 from t5vqvae.quantizers.parts.losses import mean_squared, missing_entropy, orthogonality
-from t5vqvae.quantizers.parts.revival import apart, are_dead, are_far, follow_counts, revive, variance
+from t5vqvae.quantizers.parts.revival import apart, are_far, follow_counts, revive, variance
 from t5vqvae.quantizers.parts.selection import sample_many, sample_topk
 
 
@@ -208,19 +208,15 @@ class CodebookQuantizer(Quantizer):
         below, beyond = self.config.revive_below, self.config.revive_beyond
         if below is None or not inputs_MD.shape[0]:
             return
-        parts, limit, far_M = self._revived_parts(table), None, None
+        limit, onto_M = None, torch.ones_like(codes_M, dtype=torch.bool)
         if beyond is not None:
-            if not any(are_dead(self.counts_QK[table][first:end], below).any() for _, first, end in parts):
-                return
             limit = beyond * variance(inputs_MD)
-            far_M = are_far(inputs_MD, self._read(codes_M[:, None], table), limit)
-        for purpose, first, end in parts:
-            is_whole = end - first == self.config.codebook_size
-            own_M = None if is_whole else (codes_M >= first) & (codes_M < end)
-            chosen = [mask_M for mask_M in (own_M, far_M) if mask_M is not None]
-            onto_MD = inputs_MD[torch.stack(chosen).all(0)] if chosen else inputs_MD
+            onto_M = are_far(inputs_MD, self._read(codes_M[:, None], table), limit)
+        for purpose, first, end in self._revived_parts(table):
             generator = self.generator(purpose)
-            onto_UD = onto_MD if limit is None else apart(onto_MD, limit, generator)
+            onto_UD = inputs_MD[onto_M & (codes_M >= first) & (codes_M < end)]
+            if limit is not None:
+                onto_UD = apart(onto_UD, limit, generator)
             entries_KD, counts_K = self.tables_QKD[table].data[first:end], self.counts_QK[table][first:end]
             revive(entries_KD, counts_K, self._as_stored(onto_UD, table), below, generator)
 

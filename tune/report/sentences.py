@@ -45,10 +45,10 @@ def answer(comparison: Comparison) -> str:
         return "No arm has a single pair of completed runs yet."
     claims = [arm for arm in with_effect if arm.verdict in ("better", "worse")]
     order = sorted(claims or with_effect, key=lambda arm: (leaks(arm), -_size(arm)))
+    if all(_never_differs(arm) for arm in comparison.arms):
+        return f"No pair of any arm differs at all, {_why_none(comparison.question)}."
     if len(comparison.arms) == 1:
         return f"{_claim(order[0], comparison)}."
-    if all(_never_differs(arm) for arm in comparison.arms):
-        return f"No pair of any of {len(comparison.arms)} arms differs at all, {_why_not(comparison.question)}."
     counts = counted([arm.verdict for arm in comparison.arms])
     return f"Of {len(comparison.arms)} arms {counts}; the largest effect is {_claim(order[0], comparison)}."
 
@@ -131,7 +131,7 @@ def caveats(comparison: Comparison) -> list[str]:
             found.append(f"{name}: stopped after {arm.stopped_at} pairs; an early mean is biased away from zero")
         found += [f"{name}: {sentence}" for sentence in doubts(arm.effect)]
         if _never_differs(arm):
-            found.append(f"{name}: no pair differs at all, {_why_not(question)}")
+            found.append(f"{name}: no pair differs at all, {_why_none(question)}")
         if leaks(arm):
             found.append(f"{name}: no rate, so no bottleneck: its latent leaks, and it is a control")
         if arm.verdict == "undecided" and arm.effect is not None and arm.effect.sd > 0 and question.margin:
@@ -145,7 +145,7 @@ def _never_differs(arm: ArmResult) -> bool:
     return effect is not None and effect.num_seeds > 1 and effect.sd == effect.mean == 0.0
 
 
-def _why_not(question: Question) -> str:
+def _why_none(question: Question) -> str:
     return (
         f"so either its settings change nothing, or {label(question.objective)} is at its floor or ceiling here, or too"
         " coarse to tell"

@@ -44,18 +44,14 @@ def revive(
     """
     if below is None or not inputs_MD.shape[0]:
         return
-    num_dead = min(int(are_dead(counts_K, below).sum()), inputs_MD.shape[0])
+    average = counts_K.mean()
+    num_dead = min(int((counts_K < below * average).sum()), inputs_MD.shape[0])
     if num_dead:
-        dead_U, average = counts_K.argsort(stable=True)[:num_dead], counts_K.mean()
+        dead_U = counts_K.argsort(stable=True)[:num_dead]
         entries_KD[dead_U] = sample_rows(inputs_MD, num_dead, generator)
         # With its old count the entry would be dead again at the next step, and in `ema` its stale moving average would
         # pull it back at its first hit.
         counts_K[dead_U] = average
-
-
-def are_dead(counts_K: Tensor, below: float) -> Tensor:
-    """Returns which entries have a count of less than the share `below` of the average count, (K,), bool."""
-    return counts_K < below * counts_K.mean()
 
 
 def variance(inputs_MD: Tensor) -> Tensor:

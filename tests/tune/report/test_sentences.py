@@ -75,10 +75,10 @@ def test_pairs_that_never_differ_are_said_to_tell_nothing():
     assert line.startswith("a: ") and "is at its floor or ceiling here, or too coarse to tell" in line
     assert "equivalence p = .0" in answer(found)
     alone = compare_arms(rows, "baseline", ("a",), range(8), QUESTION)
-    assert caveats(alone)
+    assert answer(alone).startswith("No pair of any arm differs at all, so either"), "one arm, too"
     both = [*rows, *(RunRow("c", seed, "completed", {METRIC: 1e-16 * seed}) for seed in range(8))]
     nothing = answer(compare_arms(both, "baseline", ("a", "c"), range(8), replace(QUESTION, test="t")))
-    assert nothing.startswith("No pair of any of 2 arms differs at all, so either"), "rounding is no difference"
+    assert nothing.startswith("No pair of any arm differs at all, so either"), "rounding is no difference"
 
 
 def test_a_sequential_plan_says_about_and_what_it_costs():
