@@ -22,6 +22,7 @@ export RAY_AUTH_MODE=token
 ray get-auth-token --generate >/dev/null
 
 # --exclusive matters: when its command ends, symmetric-run stops every Ray process of the user on these nodes.
-srun ray symmetric-run --address "$head:6379" --min-nodes "$SLURM_NNODES" \
+# srun does not take the CPUs of a task from sbatch (Slurm 22.05): without its own word all of Ray may sit on one core.
+srun --cpus-per-task="$SLURM_CPUS_PER_TASK" ray symmetric-run --address "$head:6379" --min-nodes "$SLURM_NNODES" \
   --num-cpus "$SLURM_CPUS_PER_TASK" --num-gpus "${SLURM_GPUS_ON_NODE:-0}" \
   -- python tune/search.py "$@"

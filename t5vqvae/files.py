@@ -9,11 +9,12 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from filelock import FileLock
 
@@ -49,7 +50,7 @@ def held(path: Path, taken: str, way_out: str, holder: str | None = None) -> Ite
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", errors="replace") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(file)
         except BlockingIOError:
             file.seek(0)
             other = " ".join(file.read(500).split()) or "a process that has just begun"
@@ -58,6 +59,15 @@ def held(path: Path, taken: str, way_out: str, holder: str | None = None) -> Ite
         file.write(holder or f"process {os.getpid()} on {os.uname().nodename}")
         file.flush()
         yield
+
+
+def _take(file: IO[str]) -> None:
+    """Takes an exclusive lock; who only looks whether it is held holds it a moment, so a refusal is asked again."""
+    for _ in range(4):
+        with suppress(BlockingIOError):
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(0.01)
+    return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from tune.monitor.panels import BOARDS, PANELS, Panel
 
 FOLDER = Path(__file__).parent.parent / "dashboards"
 DATASOURCE = "t5vqvae-prometheus"
+"""The data source of `make dashboards`; a board takes the one that its list names, since other Grafanas have their own."""
 MINIMUM_RANGE = "last_over_time(t5vqvae_trials[$__range])"
 RULES = {
     "groups": [
@@ -32,16 +33,18 @@ RULES = {
         }
     ]
 }
+RUNS = 'on (study) max by (study) (t5vqvae_trials{status="running"}) > 0'
+"""That a study runs: the last numbers of an ended one stay, and would raise an alert for ever."""
 ALERTS = [
     (
         "NoProgress",
-        't5vqvae:silent_seconds > 1800 and on (study) max by (study) (t5vqvae_trials{status="running"}) > 0',
+        f"t5vqvae:silent_seconds > 1800 and {RUNS}",
         "0m",
         "No trial of {{ $labels.study }} has reported for 30 minutes.",
     ),
     (
         "ManyFailures",
-        "t5vqvae:trials_failed / t5vqvae:trials_ended > 0.2 and t5vqvae:trials_ended >= 5",
+        f"t5vqvae:trials_failed / t5vqvae:trials_ended > 0.2 and t5vqvae:trials_ended >= 5 and {RUNS}",
         "0m",
         "More than a fifth of the trials of {{ $labels.study }} failed.",
     ),
@@ -59,7 +62,7 @@ ALERTS = [
     ),
     (
         "NothingCounts",
-        "max by (study) (t5vqvae_trials_counting) == 0 and on (study) t5vqvae:trials_ended >= 10",
+        f"max by (study) (t5vqvae_trials_counting) == 0 and on (study) t5vqvae:trials_ended >= 10 and {RUNS}",
         "0m",
         "All ended trials of {{ $labels.study }} are pruned, infeasible or failed.",
     ),
@@ -70,6 +73,8 @@ ALERTS = [
         "A twentieth of the answers of {{ $labels.route }} take over 2 s.",
     ),
 ]
+OWN_NAMES = {"sourceLabels": ["__name__"], "regex": "ray_(t5vqvae_.*)", "targetLabel": "__name__", "replacement": "$1"}
+"""Ray puts its own prefix before the drivers' metrics; boards and alerts ask for the names without it."""
 HEAD = "# Made by `python -m tests.dashboards`; edit tests/dashboards.py or tune/monitor/panels.py.\n"
 
 
@@ -95,6 +100,7 @@ def board(name: str) -> str:
 
     made = dashboard.Dashboard(f"T5VQVAE {name}").uid(f"t5vqvae-{name}").tags(["t5vqvae"]).refresh("10s")
     made = made.time("now-1h", "now").timezone("browser")
+    made = made.with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
     if name in ("search", "ablation"):
         made = made.with_variable(_study_variable())
     for panel in PANELS:
@@ -116,7 +122,7 @@ def known_to_grafana(values: dict) -> dict:
 def _datasource():
     from grafana_foundation_sdk.models.dashboard import DataSourceRef
 
-    return DataSourceRef(type_val="prometheus", uid=DATASOURCE)
+    return DataSourceRef(type_val="prometheus", uid="${datasource}")
 
 
 def _study_variable():
@@ -170,11 +176,21 @@ def operator(kind: str, name: str, spec: dict) -> dict:
     return {"apiVersion": "monitoring.coreos.com/v1", "kind": kind, "metadata": metadata, "spec": spec}
 
 
-def pod_monitor() -> dict:
-    """Returns the PodMonitor of Ray's pods, whose metrics hold the aggregates of the drivers."""
-    endpoints = [{"port": port} for port in ("metrics", "as-metrics", "dash-metrics")]
-    selector = {"matchLabels": {"ray.io/node-type": "head"}}
-    return operator("PodMonitor", "t5vqvae-ray", {"selector": selector, "podMetricsEndpoints": endpoints})
+def ray_monitor() -> dict:
+    """Returns the PodMonitor of Ray's pods: the nodes and the drivers' aggregates; only heads have the other ports."""
+    endpoints = [{"port": "metrics", "metricRelabelings": [OWN_NAMES]}, {"port": "as-metrics"}, {"port": "dash-metrics"}]
+    return pod_monitor("ray", {"app": "t5vqvae"}, endpoints)
+
+
+def serving_monitor() -> dict:
+    """Returns the PodMonitor of the pods that answer requests, which KubeRay labels."""
+    return pod_monitor("serving", {"app": "t5vqvae", "ray.io/serve": "true"}, [{"port": "serve"}])
+
+
+def pod_monitor(name: str, labels: dict[str, str], endpoints: list[dict]) -> dict:
+    """Returns a PodMonitor of the pods that have these labels."""
+    spec = {"selector": {"matchLabels": labels}, "podMetricsEndpoints": endpoints}
+    return operator("PodMonitor", f"t5vqvae-{name}", spec)
 
 
 def config_map(name: str) -> dict:
@@ -201,7 +217,8 @@ def written() -> dict[str, str]:
         "prometheus/prometheus.yml": config(),
         "prometheus/rules.yml": RULES,
         "prometheus/alerts.yml": alerts(),
-        "kubernetes/pod-monitor.yaml": pod_monitor(),
+        "kubernetes/pod-monitor.yaml": ray_monitor(),
+        "kubernetes/pod-monitor-serving.yaml": serving_monitor(),
         "kubernetes/prometheus-rule.yaml": operator("PrometheusRule", "t5vqvae", groups),
         **{f"kubernetes/board-{name}.yaml": config_map(name) for name in BOARDS},
     }

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import shutil
 import subprocess
 
 import pytest
+import yaml
 from kubernetes_objects import faults, read
 from programs import from_npm
 
-from tests.dashboards import FOLDER, known_to_grafana, written
+from tests.dashboards import FOLDER, known_to_grafana, ray_monitor, serving_monitor, written
 from tune.monitor.panels import BOARDS, PANELS
 
 needs_promtool = pytest.mark.skipif(
@@ -44,6 +46,40 @@ def test_promtool_takes_the_configuration_and_the_rules():
     folder = FOLDER / "prometheus"
     subprocess.run(["promtool", "check", "config", folder / "prometheus.yml"], check=True, capture_output=True)
     subprocess.run(["promtool", "test", "rules", folder / "tests.yml"], check=True, capture_output=True)
+
+
+def test_what_ray_exports_gets_the_names_that_boards_ask_for():
+    """Ray gives a driver's metric `t5vqvae_trials` as `ray_t5vqvae_trials`."""
+    [rule] = ray_monitor()["spec"]["podMetricsEndpoints"][0]["metricRelabelings"]
+    names = [panel.metric for panel in PANELS if panel.metric.startswith("t5vqvae_")]
+    renamed = [re.fullmatch(rule["regex"], f"ray_{name}").expand(rule["replacement"].replace("$", "\\")) for name in names]
+    assert renamed == names and rule["sourceLabels"] == [rule["targetLabel"]] == ["__name__"]
+    assert re.fullmatch(rule["regex"], "ray_node_cpu_utilization") is None
+
+
+@pytest.mark.parametrize("monitor", [ray_monitor, serving_monitor])
+def test_a_monitor_asks_ports_that_pods_have(monitor):
+    spec = yaml.safe_load((FOLDER.parent / "cluster/kuberay/pods/pods.yaml").read_text())["spec"]
+    groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+    assert all(group["template"]["metadata"]["labels"]["app"] == "t5vqvae" for group in groups)
+    ports = {each["name"] for g in groups for c in g["template"]["spec"]["containers"] for each in c["ports"]}
+    assert {each["port"] for each in monitor()["spec"]["podMetricsEndpoints"]} <= ports
+
+
+@needs_promtool
+def test_an_alert_of_a_study_is_of_one_that_runs(tmp_path):
+    folder = FOLDER / "prometheus"
+    text = (folder / "tests.yml").read_text()
+    ended = text.replace('status="running"}\', values: "1x60"', 'status="running"}\', values: "0x60"')
+    assert ended != text
+    values = yaml.safe_load(ended)
+    values["rule_files"] = [str(folder / name) for name in values["rule_files"]]
+    for test in values["tests"]:
+        for rule in test["alert_rule_test"]:
+            if rule["alertname"] in ("T5vqvaeNoProgress", "T5vqvaeManyFailures", "T5vqvaeNothingCounts"):
+                rule["exp_alerts"] = []
+    (tmp_path / "tests.yml").write_text(yaml.safe_dump(values))
+    subprocess.run(["promtool", "test", "rules", tmp_path / "tests.yml"], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("path", sorted((FOLDER / "kubernetes").glob("*.yaml")), ids=lambda path: path.stem)

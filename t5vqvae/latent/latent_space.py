@@ -249,6 +249,10 @@ class LatentSpace:
         known = [each for each in prompts if each is not None]
         if len(known) < len(prompts):
             raise DataError("the model has prompts: give the codes of the prompts too, as encoding a text returns them")
+        number = model.prompts.config.num_prompts
+        for each in known:
+            if len(each) != number:
+                raise DataError(f"codes of {len(each)} prompts were given, and the model has {number}; give them all")
         return torch.stack(known).to(model.device)
 
     def _from_memory(self, states_BME: Tensor, mask_BM: Tensor) -> list[str]:

@@ -6,7 +6,7 @@ such requests must agree in is `shared`. See `answers.py` for what comes back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
@@ -18,7 +18,7 @@ MOST_TOKENS = 512
 """Most tokens of a decoded text."""
 MOST_STEPS, MOST_NEAREST = 101, 200
 
-Code = Annotated[int, Field(strict=True)]
+Code = Annotated[int, Field(strict=True, ge=-(2**31), lt=2**31)]
 Codes = tuple[tuple[Code, ...], ...]
 """The codes of one sentence: by position, one a codebook; -2 in all codebooks of a position that is not sent."""
 Item = Any
@@ -89,6 +89,17 @@ class Encode(_Texts):
     """Tokens of sentences, and their codes."""
 
 
+def _refuse_ragged(name: str, sentences: Sequence[Codes]) -> None:
+    """Refuses codes of sentences that are no tables.
+
+    Raises:
+        ValueError: With an example.
+    """
+    for row in sentences:
+        if not row or len({len(position) for position in row}) != 1:
+            raise ValueError(f"{name}: every sentence needs positions with as many codes each, such as [[5], [17]]")
+
+
 class Decode(Request):
     """The texts of codes."""
 
@@ -110,9 +121,8 @@ class Decode(Request):
         for name, given in (("prompts", self.prompts), ("compare", self.compare)):
             if given is not None and len(given) != len(self.codes):
                 raise ValueError(f"{name} has {len(given)} sentences and codes {len(self.codes)}; give as many")
-        for row in self.codes:
-            if not row or len({len(position) for position in row}) != 1:
-                raise ValueError("codes: every sentence needs positions with as many codes each, such as [[5], [17]]")
+        _refuse_ragged("codes", self.codes)
+        _refuse_ragged("prompts", self.prompts or ())
         return self
 
     def items(self) -> tuple[Item, ...]:
@@ -152,6 +162,11 @@ class Traverse(Request):
     @property
     def codes_given(self) -> tuple[Codes, ...]:
         return () if self.codes is None else (self.codes,)
+
+    @model_validator(mode="after")
+    def _of_one(self) -> Self:
+        _refuse_ragged("codes", self.codes_given)
+        return self
 
 
 class Arithmetic(Request):

@@ -162,15 +162,11 @@ class Batcher:
         return sorted(like, key=lambda job: abs(job.length - first.length))[: self.most]
 
     def _found(self, batch: Sequence[_Job]) -> Sequence[Any]:
-        """Returns an answer or an error for each; where a batch is refused, its items are asked one by one."""
+        """Returns an answer or an error for each; where a batch fails, its items are asked one by one."""
         try:
             return self._call(batch[0].key, [job.item for job in batch])
-        except UserError as error:
-            if len(batch) == 1:
-                return [error]
-            return [self._found([job])[0] for job in batch]
-        except Exception as error:
-            return [error] * len(batch)
+        except Exception as error:  # of one item, for all that is known: the others are answered
+            return [error] if len(batch) == 1 else [self._found([job])[0] for job in batch]
 
 
 def _deliver(found: Sequence[tuple[_Job, Any]]) -> None:

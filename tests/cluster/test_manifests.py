@@ -189,6 +189,12 @@ def test_ray_up_tells_a_search_what_may_come(ray_up: dict[str, Any]) -> None:
     assert told == {"CPU": 8, "GPU": 1, "max": ray_up["available_node_types"]["gpu"]["max_workers"]}  # a g6.2xlarge
 
 
+def test_ray_up_names_the_system_of_its_machines(ray_up: dict[str, Any]) -> None:
+    """Ray's own choice, without the name, is Ubuntu 18.04, which has no Python that fits."""
+    images = {node["node_config"].get("ImageId", "") for node in ray_up["available_node_types"].values()}
+    assert len(images) == 1 and images.pop().startswith("ami-")
+
+
 def slurm(tmp_path: Path, **settings: str) -> tuple[list[str], dict[str, str]]:
     """Runs the script where `scontrol`, `srun` and `ray` only note what they were given; returns srun's words."""
     bin_folder = tmp_path / ".venv" / "bin"
@@ -212,8 +218,8 @@ def slurm(tmp_path: Path, **settings: str) -> tuple[list[str], dict[str, str]]:
 
 def test_the_slurm_script_starts_ray_on_all_nodes_with_the_first_as_head(tmp_path: Path) -> None:
     words, environment = slurm(tmp_path, SLURM_GPUS_ON_NODE="4")
-    start = "ray symmetric-run --address node7:6379 --min-nodes 2 --num-cpus 32 --num-gpus 4 -- python tune/search.py"
-    assert words == [*start.split(), "tune/studies/paper.yaml", "name=a study"]
+    start = "--cpus-per-task=32 ray symmetric-run --address node7:6379 --min-nodes 2 --num-cpus 32 --num-gpus 4"
+    assert words == [*start.split(), "--", "python", "tune/search.py", "tune/studies/paper.yaml", "name=a study"]
     assert environment["RAY_AUTH_MODE"] == "token" and environment["T5VQVAE_STATE"] == f"{tmp_path}/var"
 
 

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ class Exporter:
         self._spooled: set[int] = set()
         self._disk: float | None = None
         self._walk_after = 0.0
+        self._ended_before = 0
         self._ended = threading.Event()
         self._lock = threading.Lock()
 
@@ -72,6 +74,7 @@ class Exporter:
 
         for row in list(self.board.rows.values()):
             self.tally.put(row)
+        self._ended_before = self.tally.num_ended
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)  # type: ignore[arg-type]  # a collector is what has `collect`
         self._server, self._thread = start_http_server(0, HOST, registry)
@@ -128,7 +131,7 @@ class Exporter:
         yield from families(self.samples())
         kept: dict[str, Metric] = {}
         for path in sorted(self._snapshot.parent.glob("*.prom")):
-            if path != self._snapshot and not (self._target.parent / f"{path.stem}.json").exists():
+            if path != self._snapshot and not replace(self.paths, study=path.stem).is_locked():
                 with suppress(OSError, ValueError):
                     for family in text_string_to_metric_families(path.read_text(encoding="utf-8")):
                         kept.setdefault(family.name, family).samples.extend(
@@ -147,6 +150,7 @@ class Exporter:
             "disk_bytes": self._disk,
             "disk_free_bytes": shutil.disk_usage(self.paths.root).free,
             "trials_planned": self.board.trials,
+            "trials_ended_in_attempt": self.tally.num_ended - self._ended_before,
             "time_left_seconds": self._seconds_left(),
             **{name: number() for name, number in self.driver.items()},
         }
@@ -184,7 +188,7 @@ class Exporter:
 
     @property
     def _target(self) -> Path:
-        return self.paths.state / "prometheus" / "targets" / f"{self.paths.study}.json"
+        return target(self.paths)
 
     @property
     def _snapshot(self) -> Path:
@@ -216,6 +220,11 @@ def _journals(directory: Path) -> list[Path]:
     with suppress(OSError):  # there is none yet, or no more
         return [Path(entry.path) for entry in os.scandir(directory / "spool") if entry.name.endswith(".jsonl")]
     return []
+
+
+def target(paths: StudyPaths) -> Path:
+    """Returns the file that says where a study's driver listens."""
+    return paths.state / "prometheus" / "targets" / f"{paths.study}.json"
 
 
 def snapshot(paths: StudyPaths) -> Path:

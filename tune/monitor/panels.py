@@ -47,10 +47,11 @@ class Panel:
 
 
 def _rate(metric: str) -> str:
-    return f"max by (study) ({metric}{WHERE}) / on (study) sum by (study) ({ENDED})"
+    """Returns the query of a number of this start for each trial that ended in it."""
+    return f"max by (study) ({metric}{WHERE}) / on (study) (max by (study) ({ENDED}{WHERE}) > 0)"
 
 
-ENDED = 'max by (study, status) (t5vqvae_trials{study=~"$study", status!~"running|interrupted"})'
+ENDED = "t5vqvae_trials_ended_in_attempt"
 SNAPSHOT = "the snapshot prometheus/ended/<study>.prom"
 
 
@@ -77,10 +78,10 @@ _COMMON = [
          "Time to the end at the pace of this start."),
     _row("driver_seconds_total", "Driver time", "s", SNAPSHOT,
          "CPU time of the driver in this start.",
-         more=(_rate("t5vqvae_driver_seconds_total"), "per ended trial")),
+         more=(_rate("t5vqvae_driver_seconds_total"), "per trial that ended in it")),
     _row("sampler_seconds_total", "Sampler time", "s", SNAPSHOT,
          "Time in which the sampler chose trials in this start.",
-         more=(_rate("t5vqvae_sampler_seconds_total"), "per ended trial")),
+         more=(_rate("t5vqvae_sampler_seconds_total"), "per trial that ended in it")),
     _row("lost_seconds_total", "Time lost to retries", "s", SNAPSHOT,
          "Time since the last report of each trial that began again."),
     _row("trial_seconds_total", "Time of ended trials", "s", "TrialRecord.seconds",

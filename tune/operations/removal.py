@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from t5vqvae.disk import shown, size_of
 from t5vqvae.errors import SettingError
 from t5vqvae.stages import stage
+from tune.monitor.exporter import snapshot, target
 from tune.records.fresh_runs import key_of, read_fresh
 from tune.records.record import read_records
 from tune.records.study_paths import StudyPaths
@@ -73,7 +74,7 @@ def _champions(tracker: Tracker, paths: StudyPaths) -> Iterator[str]:
 
 
 def delete(paths: StudyPaths) -> None:
-    """Deletes a study's folder; a kill in between leaves no half of a study.
+    """Deletes a study's folder and what Prometheus is told of it; a kill in between leaves no half of a study.
 
     Raises:
         UserError: If it runs.
@@ -81,5 +82,7 @@ def delete(paths: StudyPaths) -> None:
     gone = paths.root.with_name(f".removed-{paths.study}")
     shutil.rmtree(gone, ignore_errors=True)
     with paths.locked():
+        for file in (snapshot(paths), target(paths)):  # else later drivers would go on showing its numbers
+            file.unlink(missing_ok=True)
         paths.root.rename(gone)
     shutil.rmtree(gone)

@@ -168,6 +168,6 @@ def _read_codes(words: str, name: str) -> list[list[int]]:
         read = [[int(code) for code in position.split(",")] for position in words.split()]
     except ValueError:
         read = []
-    if not read or len(set(map(len, read))) > 1:
+    if not read or len(set(map(len, read))) > 1 or any(abs(code) >= 2**31 for row in read for code in row):
         raise SettingError(f"{name} {words!r:.60} are no codes; write numbers such as '5 17 1', or '5,3 17,0 1,1'")
     return read

@@ -40,11 +40,8 @@ def serve(source: ModelSource, settings: ServeSettings, listener: socket.socket,
 
 
 @contextmanager
-def _scraped(source: ModelSource, address: str, settings: ServeSettings) -> Iterator[None]:
-    """Names the server to the Prometheus of the state folder, as drivers do."""
-    if settings.token is not None:  # its metrics, too, are for callers that send it
-        yield
-        return
+def _scraped(source: ModelSource, address: str) -> Iterator[None]:
+    """Names the server to the Prometheus of the state folder, as drivers do; its metrics need no token."""
     place = address.removeprefix("http://")
     target = state_dir(source.state) / "prometheus" / "targets" / f"serve:{place.rpartition(':')[2]}.json"
     with suppress(OSError):  # a folder that is read-only stops no server
@@ -63,7 +60,7 @@ def _one(source: ModelSource, settings: ServeSettings, listener: socket.socket, 
 
     app = create_app(source, settings)
     _announce(source, address, settings)
-    with hidden(), _scraped(source, address, settings):
+    with hidden(), _scraped(source, address):
         uvicorn.Server(uvicorn.Config(app, **_OPTIONS)).run(sockets=[listener])
 
 
@@ -83,7 +80,7 @@ def _several(source: ModelSource, settings: ServeSettings, listener: socket.sock
         config = uvicorn.Config(APPLICATION, factory=True, workers=workers, **_OPTIONS)
         _announce(source, address, settings)
         try:
-            with hidden(), _scraped(source, address, settings):
+            with hidden(), _scraped(source, address):
                 Multiprocess(config, sockets=[listener]).run()
         finally:
             for name in (WORKER, FOLDER):

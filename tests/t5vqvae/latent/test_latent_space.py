@@ -48,6 +48,16 @@ def test_texts_are_reconstructed_in_one_as_through_their_latents(case: str, tmp_
     assert [codes for _, codes in space.reconstruct_texts(TEXTS)] == own
 
 
+def test_prompts_of_another_number_than_the_models_are_refused(tmp_path: Path) -> None:
+    name, overrides = CASES["prompts"]
+    space = LatentSpace(build(tiny(name, **overrides), tmp_path), max_new_tokens=4)
+    [sentence] = space.encode(TEXTS[:1])
+    prompts, codes = sentence.prompt_codes_PQ, sentence.latent_TX
+    assert prompts is not None and len(prompts) > 1 and len(space.decode([codes], [prompts])) == 1
+    with pytest.raises(DataError, match=f"codes of 1 prompts were given, and the model has {len(prompts)}"):
+        space.decode([codes, codes], [prompts, prompts[:1]])
+
+
 def test_codes_that_are_left_out_stay_left_out_in_a_splice(sparse: LatentSpace) -> None:
     [sentence], [donor] = sparse.encode(TEXTS[:1], unsent=1e4), sparse.encode(TEXTS[2:])
     sent = [int(code) for code in sentence.latent_TX[:, 0] if code != NOT_SENT]

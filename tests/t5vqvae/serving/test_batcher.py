@@ -74,17 +74,18 @@ def test_a_full_queue_refuses_and_takes_again_once_it_is_empty() -> None:
     asyncio.run(run())
 
 
-def test_one_refused_item_does_not_refuse_its_neighbours() -> None:
+@pytest.mark.parametrize(("item", "error"), [("bad", DataError), ("fault", RuntimeError)])
+def test_an_item_that_fails_does_not_fail_its_neighbours(item: str, error: type[Exception]) -> None:
     async def run() -> None:
         held = Held()
         batcher = Batcher(held, most=8, capacity=100)
         begun = await first(batcher, held)
-        tasks = [asyncio.ensure_future(batcher.answers("k", items, len)) for items in (["a"], ["b", "bad"], ["c"])]
+        tasks = [asyncio.ensure_future(batcher.answers("k", items, len)) for items in (["a"], ["b", item], ["c"])]
         await asyncio.sleep(0.02)
         held.go.set()
         found = await asyncio.gather(begun, *tasks, return_exceptions=True)
         assert found[1] == ["k a"] and found[3] == ["k c"]
-        assert isinstance(found[2], DataError)
+        assert isinstance(found[2], error)
         batcher.close()
 
     asyncio.run(run())

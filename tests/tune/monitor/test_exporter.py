@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tune.monitor.board import Board
 from tune.monitor.exporter import Exporter
 from tune.monitor.row import Row
 from tune.monitor.tally import Tally
+from tune.operations import removal
 from tune.records.study_paths import StudyPaths
 from tune.spec.judging import Judging
 
@@ -101,3 +103,29 @@ def test_a_journal_that_was_sent_does_not_wait_for_mlflow(made: Exporter) -> Non
     journal.append({"kind": "metrics"})
     found = values(made)
     assert found["outbox_bytes"] > 0 and 0 <= found["outbox_age_seconds"] < 60
+
+
+def test_what_ended_in_this_start_is_told_apart(made: Exporter) -> None:
+    with made:
+        assert values(made)["trials_ended_in_attempt"] == 0
+        made.board.put(Row(4, {}, "completed", METRICS))
+        assert values(made)["trials_ended_in_attempt"] == 1 and made.tally.num_ended == 5
+
+
+def studies_shown(made: Exporter) -> set[str]:
+    return {sample.labels.get("study", "") for family in made.collect() for sample in family.samples}
+
+
+def test_the_last_numbers_of_a_killed_driver_are_shown_and_of_a_removed_study_no_more(made: Exporter) -> None:
+    made._write()
+    old = replace(made.paths, study="old")
+    old.root.mkdir(parents=True)
+    for file in (exporter.snapshot(old), exporter.target(old)):  # the target file stays behind a SIGKILL
+        file.parent.mkdir(parents=True, exist_ok=True)
+    exporter.snapshot(old).write_text(exporter.snapshot(made.paths).read_text().replace('study="s"', 'study="old"'))
+    exporter.target(old).write_text("[]")
+    assert studies_shown(made) == {"s", "old"}
+    with old.locked():
+        assert studies_shown(made) == {"s"}, "its own driver shows them"
+    removal.delete(old)
+    assert studies_shown(made) == {"s"} and not exporter.target(old).exists()
