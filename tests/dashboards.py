@@ -13,7 +13,7 @@ from tune.monitor.panels import BOARDS, PANELS, Panel
 
 FOLDER = Path(__file__).parent.parent / "dashboards"
 DATASOURCE = "t5vqvae-prometheus"
-"""The data source of `make dashboards`; a board takes the one that its list names, since other Grafanas have their own."""
+"""The data source of `make dashboards`; a board takes what its list names: other Grafanas have their own."""
 MINIMUM_RANGE = "last_over_time(t5vqvae_trials[$__range])"
 RULES = {
     "groups": [
@@ -177,8 +177,9 @@ def operator(kind: str, name: str, spec: dict) -> dict:
 
 
 def ray_monitor() -> dict:
-    """Returns the PodMonitor of Ray's pods: the nodes and the drivers' aggregates; only heads have the other ports."""
-    endpoints = [{"port": "metrics", "metricRelabelings": [OWN_NAMES]}, {"port": "as-metrics"}, {"port": "dash-metrics"}]
+    """Returns the PodMonitor of Ray's pods: nodes and the drivers' aggregates; only heads have the other ports."""
+    own = {"port": "metrics", "metricRelabelings": [OWN_NAMES]}
+    endpoints = [own, {"port": "as-metrics"}, {"port": "dash-metrics"}]
     return pod_monitor("ray", {"app": "t5vqvae"}, endpoints)
 
 

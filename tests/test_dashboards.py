@@ -52,7 +52,8 @@ def test_what_ray_exports_gets_the_names_that_boards_ask_for():
     """Ray gives a driver's metric `t5vqvae_trials` as `ray_t5vqvae_trials`."""
     [rule] = ray_monitor()["spec"]["podMetricsEndpoints"][0]["metricRelabelings"]
     names = [panel.metric for panel in PANELS if panel.metric.startswith("t5vqvae_")]
-    renamed = [re.fullmatch(rule["regex"], f"ray_{name}").expand(rule["replacement"].replace("$", "\\")) for name in names]
+    new = rule["replacement"].replace("$", "\\")
+    renamed = [re.fullmatch(rule["regex"], f"ray_{name}").expand(new) for name in names]
     assert renamed == names and rule["sourceLabels"] == [rule["targetLabel"]] == ["__name__"]
     assert re.fullmatch(rule["regex"], "ray_node_cpu_utilization") is None
 

@@ -109,26 +109,30 @@ def ablate(
 
     paths = StudyPaths(state_dir(state), spec.name)
     with locked(paths, spec) as stop:
-        plan, history = _begin(spec, paths, trainer)
         ended = intact_records(paths.trials)
         records = {number: record for number, record in ended.items() if record.status != "failed"}  # retried
+        plan, history = _begin(spec, paths, trainer, bool(records))
         session, numbering = Session(spec, plan, records, stop), RunNumbers(paths.root)
         findings = Findings(spec, history.base, numbering.latest, records)
-        _run(session, findings, numbering, bring)
-        history.write(paths)
+        _run(session, findings, numbering, history, bring)
         findings = replace(findings, numbers=numbering.latest, settings_ids=numbering.settings_ids)
         return _conclude(session, findings, numbering, history.notes())
 
 
-def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str) -> tuple[TrialPlan, AblationHistory]:
-    """Returns the plan of all runs and the study's history with this start; refuses a study that cannot work."""
+def _begin(
+    spec: AblationSpec, paths: StudyPaths, trainer: str, has_results: bool
+) -> tuple[TrialPlan, AblationHistory]:
+    """Returns the plan of all runs and the study's history with this start; refuses a study that cannot work.
+
+    Before a run has worked, a start counts as the first one: nothing was seen that a change could be due to.
+    """
     from tune.execution.trial import TrialPlan
 
     if is_there(paths.spec):
         raise SettingError(f"name={spec.name} is a search's under {paths.root.parent}; give the ablation another name")
     tracker = tracker_of(spec, paths)
     tracker.check()
-    before = AblationHistory.read(paths)
+    before = AblationHistory.read(paths) if has_results else None
     base = base_of(spec, paths, tracker) if before is None or _asks_another_base(before, spec) else before.base
     spec.check(base)
     earlier = () if before is None else before.specs
@@ -142,7 +146,9 @@ def _asks_another_base(before: AblationHistory, spec: AblationSpec) -> bool:
     return (redacted_values(last.base), last.baseline, last.resources) != (base, spec.baseline, spec.resources)
 
 
-def _run(session: Session, findings: Findings, numbering: RunNumbers, bring: BroughtRuns | None) -> None:
+def _run(
+    session: Session, findings: Findings, numbering: RunNumbers, history: AblationHistory, bring: BroughtRuns | None
+) -> None:
     """Runs what is left, on Ray."""
     plan = session.plan
     with session.on_ray() as room:
@@ -152,6 +158,7 @@ def _run(session: Session, findings: Findings, numbering: RunNumbers, bring: Bro
             identify(plan.base.with_overrides(arm.overrides))
         planned = len(expand(findings.spec, plan.base))
         session.open({"ablation": "true"}, run_tags(findings, numbering), planned)
+        history.write(plan.paths)  # before the first run: other commands know the study by it
         _run_jobs(session, findings, numbering, room, identify=identify, settings_id=settings_id, bring=bring)
 
 

@@ -116,11 +116,13 @@ def search(
     spec = search_spec(list(words or []), trials, state)
     if dry_run:
         from tune.sampling.dry_run import dry_run as plan
+        from tune.spec.kept_study import KeptStudy
 
         paths = StudyPaths(state_dir(state), spec.name)
         if warm_start is not None:
             paths.other(warm_start)
-        print(plan(spec, ended=paths.ended))
+        learns = warm_start is not None or (paths.spec.is_file() and bool(KeptStudy.read(paths.spec).evidence))
+        print(plan(spec, ended=paths.ended, learns=learns))
         return 0
     from tune.search import search as run
 

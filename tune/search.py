@@ -101,6 +101,7 @@ def search(
             _run(spec, session, other, kept)
         else:
             _open(spec, session)
+            kept.write(paths.spec, spec)  # its rules of promotion may be new
         _log_data(spec, session, kept)
         if spec.planned_trials <= len(records) and spec.planned_trials < spec.budget.trials:
             print(f"all {spec.planned_trials} settings tried")

@@ -65,7 +65,8 @@ def fresh(tmp_path: Path) -> Iterator[Path]:
 def test_the_steps_run_in_order_and_what_they_install_works(fresh: Path, tmp_path: Path) -> None:
     programs = fresh / "venv" / "bin"
     environment = {**_built(fresh), "T5VQVAE_STATE": str(tmp_path / "state"), "OMP_NUM_THREADS": "1"}
-    script = "import flask_wtf, psycopg, s3fs, boto3, mlflow, ray.serve, t5vqvae, tune.cli, cluster.local; print(t5vqvae.__file__)"
+    modules = "flask_wtf, psycopg, s3fs, boto3, mlflow, ray.serve, t5vqvae, tune.cli, cluster.local"
+    script = f"import {modules}; print(t5vqvae.__file__)"
     for name, *words in (["python", "-c", script], ["t5vqvae", "search", "paper", "--dry-run"], ["pip", "check"]):
         done = subprocess.run(
             [programs / name, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300

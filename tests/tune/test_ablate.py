@@ -172,6 +172,9 @@ def test_a_study_whose_first_runs_all_fail_is_stopped(state):
     spec = ablation("hopeless", arms=[WORSE], base={"optim.weight_decay": 0.5})
     result = ablate(spec, state=state, trainer=TRAINER)
     assert "runs failed before one worked" in result.stopped and len(result.records) < 20
+    assert StudyPaths.existing(state, "hopeless", ablations=True), "other commands know it before a run has worked"
+    again = ablate(ablation("hopeless", arms=[WORSE], seeds=2), state=state, trainer=TRAINER)
+    assert not again.report.notes, "no result was seen before the change"
 
 
 def test_a_factorial_reports_main_effects_and_interactions(state):

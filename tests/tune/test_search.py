@@ -17,6 +17,7 @@ from tune.execution import session
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
 from tune.search import search
+from tune.spec.search_spec import SearchSpec
 
 pytestmark = pytest.mark.ray
 
@@ -52,6 +53,10 @@ def test_a_study_end_to_end_again_and_extended(state):
     trained = len(starts(state))
     again = search(spec, state=state, trainer=STUB)
     assert len(starts(state)) == trained and again.best == result.best, "a finished study trains nothing"
+
+    guarded = stub_study("whole", 8, promotion={"max_size": 1.1})
+    search(guarded, state=state, trainer=STUB)
+    assert SearchSpec.read(StudyPaths(state, "whole").spec).promotion.max_size == 1.1, "`promote` reads it there"
 
     longer = stub_study("whole", 11)
     more = search(longer, state=state, trainer=STUB)

@@ -244,12 +244,15 @@ def _stopped_at(found: _Runs, arm: str, baseline: str, seeds: Sequence[int], que
 def _sequential_p(
     plan: SequentialPlan, found: _Runs, arm: str, baseline: str, seeds: Sequence[int], question: Question, num_arms: int
 ) -> float:
-    """Returns the alpha spent over all arms by the look at which the arm crossed its bound; 1 if it did not."""
+    """Returns the alpha spent over all arms by the look at which the arm crossed its bound; 1 if it did not.
+
+    The look decides: a rounding error of the sum never takes its decision back.
+    """
     by_seed = _differences(found, arm, baseline, seeds, question.objective)
     differences = [by_seed[seed] for seed in seeds if seed in by_seed]
     for look in plan.looks:
         if look <= len(differences) and plan.decide(differences[:look]) == "effect":
-            return min(1.0, num_arms * spent(look / plan.looks[-1], plan.alpha, plan.spending))
+            return min(question.alpha, num_arms * spent(look / plan.looks[-1], plan.alpha, plan.spending))
     return 1.0
 
 

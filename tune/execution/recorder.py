@@ -25,7 +25,7 @@ from tune.execution.trial import TrialPlan, TuneResult, release
 from tune.monitor.board import Board
 from tune.monitor.row import Row
 from tune.records.background import BackgroundQueue
-from tune.records.events import TRIAL, StudyEvents
+from tune.records.events import TRIAL, StudyEvents, milestones
 from tune.records.record import TrialRecord
 from tune.records.running import FRACTION
 from tune.records.trial_names import PRUNED
@@ -89,6 +89,7 @@ class TrialRecorder(ray.tune.Callback):
         self._released = 0.0
         self._noted: set[int] = set()
         self._live: dict[int, dict[str, Any]] = {}
+        self._earlier = milestones(plan.paths.root, spec.kept_metrics)
         for number in sorted(records):
             retention.add(records[number])
             board.rows[number] = self._row(number, records[number].status, vars(records[number]))
@@ -105,10 +106,11 @@ class TrialRecorder(ray.tune.Callback):
         if number in self.records:
             return
         live = self._known(trial)
-        live["metrics"] = {**live["metrics"], **metrics_of(result)}
-        if "progress/step" in result and live["status"] == "running" and (kept := self.spec.kept_metrics):
+        measured = STEP in result and result.get("status") in ("running", "completed")  # whole, as `end` receives it
+        live["metrics"] = {**({} if measured else live["metrics"]), **metrics_of(result)}
+        if STEP in result and live["status"] == "running" and (kept := self.spec.kept_metrics):
             judged = {name: result[name] for name in kept if name in result}
-            live["history"][str(int(result["progress/step"]))] = judged
+            live["history"][str(int(result[STEP]))] = judged
         live |= {name: result[name] for name in KNOWN if result.get(name) is not None}
         if live["status"] == NO_DISK:  # no end: the session stops, and the next start resumes it
             self.disk_error = live["tags"].pop("error")
@@ -155,7 +157,7 @@ class TrialRecorder(ray.tune.Callback):
             "status": "running",
             "metrics": {},
             "tags": {},
-            "history": {},
+            "history": self._earlier.pop(trial.config["number"], {}),
         }
         return self._live.setdefault(trial.config["number"], fresh)
 

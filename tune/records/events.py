@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from t5vqvae.evaluation.metric import STEP
+
 FILE = "events.jsonl"
 START, TRIAL, STOP = "start", "trial", "stop"
 Event = Mapping[str, Any]
@@ -60,6 +62,17 @@ class StudyEvents:
     def num_starts(self) -> int:
         """How often the study was started."""
         return sum(event["event"] == START for event in self.read())
+
+
+def milestones(folder: Path, metrics: Sequence[str]) -> dict[int, dict[str, dict[str, float]]]:
+    """Returns what a study's starts noted of its trials' milestones: by number, by step, some of the metrics."""
+    found: dict[int, dict[str, dict[str, float]]] = {}
+    for event in StudyEvents(folder).read():
+        values = event.get("metrics", {})
+        known = {name: values[name] for name in metrics if name in values}
+        if event["event"] == TRIAL and event.get("status") == "running" and known and STEP in values:
+            found.setdefault(event["number"], {})[str(int(values[STEP]))] = known
+    return found
 
 
 def _event(line: bytes) -> Event | None:

@@ -119,7 +119,8 @@ class AblationReport:
 
     def _rules(self) -> str:
         question, num = self.comparison.question, len(self.comparison.arms)
-        tests = "sign-flip permutation test" if question.test == "permutation" else "t test"
+        by_signs = question.test == "permutation" and question.plan is None  # a plan's bounds are of the t statistic
+        tests = "sign-flip permutation test" if by_signs else "t test"
         kind = INTERVALS[question.interval or question.test]
         plan = f"a group-sequential plan shares alpha among arms and keeps it about ({SIMULATED})"
         many = plan if question.plan else f"Holm's correction over {num} arms"

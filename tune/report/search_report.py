@@ -82,13 +82,25 @@ class SearchReport:
         if self.best is None or self.best not in found:
             return f"No trial of {len(found)} counts as best: none completed with codes and within the constraints."
         metrics = found[self.best]["metrics"]
-        value, rate = metrics[self.metric], common_rate(metrics)
-        priced = "" if rate is None else f" at {metrics[rate[0]]:.3g} {METRICS[RATE].units} ({rate[1]})"
-        sentence = f"Trial {self.best} of {len(found)} is best: {label(self.metric)} {value:.4g}{priced}"
+        sentence = f"Trial {self.best} of {len(found)} is best: {label(self.metric)} {self._priced(metrics)}"
         first = None if self.baseline is None else found.get(self.baseline)
-        if first is None or self.baseline == self.best or self.metric not in first["metrics"]:
+        if first is None or self.baseline == self.best:
             return f"{sentence}."
-        return f"{sentence}; the baseline, trial {self.baseline}, had {first['metrics'][self.metric]:.4g}."
+        return f"{sentence}; the baseline, trial {self.baseline}, {self._of_baseline(first)}."
+
+    def _priced(self, metrics: Mapping[str, float]) -> str:
+        """Returns a trial's objective and its rate."""
+        rate = common_rate(metrics)
+        priced = "" if rate is None else f" at {metrics[rate[0]]:.3g} {METRICS[RATE].units} ({rate[1]})"
+        return f"{metrics[self.metric]:.4g}{priced}"
+
+    def _of_baseline(self, first: Mapping[str, Any]) -> str:
+        """Returns what became of the baseline; the value of one that did not end is of other steps than the best's."""
+        if first["status"] != "completed" or self.metric not in first["metrics"]:
+            was = "was " if first["status"] in ("pruned", "interrupted") else ""
+            return f"{was}{first['status']} at step {first['steps']}"
+        bounded = self.counting and self.baseline not in self.counting
+        return f"had {self._priced(first['metrics'])}{', and breaks a constraint' if bounded else ''}"
 
     def html(self, light: bool = False) -> str:
         """Returns the page; see `page`."""

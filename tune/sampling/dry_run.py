@@ -1,12 +1,14 @@
 """Plans a search without running it: the resources and settings of every trial, and the hours at most.
 
-The settings of the first, random trials are those that the search will draw; later ones depend on results.
+The settings of the first, random trials are those that the search will draw; later ones depend on results, and so do
+all but the baseline's where the study learns from another one (`--from`), whose trials take numbers, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import count, islice
 
 from t5vqvae.config import Overrides
 from tune.sampling.suggestions import Suggestions
@@ -19,7 +21,7 @@ class _PlannedTrial:
     """One trial of a study that has not started.
 
     Attributes:
-        number: Number of the trial in the study.
+        number: Number of the trial in the study; None where another study's trials may take it.
         overrides: Settings of the trial; None where the search chooses them from results.
         workers: Number of data-parallel workers.
         cpus: CPUs of all workers.
@@ -27,7 +29,7 @@ class _PlannedTrial:
         max_hours: Wall time if the trial is not stopped early; None without an estimate of a step.
     """
 
-    number: int
+    number: int | None
     overrides: Overrides | None
     workers: int
     cpus: float
@@ -81,8 +83,9 @@ class _DryRun:
             lines.insert(1, f"{self.num_ended} trials have ended; {len(self.trials)} are left:")
         for trial in self.trials:
             hours = "?" if trial.max_hours is None else f"{trial.max_hours:.2f}"
+            number = "?" if trial.number is None else trial.number
             lines.append(
-                f"{trial.number:>5}  {trial.workers:>7}  {trial.cpus:>5g}  {trial.gpus:>5g}  {hours:>6}"
+                f"{number:>5}  {trial.workers:>7}  {trial.cpus:>5g}  {trial.gpus:>5g}  {hours:>6}"
                 f"  {_settings(trial)}"
             )
         return [*lines, "", *self._totals(), disk_plan(spec, spec.base_spec)]
@@ -112,7 +115,9 @@ class _DryRun:
         return "\n".join(self.lines())
 
 
-def dry_run(spec: SearchSpec, step_seconds: float | None = None, ended: Collection[int] = ()) -> _DryRun:
+def dry_run(
+    spec: SearchSpec, step_seconds: float | None = None, ended: Collection[int] = (), learns: bool = False
+) -> _DryRun:
     """Returns the plan of a study.
 
     Args:
@@ -120,21 +125,22 @@ def dry_run(spec: SearchSpec, step_seconds: float | None = None, ended: Collecti
         step_seconds: Measured seconds of a training step, its share of evaluation included; None:
             `budget.step_seconds`.
         ended: Numbers of trials that have ended and are not planned again.
+        learns: Whether the study has, or will have, trials of another study.
     """
     seconds = step_seconds or spec.budget.step_seconds
     resources, steps = spec.resources, spec.base_spec.train.max_steps
-    known = _known_overrides(spec)
+    known = _known_overrides(spec)[: 1 if learns else None]
+    numbers = islice((number for number in count() if number not in ended), max(0, spec.planned_trials - len(ended)))
     trials = [
         _PlannedTrial(
-            number=number,
+            number=number if number == 0 or not learns else None,
             overrides=known[number] if number < len(known) else None,
             workers=resources.workers,
             cpus=resources.cpus * resources.workers,
             gpus=resources.first_gpus * resources.workers,
             max_hours=None if seconds is None else steps * seconds / 3600,
         )
-        for number in range(spec.planned_trials)
-        if number not in ended
+        for number in numbers
     ]
     return _DryRun(spec, trials, seconds, len(ended))
 

@@ -159,7 +159,7 @@ class Suggestions:
         if objective is not None and objective in metrics:
             trial.report(float(metrics[objective]), step)
         if self.spec.scheduler_objective is not None and scheduled != metrics.get(objective or ""):
-            trial.set_user_attr(f"{HISTORY}{step}", scheduled)
+            trial.set_user_attr(f"{HISTORY}{self._scheduled_metric()}:{step}", scheduled)
 
     def end(self, number: int, status: str, metrics: Mapping[str, float]) -> None:
         """Stores the end of a trial; a trial that has ended already does not change.
@@ -198,10 +198,11 @@ class Suggestions:
 
     def intermediate_values(self) -> dict[int, dict[int, float]]:
         """Returns `{trial number: {step: value}}` of the values that the scheduler compares (`scheduled_value`)."""
-        shared = self._scheduled_metric() == self._sole_objective()
+        metric = self._scheduled_metric()
+        shared = metric == self._sole_objective()
         values = {}
         for trial in filter(is_ours, self.trials()):
-            judged = {**(trial.intermediate_values if shared else {}), **dict(_history(trial))}
+            judged = {**(trial.intermediate_values if shared else {}), **dict(_history(trial, metric))}
             values[trial.number] = {step: value for step, value in judged.items() if value is not None}
         return values
 
@@ -229,7 +230,7 @@ class Suggestions:
             if frozen.state.is_finished():
                 return None
             self._live.setdefault(number, Trial(self.study, trial_id))
-            self._reported[number] = {*frozen.intermediate_values, *dict(_history(frozen))}
+            self._reported[number] = {*frozen.intermediate_values, *dict(_history(frozen, self._scheduled_metric()))}
         return self._live[number]
 
     def _trial_id(self, number: int) -> int:
@@ -268,7 +269,10 @@ def is_ours(trial: FrozenTrial) -> bool:
     return not trial.user_attrs.get(ORIGIN, "").startswith(TOLD)
 
 
-def _history(trial: FrozenTrial) -> Iterator[tuple[int, float | None]]:
+def _history(trial: FrozenTrial, metric: str | None) -> Iterator[tuple[int, float | None]]:
+    """Yields step and value of what the scheduler judged by a metric; earlier versions noted no metric."""
     for key, value in trial.user_attrs.items():
         if key.startswith(HISTORY):
-            yield int(key.removeprefix(HISTORY)), value
+            of, _, step = key.removeprefix(HISTORY).rpartition(":")
+            if of in ("", metric):
+                yield int(step), value

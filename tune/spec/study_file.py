@@ -64,7 +64,8 @@ def apply_words(values: Mapping[str, Any], words: list[str], study: type[Config]
     for path, value in parts.space.items():
         values["space"] = _set_range(values.get("space") or {}, path, value)
     if parts.base:
-        values["base"] = _set_base(run, values.get("base") or {}, parts.base)
+        is_known = not values.get("baseline") and not any(path.split(".")[0] == "baseline" for path in parts.study)
+        values["base"] = _set_base(run if is_known else None, values.get("base") or {}, parts.base)
     return apply_overrides(study, values, parts.study)
 
 
@@ -114,11 +115,20 @@ def _set_range(space: Mapping[str, Any], path: str, value: Any) -> dict[str, Any
     return {**space, owner: {**space[owner], field: value}}
 
 
-def _set_base(run: type[Config], base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns flat `base` with overrides on top, without settings that a newly chosen variant does not have."""
-    base = flatten(base)
+def _set_base(run: type[Config] | None, base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns flat `base` with overrides on top, without settings that a newly chosen variant does not have.
+
+    Args:
+        run: The spec of a run, on whose defaults the base stands; None: it stands on another study's model, of which
+            nothing is known here.
+        base: The study's.
+        overrides: Of the command line; a value may be a whole section.
+    """
+    base, paths = flatten(base), [path for name in overrides for path in flatten({name: overrides[name]})]
+    if run is None:
+        return {**base, **overrides}
     resolved = run().with_overrides(base).with_overrides(overrides).as_flat_dict()
-    return {path: resolved[path] for path in [*base, *overrides] if path in resolved}
+    return {path: resolved[path] for path in [*base, *paths] if path in resolved}
 
 
 def _find(path_or_name: str, folder: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+import yaml
 
 from t5vqvae.errors import SettingError
 from t5vqvae.files import read_json, write_json
@@ -380,3 +381,16 @@ def test_a_nuisance_setting_may_belong_to_some_arms_alone():
     never = {**decay, "when": {"quantizer.name": "kmeans"}}
     with pytest.raises(SettingError, match=r"nuisance: quantizer.decay: `when` holds in no arm"):
         ablation(**{**spec.as_dict(), "nuisance": RATE | {"quantizer.decay": never}})
+
+
+def test_a_word_stands_on_a_base_whose_model_is_another_studys(tmp_path):
+    """Of that model nothing is known yet: its quantizer may have settings that the default one lacks."""
+    values = {
+        "baseline": {"study": "of_vq"},
+        "base": {"quantizer.codebook_weight": 0.5},
+        "arms": [{"name": "a", "overrides": {"model.dropout": 0.1}}],
+        "objective": {"metric": "validation/nll"},
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    spec = AblationSpec.load(tmp_path / "mine.yaml", ["train.max_steps=500"])
+    assert spec.base == {"quantizer.codebook_weight": 0.5, "train.max_steps": 500}

@@ -93,3 +93,16 @@ def test_an_arm_that_a_sequential_plan_stopped_is_no_arm_with_missing_runs():
     assert (huge.verdict, huge.stopped_at, huge.missing) == ("better", 3, ())
     assert 0 < huge.p_adjusted <= 0.05
     assert (null.verdict, null.p_adjusted) == ("undecided", 1.0)
+
+
+@pytest.mark.parametrize(("num_arms", "alpha"), [(1, 0.05), (4, 0.05), (9, 0.05), (15, 0.05), (8, 0.1), (17, 0.1)])
+def test_what_the_last_look_shows_no_rounding_error_takes_back(num_arms: int, alpha: float):
+    """The alpha spent by all arms adds up to a little more than alpha with some numbers of arms."""
+    plan = SequentialPlan((3, 6), alpha=alpha / num_arms)
+    names = [f"arm {number}" for number in range(num_arms)]
+    shift = next(s for s in (0.5, 0.6, 0.7, 0.8, 1.0) if plan.decide([s + n for n in NOISE]) == "effect")
+    if plan.decide([shift + n for n in NOISE[:3]]) == "effect":
+        pytest.fail("the first look decides already")
+    question = Question("validation/bleu", "maximize", alpha=alpha, plan=plan)
+    found = compare({name: rows_with(name, shift) for name in names}, question=question)
+    assert {arm.verdict for arm in found.arms} == {"better"} and found.arms[0].p_adjusted == pytest.approx(alpha)

@@ -111,6 +111,29 @@ def test_a_diverged_trial_keeps_its_last_metrics(ledger):
     assert ledger.records[0].metrics["validation/nll"] == 1.0 and ledger.records[0].steps == 20
 
 
+def test_a_record_has_the_metrics_of_the_last_milestone_alone(ledger):
+    report(ledger, 0, 1.0, **{"control/locality": 0.9})
+    report(ledger, 0, 0.5, "completed", done=True)
+    assert "control/locality" not in ledger.records[0].metrics, "Optuna, too, judges by the last report"
+
+
+def test_a_trial_that_another_driver_finishes_keeps_its_milestones(tmp_path):
+    def milestone(ledger: TrialRecorder, step: int, nll: float, **more) -> None:
+        report(ledger, 0, nll, **{"progress/step": float(step), **more})
+
+    whole, killed = ledger_of(spec(), tmp_path / "whole"), ledger_of(spec(), tmp_path / "killed")
+    for ledger in (whole, killed):
+        milestone(ledger, 40, 3.0)
+        milestone(ledger, 80, 2.0)
+    for ledger in (whole, ledger_of(spec(), tmp_path / "killed")):
+        milestone(ledger, 120, 1.5)
+        milestone(ledger, 160, 1.0, status="completed", done=True)
+    histories = [
+        TrialRecord.read(tmp_path / name / "studies" / "s" / "trials" / "00000").history for name in ("whole", "killed")
+    ]
+    assert histories[0] == histories[1] and list(histories[0]) == ["40", "80", "120", "160"]
+
+
 def test_only_the_best_of_those_that_count_keep_checkpoints(ledger):
     for number, nll in enumerate([3.0, 1.0, 2.0]):
         report(ledger, number, nll, "completed", done=True)

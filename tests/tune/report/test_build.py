@@ -23,6 +23,7 @@ from t5vqvae.spec.run import RunSpec
 from tune.analysis import (
     Question,
     RunRow,
+    SequentialPlan,
     compare_arms,
     cost,
     factorial_effects,
@@ -407,3 +408,27 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_report_is_compute
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"--into {folder} cannot be written: ") and line.endswith("; name another folder")
     assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, "the baseline, trial 0, had 0.4."),
+        ({"status": "pruned", "steps": 80}, "the baseline, trial 0, was pruned at step 80."),
+        ({"status": "diverged", "metrics": {}}, "the baseline, trial 0, diverged at step 100."),
+        ({"metrics": {METRIC: 0.4, "rate/bits_per_token": 7.9}}, "had 0.4 at 7.9 bits a token"),
+    ],
+)
+def test_the_baseline_is_told_as_it_ended(changed, said):
+    found = trials(3)
+    found[0] |= {"status": "completed", "metrics": {METRIC: 0.4}, **changed}
+    assert said in search(found, best=1, baseline=0, counting={0, 1}).answer()
+    if found[0]["status"] == "completed":
+        broken = search(found, best=1, baseline=0, counting={1}).answer()
+        assert broken.endswith(", and breaks a constraint.")
+
+
+def test_the_rules_of_a_sequential_plan_name_the_statistic_of_its_bounds():
+    plain, planned = report(), report(comparison(plan=SequentialPlan((3, len(SEEDS)))))
+    assert "paired sign-flip permutation test" in plain._rules() and "permutation" not in planned._rules()
+    assert "paired t test, a group-sequential plan" in planned._rules()

@@ -430,3 +430,25 @@ def test_a_study_that_names_another_key_teaches_where_its_trials_have_ours(tmp_p
 def test_controls_lack_every_rate_and_are_no_trials_of_an_earlier_version(tmp_path):
     control = [dataclasses.replace(each, metrics={"validation/nll": 0.1}) for each in OTHERS[:1]]
     warm_start(Suggestions(study(constraints=[JOINT])), other_study(tmp_path / "other", control, space=WIDER))
+
+
+def test_what_another_metric_of_the_scheduler_judged_is_not_compared_with_its_own(tmp_path):
+    """A resumed study may have another one: exact matches read as cross-entropies would stop every later trial."""
+    by_bleu, path = study(scheduler={"metric": "validation/bleu"}), tmp_path / "optuna.journal"
+    first = Suggestions(by_bleu, path)
+    number = first.next().number
+    first.report(number, metrics(step=50, nll=3.0))
+    assert Suggestions(by_bleu, path).intermediate_values() == {number: {50: 60.0}}
+    assert Suggestions(study(), path).intermediate_values() == {number: {50: 3.0}}
+    by_usage = Suggestions(study(scheduler={"metric": "codebook/usage"}), path)
+    assert by_usage.intermediate_values() == {number: {}}
+
+
+def test_a_dry_run_of_a_study_that_learns_from_another_counts_its_own_trials_alone():
+    """The other study's trials take numbers 1 to 12 in Optuna."""
+    plan = dry_run(study(budget={"trials": 12}), ended={0, 13, 14}, learns=True)
+    assert (len(plan.trials), plan.num_ended) == (9, 3)
+    assert {(trial.number, trial.overrides) for trial in plan.trials} == {(None, None)}, "results choose them"
+    first = dry_run(study(), learns=True)
+    assert [trial.number for trial in first.trials] == [0, *[None] * 5] and first.trials[0].overrides == BASELINE
+    assert "    ?  " in str(first)

@@ -437,3 +437,9 @@ def test_a_section_that_is_no_mapping_is_refused_with_words_too(tmp_path, sectio
     words = ["space.optim.beta1={type: float, low: 0.1, high: 0.95}", "train.max_steps=100"]
     with pytest.raises(SettingError, match=f"{section}=.* must be a mapping of dotted paths"):
         SearchSpec.load(file, words)
+
+
+def test_a_word_may_set_a_whole_section():
+    loaded = SearchSpec.load("quickstart", ["optim={learning_rate: 1e-3, grad_clip: 0.25, weight_decay: 0.1}"])
+    optim = loaded.base_spec.optim
+    assert (optim.learning_rate, optim.grad_clip, optim.weight_decay) == (1e-3, 0.25, 0.1)
