@@ -119,9 +119,7 @@ def ablate(
         return _conclude(session, findings, numbering, history.notes())
 
 
-def _begin(
-    spec: AblationSpec, paths: StudyPaths, trainer: str, has_results: bool
-) -> tuple[TrialPlan, AblationHistory]:
+def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str, has_results: bool) -> tuple[TrialPlan, AblationHistory]:
     """Returns the plan of all runs and the study's history with this start; refuses a study that cannot work.
 
     Before a run has worked, a start counts as the first one: nothing was seen that a change could be due to.

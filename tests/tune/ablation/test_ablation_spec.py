@@ -390,6 +390,9 @@ def test_a_word_stands_on_a_base_whose_model_is_another_studys(tmp_path):
         "base": {"quantizer.codebook_weight": 0.5},
         "arms": [{"name": "a", "overrides": {"model.dropout": 0.1}}],
         "objective": {"metric": "validation/nll"},
+        "seeds": 8,
+        "question": "Which?",
+        "untuned": "a test",
     }
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
     spec = AblationSpec.load(tmp_path / "mine.yaml", ["train.max_steps=500"])
