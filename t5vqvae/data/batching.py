@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from t5vqvae.data.batch import Batch
+from t5vqvae.data.batch import IGNORED_LABEL, Batch
 from t5vqvae.data.split import TokenizedSplit
 from t5vqvae.errors import SettingError
 
@@ -120,8 +120,27 @@ def evaluation_batches(
         rank: Number of this worker, from 0.
         num_workers: Workers in all.
     """
-    indices = evaluated_indices(split, limit)
-    indices = indices[np.argsort(split.lengths[indices], kind="stable")]
+    indices = _by_length(split, limit)
     for start in range(rank * batch_size, len(indices), num_workers * batch_size):
         chosen = indices[start : start + batch_size]
         yield chosen, split.batch(chosen)
+
+
+def batches_behind_one(
+    split: TokenizedSplit, batch_size: int, limit: int | None = None, rank: int = 0, num_workers: int = 1
+) -> Iterator[Batch]:
+    """Yields the batches of `evaluation_batches`, each behind the sentence before its first (at first, the last).
+
+    So every sentence has the same neighbour whatever the batches are. The added sentence has no labels, and counts
+    nowhere. Of a single sentence there is no batch.
+    """
+    indices = _by_length(split, limit)
+    for start in range(rank * batch_size, len(indices) if len(indices) > 1 else 0, num_workers * batch_size):
+        batch = split.batch(np.concatenate([indices[[start - 1]], indices[start : start + batch_size]]))
+        batch.labels_BS[0] = IGNORED_LABEL
+        yield batch
+
+
+def _by_length(split: TokenizedSplit, limit: int | None) -> Array:
+    indices = evaluated_indices(split, limit)
+    return indices[np.argsort(split.lengths[indices], kind="stable")]

@@ -33,6 +33,7 @@ from t5vqvae.data import IGNORED_LABEL, Batch, TokenizedSplit, evaluated_indices
 from t5vqvae.data.batching import Array
 from t5vqvae.evaluation.chains import note_codes, num_counted_sentences
 from t5vqvae.evaluation.decoding import Decoding
+from t5vqvae.evaluation.latent_gain import add_swapped
 from t5vqvae.evaluation.scored_sentences import ScoredSentence, nll_of_sentences, note_sentences, scored_sentences
 from t5vqvae.evaluation.sentence_rates import SentenceRates
 from t5vqvae.evaluation.sparse_rate import sparse_metrics
@@ -222,6 +223,7 @@ def _add_up(
             _add_decoded(batches, model, split, spec, num_generated, sums)
         for _ in batches:
             pass
+    add_swapped(model, split, config.batch_size, num_examples, sums)
     if num_generated != 0 and not together:
         with stage(f"decoding {name}", _count(split, num_generated), "sentences") as now:
             batches = _counted(_encoded(model, split, config.batch_size, num_generated), now)
@@ -232,7 +234,7 @@ def _add_up(
 def _measured(batches: Iterable[_Encoded], model: TextAutoencoder, sums: Sums, now: Stage) -> Iterator[_Encoded]:
     """Yields batches, each after its losses were added to the sums."""
     for indices, batch, memory in _counted(batches, now):
-        losses = _add_losses(model, batch, memory, sums, with_swap=not sums.num_swapped and len(indices) > 1)
+        losses = _add_losses(model, batch, memory, sums)
         _note_codes(sums, indices, losses.codes_BTQ, losses.prompt_codes_BPQ)
         if sums.sentences is not None:
             nll_B = nll_of_sentences(losses.logits_BSV, batch.labels_BS)
@@ -253,7 +255,7 @@ def _count(split: TokenizedSplit, limit: int | None) -> int:
     return math.ceil(min(len(split), limit or len(split)) / world)
 
 
-def _add_losses(model: TextAutoencoder, batch: Batch, memory: Memory, sums: Sums, with_swap: bool) -> Losses:
+def _add_losses(model: TextAutoencoder, batch: Batch, memory: Memory, sums: Sums) -> Losses:
     """Adds the losses of a batch, and returns them."""
     losses = model.losses(batch, memory=memory)
     sums.nll += float(losses.nll_sum)
@@ -273,9 +275,6 @@ def _add_losses(model: TextAutoencoder, batch: Batch, memory: Memory, sums: Sums
         sums.prompt_counts = add_counts(sums.prompt_counts, [c.cpu() for c in count_codes(prompts, sizes)])
         sums.num_prompts += prompts.shape[0] * prompts.shape[1]
     sums.measure(losses.measures)
-    if with_swap:
-        sums.nll_swapped += float(model.losses(batch, swap_memory=True, memory=memory).nll_sum) - float(losses.nll_sum)
-        sums.num_swapped += losses.num_tokens
     return losses
 
 

@@ -43,7 +43,7 @@ RUN_METRICS = (
            instead="validation/exact_match"),
     Metric("validation/latent_gain", "nats", "token", "maximize",
            "rise of the cross-entropy with the latent of another sentence; near 0 if the latent is ignored",
-           "objective", instead="validation/nll_per_char", when="an evaluation batch of two sentences or more"),
+           "objective", instead="validation/nll_per_char", when="two sentences or more; of 128 at most"),
     Metric("validation/exact_match", "matches", "sentence", "maximize",
            "texts decoded greedily that equal their target up to white space; in [0, 1]",
            "objective", brief="exact {:.3f}", needs=TEXTS, when=DECODED),

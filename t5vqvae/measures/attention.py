@@ -63,7 +63,7 @@ def attention(probed: Probed) -> Found:
     sums, total = dict[tuple[int, int], dict[str, float]](), 0
     limit, size = min(probed.num_sentences, NUM_SENTENCES), probed.spec.evaluate.batch_size
     with _weights_of(model) as layers:
-        for indices, batch in evaluation_batches(probed.split, size, limit=limit):
+        for _, batch in evaluation_batches(probed.split, size, limit=limit):
             batch = batch.to(model.device)
             if not _is_copied(batch):
                 return Found()
@@ -76,8 +76,8 @@ def attention(probed: Probed) -> Found:
                 for name, found_H in masses(weights_BHSM, batch.mask_BT, num_prompts).items():
                     for head, value in enumerate(found_H.tolist()):
                         part = sums.setdefault((layer, head), defaultdict(float))
-                        part[name] += value * len(indices)
-            total += len(indices)
+                        part[name] += value * batch.num_source_tokens
+            total += batch.num_source_tokens
     return _found(sums, total)
 
 

@@ -1,6 +1,7 @@
 """Order of the codes of `sfvq`: are codes near each other on the curve near in space, and alike in meaning?
 
-- `distance`: rank correlation of |i - j| with the distance of the vectors of i and j, over random pairs in use.
+- `distance`: rank correlation of |i - j| with the distance of the vectors of i and j, over random pairs of different
+  codes in use: a code next to itself is near itself in any order.
 - `text`: rank correlation of |i - j| with the change of the decoded text when code i becomes j at a random position.
 
 Both are near 0 when the numbers of the codes are dealt out anew, which stands next to the first one.
@@ -32,8 +33,12 @@ def order(probed: Probed) -> Found:
     if not isinstance(quantizer, SFVQQuantizer) or not probed.codes or probed.model.leaks:
         return Found()
     used = np.unique(np.concatenate(probed.codes))
+    if len(used) < 2:
+        return Found()
     rng = np.random.default_rng(probed.seed)
-    first_P, second_P = rng.choice(used, (2, NUM_PAIRS))
+    first_P = rng.integers(len(used), size=NUM_PAIRS)
+    second_P = (first_P + rng.integers(1, len(used), size=NUM_PAIRS)) % len(used)
+    first_P, second_P = used[first_P], used[second_P]
     points = [
         vectors(quantizer, torch.from_numpy(each)[:, None].to(quantizer.corners_KC.device))
         for each in (first_P, second_P)
@@ -55,13 +60,13 @@ def _changes(probed: Probed, used: list[int]) -> tuple[list[float], list[float]]
     rng = random.Random(f"{probed.seed} order")
     sentences = space.encode(rng.sample(probed.texts, min(len(probed.texts), NUM_SWAPS)))
     places = [rng.randrange(len(each.latent_TX)) for each in sentences]
-    codes = [rng.choice(used) for _ in sentences]
+    own = [int(each.latent_TX[place, 0]) for each, place in zip(sentences, places, strict=True)]
+    codes = [rng.choice([code for code in used if code != before]) for before in own]
     changed = [
         swapped(each.latent_TX, place, 0, code) for each, place, code in zip(sentences, places, codes, strict=True)
     ]
     texts = space.decode(changed, [each.prompt_codes_PQ for each in sentences])
     plain = space.reconstruct(sentences)
-    moved = [float(abs(int(each.latent_TX[place, 0]) - code))
-             for each, place, code in zip(sentences, places, codes, strict=True)]  # fmt: skip
+    moved = [float(abs(before - code)) for before, code in zip(own, codes, strict=True)]
     differing = [1 - similarity(text.split(), before.split()) for text, before in zip(texts, plain, strict=True)]
     return moved, differing

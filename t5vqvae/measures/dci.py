@@ -2,9 +2,10 @@
 
 A random forest predicts each factor from all latents of a template and from *shadows*, the same latents shuffled, on
 two thirds of its sentences. R_ij is the impurity that splits by latent i remove for factor j less what its shadow's
-splits remove, at least 0, times the accuracy above chance on the other sentences, over the room above chance. A factor
-whose accuracy is not above that with shuffled latents has no R. Chance is the share of the factor's most frequent
-value.
+splits remove, at least 0, times the accuracy above chance on the other sentences, over the room above chance. Chance is
+the share of the factor's most frequent value, or the accuracy with shuffled latents where that is more: a forest on
+noise does worse than its most frequent value. A factor whose accuracy is not above chance by two standard errors, and a
+twentieth of the room, has no R: D and C do not depend on the size of R, so what noise leaves would count in full.
 
 - Disentanglement D = sum_i (1 - H_F(R_i)) rho_i, rho_i = sum_j R_ij / sum R: each latent says one factor.
 - Completeness C = sum_j (1 - H_L(R_.j)) w_j, w_j = sum_i R_ij / sum R: each factor is in one latent.
@@ -31,6 +32,7 @@ Letters: N sentences, L latents, F factors.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,10 +70,17 @@ def read(slots: Slots, seed: int) -> Read:
     for factor_N in slots.factors_NF.T:
         removed_L, accuracy = _forest(latents, chance, factor_N, *slots.halves(seed), seed)
         _, shuffled = _forest(chance, [], factor_N, *slots.halves(seed), seed)
-        gain = (accuracy - shuffled) / max(1 - shuffled, 1e-9)
-        columns.append((removed_L * (gain if gain >= LEAST_GAIN else 0.0), accuracy, shuffled))
+        judge = slots.halves(seed)[1]
+        often = float(np.unique(factor_N[judge], return_counts=True)[1].max()) / len(judge)
+        columns.append((removed_L * _gain(accuracy, max(often, shuffled), len(judge)), accuracy, shuffled))
     found, right, by_chance = zip(*columns, strict=True)
     return Read(np.stack(found, 1), sum(right) / len(right), sum(by_chance) / len(by_chance))
+
+
+def _gain(accuracy: float, chance: float, number: int) -> float:
+    """Returns the accuracy above chance over its room; 0 if so many judged sentences do not show that it is above."""
+    room, noise = max(1 - chance, 1e-9), 2 * math.sqrt(chance * (1 - chance) / number)
+    return (accuracy - chance) / room if accuracy - chance >= max(LEAST_GAIN * room, noise) else 0.0
 
 
 def completeness(importances_LF: Floats) -> float | None:

@@ -3,8 +3,9 @@
 Nobody knows the right answer of an edit here, but copying has one: a splice of a donor's word in place of a word should
 give the source's reconstruction with that word instead. So what is measured:
 
-- `swap_locality`: share of the other words of a reconstruction that stay when one code takes another value in its
-  neighbourhood, over swaps that change the text.
+- `swap_locality`: share of the other words of a reconstruction that stay when one code of a word takes another value in
+  its neighbourhood, over swaps that change the text. Of reconstructions with as many words as their text: elsewhere
+  nobody knows which word the code stands for.
 - `splice_copied`: share of splices after which the text is the reconstruction with the donor's word in place. The
   donor's word is always another one, so a decoder that ignores codes copies none.
 """
@@ -21,6 +22,7 @@ from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.latent.sentence import Sentence, tokens_of
 from t5vqvae.latent.traversal import traverse
 from t5vqvae.measures.base import Found, Probed, Row, measure
+from t5vqvae.measures.traversals import word_numbers
 from t5vqvae.stages import stage
 
 NUM_SENTENCES, NUM_NEAREST = 40, 5
@@ -53,12 +55,14 @@ def examples(probed: Probed) -> Found:
 def _swaps(space: LatentSpace, sentence: Sentence, plain: str, rng: random.Random, corpus: CorpusConfig) -> list[Row]:
     """Returns a sentence with the code at one random word replaced by its nearest codes."""
     position = rng.randrange(max(1, len(sentence.tokens) - 1))
-    token, words = sentence.tokens[position], corpus.words(plain)
+    token, words, spans = sentence.tokens[position], corpus.words(plain), corpus.word_spans(sentence.text)
+    own = word_numbers(sentence, spans)[position]
+    is_known = own is not None and len(words) == len(spans) > 1
     found: list[Row] = []
     for swap in traverse(space, sentence, [position], NUM_NEAREST):
-        others = max(1, len(words) - 1)
-        stayed = min(others, len(kept_places(words, corpus.words(swap.text))))
-        kept = None if same_text(swap.text, plain) else stayed / others
+        kept: float | None = None
+        if is_known and not same_text(swap.text, plain):
+            kept = len(kept_places(words, corpus.words(swap.text)) - {own}) / (len(words) - 1)
         found.append({"source": plain, "token": token, "code": swap.code, "decoded": swap.text, "kept": kept})
     return found
 

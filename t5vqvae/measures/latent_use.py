@@ -4,7 +4,7 @@ The damage is done to the vectors of the codes, so encoder blocks behind the qua
 codes, it is done to the vectors that the bottleneck passes on; where these are not what the decoder reads (one latent a
 sentence, or states from before the codes), to the decoder's memory. The table says which. Prompts stay.
 
-- `swapped`: another sentence's codes, as many as it has.
+- `swapped`: another sentence's codes, as many as it has: those of the one before it by length.
 - `shuffled`: the sentence's own codes in another order; left out for one latent a sentence.
 - `dropped`: every code is lost with probability .5. In its place stands what stands for a code that is not sent where
   the model was trained with code dropout (a learned vector, or no position, but one code stays), and zero elsewhere.
@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from t5vqvae.data import evaluation_batches
+from t5vqvae.data.batching import batches_behind_one
 from t5vqvae.measures.base import Found, Probed, Row, measure
 from t5vqvae.models.contract import Memory, TextAutoencoder
 from t5vqvae.models.t5 import T5VQVAE
@@ -62,10 +63,6 @@ Damage = Callable[[Latents], tuple[Tensor, Tensor]]
 """Returns damaged vectors (B, T, E) and the mask of their real positions (B, T)."""
 
 
-def _swapped(given: Latents) -> tuple[Tensor, Tensor]:
-    return given.vectors_BTE.roll(1, 0), given.mask_BT.roll(1, 0)
-
-
 def _shuffled(given: Latents) -> tuple[Tensor, Tensor]:
     order_BT = given.random_BT().masked_fill(~given.mask_BT, 2.0).argsort(1)  # padding stays behind
     return given.vectors_BTE.take_along_dim(order_BT.unsqueeze(-1), 1), given.mask_BT
@@ -94,8 +91,9 @@ def _replaced(given: Latents) -> tuple[Tensor, Tensor]:
     return given.model.quantizer.lookup(codes_BTQ).to(given.vectors_BTE.dtype), given.mask_BT
 
 
+SWAPPED = "swapped"
+"""The damage that needs two sentences."""
 DAMAGES: Mapping[str, Damage] = {
-    "swapped": _swapped,
     "shuffled": _shuffled,
     "dropped": _dropped,
     "zeroed": _zeroed,
@@ -108,26 +106,52 @@ DAMAGES: Mapping[str, Damage] = {
 def latent_use(probed: Probed) -> Found:
     """Measures how much the cross-entropy rises when the codes are damaged."""
     model, size = probed.model, probed.spec.evaluate.batch_size
-    device, generator = next(model.parameters()).device, torch.Generator().manual_seed(probed.seed)
+    device, generator = _device(model), torch.Generator().manual_seed(probed.seed)
     used_QK, part = _used(probed), ""
-    plain, chars, damaged = 0.0, 0, dict[str, float]()
+    chars, rises = 0, dict[str, float]()
     with stage("damaging the codes", len(probed.texts), "sentences") as now:
         for indices, batch in evaluation_batches(probed.split, size, limit=probed.num_sentences):
             batch = batch.to(device)
             memory = model.encode_memory(batch)
-            plain += float(model.losses(batch, memory=memory).nll_sum)
+            plain = float(model.losses(batch, memory=memory).nll_sum)
             chars += int(batch.num_chars_B.sum())
-            vectors_BTE, part = model.latents_of(memory), _part(model, memory)
-            mask_BT = memory.mask_BM[:, memory.mask_BM.shape[1] - vectors_BTE.shape[1] :]  # prompts come first
+            (vectors_BTE, mask_BT), part = _latents(model, memory), _part(model, memory)
             given = Latents(model, vectors_BTE, mask_BT, used_QK, generator)
             is_one = vectors_BTE.shape[1] < batch.mask_BT.shape[1]
             for name in _possible(part == "codes", is_one):
                 changed = model.with_latents(memory, *DAMAGES[name](given))
-                damaged[name] = damaged.get(name, 0.0) + float(model.losses(batch, memory=changed).nll_sum)
+                rises[name] = rises.get(name, 0.0) + float(model.losses(batch, memory=changed).nll_sum) - plain
             now.advance(len(indices))
-    rises = {name: (total - plain) / max(1, chars) for name, total in damaged.items()}
-    rows: list[Row] = [{"damage": name, "to": part, "rise, nats a character": rise} for name, rise in rises.items()]
-    return Found({f"latent_use/{name}": rise for name, rise in rises.items()}, {"Use of the latent": rows})
+    if len(probed.texts) > 1:
+        rises = {SWAPPED: _rise_of_swapped(probed), **rises}
+    found = {name: rise / max(1, chars) for name, rise in rises.items()}
+    rows: list[Row] = [{"damage": name, "to": part, "rise, nats a character": rise} for name, rise in found.items()]
+    return Found({f"latent_use/{name}": rise for name, rise in found.items()}, {"Use of the latent": rows})
+
+
+def _rise_of_swapped(probed: Probed) -> float:
+    """Returns the rise of the cross-entropy when each sentence has the latents of the one before it by length, nats.
+
+    Which one that is, batches do not decide.
+    """
+    model, size, rise = probed.model, probed.spec.evaluate.batch_size, 0.0
+    for batch in batches_behind_one(probed.split, size, probed.num_sentences):
+        batch = batch.to(_device(model))
+        memory = model.encode_memory(batch)
+        vectors_BTE, mask_BT = _latents(model, memory)
+        changed = model.with_latents(memory, vectors_BTE.roll(1, 0), mask_BT.roll(1, 0))
+        rise += float(model.losses(batch, memory=changed).nll_sum) - float(model.losses(batch, memory=memory).nll_sum)
+    return rise
+
+
+def _latents(model: TextAutoencoder, memory: Memory) -> tuple[Tensor, Tensor]:
+    """Returns the vectors that are damaged, (B, T, E), and the mask of their real positions, (B, T)."""
+    vectors_BTE = model.latents_of(memory)
+    return vectors_BTE, memory.mask_BM[:, memory.mask_BM.shape[1] - vectors_BTE.shape[1] :]  # prompts come first
+
+
+def _device(model: TextAutoencoder) -> torch.device:
+    return next(model.parameters()).device
 
 
 def _possible(are_codes: bool, is_one: bool) -> list[str]:

@@ -30,7 +30,7 @@ from t5vqvae.stages import stage
 @measure("path_states")
 def path_states(probed: Probed) -> Found:
     """Measures where paths run, and how evenly, in the states of a frozen encoder."""
-    if probed.encoder is None or probed.model.leaks:
+    if probed.encoder is None or probed.model.leaks or not probed.paths:
         return Found()
     texts = [[step.text or " " for step in path.steps] for path in probed.paths]
     with stage("encoding paths"):

@@ -27,7 +27,7 @@ NUM_SHOWN = 5
 @measure("smoothness")
 def smoothness(probed: Probed) -> Found:
     """Measures how directly interpolation leads from one sentence to another."""
-    if probed.model.leaks:
+    if probed.model.leaks or not probed.paths:
         return Found()
     trajectories, paths = probed.paths, smooth_paths(probed)
     metrics = scores(paths) | {"smoothness/length_changes": share_changing_length(trajectories)}

@@ -72,7 +72,7 @@ def place_of(
 ) -> Place | None:
     """Returns a position with its surroundings; None at the end of the text, and outside roles."""
     spans = spans_of(sentence.text)
-    words, own = [sentence.text[slice(*span)] for span in spans], _word_numbers(sentence, spans)
+    words, own = [sentence.text[slice(*span)] for span in spans], word_numbers(sentence, spans)
     number = own[position]
     if number is None or (roles and roles[position] == NO_ROLE):
         return None
@@ -82,7 +82,7 @@ def place_of(
     return Place(sentence, position, codebook, before, behind, spans_of)
 
 
-def _word_numbers(sentence: Sentence, words: Sequence[Span]) -> list[int | None]:
+def word_numbers(sentence: Sentence, words: Sequence[Span]) -> list[int | None]:
     """Returns the number of the word that has the last character of each token; None where none has."""
     counts = [sum(start < end for start, _ in words) - 1 for _, end in sentence.spans]
     blank = [not sentence.text[start:end].strip() for start, end in sentence.spans]

@@ -1,9 +1,13 @@
 """z-diff: from which latents stay alike, can a linear model say which factor was held fixed?
 
-For a factor, 64 pairs of sentences of one template share its value. A point has, for each latent, the mean distance
-between the two sentences of a pair: 1 for different codes, the length of the difference for vectors. A linear model
-predicts the factor from such points; the measure is its accuracy on points that it was not fitted to. Chance is 1/F,
-and shuffled latents stand next to it. Latents that never vary are left out.
+For a factor, 64 pairs of different sentences of one template share its value. A point has, for each latent, the mean
+distance between the two sentences of a pair: 1 for different codes, the length of the difference for vectors. A linear
+model predicts the factor from such points of two thirds of the sentences; the measure is its accuracy on points of the
+other third. Chance is 1/F, and shuffled latents stand next to it. Latents that never vary are left out, and factors no
+value of which stands twice in both parts.
+
+A sentence never is its own partner: such a pair is alike in every latent, so the number of a factor's values, which
+says how many such pairs there are, would show in latents that say nothing (a test says how much).
 
 It is near 1 for many models, also for entangled ones whose latents differ in how much they follow each factor: read it
 with the measures next to it.
@@ -35,31 +39,40 @@ NUM_POINTS = 300
 """Points of every factor to fit on; half as many more to judge by."""
 
 
-def z_diff(slots: Slots, seed: int) -> float:
-    """Returns the accuracy, in [0, 1]."""
+def z_diff(slots: Slots, seed: int) -> float | None:
+    """Returns the accuracy, in [0, 1]; None if fewer than two factors have pairs."""
     from sklearn.linear_model import LogisticRegression
 
-    rng, count = np.random.default_rng([seed, 4]), NUM_POINTS + NUM_POINTS // 2
-    points = [_points(slots, factor_N, count, rng) for factor_N in slots.factors_NF.T]
-    fit_PL = np.concatenate([each[:NUM_POINTS] for each in points])
-    judge_PL = np.concatenate([each[NUM_POINTS:] for each in points])
+    rng, parts = np.random.default_rng([seed, 4]), slots.halves(seed)
+    factors = [
+        factor_N for factor_N in slots.factors_NF.T if all(np.bincount(factor_N[rows]).max() > 1 for rows in parts)
+    ]
+    if len(factors) < 2:
+        return None
+    points = [
+        [_points(slots, factor_N, rows, count, rng) for factor_N in factors]
+        for rows, count in zip(parts, (NUM_POINTS, NUM_POINTS // 2), strict=True)
+    ]
+    fit_PL, judge_PL = map(np.concatenate, points)
     kept_L = fit_PL.std(0) > 0
     if not kept_L.any():
-        return 1 / len(points)
+        return 1 / len(factors)
     mean_L, spread_L = fit_PL.mean(0)[kept_L], fit_PL.std(0)[kept_L]
     fit_PL, judge_PL = ((each[:, kept_L] - mean_L) / spread_L for each in (fit_PL, judge_PL))
-    names = np.arange(len(points))
+    names = np.arange(len(factors))
     model = LogisticRegression(max_iter=1000).fit(fit_PL, names.repeat(NUM_POINTS))
     return float((model.predict(judge_PL) == names.repeat(NUM_POINTS // 2)).mean())
 
 
-def _points(slots: Slots, factor_N: Ints, count: int, rng: np.random.Generator) -> Floats:
-    """Returns the mean distances of pairs that share a factor's value, one row a point, shape (P, L)."""
-    first = rng.integers(len(factor_N), size=count * NUM_PAIRS)
-    order = np.argsort(factor_N, kind="stable")
-    starts = np.searchsorted(factor_N[order], factor_N[first])
-    sizes = np.bincount(factor_N)[factor_N[first]]
-    second = order[starts + rng.integers(sizes)]
+def _points(slots: Slots, factor_N: Ints, rows: Ints, count: int, rng: np.random.Generator) -> Floats:
+    """Returns the mean distances of pairs of some rows that share a factor's value, one row a point, shape (P, L)."""
+    order = rows[np.argsort(factor_N[rows], kind="stable")]  # equal values side by side
+    values = factor_N[order]
+    sizes = np.bincount(values)[values]
+    places = rng.choice(np.flatnonzero(sizes > 1), size=count * NUM_PAIRS)
+    starts = np.searchsorted(values, values[places])
+    others = starts + (places - starts + 1 + rng.integers(sizes[places] - 1)) % sizes[places]
+    first, second = order[places], order[others]
     found = [_distances(part, first, second).reshape(count, NUM_PAIRS).mean(1) for part in slots.parts]
     return np.stack(found, 1)
 

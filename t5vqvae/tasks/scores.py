@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 from t5vqvae.data.texts import same_text
+
+_ALONE = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+"""Characters of Chinese and Japanese, which have no spaces between words."""
 
 
 def exact(target: str, text: str) -> float:
@@ -17,7 +22,9 @@ def exact(target: str, text: str) -> float:
 def rouge(kind: str) -> Callable[[str, str], float]:
     """Returns the F-measure of a kind of ROUGE (`rouge1`, `rouge2`, `rougeL`), in [0, 1], as a function.
 
-    The library is `rouge-score`, Google's, without its stemmer.
+    The library is `rouge-score`, Google's, without its stemmer. Its own words are runs of ASCII letters and digits, so
+    other scripts would have none; here they are runs of letters, marks and digits of any script, and of scripts without
+    spaces single characters. Texts of ASCII have the same words.
     """
 
     def score(target: str, text: str) -> float:
@@ -30,7 +37,22 @@ def rouge(kind: str) -> Callable[[str, str], float]:
 def _scorer(kind: str) -> Any:
     from rouge_score.rouge_scorer import RougeScorer  # imports nltk, which takes a second
 
-    return RougeScorer([kind])
+    return RougeScorer([kind], tokenizer=_Words())
+
+
+class _Words:
+    """The words of a text, as `rouge-score` asks for them."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return "".join(map(_part_of_word, unicodedata.normalize("NFC", text).lower())).split()
+
+
+@cache
+def _part_of_word(character: str) -> str:
+    """Returns a character of a word, apart from others where its script has no spaces; a space for all others."""
+    if _ALONE.match(character):
+        return f" {character} "
+    return character if unicodedata.category(character)[0] in "LMN" else " "
 
 
 def distinct(n: int) -> Callable[[Sequence[str], Sequence[str]], float]:

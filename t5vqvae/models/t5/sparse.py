@@ -32,7 +32,8 @@ def left_out(
     Args:
         score: Measures sentences with positions left out.
         mask_BT: True at real positions.
-        nats: Bound of a sentence's cross-entropy. A sentence that is above it with all of its codes sends them all.
+        nats: Bound of a sentence's cross-entropy. A sentence that is above it whichever of its codes is left out sends
+            them all.
         gate_BT: How much each position is worth sending, (B, T); the least is tried first. None: the most predictable.
         kept_BT: Positions that are sent whatever the decoder says without them, (B, T). None: there are none.
     """

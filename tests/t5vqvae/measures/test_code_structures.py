@@ -73,6 +73,22 @@ def test_corners_on_a_line_are_in_order_and_dealt_anew_are_not(cache: Path) -> N
     assert order(replace(base)).metrics["order/distance"] < 0.6
 
 
+def test_a_code_is_no_neighbour_of_itself(cache: Path) -> None:
+    """Such pairs have no distance along any curve, and made .4 of what is near 0 for codes that were dealt anew."""
+    base = probed(cache, "sfvq", **{"quantizer.codebook_size": 32, "quantizer.first_corners": 32})
+    shuffled = []
+    for number in (4, 8):
+        for seed in range(10):
+            copy = replace(base, seed=seed)
+            copy.__dict__["codes"] = [np.arange(number)]
+            shuffled.append(order(copy).metrics.get("order/distance_shuffled", 0.0))
+    assert abs(sum(shuffled) / len(shuffled)) < 0.2
+    for number in (1, 2):
+        copy = replace(base)
+        copy.__dict__["codes"] = [np.arange(number)]
+        assert "order/distance" not in order(copy).metrics, "one pair has no order"
+
+
 def test_the_gap_between_averages_and_nearest_entries_worked_apart(cache: Path) -> None:
     base = probed(cache, "soft", **{"quantizer.codebook_size": 16})
     model: Any = base.model

@@ -8,6 +8,7 @@ from closed_forms import ENTANGLED, FIRST, INDEPENDENT, NUM, ONE_TO_ONE, RNG, TW
 from sklearn.ensemble import RandomForestClassifier
 
 from t5vqvae.measures.dci import completeness, disentanglement, read
+from t5vqvae.measures.slots import Slots
 
 
 def test_one_to_one_latents_have_one_whatever_their_numbers_mean() -> None:
@@ -73,3 +74,17 @@ def test_a_redundant_latent_of_the_sentence_keeps_its_importance() -> None:
     redundant = slots(*noisy, factors=np.stack([FIRST, RNG.integers(4, size=NUM)], 1))
     found = read(redundant, seed=0)
     assert (found.importances_LF[:, 0] > 0.02).all() and completeness(found.importances_LF) < 0.2
+
+
+def noise(rng: np.random.Generator, *values: int, number: int, latents: int) -> Slots:
+    """Latents of 64 codes that say nothing about factors of so many values, the first value the commonest."""
+    shares = [np.array([0.8, *[0.2 / (size - 1)] * (size - 1)]) for size in values]
+    factors = [rng.choice(size, p=share, size=number) for size, share in zip(values, shares, strict=True)]
+    return slots(*rng.integers(64, size=(latents, number)), factors=np.stack(factors, 1))
+
+
+def test_noise_has_no_value_where_few_sentences_are_judged() -> None:
+    """Against shuffled latents alone, a forest that overfits beats itself by luck, and D and C are 1 for that luck."""
+    by_luck = [read(noise(np.random.default_rng(seed), 2, 2, number=220, latents=4), seed) for seed in range(6)]
+    assert sum(found.accuracy > found.accuracy_shuffled for found in by_luck) > 1
+    assert [disentanglement(found.importances_LF) for found in by_luck] == [None] * 6

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 import torch
 from spelling_model import CODE, Spelling
 
 from t5vqvae.measures.base import Found, Probed
-from t5vqvae.measures.examples import examples
+from t5vqvae.measures.examples import _swaps, examples
 from t5vqvae.spec.run import RunSpec
 
 TEXTS = ["a bat eats honey", "a big cat eats eggs in caves", "dog eats honey in trees", "a cat eats honey and eggs"]
@@ -52,6 +54,32 @@ def test_a_decoder_that_loses_a_word_is_no_copy_and_keeps_less() -> None:
     seeds = [found(Losing(), seed).metrics for seed in range(6)]
     assert min(each["examples/splice_copied"] for each in seeds) < 1
     assert min(each["examples/swap_locality"] for each in seeds) < 1
+
+
+@pytest.mark.parametrize(
+    ("decoded", "kept"),
+    [
+        ("a fox eats honey", 1.0),
+        ("a bat eats eggs", 2 / 3),
+        ("a bat eats honey at night", 1.0),
+        ("an fox eats eggs", 1 / 3),
+    ],
+)
+def test_the_word_whose_code_is_swapped_is_none_of_the_others(
+    decoded: str, kept: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A code that leaves its own word alone and changes a distant one is not local."""
+    text, none = "a bat eats honey", cast(Any, None)
+    run = RunSpec().with_overrides({"data.corpus.name": "grammar"})
+    space = Fixed(Spelling(), run, none, none, "validation", ("none",), Path(), 10, 1, texts=[text]).space()
+    [sentence] = space.encode([text])
+    second = SimpleNamespace(randrange=lambda number: 1)
+    swaps = [SimpleNamespace(code=3, text=decoded)]
+    monkeypatch.setattr("t5vqvae.measures.examples.traverse", lambda *_: swaps)
+    [row] = _swaps(space, sentence, text, cast(Any, second), run.data.corpus)
+    assert row["token"] == "bat" and row["kept"] == pytest.approx(kept)
+    [row] = _swaps(space, sentence, "a bat", cast(Any, second), run.data.corpus)
+    assert row["kept"] is None, "which word of another text is the code's, nobody knows"
 
 
 def test_a_decoder_that_ignores_codes_copies_no_word() -> None:

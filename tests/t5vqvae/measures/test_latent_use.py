@@ -17,14 +17,16 @@ from baseline_runs import build, tiny
 from torch import Tensor
 
 from t5vqvae.data import evaluation_batches, prepare
+from t5vqvae.measures.attention import attention
 from t5vqvae.measures.base import Probed
-from t5vqvae.measures.latent_use import DAMAGES, latent_use
+from t5vqvae.measures.latent_use import DAMAGES, SWAPPED, latent_use
 from t5vqvae.models.contract import Memory, load_model
 from t5vqvae.models.t5 import T5VQVAE
 from t5vqvae.spec.run import RunSpec
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 SENTENCES = 40
+NAMES_OF_DAMAGES = (*DAMAGES, SWAPPED)
 SURE = 10.0
 """How many nats a planted decoder puts the token that it reads above every other one."""
 NAMES = {"model.position": 0, "quantizer.name": "vq", "quantizer.codebook_size": 512, "model.dropout": 0.0}
@@ -77,8 +79,8 @@ def given_to(
     base: Probed, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[dict[str, float], dict[str, list[tuple[Memory, Tensor, Tensor]]]]:
     """The metrics; and by damage the memory, the damaged vectors and their mask, of every batch."""
-    seen: dict[str, list[tuple[Memory, Tensor, Tensor]]] = {name: [] for name in DAMAGES}
-    before, turns = base.model.with_latents, itertools.cycle(DAMAGES)
+    seen: dict[str, list[tuple[Memory, Tensor, Tensor]]] = {name: [] for name in NAMES_OF_DAMAGES}
+    before, turns = base.model.with_latents, itertools.cycle(NAMES_OF_DAMAGES)
 
     def note(memory: Memory, latents_BTE: Tensor, mask_BT: Tensor) -> Memory:
         seen[next(turns)].append((memory, latents_BTE, mask_BT))
@@ -113,7 +115,7 @@ def test_a_decoder_that_reads_codes_token_by_token_loses_what_is_known(
     assert found["latent_use/shuffled"] == pytest.approx(moved * SURE / chars, abs=few * SURE / chars)
     replaced = total * (1 - 1 / used) * SURE / chars
     assert found["latent_use/replaced"] == pytest.approx(replaced, abs=4 * math.sqrt(total / used) * SURE / chars)
-    assert [row["to"] for row in latent_use(base).tables["Use of the latent"]] == ["codes"] * len(DAMAGES)
+    assert [row["to"] for row in latent_use(base).tables["Use of the latent"]] == ["codes"] * len(NAMES_OF_DAMAGES)
 
 
 def test_a_decoder_that_ignores_its_codes_loses_nothing(cache: Path) -> None:
@@ -127,7 +129,7 @@ def test_a_decoder_that_ignores_its_codes_loses_nothing(cache: Path) -> None:
             if name.endswith("EncDecAttention.o.weight"):
                 weight.zero_()
     assert latent_use(base).metrics == dict.fromkeys(used, 0.0)
-    assert set(used) == {f"latent_use/{name}" for name in DAMAGES}
+    assert set(used) == {f"latent_use/{name}" for name in NAMES_OF_DAMAGES}
 
 
 def test_blocks_behind_the_quantizer_read_the_damaged_codes(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,19 +201,19 @@ def test_a_dropped_code_is_what_is_not_sent_where_training_left_codes_out(
 def test_prompts_are_never_damaged(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = tiny("t5vqvae", **NAMES, **{"model.prompts.num_prompts": 3, "model.prompts.hidden_width": 16})
     base = probed(build(spec, cache).eval(), spec, cache)
-    read, model = dict[int, list[Tensor]](), base.model
+    read, model = dict[int, list[Tensor]](), base.model  # by sentences in a batch: swapped, it has one more
     assert isinstance(model, T5VQVAE)
     score = model._logits
 
     def note(states_BME: Tensor, mask_BM: Tensor, labels_BS: Tensor) -> Tensor:
         assert bool(mask_BM[:, :3].all())
-        read.setdefault(int(labels_BS.clamp_min(0).sum()), []).append(states_BME)
+        read.setdefault(len(labels_BS), []).append(states_BME)
         return score(states_BME, mask_BM, labels_BS)
 
     monkeypatch.setattr(model, "_logits", note)
     latent_use(base)
+    assert sorted(map(len, read.values())) == [2, 1 + len(DAMAGES)]
     for plain_BME, *damaged in read.values():
-        assert len(damaged) == len(DAMAGES)
         for states_BME in damaged:
             assert torch.equal(states_BME[:, :3], plain_BME[:, :3])
             assert not torch.equal(states_BME[:, 3:], plain_BME[:, 3:])
@@ -239,6 +241,19 @@ def test_what_other_models_have_is_damaged_and_named(
 ) -> None:
     spec = tiny(name, **words)
     found = latent_use(probed(build(spec, cache).eval(), spec, cache))
-    assert set(found.metrics) == {f"latent_use/{each}" for each in DAMAGES if each not in without}
+    assert set(found.metrics) == {f"latent_use/{each}" for each in NAMES_OF_DAMAGES if each not in without}
     assert {row["to"] for row in found.tables["Use of the latent"]} == {part}
     assert all(math.isfinite(value) for value in found.metrics.values())
+
+
+@pytest.mark.parametrize("checkpoint", ["end", "names"])
+def test_another_sentences_codes_are_those_of_the_same_sentence_in_any_batch(checkpoint: str, cache: Path) -> None:
+    """Batches are by length, and one of a single sentence has no other one."""
+    spec = RunSpec.parse(json.loads((CHECKPOINTS / checkpoint / "spec.json").read_text()))
+    model = load_model(CHECKPOINTS / checkpoint / "model").eval()
+    found = []
+    for size in (40, 16, 1):
+        base = probed(model, spec.with_overrides({"evaluate.batch_size": size}), cache)
+        found.append([latent_use(base).metrics["latent_use/swapped"], *attention(base).metrics.values()])
+    assert found[0][0] > 1 and len(found[0]) > 3
+    assert found[1] == pytest.approx(found[0], rel=1e-4) == found[2]

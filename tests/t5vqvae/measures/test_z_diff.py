@@ -30,3 +30,21 @@ def test_a_latent_that_never_varies_is_left_out() -> None:
     constant = np.zeros(NUM, dtype=np.int64)
     assert z_diff(slots(constant, constant), seed=0) == 1 / 2
     assert z_diff(ENTANGLED, seed=0) < 0.75, "fixing either factor changes the one latent as often"
+
+
+def test_the_number_of_a_factors_values_does_not_show_in_latents_that_say_nothing() -> None:
+    """It does where a sentence may be its own partner: the more values, the more such pairs, alike in every latent."""
+    rng = np.random.default_rng(3)
+    values = (16, 12, 8, 2, 2)
+    found = []
+    for _ in range(3):
+        factors = np.stack([rng.integers(each, size=220) for each in values], 1)
+        found.append(z_diff(slots(*rng.integers(64, size=(5, 220)), factors=factors), seed=0))
+    assert sum(found) / 3 == pytest.approx(1 / 5, abs=0.08), "with such pairs it is .46"
+
+
+def test_a_factor_without_pairs_is_left_out() -> None:
+    alone = np.stack([np.arange(NUM), SECOND], 1)
+    assert z_diff(slots(FIRST, SECOND, factors=alone), seed=0) is None
+    three = np.stack([FIRST, np.arange(NUM), SECOND], 1)
+    assert z_diff(slots(FIRST, SECOND, factors=three), seed=0) == z_diff(slots(FIRST, SECOND), seed=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from rouge_score.rouge_scorer import RougeScorer
 
 from t5vqvae.data import CorpusConfig, GrammarCorpus, MathCorpus, PublicCorpus
 from t5vqvae.errors import SettingError
@@ -50,6 +51,13 @@ def test_scores_by_hand() -> None:
     # Common subsequence "the cat sat": 3 of 4 words on one side and 3 of 3 on the other; F = 2 * .75 / 1.75.
     assert rouge("rougeL")("the black cat sat", "the cat sat") == pytest.approx(6 / 7)
     assert rouge("rougeL")("a b", "b a") == pytest.approx(0.5) and rouge("rouge1")("a b", "b a") == 1
+    for text in ("кошка сидит на ковре", "猫坐在垫子上", "बिल्ली चटाई पर", "été à Paris"):
+        assert rouge("rougeL")(text, text) == 1 and rouge("rougeL")(text, "") == 0
+    assert rouge("rouge1")("猫坐在垫子上", "猫在上") == pytest.approx(2 / 3), "a character is a word there"
+    assert rouge("rouge1")("été à Paris", "ete a Paris") == pytest.approx(1 / 3)
+    published = RougeScorer(["rougeL"])
+    for one, other in (("It's a U.S. deal, 3.5%!", "its the us deal: 3_5"), ("a-b_c", "a b c")):
+        assert rouge("rougeL")(one, other) == published.score(one, other)["rougeL"].fmeasure, "of ASCII as published"
     assert distinct(1)([], ["a b a", "a"]) == 2 / 4
     assert distinct(2)([], ["a b a", "a b"]) == 2 / 3
     assert distinct(2)([], ["a"]) == 0
