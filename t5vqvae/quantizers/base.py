@@ -62,6 +62,11 @@ class QuantizerConfig(Variant):
     whole_batch: ClassVar[tuple[str, ...]] = ()
 
     @property
+    def batch_terms(self) -> list[str]:
+        """Those of `whole_batch` whose term is in the loss."""
+        return [name for name in self.whole_batch if getattr(self, name)]
+
+    @property
     def chooses_nearest(self) -> bool:
         """Whether the code of a state is that of the nearest entry of a table, in training as well."""
         return False
@@ -189,7 +194,8 @@ class Quantizer(StepLearner, Float32Module, ABC):
             roles_BT: Semantic role of each position, 0 for none; only `role` reads it.
         """
         self._keep_float32()
-        self._note_batch()
+        if self.active:  # what is bypassed learns nothing, and no schedule runs
+            self._note_batch()
         # Row numbers, not the mask: the backward pass of a masked scatter alone takes half as long as finding the
         # nearest of 2,000 entries.
         places_N = mask_BT.bool().flatten().nonzero().squeeze(-1)

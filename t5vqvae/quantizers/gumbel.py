@@ -105,6 +105,10 @@ class GumbelConfig(QuantizerConfig):
         first = self.temperature or first
         return first, self.last_temperature or min(first, last)
 
+    @property
+    def batch_terms(self) -> list[str]:
+        return [] if self.form in ("tied", "published") else super().batch_terms  # these have no diversity term
+
     def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> GumbelQuantizer:
         return GumbelQuantizer(self, model_width, seed)
 

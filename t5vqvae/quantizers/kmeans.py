@@ -25,7 +25,7 @@ from t5vqvae.config import setting
 from t5vqvae.quantizers.base import SuggestedSpace
 from t5vqvae.quantizers.codebook import CodebookQuantizer
 from t5vqvae.quantizers.codebook_config import CodebookConfig
-from t5vqvae.quantizers.parts.initialization import canonical_order, kmeans
+from t5vqvae.quantizers.parts.initialization import canonical_order, kmeans, sample_rows
 
 
 class KMeansConfig(CodebookConfig):
@@ -81,7 +81,10 @@ class KMeansQuantizer(CodebookQuantizer):
         super()._learn(table, inputs_MD, codes_M)
         ring_PD = self.rings_QPD[table]
         inputs_MD = inputs_MD[:: self.samples_per_input]
-        inputs_MD = inputs_MD[canonical_order(inputs_MD)][-ring_PD.shape[0] :]
+        if len(inputs_MD) > len(ring_PD):  # the last ones of an order by value would be of one side of the space
+            inputs_MD = sample_rows(inputs_MD, len(ring_PD), self.generator(f"ring {table}"))
+        else:
+            inputs_MD = inputs_MD[canonical_order(inputs_MD)]
         places_M = torch.arange(inputs_MD.shape[0], device=inputs_MD.device) + int(self.num_noted_Q[table])
         ring_PD[places_M % ring_PD.shape[0]] = inputs_MD
         self.num_noted_Q[table] += inputs_MD.shape[0]

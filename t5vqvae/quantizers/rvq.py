@@ -85,10 +85,13 @@ class RVQConfig(QuantizerConfig):
     def _fits(self) -> Self:
         if self.learning not in TABLES:
             for name in ("distance", "estimator", "start", "revive_below", "revive_beyond"):
-                if getattr(self, name) != type(self).model_fields[name].default:
-                    raise SettingError(f"quantizer.{name}={getattr(self, name)} needs entries, unlike {self.learning}")
+                self._refuse(name, f"needs entries, unlike {self.learning}")
+            if self.learning == "fsq":
+                self._refuse("commitment_weight", "has no term with quantizer.learning=fsq; leave it out")
             if self.code_width is not None:
                 raise SettingError(f"quantizer.code_width={self.code_width} is set by {self.learning}; leave null")
+        if self.learning == "simvq":
+            self._refuse("start", "needs quantizer.learning=ema or gradient: simvq starts at random")
         if self.estimator in TEACHES_ENTRIES and self.learning not in ("gradient", "simvq"):
             raise SettingError(f"quantizer.estimator={self.estimator} needs entries that learn by gradient")
         if self.start == "embeddings" and self.groups > 1:
@@ -97,6 +100,11 @@ class RVQConfig(QuantizerConfig):
             raise SettingError(f"quantizer.groups={self.groups} must divide quantizer.code_width={self.code_width}")
         self.layer_config(0)
         return self
+
+    def _refuse(self, name: str, rule: str) -> None:
+        """Raises if a setting is not at its default."""
+        if getattr(self, name) != type(self).model_fields[name].default:
+            raise SettingError(f"quantizer.{name}={getattr(self, name)} {rule}")
 
     def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> Quantizer:
         if self.groups == 1:
@@ -156,7 +164,7 @@ class RVQQuantizer(Quantizer):
             residual_NC = residual_NC - layer.lookup_packed(codes[-1]).detach() / scale
             if number < kept:
                 for name, term in packed.terms.items():
-                    terms[name] = terms.get(name, 0.0) + term
+                    terms[name] = terms.get(name, 0.0) + term / scale**2  # of the residual, not of the scaled one
         codes_NQ = torch.cat(codes, -1)
         quantized_NC = self.lookup_packed(codes_NQ[:, :kept])
         return Packed(self._passed(inputs_NC, quantized_NC), codes_NQ, {} if self._teaches else terms)

@@ -58,7 +58,7 @@ class RunSpec(Config):
     def _adds_up(self) -> Self:
         """Refuses micro-batches that would change a loss term."""
         # Micro-batches stay out of the run id, as workers do, so they must not change a result.
-        weights = [name for name in self.quantizer.whole_batch if getattr(self.quantizer, name)]
+        weights = self.quantizer.batch_terms
         if self.train.microbatches > 1 and weights:
             term = f"quantizer.{weights[0]}={getattr(self.quantizer, weights[0])}"
             raise SettingError(

@@ -47,12 +47,18 @@ def seed_worker(seed: int, step: int) -> None:
 
 
 def sum_gradients(model: nn.Module) -> None:
-    """Sums the gradients over workers; a parameter that a worker did not use counts as zero there."""
+    """Sums the gradients over workers; a parameter that a worker did not use counts as zero there.
+
+    One that no worker used stays without a gradient, as with a single worker: the optimizer takes no step for it.
+    """
     if rank_and_world()[1] == 1:
         return
     parameters = [p for p in model.parameters() if p.requires_grad]
-    # One message for all parameters, not one for each.
+    # One message for all parameters, not one for each; behind them, by how many workers each was used.
     flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
+    used = flat.new_tensor([float(p.grad is not None) for p in parameters])
+    flat = torch.cat([flat, used])
     dist.all_reduce(flat)
-    for parameter, grad in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
-        parameter.grad = grad.view_as(parameter)
+    *grads, used = flat.split([*(p.numel() for p in parameters), len(parameters)])
+    for parameter, grad, number in zip(parameters, grads, used.tolist(), strict=True):
+        parameter.grad = grad.view_as(parameter) if number else None

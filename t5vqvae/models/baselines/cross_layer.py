@@ -43,6 +43,7 @@ from t5vqvae.errors import SettingError
 from t5vqvae.models.baselines.base import Autoencoder, BaselineConfig, Values, shift_right
 from t5vqvae.models.contract import Measures, Memory, energy, load_model
 from t5vqvae.models.t5 import T5VQVAE, T5VQVAEConfig, build_t5vqvae
+from t5vqvae.seeding import seed_from
 from t5vqvae.spec.architectures import CrossLayerConfig, T5VQVAESettings
 from t5vqvae.spec.run import RunSpec
 
@@ -87,7 +88,8 @@ class CrossLayer(Autoencoder):
     def from_spec(cls, spec: RunSpec, config: BaselineConfig) -> Self:
         """Returns a new model around the network that `model.backbone` names."""
         assert isinstance(spec.model, CrossLayerConfig)
-        network = _read_network(spec.model.backbone)
+        with torch.random.fork_rng(devices=[]):  # reading a T5 seeds torch, and the layers below are this run's own
+            network = _read_network(spec.model.backbone)
         last = network.config.num_layers if spec.model.to_layer is None else spec.model.to_layer
         if last > network.config.num_layers:
             raise SettingError(f"model.to_layer={last} must be at most {network.config.num_layers}, the last block")
@@ -169,7 +171,10 @@ class CrossLayer(Autoencoder):
         ).logits
 
     def measures(self, batch: Batch, memory: Memory) -> Measures:
-        """Returns the unexplained share of layer h's variance and, unless it is off, the removal test."""
+        """Returns the unexplained share of layer h's variance and, unless it is off, the removal test.
+
+        The variance is around the mean of each batch, so batches of a few sentences have less of it.
+        """
         mask_BT, codes_BTQ = batch.mask_BT, memory.bottleneck.codes_BTQ
         lower_BTE, upper_BTE = self.layers(batch)
         assert memory.states_BTE is not None
@@ -187,9 +192,11 @@ class CrossLayer(Autoencoder):
         salient_B = self.salience(batch, lower_BTE).masked_fill(~batch.mask_BT, -torch.inf).argmax(-1)
         rows_B = torch.arange(len(batch), device=salient_B.device)
         code_BE = self.quantizer.lookup(codes_BTQ)[rows_B, salient_B].to(lower_BTE.dtype)
-        # Random directions depend only on the seed: evaluations repeat, and do not advance training's generator.
-        generator = torch.Generator().manual_seed(self.config["seed"])
-        random_BE = torch.randn(code_BE.shape, generator=generator).to(code_BE)
+        # Random directions depend on the seed and the sentence alone: evaluations repeat, whatever their batches are,
+        # and do not advance training's generator.
+        sentences = [ids_T[mask_T].tolist() for ids_T, mask_T in zip(batch.input_ids_BT, batch.mask_BT, strict=True)]
+        generators = [torch.Generator().manual_seed(seed_from(self.config["seed"], *ids)) for ids in sentences]
+        random_BE = torch.stack([torch.randn(code_BE.shape[1], generator=each) for each in generators]).to(code_BE)
         with torch.no_grad():
             whole = self._nll(batch, lower_BTE)
             rises = {

@@ -113,6 +113,7 @@ class SentenceLatent(GaussianLatent):
     def of_sentences(self, sentences_BE: Tensor, num_tokens: int) -> tuple[Tensor, Tensor]:
         """Returns the latents of sentence vectors, after `project_out`, and their loss a source token."""
         with torch.autocast(sentences_BE.device.type, enabled=False):
-            self._note_batch()
+            if self.active:
+                self._note_batch()
             z_BZ, kl = self.draw(sentences_BE.float())
             return self.project_out(z_BZ), self.weight * kl / max(1, num_tokens)

@@ -18,7 +18,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from t5vqvae.data.batch import IGNORED_LABEL, Batch
 from t5vqvae.data.special_tokens import guard
 from t5vqvae.data.texts import Text, tokenized
-from t5vqvae.errors import CheckpointError
+from t5vqvae.errors import CheckpointError, DataError
 from t5vqvae.models.backbones import UNREADABLE, first_fault, first_line, quietly
 from t5vqvae.models.codes import NOT_SENT, check_codes, refuse_no_codes
 from t5vqvae.models.contract import Memory
@@ -61,8 +61,9 @@ class T5VQVAE(QuantizedT5):
 
         Raises:
             ValueError: If the model has no bottleneck, so no codes; or no entry for what is not sent.
-            DataError: If one of the texts is no text.
+            DataError: If one of the texts is no text, or codes depend on roles, which a text alone does not have.
         """
+        self._refuse_roles()
         ids_BT, mask_BT = self._tokenize(texts)
         if not self.quantizer.discrete:
             raise ValueError(f"quantizer {self.config.quantizer_config().name} has no codes")
@@ -130,9 +131,22 @@ class T5VQVAE(QuantizedT5):
         return nll_N.view(labels_BS.shape).sum(1)
 
     @torch.no_grad()
-    def quantize(self, states_BTE: Tensor, mask_BT: Tensor) -> QuantizerOutput:
-        """Quantizes states that `encode_states` returned."""
-        return self.quantizer(states_BTE, mask_BT)
+    def quantize(self, states_BTE: Tensor, mask_BT: Tensor, roles_BT: Tensor | None = None) -> QuantizerOutput:
+        """Quantizes states that `encode_states` returned.
+
+        Raises:
+            DataError: If codes depend on roles and there are none.
+        """
+        if roles_BT is None:
+            self._refuse_roles()
+        return self.quantizer(states_BTE, mask_BT, roles_BT)
+
+    def _refuse_roles(self) -> None:
+        if self.quantizer.reads_roles:
+            raise DataError(
+                "codes of this model depend on roles, which a text alone does not have; use `t5vqvae encode` or"
+                " t5vqvae.latent.LatentSpace, which read them as training did"
+            )
 
     def embed_codes(self, codes_BTQ: Tensor) -> Tensor:
         """Returns the quantized states of codes, (B, T, E); zero at padding, learned (or zero) where nothing is sent.

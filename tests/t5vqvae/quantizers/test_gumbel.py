@@ -8,6 +8,7 @@ from torch import Tensor
 
 from t5vqvae.errors import SettingError
 from t5vqvae.quantizers.gumbel import GumbelConfig, GumbelQuantizer
+from t5vqvae.spec.run import RunSpec
 
 
 def built(**settings: object) -> GumbelQuantizer:
@@ -134,3 +135,15 @@ def test_no_cross_entropy_reaches_the_encoder_in_the_published_form_but_its_own_
     of_states, of_entries = torch.autograd.grad(out.aux_loss, wanted)
     torch.testing.assert_close(of_states, 2 * (states_BTE - entries_BTE).detach() / 16)
     assert of_entries.abs().max() > 0 and quantizer.logits_QKC.grad is None
+
+
+@pytest.mark.parametrize(
+    ("form", "refused"), [("untied", True), ("decoupled", True), ("tied", False), ("published", False)]
+)
+def test_micro_batches_are_refused_where_there_is_a_diversity_term(form: str, refused: bool) -> None:
+    settings = {"quantizer": {"name": "gumbel", "form": form}, "train": {"microbatches": 2}}
+    if not refused:
+        assert RunSpec.parse(settings).quantizer.batch_terms == []
+        return
+    with pytest.raises(SettingError, match="diversity_weight"):
+        RunSpec.parse(settings)

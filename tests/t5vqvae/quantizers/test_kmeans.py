@@ -31,8 +31,27 @@ def test_the_ring_holds_the_most_recent_inputs() -> None:
     for value in range(8):
         step(quantizer, float(value))
     assert sorted(quantizer.rings_QPD.flatten().tolist()) == [2, 3, 4, 5, 6, 7]
-    step(quantizer, *map(float, range(20, 29)))
-    assert sorted(quantizer.rings_QPD.flatten().tolist()) == [23, 24, 25, 26, 27, 28]
+    kept = set()
+    for _ in range(20):
+        step(quantizer, *map(float, range(20, 29)))
+        ring = set(quantizer.rings_QPD.flatten().tolist())
+        assert len(ring) == 6 and ring < set(range(20, 29)), "of a larger step some"
+        kept |= ring
+    assert kept == set(range(20, 29)), "and not always those of one side"
+
+
+def test_a_step_larger_than_the_ring_costs_no_side_of_the_space() -> None:
+    torch.manual_seed(0)
+    quantizer = KMeansConfig(codebook_size=16, recluster_every=5).build(2)
+    centres = torch.tensor([[-3.0, 0.0], [3.0, 0.0], [0.0, -3.0], [0.0, 3.0]])
+    inputs = (centres.repeat(160, 1) + 0.1 * torch.randn(640, 2)).requires_grad_()
+    assert quantizer.rings_QPD.shape[1] == 160
+    quantizer.start(inputs.detach())
+    for _ in range(16):
+        quantizer(inputs[None], torch.ones(1, 640))
+        quantizer.update()
+    nearest = torch.cdist(centres, quantizer.entries_QKD[0]).amin(1)
+    assert float(nearest.max()) < 0.2
 
 
 def test_each_codebook_has_a_ring_and_a_shared_one_takes_all_parts() -> None:

@@ -156,3 +156,35 @@ def test_cosine_scales_to_unit_length_and_revival_reaches_the_layers() -> None:
 def test_what_a_layer_cannot_do_is_refused(settings: dict[str, object], said: str) -> None:
     with pytest.raises(SettingError, match=said):
         RVQConfig.parse(settings)
+
+
+def test_the_commitment_of_a_layer_is_of_its_residual_not_of_the_scaled_one() -> None:
+    """LFQ's layers quantize residuals at twice the scale of the layer before."""
+    torch.manual_seed(0)
+    inputs_NC = torch.rand(64, 8) * 2 - 1
+    terms = [
+        float(
+            RVQConfig(depth=depth, codebook_size=256, learning="lfq")
+            .build(8)
+            .quantize_packed(inputs_NC)
+            .terms["commitment"]
+        )
+        for depth in (1, 2, 3)
+    ]
+    quantizer = RVQConfig(depth=3, codebook_size=256, learning="lfq").build(8).eval()
+    codes_NQ = quantizer.quantize_packed(inputs_NC).codes_NQ
+    errors = [float((inputs_NC - quantizer.lookup_packed(codes_NQ[:, :q])).square().mean()) for q in (1, 2, 3)]
+    weight = terms[0] / errors[0]
+    assert [terms[1] - terms[0], terms[2] - terms[1]] == pytest.approx([weight * e for e in errors[1:]], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"learning": "simvq", "start": "embeddings"}, "start=embeddings needs quantizer.learning=ema or gradient"),
+        ({"learning": "fsq", "commitment_weight": 2.0}, "commitment_weight=2.0 has no term"),
+    ],
+)
+def test_a_setting_that_a_layer_does_not_have_is_refused(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(SettingError, match=said):
+        RVQConfig.parse({"codebook_size": 64, **settings})

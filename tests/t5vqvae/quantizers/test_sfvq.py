@@ -30,6 +30,20 @@ def test_the_curve_grows_on_schedule_to_its_size_and_no_further() -> None:
     assert sizes == [2, 4, 4, 8, 8, 8, 8, 8]
 
 
+def test_the_curve_does_not_grow_while_it_is_bypassed() -> None:
+    """Else it has all corners at its start, and grows from no short curve."""
+    quantizer = SFVQConfig(codebook_size=8, first_corners=2, double_every=1).build(3)
+    quantizer.active = False
+    states = torch.randn(1, 4, 3, requires_grad=True)
+    optimizer = torch.optim.SGD([states], lr=0.1)
+    for active, corners in ((False, 2), (True, 8)):
+        quantizer.active = active
+        for _ in range(3):
+            quantizer(states, torch.ones(1, 4)).quantized_BTE.sum().backward()
+            optimizer.step()
+        assert quantizer.num_corners == corners
+
+
 def test_training_takes_points_of_segments_and_their_nearer_corners_codes() -> None:
     packed = square_curve(gradient="straight_through").quantize_packed(torch.tensor([[0.5, -0.1], [1.1, 0.5]]))
     first, second = packed.quantized_NC.tolist()

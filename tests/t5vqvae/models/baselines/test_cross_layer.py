@@ -223,3 +223,25 @@ def test_a_network_with_a_bottleneck_is_refused(cache: Path, tmp_path: Path) -> 
 def test_a_backbone_must_be_named() -> None:
     with pytest.raises(SettingError, match=r"model.backbone"):
         tiny("cross_layer")
+
+
+def test_seeds_have_first_weights_of_their_own(cache: Path, tmp_path: Path) -> None:
+    """Reading a plain T5 seeds torch, too."""
+    saved_t5(tmp_path)
+    sums = set()
+    for seed in (0, 1, 2):
+        model, _ = cross_layer(cache, tmp_path, seed=seed)
+        sums.add(float(model.explainer[0].linear1.weight.sum()))
+    assert len(sums) == 3
+
+
+def test_random_directions_are_of_sentences_whatever_their_batch_is(cache: Path, network: Path) -> None:
+    model, batch = cross_layer(cache, network)
+    lower, _ = model.layers(batch)
+    codes = model.encode_memory(batch).bottleneck.codes_BTQ
+    whole = model.removal_test(batch, lower, codes)["faithfulness/random"]
+    rise = 0.0
+    for place in range(len(batch)):
+        one = batch._map(lambda tensor, place=place: tensor[[place]])
+        rise += model.removal_test(one, lower[[place]], codes[[place]])["faithfulness/random"][0]
+    assert rise == pytest.approx(whole[0], rel=1e-3)

@@ -141,3 +141,13 @@ def test_codes_of_every_codebook_are_checked(cache: Path) -> None:
     codes[0, 0, -1] = 16
     with pytest.raises(DataError, match=rf"codes\[..., {codes.shape[-1] - 1}\] has the code 16"):
         model.decode(codes, 4)
+
+
+def test_codes_that_depend_on_roles_are_not_given_for_a_text_alone(tmp_path: Path) -> None:
+    """Every position would have the slice of no role, whose codes the model never used for it."""
+    model = build(tiny("t5vqvae", **{"quantizer.name": "role", "quantizer.codebook_size": 40}), tmp_path).eval()
+    states_BTE = torch.zeros(1, 2, model.config.d_model)
+    for asked in (lambda: model.encode("a"), lambda: model.quantize(states_BTE, torch.ones(1, 2))):
+        with pytest.raises(DataError, match="codes of this model depend on roles"):
+            asked()
+    assert model.quantize(states_BTE, torch.ones(1, 2), torch.ones(1, 2, dtype=torch.int64)).codes_BTQ is not None
