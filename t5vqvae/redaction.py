@@ -16,8 +16,15 @@ _SECRET_NAME = (
 _PLACE = r"(?=[\w\[%])"
 """What follows a password's `@`: the start of a host."""
 
-# Up to the last @ of the authority: `http://user:p@ss@host`.
-_USER = re.compile(r"(?<=://)[^\s/?#]*@")
+# Up to the last @ of the authority: `http://user:p@ss@host`. A name alone may be a token, but not where it names a
+# container (`abfs://container@account`) or who logs in by a key.
+_USER = re.compile(
+    r"(?<!\babfs)(?<!\babfss)(?<!\bwasbs)(?<!\bsftp)(?<!\bssh)://[^\s/?#]*@|(?<=://)[^\s/?#:]*:[^\s/?#]*@"
+)
+# A database's address has no @ behind its host, so digits before a slash are no port.
+_DIGITS = re.compile(
+    rf"(?<=\bpostgresql://)[^\s:/?#\[@]*:\d[^\s@]*@{_PLACE}|(?<=\bmysql://)[^\s:/?#\[@]*:\d[^\s@]*@{_PLACE}"
+)
 # A password with / ? # or white space in it: what follows the first colon is no port.
 _ODD_PASSWORD = re.compile(
     rf"(?<=://)[^\s:/?#\[@]*:(?!\d+(?:[/?#\s,;:.)\]'\"]|$))(?:\S*@|[^\n@]{{0,100}}@{_PLACE})", re.MULTILINE
@@ -35,8 +42,9 @@ _QUERY = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _VARIABLE = re.compile(
-    r"(?P<name>\b(?:\w*(?:PASSWORD|PASSWD|SECRET|SECRET_KEY|ACCESS_KEY|API_KEY|_TOKEN)|(?:password|passwd|pwd)))"
-    r"(?P<equals>=)[^\s&'\"]+"
+    r"(?<![?&;\w])(?P<name>(?:\w*(?:PASSWORD|PASSWD|SECRET|SECRET_KEY|ACCESS_KEY|API_KEY|_TOKEN"
+    r"|password|api_key|access_key|secret_key|client_secret|access_token|auth_token)|passwd|pwd))"
+    r"(?P<equals>=)(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s&'\"]+)"
 )
 _CREDENTIALS = re.compile(r"(?P<name>\b(?:Bearer|Basic)\s+)[A-Za-z0-9+/=._~\-]{6,}")
 
@@ -47,7 +55,8 @@ def redacted(text: str) -> str:
     It is idempotent: what it returns stays the same when it is given again.
     """
     if "@" in text:
-        for pattern in (_USER, _ODD_PASSWORD, _PATH):
+        text = _USER.sub(lambda found: "://" if found[0].startswith("://") else "", text)
+        for pattern in (_DIGITS, _ODD_PASSWORD, _PATH):
             text = pattern.sub("", text)
         text = _BARE.sub(r"\g<scheme>", text)
     if "=" in text:

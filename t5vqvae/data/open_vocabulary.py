@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer as RawTokenizer
     from tokenizers.models import Unigram
 
-OPEN_VERSION = 1
+OPEN_VERSION = 2
 """Raise it with every change of how open vocabularies are chosen: cached tokenizers are then ignored."""
 UPPER_BYTES = (*range(0x80, 0xC0), *range(0xC2, 0xF5))
 """The bytes of characters that are not ASCII."""

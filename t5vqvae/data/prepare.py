@@ -18,16 +18,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t5vqvae.config import Config, LocalPath, setting
-from t5vqvae.data.augment import AugmentConfig, added_rows, refuse_unnamed, report_shortage
+from t5vqvae.data.augment import AUGMENT_VERSION, AugmentConfig, added_rows, refuse_unnamed, report_shortage
 from t5vqvae.data.checked import is_intact, read_line, write_line, write_manifest
 from t5vqvae.data.corpora import registry as variants
 from t5vqvae.data.corpora.base import CorpusConfig
 from t5vqvae.data.corpora.corpus import TWIN, Corpus, Example
 from t5vqvae.data.extra_text import ExtraText, read_extra_text
+from t5vqvae.data.open_vocabulary import OPEN_VERSION
 from t5vqvae.data.prepared_fingerprint import PREPARED_VERSION, data_fingerprint
 from t5vqvae.data.rare_tokens import report_rare, shown_counts
 from t5vqvae.data.split import TokenizedSplit
 from t5vqvae.data.tokenizer import (
+    TOKENIZER_VERSION,
     TokenizerConfig,
     backbone_stamp,
     build_tokenizer,
@@ -184,7 +186,8 @@ def _prepared_folder(config: DataConfig, cache_dir: Path, backbone: str | None) 
     backbone = backbone if kind == "pretrained" else None
     stamps = [config.corpus.stamp(cache_dir), backbone_stamp(backbone)]
     stamps += [] if config.extra_text is None else [stamp(Path(config.extra_text))]
-    key = digest(PREPARED_VERSION, LAYOUT, config.as_dict(), *stamps)
+    versions = [PREPARED_VERSION, LAYOUT, TOKENIZER_VERSION, OPEN_VERSION, AUGMENT_VERSION]
+    key = digest(*versions, config.as_dict(), *stamps)
     shortcut = cache_dir / "prepared" / "asked" / key[:24]
     known = _intact_folder(shortcut)
     if known is None:

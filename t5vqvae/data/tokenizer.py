@@ -235,6 +235,9 @@ def _train_unigram(texts: Sequence[str], vocab_size: int, min_count: int | None 
     tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(Regex(WHITE_SPACE), " "), normalizers.Strip()])
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(), decoders.Fuse()])
     if min_count is not None:
+        # The mark of a word's start may be spelt in bytes, so that one token has several: they are joined first.
+        spaces = [decoders.Replace("\u2581", " "), decoders.Strip(" ", 1, 0)]
+        tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse(), *spaces])
         spell_relations(tokenizer, rare)
     return _finish(tokenizer)
 

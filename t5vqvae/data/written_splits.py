@@ -51,14 +51,12 @@ def write_splits(
     """
     splits = {name: examples for name, examples in corpus.splits.items() if examples}
     role_ids = _role_ids(splits)
-    sifted = {
-        name: sift(name, tokenize(examples, tokenizer, role_ids), tokenizer, max_lengths)
-        for name, examples in splits.items()
-    }
+    found = {name: list(tokenize(examples, tokenizer, role_ids)) for name, examples in splits.items()}
+    sifted = {name: sift(name, examples, tokenizer, max_lengths) for name, examples in found.items()}
     left_out, num_repeated = _counted_out(corpus, splits, sifted)
     kinds = {"rename": added.rename, "join": added.join} if added.rows else {}
     more = {kind: _sifted_rows(rows, tokenizer, role_ids, max_lengths) for kind, rows in kinds.items()}
-    kept = {name: found.kept for name, found in sifted.items()}
+    kept = {name: each.kept for name, each in sifted.items()}
     kept["train"] = [*kept["train"], *(row for rows in more.values() for row in rows)]
     refuse_same_ids(kept)
     for name in kept:
@@ -66,7 +64,7 @@ def write_splits(
     extra_counts = _write_autoencoded(folder, kept["train"], extra, tokenizer, role_ids, max_lengths[0])
     twins = [name for name in kept if name.startswith(TWIN)]
     return {
-        "num_too_long": {name: found.num_too_long for name, found in sifted.items()},
+        "num_too_long": {name: each.num_too_long for name, each in sifted.items()},
         "left_out": left_out,
         "num_repeated": num_repeated,
         "num_augmented": {kind: len(rows) for kind, rows in more.items()},
@@ -74,7 +72,7 @@ def write_splits(
         "role_names": list(role_ids),
         "twins": twins,
         "tests": [name for name in kept if name not in ("train", "validation", *twins) and kept[name]],
-        "test_strings": digest([[e.source, e.target] for e in kept.get("test", [])]),
+        "test_strings": digest([[e.source, e.target] for e in found["test"]] if "test" in found else []),
     }
 
 

@@ -42,6 +42,8 @@ class TestResult:
     """Threads with which it was tested; they decide in which order floats are added."""
     half: bool = False
     """Whether half of every test set was left out, because promotions are decided by it."""
+    artifact: str | None = None
+    """Hash of the weights that were tested; None where an earlier version tested them."""
 
     @property
     def scored(self) -> str:
@@ -94,14 +96,19 @@ def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: 
         data = prepare(run.data, paths.cache, backbone=run.model.backbone).fingerprint
         strings = test_strings(run.data, paths.cache, backbone=run.model.backbone)
     file, half = folder_of(paths, record) / TEST_FILE, kind_of_gate(run.data) == "half"
-    known = _known(file)
-    if known is not None and (known.identity, known.data_fingerprint, known.half) == (identity, data, half):
+    known, artifact = _known(file), artifact_digest(folder / "model")
+    if known is not None and (known.identity, known.data_fingerprint, known.half, known.artifact or artifact) == (
+        identity,
+        data,
+        half,
+        artifact,
+    ):
         return replace(known, test_strings=strings)
     threads = free_threads()
     use_threads(threads)
     found = _evaluate(run, folder, paths.cache, half)
-    result = TestResult(identity, data, found.metrics, strings, threads, half)
-    scores = KeptScores(artifact_digest(folder / "model"), result.scored, said(record), found.sentences)
+    result = TestResult(identity, data, found.metrics, strings, threads, half, artifact)
+    scores = KeptScores(artifact, result.scored, said(record), found.sentences)
     scores.write(file.with_name(SENTENCES_FILE))
     write_json(file, vars(result), indent=1)
     return result

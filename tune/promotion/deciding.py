@@ -8,6 +8,7 @@ interval lies inside its margin; one that was not measured is shut.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -123,10 +124,28 @@ def _at(places: Sequence[int], amounts: Amounts) -> Amounts:
     return [amounts[0][place] for place in places], [amounts[1][place] for place in places]
 
 
-def _claim(key: str, direction: str, found: SentenceComparison) -> Claim:
-    low, high = (found.low, found.high) if direction == "maximize" else (-found.high, -found.low)
+def _claim(key: str, direction: str, found: SentenceComparison) -> Claim | str:
+    number = found.num_sentences
+    if number < 2:
+        return f"{key}: one sentence or edit has no interval; take a larger test split"
+    stretch = _stretch(number)
+    low, high = (found.difference - stretch * (found.difference - bound) for bound in (found.low, found.high))
+    if direction == "minimize":
+        low, high = -high, -low
     advantage = found.difference if direction == "maximize" else -found.difference
-    return Claim(key, found.a, found.b, advantage, low, high, found.num_sentences)
+    return Claim(key, found.a, found.b, advantage, low, high, number)
+
+
+def _stretch(number: int) -> float:
+    """Returns what a bootstrap interval over so few units must be multiplied by, nearly 1 from some hundred on.
+
+    Resamples of n units vary by (n - 1) / n of what the units do, and their quantiles are a normal distribution's where
+    a t distribution's are due: between equal models, a plain interval of three opened a gate in 11 of 100 cases.
+    """
+    from scipy import stats
+
+    quantile = float(stats.t.ppf(0.975, number - 1) / stats.norm.ppf(0.975))
+    return math.sqrt(number / (number - 1)) * quantile
 
 
 def decide(

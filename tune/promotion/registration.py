@@ -70,6 +70,8 @@ class Tested:
 def registered(tracker: Tracker, name: str, tested: Tested) -> Version:
     """Returns the registered version of a model; registers it if it has none.
 
+    Runs of one identity may have other weights: devices and workers, which do not count, round differently.
+
     Args:
         tracker: The study's tracker.
         name: Name of the registered model.
@@ -77,18 +79,18 @@ def registered(tracker: Tracker, name: str, tested: Tested) -> Version:
     """
     record, result = tested.record, tested.result
     registry = tracker.registry(name)
-    known = registry.find(result.identity)
-    if known is not None and (known.tags.get(DATA), known.tags.get(HALF, "False")) == (
-        result.data_fingerprint,
-        str(result.half),
-    ):
+    known, artifact = registry.find(result.identity), artifact_digest(tested.folder / "model")
+    if known is not None and (
+        known.tags.get(DATA),
+        known.tags.get(HALF, "False"),
+        known.tags.get(ARTIFACT, artifact),
+    ) == (result.data_fingerprint, str(result.half), artifact):
         return known
     mlflow_id = (
         tracker.known(record.mlflow_id) or tracker.find_trial(key_of(record)) or _tracked(tracker, tested.spec, record)
     )
     model_uri = tracker.log_model(mlflow_id, tested.folder)
     tracker.add_final(mlflow_id, {tracked(key): value for key, value in result.metrics.items()}, model_uri)
-    artifact = artifact_digest(tested.folder / "model")
     _log_test(tracker, mlflow_id, tested, artifact)
     card = card_of(tested, model_uri)
     return registry.register(model_uri, mlflow_id, result.identity, _tags(tested, artifact), card)

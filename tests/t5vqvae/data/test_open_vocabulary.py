@@ -112,3 +112,14 @@ def test_it_survives_saving(kind: str, request: pytest.FixtureRequest, tmp_path:
 def test_a_backbones_vocabulary_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"data.tokenizer.open_vocabulary=true .* a backbone brings its own"):
         build_tokenizer(TokenizerConfig(open_vocabulary=True), LATEX, "latex", "some-backbone", tmp_path)
+
+
+@pytest.mark.parametrize("text", ["5 of 7 cats", "2 + 2", "A B", "\u65e5\u672c \u8a9e", " a  b "])
+def test_spaces_come_back_where_the_mark_of_a_words_start_is_spelt(text: str, tmp_path: Path) -> None:
+    """Where every word of training is a piece with its mark, the mark alone is rare, and so spelt in bytes."""
+    examples = [Example("alpha beta gamma delta")] * 200
+    config = TokenizerConfig(kind="unigram", open_vocabulary=True, min_count=50, vocab_size=300)
+    tokenizer = build_tokenizer(config, examples, "unigram", None, tmp_path)
+    assert "\u2581" not in tokenizer.get_vocab()
+    found = tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True)
+    assert found == re.sub(WHITE_SPACE, " ", text).strip(" ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from t5vqvae.errors import SettingError
@@ -188,3 +189,19 @@ def test_bleu_has_its_interval_over_sentences() -> None:
     mine, theirs = (GateScores({}, {"gate": texts}, {}, decoded, texts) for decoded in (texts, worse))
     found = claim("validation/bleu", "maximize", mine, theirs)
     assert isinstance(found, Claim) and found.mine == pytest.approx(100) and found.low > 0
+
+
+def test_equal_models_open_no_gate_of_a_few_sentences_more_often_than_of_many() -> None:
+    """A plain bootstrap interval of one sentence is a point, and opened the gate in half of all cases."""
+    rng = np.random.default_rng(0)
+    for number in (3, 6, 20):
+        opened = 0
+        for _ in range(200):
+            names = [str(place) for place in range(number)]
+            sides = (named(names, rng.normal(2.0, 0.3, size=number).tolist()) for _ in range(2))
+            found = claim("validation/exact_match", "maximize", *sides)
+            assert isinstance(found, Claim)
+            opened += found.low > 0
+        assert opened <= 10, "2.5% are due, of 200"
+    alone = claim("validation/exact_match", "maximize", named(["a"], [1.0]), named(["a"], [0.0]))
+    assert alone == "gate/exact_match: one sentence or edit has no interval; take a larger test split"

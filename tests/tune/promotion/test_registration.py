@@ -136,6 +136,21 @@ def test_the_test_split_is_looked_at_once_and_a_trial_registered_once(
     assert len(tracker.destination.client.get_metric_history(trial.info.run_id, "test/exact_match")) == 1
 
 
+def test_other_weights_of_the_same_run_are_tested_and_registered_anew(
+    paths: StudyPaths, scores: list[dict[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run's identity does not know its device and workers: what was trained again may have other weights."""
+    scores += [SCORES, {**SCORES, "test/nll": 1.5}]
+    add_trial(paths, 0)
+    assert promote(paths).version == "1"
+    for place in ("candidate", "registration"):
+        monkeypatch.setattr(f"tune.promotion.{place}.artifact_digest", lambda folder: "of other weights")
+    again = promote(paths)
+    assert again.version == "2" and again.test_metrics["test/nll"] == 1.5 and scores == []
+    tags = [registry_at(paths.state).versions()[number].tags["t5vqvae.artifact"] for number in ("1", "2")]
+    assert tags[0] != tags[1]
+
+
 def test_a_version_with_metrics_of_the_whole_test_is_registered_anew_for_half_of_it(
     paths: StudyPaths, scores: list[dict[str, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -238,7 +238,7 @@ def test_a_long_field_is_read(tmp_path: Path) -> None:
         ("a.txt", b"fine\nf\xfcr wen\n", r"a.txt line 2 is not UTF-8 .*iconv"),
         ("a.jsonl", b'{"text": "a"}\n{"text": "f\xfcr"}\n', r"a.jsonl line 2 is not UTF-8"),
         ("a.csv", b"text\n" + b"x" * 9000 + b"\nf\xfcr\n", r"a.csv line 3 is not UTF-8"),
-        ("a.txt", "row 0\nrow 1\n".encode("utf-16"), r"a.txt line 1 is not UTF-8"),
+        ("a.txt", "row 0\nrow 1\n".encode("utf-16"), r"a.txt is UTF-16"),
         ("a.txt", "row 0\nrow 1\n".encode("utf-16-le"), r"a.txt is UTF-16"),
         ("a.parquet", b"PAR1 nothing", r"a.parquet cannot be read as Parquet"),
         ("a.parquet", b"", r"a.parquet cannot be read as Parquet"),
