@@ -85,8 +85,7 @@ class _DryRun:
             hours = "?" if trial.max_hours is None else f"{trial.max_hours:.2f}"
             number = "?" if trial.number is None else trial.number
             lines.append(
-                f"{number:>5}  {trial.workers:>7}  {trial.cpus:>5g}  {trial.gpus:>5g}  {hours:>6}"
-                f"  {_settings(trial)}"
+                f"{number:>5}  {trial.workers:>7}  {trial.cpus:>5g}  {trial.gpus:>5g}  {hours:>6}  {_settings(trial)}"
             )
         return [*lines, "", *self._totals(), disk_plan(spec, spec.base_spec)]
 
