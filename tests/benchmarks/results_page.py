@@ -277,6 +277,5 @@ def _cell(values: Sequence[float]) -> str:
     if len(values) < 2 or max(values) == min(values):
         return f"{mean:.{digits}f}"
     low, high = t_interval(np.array(values), 0.95)
-    if max(values) <= 1:
-        low, high = max(low, 0.0), min(high, 1.0)
+    low, high = max(low, 0.0), min(high, 1.0) if max(values) <= 1 else high  # no value here can be below 0
     return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
