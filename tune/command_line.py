@@ -143,7 +143,10 @@ def _one_line(error: Any) -> str:
         return message
     if hasattr(error, "possibilities"):
         options = [name for option in error.ctx.command.get_params(error.ctx) for name in option.opts if "--" in name]
-        return f"{command} has no option {error.option_name}{did_you_mean(error.option_name, options)}"
+        found = f"{command} has no option {error.option_name}{did_you_mean(error.option_name, options)}"
+        has_words = any(each.param_type_name == "argument" for each in error.ctx.command.get_params(error.ctx))
+        is_word = has_words and not error.option_name.startswith("--")
+        return f"{found}; write -- before words that begin with -" if is_word else found
     message = _PYDANTIC.sub(r"it must be \1", message).replace("Value error, ", "")
     given = [repr(one["input"]) for one in error.__cause__.errors()] if hasattr(error.__cause__, "errors") else []
     told = f", not {given[0]}" if given and given[0] not in message else ""

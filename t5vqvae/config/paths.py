@@ -48,13 +48,19 @@ def short_names(paths: Sequence[str]) -> dict[str, str]:
     return {path: leaf if leaves.count(leaf) == 1 else path for path, leaf in zip(paths, leaves, strict=True)}
 
 
-def unknown_setting(path: str, depth: int, known: Iterable[str]) -> str:
+def unknown_setting(path: str, depth: int, known: Iterable[str], elsewhere: Sequence[str] = ()) -> str:
     """Returns the error of a path that no config has.
 
     Args:
         path: As the user wrote it.
         depth: Place of its unknown component, from 0.
         known: The components that could stand there.
+        elsewhere: Names of other variants of the section that have such a component.
     """
     parts = path.split(".")
+    if elsewhere:
+        section = ".".join(parts[:depth])
+        some = [*elsewhere[:3], "others"] if len(elsewhere) > 4 else list(elsewhere)
+        others = f"{', '.join(some[:-1])} and {some[-1]} have" if len(some) > 1 else f"{some[0]} has"
+        return f"{path} is no setting of this {section}; {others} it: set {section}.name={elsewhere[0]}, for one"
     return f"{path} is unknown{did_you_mean(parts[depth], known, parts[:depth])}"

@@ -60,7 +60,9 @@ def explain(config: type[BaseModel], detail: ErrorDetails) -> str:
     kind, value = detail["type"], detail["input"]
     info = fields.model_fields.get(names[-1]) if fields and names else None
     if kind == "extra_forbidden":
-        return unknown_setting(path, len(names) - 1, fields.model_fields if fields else ())
+        family: dict[str, type[BaseModel]] = getattr(fields, "variants", {})
+        elsewhere = [name for name, variant in family.items() if names[-1] in variant.model_fields]
+        return unknown_setting(path, len(names) - 1, fields.model_fields if fields else (), elsewhere)
     if kind == "missing":
         return f"{path} is missing; it has no default"
     if kind == "value_error":

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from t5vqvae.data.batch import IGNORED_LABEL, Batch
+from t5vqvae.data.corpora.columns import refuse_half_characters
 from t5vqvae.data.corpora.edits import Span
 from t5vqvae.data.role_reader import RoleReader
 from t5vqvae.data.special_tokens import guard
@@ -98,7 +99,7 @@ class LatentSpace:
             raise DataError(
                 f"unsent={unsent:g}: the model was trained without code dropout; train one with train.code_dropout=0.6"
             )
-        for place, text in enumerate(texts):
+        for place, text in enumerate(map(refuse_half_characters, texts)):
             if not text.strip():
                 raise DataError(f"text {place + 1} of {len(texts)} is empty; give a sentence of at least one word")
         found: dict[int, Sentence] = {}
@@ -245,6 +246,8 @@ class LatentSpace:
 
     def _stacked(self, model: T5VQVAE, prompts: list[Tensor | None]) -> Tensor | None:
         if model.prompts is None:
+            if any(each is not None for each in prompts):
+                raise DataError("codes of prompts were given, and the model has no prompts; leave them out")
             return None
         known = [each for each in prompts if each is not None]
         if len(known) < len(prompts):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from t5vqvae.errors import DataError, SettingError
 from t5vqvae.stages import stage
 from tune.records.loading import loaded_model
-from tune.records.models import FoundModel, find_model
+from tune.records.models import FoundModel, find_model, without_advice
 from tune.records.study_paths import state_dir
 
 if TYPE_CHECKING:
@@ -44,17 +44,24 @@ class Opened:
         """Returns the corpus of the model.
 
         Args:
-            way_out: What to do when the model has no spec, for the error.
+            way_out: What to do when the model has no spec, or its data is gone, for the error.
 
         Raises:
+            DataError: If the data cannot be prepared.
             SettingError: If the model has no spec, so that its corpus is unknown.
         """
         if self.spec is None:
             raise SettingError(f"{self.name} has no spec.json, so its corpus is unknown; {way_out}")
         from t5vqvae.data import prepare
 
-        with stage("preparing the data"):
-            return prepare(self.spec.data, self.cache, backbone=self.spec.model.backbone)
+        try:
+            with stage("preparing the data"):
+                return prepare(self.spec.data, self.cache, backbone=self.spec.model.backbone)
+        except DataError as error:
+            reason = without_advice(error)
+            raise DataError(
+                f"the data of {self.name} cannot be read: {reason}; {way_out}, or put it back there"
+            ) from None
 
     def training_texts(self, number: int, file: Path | None) -> list[str]:
         """Returns the first sentences of a file, or of the training split."""
@@ -114,7 +121,8 @@ def lines_of(file: Path) -> list[str]:
         SettingError: If it cannot be read, or has no sentence.
     """
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        # As training reads a file: without the mark at its beginning, and line breaks alone end a line.
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").split("\n")]
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise SettingError(f"{file} cannot be read: {reason}; give a text file with one sentence a line") from None

@@ -19,8 +19,8 @@ app = typer.Typer(cls=Group)
 @app.command(cls=Command)
 def interpolate(
     model: Model,
-    source: Annotated[str, typer.Argument(metavar="[A]", help="The first sentence.")] = "",
-    goal: Annotated[str, typer.Argument(metavar="[B]", help="The last sentence.")] = "",
+    source: Annotated[str | None, typer.Argument(metavar="[A]", help="The first sentence.")] = None,
+    goal: Annotated[str | None, typer.Argument(metavar="[B]", help="The last sentence.")] = None,
     pairs: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Pairs of sentences instead, one a line, with a tab between.")
     ] = None,
@@ -32,7 +32,12 @@ def interpolate(
     state: State = None,
 ) -> None:
     """Print the sentences on the path between two sentences."""
-    wanted = [(source, goal)] if pairs is None else _pairs(pairs)
+    if pairs is not None and source is None:
+        wanted = _pairs(pairs)
+    elif pairs is None and source is not None and goal is not None:
+        wanted = [(source, goal)]
+    else:
+        raise SettingError("interpolate takes two sentences, A and B, or --pairs FILE; give one of these")
     if steps < 2:
         raise SettingError(f"--steps {steps} must be at least 2: both ends belong to a path")
     space = open_model(model, state, max_new_tokens).space

@@ -85,7 +85,10 @@ class Rows:
 
             page = io.StringIO()
             console = Console(file=page, width=80)
-            console.print(self._fitted(console)[0])
+            table, left_out = self._fitted(console)
+            console.print(table)
+            for note in left_out:
+                print(f"{note.partition(';')[0]}; --format csv has them", file=sys.stderr)
             return page.getvalue().encode()
         if form is Format.json:
             lines = ",\n".join(json.dumps(_finite(row), ensure_ascii=False) for row in self.rows)
@@ -128,7 +131,8 @@ class Rows:
         for name in names:
             number = all(isinstance(row[name], int | float | None) for row in self.rows)
             title = plain_text(self.titles.get(name, name.replace("_", " ")))
-            table.add_column(Text(title), justify="right" if number else "left", overflow="fold")
+            # A number that is broken over two lines reads as two others.
+            table.add_column(Text(title), justify="right" if number else "left", overflow="fold", no_wrap=number)
         for place, row in enumerate(self.rows):
             compared = self.compared[place] if self.compared else None
             table.add_row(*(_cell(name, row[name], compared, marked) for name in names))

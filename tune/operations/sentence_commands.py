@@ -16,6 +16,8 @@ from tune.operations.printed_rows import Format, PrintedRow, Rows
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from t5vqvae.latent.latent_space import LatentSpace
+
 app = typer.Typer(cls=Group)
 
 
@@ -69,6 +71,8 @@ def decode(
     prompt = None if prompts is None else torch.tensor(_read_codes(prompts, "--prompts"))
     space = open_model(model, state, max_new_tokens).space
     space.require_codes("decode")
+    for words, positions in zip(codes, read, strict=True):
+        _refuse_no_code(words, positions, space)
     texts = space.decode([torch.tensor(each) for each in read], [prompt] * len(read))
     rows = [{"codes": each, "text": text} for each, text in zip(read, texts, strict=True)]
     Rows(rows, hidden=()).write(form, output)
@@ -160,6 +164,23 @@ def _codes(codes_TQ: Tensor | None) -> list[list[int]]:
 
 def _coded(number: int, position: str, token: str, codes: list[int]) -> PrintedRow:
     return {"sentence": number, "position": position, "token": token, "codes": codes}
+
+
+def _refuse_no_code(words: str, positions: list[list[int]], space: LatentSpace) -> None:
+    """Refuses codes of a sentence that stand for nothing: padding, and what is not sent where the model knows none."""
+    from t5vqvae.models.codes import NOT_SENT
+    from t5vqvae.models.t5 import T5VQVAE
+
+    model = space.model
+    is_sparse = isinstance(model, T5VQVAE) and model.encoder.not_sent is not None
+    wrong = [code for row in positions for code in row if code < 0 and not (code == NOT_SENT and is_sparse)]
+    if wrong:
+        rule = (
+            f"{NOT_SENT} stands where none is sent"
+            if is_sparse
+            else (f"{NOT_SENT}, where none is sent, needs a model of train.code_dropout")
+        )
+        raise SettingError(f"CODES {words!r:.60}: {wrong[0]} is no code; codes are 0 and more, and {rule}")
 
 
 def _read_codes(words: str, name: str) -> list[list[int]]:

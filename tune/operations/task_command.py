@@ -33,7 +33,7 @@ def task(
 
     Exit status 1: on some set the model's interval does not lie above every idle answer.
     """
-    from tune.records.models import find_model
+    from tune.records.models import find_model, say_of_other_data
 
     home = state_dir(state)
     found = find_model(model, home)
@@ -42,6 +42,7 @@ def task(
     from tune.records.loading import loaded_model
 
     asked = task_of(found.spec.data.corpus, name)
+    say_of_other_data(found, home / "cache")
     judged = judge_model(
         asked, loaded_model(found.folder), found.spec, home / "cache", "test" if test else "validation"
     )

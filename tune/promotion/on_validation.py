@@ -17,7 +17,7 @@ from t5vqvae.files import digest
 from t5vqvae.stages import stage
 from tune.promotion.sentence_scores import BLEU, KeptScores, artifact_digest
 from tune.records.loading import loaded_model
-from tune.records.models import FoundModel
+from tune.records.models import FoundModel, say_of_other_data
 
 if TYPE_CHECKING:
     from t5vqvae.evaluation.scored_sentences import ScoredSentence
@@ -63,6 +63,7 @@ def evaluate_on_validation(
     from t5vqvae.training.device import autocast, choose_device, resolve_precision
     from t5vqvae.training.threads import free_threads, use_threads
 
+    say_of_other_data(found, cache)
     spec = found.spec.with_overrides({**changes, "train.device": "auto"})
     with stage("preparing the data"):
         data = prepare(spec.data, cache, backbone=spec.model.backbone)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t5vqvae.errors import CheckpointError, SettingError, UserError, did_you_mean
+from t5vqvae.errors import CheckpointError, DataError, SettingError, UserError, did_you_mean
 from t5vqvae.files import atomic_write, read_json
 from tune.records.fresh_runs import TAG, folder_of, said
 from tune.records.ranking import best
@@ -66,6 +67,39 @@ def find_model(name: str, state: Path) -> FoundModel:
         raise SettingError(f"{name} is no model{_newest_inside(path) or f'; give {FORMS}'}")
     paths = StudyPaths.existing(state, name)
     return _trial_model(paths, best_record(paths, StudyHeader.read(paths.spec)))
+
+
+def say_of_other_data(found: FoundModel, cache: Path) -> None:
+    """Says on stderr that a model was trained on another content of its data than what is measured now.
+
+    A file that has grown is split anew, so that sentences of training may be among those of validation.
+
+    Raises:
+        DataError: If the data cannot be prepared.
+    """
+    from t5vqvae.runs.fingerprint import changed_source, sources_of
+    from t5vqvae.training import checkpoint
+
+    place = found.folder.parent
+    if not (place / "milestone.json").is_file():
+        return
+    try:
+        sources = sources_of(found.spec, cache)
+    except DataError as error:
+        raise DataError(
+            f"the data of {found.origin} cannot be read: {without_advice(error)}; put it back there"
+        ) from None
+    if changed := changed_source(checkpoint.read_milestone(place), sources, found.spec):
+        print(
+            f"{found.origin} was trained on another content of {changed}, or by another version of t5vqvae: sentences"
+            " that it was trained on may be among those that are measured now; put that content back, or train anew",
+            file=sys.stderr,
+        )
+
+
+def without_advice(error: Exception) -> str:
+    """Returns an error without its way out, which is of a new run: a model's settings cannot be changed."""
+    return str(error).partition("; ")[0]
 
 
 def best_record(paths: StudyPaths, judging: Judging) -> TrialRecord:

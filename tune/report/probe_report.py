@@ -28,8 +28,10 @@ def probe_model(found: FoundModel, spec: ProbeSpec, cache_dir: Path) -> ProbeRes
     from t5vqvae.measures.probing import probe
     from t5vqvae.training.progress_bars import without_progress_bars
     from t5vqvae.training.threads import free_threads, use_threads
+    from tune.records.models import say_of_other_data
 
     use_threads(free_threads())
+    say_of_other_data(found, cache_dir)
     with without_progress_bars():  # of the further checkpoints that a probe may read
         return probe(loaded_model(found.folder), found.spec, spec, cache_dir)
 
