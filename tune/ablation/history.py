@@ -76,7 +76,9 @@ def read_findings(paths: StudyPaths) -> tuple[Findings, list[str]]:
     """
     begun, records = AblationHistory.read(paths), {record.number: record for record in read_records(paths.trials)}
     if begun is None or not records:
-        raise SettingError(f"no run of ablation {paths.study} has ended yet; start it first")
+        waits = paths.is_locked()
+        way_out = "it is running: wait for its first run" if waits else "the same command starts or resumes it"
+        raise SettingError(f"no run of ablation {paths.study} has ended yet; {way_out}")
     numbering = RunNumbers(paths.root)
     found = Findings(begun.specs[-1], begun.base, numbering.latest, records, settings_ids=numbering.settings_ids)
     return found, begun.notes()

@@ -157,8 +157,11 @@ class TrialRecorder(ray.tune.Callback):
             "status": "running",
             "metrics": {},
             "tags": {},
-            "history": self._earlier.pop(trial.config["number"], {}),
+            "history": {},
         }
+        earlier = self._earlier.pop(trial.config["number"], None)
+        if earlier is not None and earlier.overrides == fresh["overrides"]:
+            fresh["history"] = earlier.by_step
         return self._live.setdefault(trial.config["number"], fresh)
 
     def _finish(self, number: int, status: Any) -> None:

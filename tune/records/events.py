@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,19 @@ from t5vqvae.evaluation.metric import STEP
 FILE = "events.jsonl"
 START, TRIAL, STOP = "start", "trial", "stop"
 Event = Mapping[str, Any]
+
+
+@dataclass
+class Milestones:
+    """What is known of a trial's milestones.
+
+    Attributes:
+        overrides: The settings of the trial.
+        by_step: Metrics by step.
+    """
+
+    overrides: Mapping[str, Any]
+    by_step: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 class StudyEvents:
@@ -64,14 +78,18 @@ class StudyEvents:
         return sum(event["event"] == START for event in self.read())
 
 
-def milestones(folder: Path, metrics: Sequence[str]) -> dict[int, dict[str, dict[str, float]]]:
-    """Returns what a study's starts noted of its trials' milestones: by number, by step, some of the metrics."""
-    found: dict[int, dict[str, dict[str, float]]] = {}
-    for event in StudyEvents(folder).read():
+def milestones(folder: Path, metrics: Sequence[str]) -> dict[int, Milestones]:
+    """Returns what a study's starts noted of its trials' milestones, by number; nothing without metrics to note."""
+    found: dict[int, Milestones] = {}
+    for event in StudyEvents(folder).read() if metrics else []:
+        if event["event"] == TRIAL and "overrides" in event:  # once a start; a number may have gone to other settings
+            known_as = found.setdefault(event["number"], Milestones(event["overrides"]))
+            if known_as.overrides != event["overrides"]:
+                found[event["number"]] = Milestones(event["overrides"])
         values = event.get("metrics", {})
         known = {name: values[name] for name in metrics if name in values}
         if event["event"] == TRIAL and event.get("status") == "running" and known and STEP in values:
-            found.setdefault(event["number"], {})[str(int(values[STEP]))] = known
+            found.setdefault(event["number"], Milestones({})).by_step[str(int(values[STEP]))] = known
     return found
 
 

@@ -77,7 +77,7 @@ def say_of_other_data(found: FoundModel, cache: Path) -> None:
     Raises:
         DataError: If the data cannot be prepared.
     """
-    from t5vqvae.runs.fingerprint import changed_source, sources_of
+    from t5vqvae.runs.fingerprint import DATA, changed_source, sources_of
     from t5vqvae.training import checkpoint
 
     place = found.folder.parent
@@ -89,7 +89,8 @@ def say_of_other_data(found: FoundModel, cache: Path) -> None:
         raise DataError(
             f"the data of {found.origin} cannot be read: {without_advice(error)}; put it back there"
         ) from None
-    if changed := changed_source(checkpoint.read_milestone(place), sources, found.spec):
+    stored = {DATA: checkpoint.read_milestone(place).get(DATA, sources[DATA])}  # another backbone splits nothing anew
+    if changed := changed_source(stored, {DATA: sources[DATA]}, found.spec):
         print(
             f"{found.origin} was trained on another content of {changed}, or by another version of t5vqvae: sentences"
             " that it was trained on may be among those that are measured now; put that content back, or train anew",

@@ -64,7 +64,9 @@ def apply_words(values: Mapping[str, Any], words: list[str], study: type[Config]
     for path, value in parts.space.items():
         values["space"] = _set_range(values.get("space") or {}, path, value)
     if parts.base:
-        is_known = not values.get("baseline") and not any(path.split(".")[0] == "baseline" for path in parts.study)
+        asked = values.get("baseline")
+        is_named = any(asked.values()) if isinstance(asked, Mapping) else bool(asked)
+        is_known = not is_named and not any(path.split(".")[0] == "baseline" for path in parts.study)
         values["base"] = _set_base(run if is_known else None, values.get("base") or {}, parts.base)
     return apply_overrides(study, values, parts.study)
 
@@ -126,7 +128,11 @@ def _set_base(run: type[Config] | None, base: Mapping[str, Any], overrides: Mapp
     """
     base, paths = flatten(base), [path for name in overrides for path in flatten({name: overrides[name]})]
     if run is None:
-        return {**base, **overrides}
+        given = {path: value for name in overrides for path, value in flatten({name: overrides[name]}).items()}
+        new = [path for path in given if path.endswith(".name") and given[path] != base.get(path)]
+        other = [path.removesuffix("name") for path in new]
+        kept = {path: value for path, value in base.items() if not any(map(path.startswith, other))}
+        return {**kept, **given}
     resolved = run().with_overrides(base).with_overrides(overrides).as_flat_dict()
     return {path: resolved[path] for path in [*base, *paths] if path in resolved}
 

@@ -397,3 +397,9 @@ def test_a_word_stands_on_a_base_whose_model_is_another_studys(tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
     spec = AblationSpec.load(tmp_path / "mine.yaml", ["train.max_steps=500"])
     assert spec.base == {"quantizer.codebook_weight": 0.5, "train.max_steps": 500}
+    values["base"] = {"optim.learning_rate": 1e-4, "quantizer.name": "vq", "quantizer.codebook_weight": 0.5}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    section = AblationSpec.load(tmp_path / "mine.yaml", ["optim={learning_rate: 1e-3, grad_clip: 0.25}"])
+    assert section.base == values["base"] | {"optim.learning_rate": 1e-3, "optim.grad_clip": 0.25}
+    variant = AblationSpec.load(tmp_path / "mine.yaml", ["quantizer.name=fsq"])
+    assert variant.base == {"optim.learning_rate": 1e-4, "quantizer.name": "fsq"}, "its own settings go with it"
