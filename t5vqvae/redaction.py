@@ -23,7 +23,7 @@ _USER = re.compile(
 )
 # A database's address has no @ behind its host, so digits before a slash are no port.
 _DIGITS = re.compile(
-    rf"(?<=\bpostgresql://)[^\s:/?#\[@]*:\d[^\s@]*@{_PLACE}|(?<=\bmysql://)[^\s:/?#\[@]*:\d[^\s@]*@{_PLACE}"
+    rf"(?P<scheme>\b(?:postgres(?:ql)?|mysql|mariadb|mssql|oracle)(?:\+\w+)?://)[^\s:/?#\[@]*:\d[^\s@]*@{_PLACE}"
 )
 # A password with / ? # or white space in it: what follows the first colon is no port.
 _ODD_PASSWORD = re.compile(
@@ -56,7 +56,8 @@ def redacted(text: str) -> str:
     """
     if "@" in text:
         text = _USER.sub(lambda found: "://" if found[0].startswith("://") else "", text)
-        for pattern in (_DIGITS, _ODD_PASSWORD, _PATH):
+        text = _DIGITS.sub(r"\g<scheme>", text)
+        for pattern in (_ODD_PASSWORD, _PATH):
             text = pattern.sub("", text)
         text = _BARE.sub(r"\g<scheme>", text)
     if "=" in text:

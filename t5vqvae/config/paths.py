@@ -58,7 +58,7 @@ def unknown_setting(path: str, depth: int, known: Iterable[str], elsewhere: Sequ
         elsewhere: Names of other variants of the section that have such a component.
     """
     parts = path.split(".")
-    if elsewhere:
+    if elsewhere and depth:
         section = ".".join(parts[:depth])
         some = [*elsewhere[:3], "others"] if len(elsewhere) > 4 else list(elsewhere)
         others = f"{', '.join(some[:-1])} and {some[-1]} have" if len(some) > 1 else f"{some[0]} has"

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 else:
     AnyCorpus = CorpusConfig.any()
 
-LAYOUT = 5
+LAYOUT = 6
 """Raise it with every change of what is written that a fingerprint does not show, such as a further file."""
 
 

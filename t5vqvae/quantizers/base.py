@@ -185,6 +185,10 @@ class Quantizer(StepLearner, Float32Module, ABC):
         """Number of encoder states that `start` needs; with 0 the trainer does not call `start`."""
         return 0
 
+    def update(self) -> None:
+        if self.active:  # what is bypassed learns nothing, and no schedule runs
+            super().update()
+
     def forward(self, states_BTE: Tensor, mask_BT: Tensor, roles_BT: Tensor | None = None) -> QuantizerOutput:
         """Quantizes every unpadded position.
 
@@ -194,7 +198,7 @@ class Quantizer(StepLearner, Float32Module, ABC):
             roles_BT: Semantic role of each position, 0 for none; only `role` reads it.
         """
         self._keep_float32()
-        if self.active:  # what is bypassed learns nothing, and no schedule runs
+        if self.active:
             self._note_batch()
         # Row numbers, not the mask: the backward pass of a masked scatter alone takes half as long as finding the
         # nearest of 2,000 entries.

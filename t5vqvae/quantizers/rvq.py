@@ -62,9 +62,11 @@ class RVQConfig(QuantizerConfig):
     groups: int = setting(1, ge=1, description="parts of the width, each with layers of its own")
     distance: Literal["euclidean", "cosine"] = setting("euclidean", description="cosine: of the first layer")
     estimator: Estimator = setting("straight_through", description="how the gradient passes all layers together")
-    commitment_weight: float = setting(0.25, ge=0, description="weight of each layer's ||r - sg(e)||^2")
+    commitment_weight: float = setting(
+        0.25, ge=0, description="weight of each layer's ||r - sg(e)||^2; fsq has none"
+    )
     decay: float = setting(0.99, gt=0, lt=1, description="of the moving averages; learning ema only")
-    start: Start = setting("kmeans", description="where the entries start, layer by layer")
+    start: Start = setting("kmeans", description="where the entries start, layer by layer; simvq's at random")
     revive_below: float | None = setting(
         None, gt=0, lt=1, description="revive entries of a layer below this share of its average count; None: never"
     )
@@ -86,12 +88,8 @@ class RVQConfig(QuantizerConfig):
         if self.learning not in TABLES:
             for name in ("distance", "estimator", "start", "revive_below", "revive_beyond"):
                 self._refuse(name, f"needs entries, unlike {self.learning}")
-            if self.learning == "fsq":
-                self._refuse("commitment_weight", "has no term with quantizer.learning=fsq; leave it out")
             if self.code_width is not None:
                 raise SettingError(f"quantizer.code_width={self.code_width} is set by {self.learning}; leave null")
-        if self.learning == "simvq":
-            self._refuse("start", "needs quantizer.learning=ema or gradient: simvq starts at random")
         if self.estimator in TEACHES_ENTRIES and self.learning not in ("gradient", "simvq"):
             raise SettingError(f"quantizer.estimator={self.estimator} needs entries that learn by gradient")
         if self.start == "embeddings" and self.groups > 1:

@@ -55,9 +55,9 @@ def sum_gradients(model: nn.Module) -> None:
         return
     parameters = [p for p in model.parameters() if p.requires_grad]
     # One message for all parameters, not one for each; behind them, by how many workers each was used.
-    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
-    used = flat.new_tensor([float(p.grad is not None) for p in parameters])
-    flat = torch.cat([flat, used])
+    grads = [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
+    used = torch.tensor([float(p.grad is not None) for p in parameters]).to(grads[0])
+    flat = torch.cat([*grads, used])
     dist.all_reduce(flat)
     *grads, used = flat.split([*(p.numel() for p in parameters), len(parameters)])
     for parameter, grad, number in zip(parameters, grads, used.tolist(), strict=True):

@@ -43,6 +43,7 @@ SECRETS = {
     "password='hunter 2' make": "password=*** make",
     "api_key=hunter2 client_secret=hunter2": "api_key=*** client_secret=***",
     "postgresql://u:2024/hunter2@h/db": "postgresql://h/db",
+    "mysql+pymysql://u:2024/hunter2@h/db": "mysql+pymysql://h/db",
     "sftp://me:hunter2@host/x": "sftp://host/x",
     "Authorization: Bearer hunter2hunter2": "Authorization: Bearer ***",
     "HTTP://U:hunter2@HOST": "HTTP://HOST",

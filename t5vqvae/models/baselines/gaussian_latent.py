@@ -34,7 +34,7 @@ ZERO_SHARE, RISING_SHARE = 0.5, 0.25
 
 
 def kl_weight_at(step: int, settings: LatentSettings) -> float:
-    """Returns the weight of the KL term in optimizer step `step`, from 0."""
+    """Returns the weight of the KL term in step `step` with the latent in use, from 0."""
     if settings.kl_schedule == "constant":
         return settings.kl_weight
     if settings.kl_schedule == "linear":

@@ -382,3 +382,19 @@ def test_a_very_long_field_is_read_and_left_out_by_its_length(tmp_path: Path) ->
     (tmp_path / "all.csv").write_text(f"text\n{'a ' * 100_000}\n" + "".join(f"row {n}\n" for n in range(20)))
     data = prepare(DataConfig(corpus=TextCorpus(path=str(tmp_path / "all.csv"))), tmp_path / "cache")
     assert sum(data.num_too_long.values()) == 1 and len(data.train) + len(data.validation) == 18
+
+
+def test_the_strings_of_a_test_do_not_depend_on_what_a_tokenizer_can_spell(tmp_path: Path) -> None:
+    """A tokenizer that cannot spell a test sentence leaves it out, and is none the more comparable for it."""
+    for name, lines in {
+        "train": ["a b c"] * 3 + ["c b a"] * 3,
+        "validation": ["b a c"],
+        "test": ["c a b", "caf\u00e9"],
+    }.items():
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines), encoding="utf-8")
+    corpus = TextCorpus(path=str(tmp_path))
+    configs = [
+        DataConfig(corpus=corpus, tokenizer=TokenizerConfig(kind=kind, vocab_size=300)) for kind in ("latex", "unigram")
+    ]
+    sizes = [len(prepare_test(config, tmp_path / "cache")["test"]) for config in configs]
+    assert sizes == [1, 2] and len({test_strings(config, tmp_path / "cache") for config in configs}) == 1

@@ -176,15 +176,3 @@ def test_the_commitment_of_a_layer_is_of_its_residual_not_of_the_scaled_one() ->
     errors = [float((inputs_NC - quantizer.lookup_packed(codes_NQ[:, :q])).square().mean()) for q in (1, 2, 3)]
     weight = terms[0] / errors[0]
     assert [terms[1] - terms[0], terms[2] - terms[1]] == pytest.approx([weight * e for e in errors[1:]], rel=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"learning": "simvq", "start": "embeddings"}, "start=embeddings needs quantizer.learning=ema or gradient"),
-        ({"learning": "fsq", "commitment_weight": 2.0}, "commitment_weight=2.0 has no term"),
-    ],
-)
-def test_a_setting_that_a_layer_does_not_have_is_refused(settings: dict[str, object], said: str) -> None:
-    with pytest.raises(SettingError, match=said):
-        RVQConfig.parse({"codebook_size": 64, **settings})

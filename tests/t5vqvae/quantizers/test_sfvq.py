@@ -41,6 +41,7 @@ def test_the_curve_does_not_grow_while_it_is_bypassed() -> None:
         for _ in range(3):
             quantizer(states, torch.ones(1, 4)).quantized_BTE.sum().backward()
             optimizer.step()
+            quantizer.update()
         assert quantizer.num_corners == corners
 
 
