@@ -62,9 +62,7 @@ class RVQConfig(QuantizerConfig):
     groups: int = setting(1, ge=1, description="parts of the width, each with layers of its own")
     distance: Literal["euclidean", "cosine"] = setting("euclidean", description="cosine: of the first layer")
     estimator: Estimator = setting("straight_through", description="how the gradient passes all layers together")
-    commitment_weight: float = setting(
-        0.25, ge=0, description="weight of each layer's ||r - sg(e)||^2; fsq has none"
-    )
+    commitment_weight: float = setting(0.25, ge=0, description="weight of each layer's ||r - sg(e)||^2; fsq has none")
     decay: float = setting(0.99, gt=0, lt=1, description="of the moving averages; learning ema only")
     start: Start = setting("kmeans", description="where the entries start, layer by layer; simvq's at random")
     revive_below: float | None = setting(
