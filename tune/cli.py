@@ -116,12 +116,10 @@ def search(
     spec = search_spec(list(words or []), trials, state)
     if dry_run:
         from tune.sampling.dry_run import dry_run as plan
-        from tune.spec.kept_study import KeptStudy
+        from tune.spec.kept_study import has_evidence
 
         paths = StudyPaths(state_dir(state), spec.name)
-        if warm_start is not None:
-            paths.other(warm_start)
-        learns = warm_start is not None or (paths.spec.is_file() and bool(KeptStudy.read(paths.spec).evidence))
+        learns = has_evidence(paths.spec) if warm_start is None else bool(paths.other(warm_start))
         print(plan(spec, ended=paths.ended, learns=learns))
         return 0
     from tune.search import search as run

@@ -96,6 +96,11 @@ def resolved_settings(base: RunSpec, variants: Mapping[str, tuple[Any, ...]]) ->
     return found
 
 
+def has_evidence(file: Path) -> bool:
+    """Returns whether a study that was started, by its file, has trials of another one."""
+    return file.is_file() and bool(KeptStudy.read(file).evidence)
+
+
 def changed_defaults(
     started: Mapping[str, Mapping[str, Any]], now: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[str, str, Any, Any]]:
