@@ -78,7 +78,10 @@ def test_changing_a_variant_keeps_what_both_know() -> None:
 
 def test_a_setting_of_another_variant_is_refused() -> None:
     said = refusal({"quantizer.name": "none", "quantizer.decay": 0.9})
-    assert "quantizer.decay is no setting of this quantizer; ema, " in said and "set quantizer.name=ema" in said
+    assert (
+        "quantizer.decay is no setting of this quantizer (known: name); ema, " in said
+        and "set quantizer.name=ema" in said
+    )
     assert "is unknown; known: " in refusal({"quantizer.name": "none", "quantizer.nonsense": 0.9})
 
 

@@ -43,7 +43,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
         (["decode", "MODEL", "3 -1 4"], "CODES '3 -1 4': -1 is no code"),
         (["decode", "MODEL", "--", "-2 3"], "-2, where none is sent, needs a model of train.code_dropout"),
         (["decode", "MODEL", "3", "--prompts", "4"], "the model has no prompts; leave them out"),
-        (["train", "data.corpus.path=mine.txt"], "data.corpus.path is no setting of this data.corpus; "),
+        (
+            ["train", "data.corpus.path=mine.txt"],
+            "data.corpus.path is no setting of this data.corpus (known: easy_kind, ",
+        ),
         (["train", "data.corpus.path=mine.txt"], "text has it: set data.corpus.name=text"),
     ],
 )
