@@ -62,9 +62,6 @@ def unknown_setting(path: str, depth: int, known: Iterable[str], elsewhere: Sequ
         section = ".".join(parts[:depth])
         some = [*elsewhere[:3], "others"] if len(elsewhere) > 4 else list(elsewhere)
         others = f"{', '.join(some[:-1])} and {some[-1]} have" if len(some) > 1 else f"{some[0]} has"
-        own = ", ".join(sorted(known))
-        return (
-            f"{path} is no setting of this {section} (known: {own}); {others} it: set {section}.name={elsewhere[0]}, for"
-            " one"
-        )
+        own, way_out = ", ".join(sorted(known)), f"set {section}.name={elsewhere[0]}, for one"
+        return f"{path} is no setting of this {section} (known: {own}); {others} it: {way_out}"
     return f"{path} is unknown{did_you_mean(parts[depth], known, parts[:depth])}"

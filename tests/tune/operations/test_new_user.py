@@ -45,7 +45,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
         (["decode", "MODEL", "3", "--prompts", "4"], "the model has no prompts; leave them out"),
         (
             ["train", "data.corpus.path=mine.txt"],
-            "data.corpus.path is no setting of this data.corpus (known: easy_kind, ",
+            "data.corpus.path is no setting of this data.corpus (known: ",
         ),
         (["train", "data.corpus.path=mine.txt"], "text has it: set data.corpus.name=text"),
     ],
