@@ -62,7 +62,7 @@ def held(path: Path, taken: str, way_out: str, holder: str | None = None) -> Ite
 
 
 def _take(file: IO[str]) -> None:
-    """Takes an exclusive lock; who only looks whether it is held holds it a moment, so a refusal is asked again."""
+    """Takes an exclusive lock; who looks whether it is held holds it for a moment, so a refusal is tried again."""
     for _ in range(4):
         with suppress(BlockingIOError):
             return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

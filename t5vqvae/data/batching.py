@@ -131,8 +131,8 @@ def batches_behind_one(
 ) -> Iterator[Batch]:
     """Yields the batches of `evaluation_batches`, each behind the sentence before its first (at first, the last).
 
-    So every sentence has the same neighbour whatever the batches are. The added sentence has no labels, and counts
-    nowhere. Of a single sentence there is no batch.
+    So every sentence has the same neighbour whatever the batches are. The added sentence has no labels, so
+    it is not measured. Of a single sentence there is no batch.
     """
     indices = _by_length(split, limit)
     for start in range(rank * batch_size, len(indices) if len(indices) > 1 else 0, num_workers * batch_size):

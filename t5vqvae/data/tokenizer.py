@@ -233,8 +233,9 @@ def _train_unigram(texts: Sequence[str], vocab_size: int, min_count: int | None 
         cut = pre_tokenizers.Split(Regex(BYTE_LIKE), "merged_with_previous")
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), cut])
     tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(Regex(WHITE_SPACE), " "), normalizers.Strip()])
-    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(), decoders.Fuse()])
-    if min_count is not None:
+    if min_count is None:
+        tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(), decoders.Fuse()])
+    else:
         # The mark of a word's start may be spelt in bytes, so that one token has several: they are joined first.
         spaces = [decoders.Replace("\u2581", " "), decoders.Strip(" ", 1, 0)]
         tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse(), *spaces])

@@ -65,7 +65,7 @@ def z_diff(slots: Slots, seed: int) -> float | None:
 
 
 def _points(slots: Slots, factor_N: Ints, rows: Ints, count: int, rng: np.random.Generator) -> Floats:
-    """Returns the mean distances of pairs of some rows that share a factor's value, one row a point, shape (P, L)."""
+    """Returns the mean distances of pairs that share a factor's value, of some rows alone, shape (P, L)."""
     order = rows[np.argsort(factor_N[rows], kind="stable")]  # equal values side by side
     values = factor_N[order]
     sizes = np.bincount(values)[values]

@@ -85,7 +85,8 @@ class RVQConfig(QuantizerConfig):
     def _fits(self) -> Self:
         if self.learning not in TABLES:
             for name in ("distance", "estimator", "start", "revive_below", "revive_beyond"):
-                self._refuse(name, f"needs entries, unlike {self.learning}")
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise SettingError(f"quantizer.{name}={getattr(self, name)} needs entries, unlike {self.learning}")
             if self.code_width is not None:
                 raise SettingError(f"quantizer.code_width={self.code_width} is set by {self.learning}; leave null")
         if self.estimator in TEACHES_ENTRIES and self.learning not in ("gradient", "simvq"):
@@ -96,11 +97,6 @@ class RVQConfig(QuantizerConfig):
             raise SettingError(f"quantizer.groups={self.groups} must divide quantizer.code_width={self.code_width}")
         self.layer_config(0)
         return self
-
-    def _refuse(self, name: str, rule: str) -> None:
-        """Raises if a setting is not at its default."""
-        if getattr(self, name) != type(self).model_fields[name].default:
-            raise SettingError(f"quantizer.{name}={getattr(self, name)} {rule}")
 
     def build(self, model_width: int, num_roles: int = 0, seed: int = 0) -> Quantizer:
         if self.groups == 1:

@@ -119,16 +119,19 @@ def lines_of(file: Path) -> list[str]:
 
     Raises:
         SettingError: If it cannot be read, or has no sentence.
+        DataError: If it is no UTF-8 text.
     """
+    from t5vqvae.data.corpora.rows import read_rows  # as training reads a file
+
     try:
-        # As training reads a file: without the mark at its beginning, and line breaks alone end a line.
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").split("\n")]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise SettingError(f"{file} cannot be read: {reason}; give a text file with one sentence a line") from None
-    if not any(lines):
+        lines = [row.cells["text"].strip() for row in read_rows(file, "txt")]
+    except OSError as error:
+        raise SettingError(
+            f"{file} cannot be read: {error.strerror}; give a text file with one sentence a line"
+        ) from None
+    if not lines:
         raise SettingError(f"{file} has no sentence; write one a line")
-    return [line for line in lines if line]
+    return lines
 
 
 def positions_of_role(opened: Opened, sentence: Sentence, role: str) -> list[int]:

@@ -74,7 +74,7 @@ def _champions(tracker: Tracker, paths: StudyPaths) -> Iterator[str]:
 
 
 def delete(paths: StudyPaths) -> None:
-    """Deletes a study's folder and what Prometheus is told of it; a kill in between leaves no half of a study.
+    """Deletes a study's folder and its files for Prometheus; a kill in between leaves no half of a study.
 
     Raises:
         UserError: If it runs.

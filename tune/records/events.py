@@ -82,14 +82,14 @@ def milestones(folder: Path, metrics: Sequence[str]) -> dict[int, Milestones]:
     """Returns what a study's starts noted of its trials' milestones, by number; nothing without metrics to note."""
     found: dict[int, Milestones] = {}
     for event in StudyEvents(folder).read() if metrics else []:
-        if event["event"] == TRIAL and "overrides" in event:  # once a start; a number may have gone to other settings
-            known_as = found.setdefault(event["number"], Milestones(event["overrides"]))
-            if known_as.overrides != event["overrides"]:
-                found[event["number"]] = Milestones(event["overrides"])
-        values = event.get("metrics", {})
+        if event["event"] != TRIAL:
+            continue
+        number, settings, values = event["number"], event.get("overrides"), event.get("metrics", {})
+        if number not in found or settings not in (None, found[number].overrides):  # a number may go to other settings
+            found[number] = Milestones(settings or {})
         known = {name: values[name] for name in metrics if name in values}
-        if event["event"] == TRIAL and event.get("status") == "running" and known and STEP in values:
-            found.setdefault(event["number"], Milestones({})).by_step[str(int(values[STEP]))] = known
+        if event.get("status") == "running" and known and STEP in values:
+            found[number].by_step[str(int(values[STEP]))] = known
     return found
 
 

@@ -103,11 +103,12 @@ def _refuse_utf16(path: Path) -> None:
     # Text of two bytes a letter is valid UTF-8, with a zero next to every letter.
     with path.open("rb") as file:
         start = file.read(64)
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    unmarked = any(
+        len(zeros) >= 4 and not any(zeros) and all(letters) and letters.isascii()
+        for letters, zeros in ((start[::2], start[1::2]), (start[1::2], start[::2]))
+    )
+    if unmarked or start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError(f"{path} is UTF-16, not UTF-8; convert it, as by iconv -f UTF-16 -t UTF-8")
-    for letters, zeros in ((start[::2], start[1::2]), (start[1::2], start[::2])):
-        if len(zeros) >= 4 and not any(zeros) and all(letters) and letters.isascii():
-            raise DataError(f"{path} is UTF-16, not UTF-8; convert it, as by iconv -f UTF-16 -t UTF-8")
 
 
 def _read_txt(path: Path) -> Iterator[Row]:
