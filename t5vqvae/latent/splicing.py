@@ -44,15 +44,20 @@ class Splice:
     text: str
 
 
+LATEX_SIGNS = r"[\\{}^=+]"
+"""A character of formulas that sentences lack."""
+
+
 def words_in(text: str, words: str) -> Span:
-    """Returns where some words stand in a text, in characters.
+    """Returns where some words stand in a text, in characters: whole words, in LaTeX any characters.
 
     Raises:
         DataError: If they do not, or more than once.
     """
-    pattern = r"\s+".join(map(re.escape, words.split()))
-    found = places_of(words, text)  # LaTeX has no words between spaces:
-    found = found or ([each.span() for each in re.finditer(pattern, text)] if pattern else [])
+    found = places_of(words, text)
+    if not found and re.search(LATEX_SIGNS, text):  # it has no words between spaces
+        pattern = r"\s+".join(map(re.escape, words.split()))
+        found = [each.span() for each in re.finditer(pattern, text)] if pattern else []
     if not found:
         raise DataError(f"{words!r} is not in {text!r:.80}; give words as the sentence has them")
     if len(found) > 1:

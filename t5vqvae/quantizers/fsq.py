@@ -48,7 +48,7 @@ class FSQConfig(QuantizerConfig):
     """Rounds a few dimensions to `levels`; the codebook is the set of all their combinations."""
 
     name: Literal["fsq"] = "fsq"
-    codebook_size: int = setting(1024, ge=3, description="K at most, where the levels are not given")
+    codebook_size: int = setting(1024, ge=3, description="K at most (of 4096 the paper's 4375), where the levels are not given")
     levels: tuple[int, ...] | None = setting(None, description="L of each dimension; None: by the codebook size")
     bound: Literal["tanh", "sigmoid"] = setting("tanh", description="how a dimension is bounded; sigmoid: iFSQ")
 
@@ -158,8 +158,8 @@ class GridQuantizer(Quantizer):
 def levels_for(codebook_size: int) -> tuple[int, ...]:
     """Returns levels whose product is at most `codebook_size` and as close to it as possible.
 
-    Levels range from 5 to 8. Sizes that the paper lists get the paper's levels, and sizes below 5 * 5 * 5 one or two
-    dimensions, of up to 24 levels.
+    Levels range from 5 to 8. Sizes that the paper lists get the paper's levels, which are 4,375 codes for 4,096, and
+    sizes below 5 * 5 * 5 one or two dimensions, of up to 24 levels.
     """
     if codebook_size in PUBLISHED_LEVELS:
         return PUBLISHED_LEVELS[codebook_size]

@@ -234,7 +234,7 @@ def _stopped_at(found: _Runs, arm: str, baseline: str, seeds: Sequence[int], que
     """Returns the number of pairs at which the plan stopped the arm before its last look; None if it did not."""
     if question.plan is None:
         return None
-    differences = list(_differences(found, arm, baseline, seeds, question.objective).values())
+    differences = _planned(found, arm, baseline, seeds, question)
     for look in question.plan.looks[:-1]:
         if look <= len(differences) and question.plan.decide(differences[:look]) != "continue":
             return look
@@ -248,12 +248,17 @@ def _sequential_p(
 
     The look decides: a rounding error of the sum never takes its decision back.
     """
-    by_seed = _differences(found, arm, baseline, seeds, question.objective)
-    differences = [by_seed[seed] for seed in seeds if seed in by_seed]
+    differences = _planned(found, arm, baseline, seeds, question)
     for look in plan.looks:
         if look <= len(differences) and plan.decide(differences[:look]) == "effect":
             return min(question.alpha, num_arms * spent(look / plan.looks[-1], plan.alpha, plan.spending))
     return 1.0
+
+
+def _planned(found: _Runs, arm: str, baseline: str, seeds: Sequence[int], question: Question) -> list[float]:
+    """Returns the differences in the order of the seeds, which is that of the looks."""
+    by_seed = _differences(found, arm, baseline, seeds, question.objective)
+    return [by_seed[seed] for seed in seeds if seed in by_seed]
 
 
 def _mean(found: _Runs, arm: str, seeds: Sequence[int], metric: str) -> float | None:

@@ -95,8 +95,8 @@ def paired_effect(
         confidence: Confidence of the interval, in (0, 1).
         test: `permutation` (sign flips; exact up to 20 pairs, assumes symmetry only; see `doubt`) or `t`.
         interval: `permutation` or `t` (the means that the test of that name does not reject), or `bca` (bootstrap; too
-            narrow below about ten seeds). None: as `test`, so that it excludes zero exactly where
-            p <= 1 - confidence.
+            narrow below about ten seeds). None: as `test`, so that it excludes zero where
+            p <= 1 - confidence: exactly, with the permutation test up to 20 pairs.
 
     Raises:
         ValueError: If there is no difference, or one is not finite; the caller must leave out diverged runs.

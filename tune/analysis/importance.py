@@ -153,6 +153,8 @@ def _importance(
     names = [name for name in searched(done) if name not in dropped]
     if len(done) < MIN_TRIALS or not names:
         reason = f"{len(done)} completed trials are too few to rank settings; at least {MIN_TRIALS} are needed"
+        if len(done) >= MIN_TRIALS:
+            reason = f"no setting varies that {method} can rank"
         return Importance(method, {}, tuple(dropped), len(done), (reason, *caveats))
     values = [float(trial["metrics"][metric]) for trial in done]
     shares = _shares(evaluators[0], done, values, names, direction, space)

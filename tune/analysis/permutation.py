@@ -53,7 +53,8 @@ def sign_flip_above(differences: np.ndarray, num_samples: int = 100_000, seed: i
 def sign_flip_interval(differences: np.ndarray, confidence: float, seed: int = 0) -> tuple[float, float]:
     """Returns the interval of the means that `sign_flip_test` does not reject at level 1 - confidence.
 
-    Interval and test therefore always agree.
+    Interval and test therefore agree, up to 20 pairs always; for more, each draws its own sample of patterns, and they
+    can disagree where p is within the sample's error of the level.
 
     Args:
         differences: Shape (n,), finite.

@@ -16,6 +16,8 @@ from typing import Literal
 import numpy as np
 from scipy import optimize, stats
 
+from tune.analysis.effect import ROUNDING
+
 SIMULATED = "simulated: .048 to .058 for .05"
 """The error of plans with few pairs; `tests/benchmarks/results/error_rates.md` has the table."""
 Spending = Literal["obrien_fleming", "pocock"]
@@ -62,6 +64,7 @@ class SequentialPlan:
         values = np.asarray(differences, dtype=float)
         if values.size not in self.looks:
             raise ValueError(f"{values.size} pairs are no planned look; use one of looks={list(self.looks)}")
+        values = np.where(np.abs(values) < ROUNDING, 0.0, values)  # as in `paired_effect`
         if abs(_z_value(values)) >= self.bounds[self.looks.index(values.size)]:
             return "effect"
         hopeless = self.futility is not None and self._chance(values) < self.futility

@@ -10,16 +10,14 @@ Letters: S seeds, N sentences, F sums of a metric: numerator and denominator.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 from t5vqvae.evaluation.metric import Direction
-from tune.analysis.bootstrap import SentenceComparison, compare_bleu, compare_ratios
+from tune.analysis.bootstrap import SentenceComparison, compare_bleu, compare_ratios, small_sample_stretch
 
 Verdict = Literal["better", "worse", "undecided"]
 
@@ -176,7 +174,7 @@ def compare_settings(
     """Compares two settings: resamples their seeds, then the sentences, which all seeds share.
 
     The population is training with other seeds, tested on text like the test set. Few seeds resampled vary too little,
-    so distances from the mean are stretched by sqrt(S / (S - 1)) and by the ratio of Student's and the normal quantile.
+    so distances from the mean are stretched (`small_sample_stretch`).
 
     Args:
         pairs: `{seed: (scores with the first setting, scores with the second)}`, at least two seeds.
@@ -197,8 +195,7 @@ def compare_settings(
         drawn[i] = _differences(a_SNF, b_SNF, times_N)[rng.integers(0, num_seeds, num_seeds)].mean()
     mean_a, mean_b = (float(_scores(side, np.ones(num)).mean()) for side in (a_SNF, b_SNF))
     mean = mean_a - mean_b
-    stretch = math.sqrt(num_seeds / (num_seeds - 1)) * stats.t.ppf(0.975, num_seeds - 1) / stats.norm.ppf(0.975)
-    low, high = mean + stretch * (np.quantile(drawn, [0.025, 0.975]) - mean)
+    low, high = mean + small_sample_stretch(num_seeds) * (np.quantile(drawn, [0.025, 0.975]) - mean)
     return SettingsComparison(mean_a, mean_b, mean, float(low), float(high), num_seeds, num)
 
 

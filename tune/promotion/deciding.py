@@ -8,7 +8,6 @@ interval lies inside its margin; one that was not measured is shut.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -128,24 +127,11 @@ def _claim(key: str, direction: str, found: SentenceComparison) -> Claim | str:
     number = found.num_sentences
     if number < 2:
         return f"{key}: one sentence or edit has no interval; take a larger test split"
-    stretch = _stretch(number)
-    low, high = (found.difference - stretch * (found.difference - bound) for bound in (found.low, found.high))
+    low, high = found.low, found.high
     if direction == "minimize":
         low, high = -high, -low
     advantage = found.difference if direction == "maximize" else -found.difference
     return Claim(key, found.a, found.b, advantage, low, high, number)
-
-
-def _stretch(number: int) -> float:
-    """Returns what a bootstrap interval over so few units must be multiplied by, nearly 1 from some hundred on.
-
-    Resamples of n units vary by (n - 1) / n of what the units do, and their quantiles are a normal distribution's where
-    a t distribution's are due.
-    """
-    from scipy import stats
-
-    quantile = float(stats.t.ppf(0.975, number - 1) / stats.norm.ppf(0.975))
-    return math.sqrt(number / (number - 1)) * quantile
 
 
 def decide(

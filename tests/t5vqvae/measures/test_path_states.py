@@ -43,9 +43,12 @@ def test_a_probe_judges_paths_in_another_model_s_states(tmp_path: Path) -> None:
     spec = tiny("t5vqvae", **short)
     milestones, _ = finish(spec, tmp_path / "cache")
     state = milestones[-1].state
-    folder = state.save(tmp_path / "run")
-    wanted = ProbeSpec(sentences=20, encoder=str(folder))
-    found = probe(state.model, spec, wanted, tmp_path / "cache", ["path_states"]).metrics
-    assert set(found) == {"smoothness/frechet", "smoothness/perceptual_length"}
-    assert found["smoothness/frechet"] > 0
+    other, _ = finish(spec.with_overrides({"seed": 1}), tmp_path / "cache")
+    found = []
+    for judge in (state, other[-1].state):
+        wanted = ProbeSpec(sentences=20, encoder=str(judge.save(tmp_path / f"run {len(found)}")))
+        found.append(probe(state.model, spec, wanted, tmp_path / "cache", ["path_states"]).metrics)
+    assert set(found[0]) == set(found[1]) == {"smoothness/frechet", "smoothness/perceptual_length"}
+    assert all(each["smoothness/frechet"] > 0 for each in found)
+    assert found[0]["smoothness/frechet"] != pytest.approx(found[1]["smoothness/frechet"], rel=1e-3)
     assert not probe(state.model, spec, ProbeSpec(sentences=20), tmp_path / "cache", ["path_states"]).metrics

@@ -32,15 +32,52 @@ def test_corpus_bleu_is_sacrebleus():
     assert found.b == pytest.approx(BLEU().corpus_score(BAD, [REFERENCES]).score)
 
 
-def test_p_value_and_spread_agree_with_sacrebleu():
+@pytest.mark.parametrize("seed", [5, 7])
+def test_the_p_value_is_twice_that_of_sacrebleu(seed: int):
+    """sacrebleu takes absolute differences before it centres them, so it counts one of the two sides."""
     from sacrebleu.metrics import BLEU
     from sacrebleu.significance import PairedTest
 
-    near = damaged(REFERENCES, 0.13, 5)
+    near = damaged(REFERENCES, 0.11, seed)
     found = compare_bleu(GOOD, near, REFERENCES, num_resamples=600)
     pairs = [("baseline", GOOD), ("near", near)]
     _, theirs = PairedTest(pairs, {"BLEU": BLEU()}, [REFERENCES], test_type="bs", n_samples=600)()
-    assert found.p_value == pytest.approx(theirs["BLEU"][1].p_value, abs=0.06)
+    assert found.p_value == pytest.approx(2 * theirs["BLEU"][1].p_value, rel=0.25)
+
+
+def test_the_interval_is_that_of_resampled_corpora():
+    from sacrebleu.metrics import BLEU
+
+    near, rng, drawn = damaged(REFERENCES, 0.11, 5), np.random.default_rng(3), []
+    found = compare_bleu(GOOD, near, REFERENCES, num_resamples=600)
+    for _ in range(200):
+        chosen = rng.integers(0, len(REFERENCES), len(REFERENCES))
+        references = [[REFERENCES[i] for i in chosen]]
+        sides = (BLEU().corpus_score([side[i] for i in chosen], references).score for side in (GOOD, near))
+        drawn.append(next(sides) - next(sides))
+    assert found.high - found.low == pytest.approx(2 * 1.96 * np.std(drawn), rel=0.15)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5, 8, 12])
+def test_few_sentences_claim_no_more_than_many(number: int):
+    """A plain bootstrap claims in 46% of all cases of two sentences, and in 12% of eight."""
+    rng = np.random.default_rng(number)
+    for draw in (rng.normal, lambda size: rng.integers(0, 2, size).astype(float)):
+        claims = 0
+        for _ in range(300):
+            found = compare_means(*draw(size=(2, number)), num_resamples=200)
+            claims += found.p_value <= 0.05 or not found.low <= 0 <= found.high
+        assert claims <= 15 + 3 * np.sqrt(300 * 0.05 * 0.95), "5% are due, of 300"
+
+
+def test_too_few_different_sentences_decide_nothing_among_many_equal_ones():
+    """Five of a thousand differ, all in one direction: an exact sign test gives p = 2 / 32."""
+    a, b = np.zeros(1000), np.zeros(1000)
+    a[:5] = 1
+    found = compare_means(a, b)
+    assert found.low == 0 < found.difference < found.high and found.p_value == 2 / 32
+    a[:7] = 1
+    assert compare_means(a, b).low > 0
 
 
 def test_a_clear_difference_is_found_and_a_copy_is_not():

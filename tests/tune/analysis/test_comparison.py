@@ -95,6 +95,18 @@ def test_an_arm_that_a_sequential_plan_stopped_is_no_arm_with_missing_runs():
     assert (null.verdict, null.p_adjusted) == ("undecided", 1.0)
 
 
+def test_looks_are_taken_in_the_order_of_the_seeds():
+    """In the order of their numbers, seeds 1, 2, 3 would have stopped the arm, which the study never did."""
+    plan, seeds = SequentialPlan((3, 6)), (9, 8, 7, 1, 2, 3)
+    differences = dict(zip(seeds, (-3.0, 4.0, -1.0, 5.0, 5.1, 4.9), strict=True))
+    assert plan.decide(list(differences.values())[:3]) == "continue"
+    rows = [RunRow("baseline", seed, "completed", {"validation/bleu": 0.0}) for seed in seeds]
+    rows += [RunRow("arm", seed, "completed", {"validation/bleu": value}) for seed, value in differences.items()]
+    found = compare_arms(rows, "baseline", ["arm"], seeds, Question("validation/bleu", "maximize", plan=plan))
+    assert found.arm("arm").stopped_at is None
+    assert plan.decide([differences[seed] for seed in sorted(seeds)[:3]]) == "effect"
+
+
 @pytest.mark.parametrize(("num_arms", "alpha"), [(1, 0.05), (4, 0.05), (9, 0.05), (15, 0.05), (8, 0.1), (17, 0.1)])
 def test_what_the_last_look_shows_no_rounding_error_takes_back(num_arms: int, alpha: float):
     """The alpha spent by all arms adds up to a little more than alpha with some numbers of arms."""

@@ -26,6 +26,7 @@ def test_decisions():
     assert plan.decide([1.0, 1.01, 0.99, 1.0]) == "effect"
     assert plan.decide([-1.0, -1.01, -0.99, -1.0]) == "effect"
     assert plan.decide([1.0, -0.2, 1.2, 0.1]) == "continue"
+    assert plan.decide([0.1 + 0.2 - 0.3] * 8) == "continue", "rounding is no effect"
     assert plan.decide([1.0, -1.0, 1.2, -1.2]) == "futile"
     assert plan.decide([0.1, -0.1, 0.12, -0.12, 0.1, -0.1, 0.12, -0.12]) == "continue", "nothing is left to save"
     assert SequentialPlan((4, 8)).decide([0.1, -0.1, 0.12, -0.12]) == "continue"

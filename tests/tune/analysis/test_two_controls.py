@@ -39,6 +39,7 @@ def test_by_hand() -> None:
     assert found["distributed intervention"].scores.difference == 1
     assert found["validity"].scores.a == 3 / 4 and found["locality"].scores.difference == 0
     assert all(each.p_adjusted >= each.scores.p_value for each in found.values())
+    assert {each.verdict for each in found.values()} == {"undecided"}, "of one or two sentences"
 
 
 def test_other_edits_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -194,11 +195,12 @@ def test_bleu_has_its_interval_over_sentences() -> None:
 def test_equal_models_open_no_gate_of_a_few_sentences_more_often_than_of_many() -> None:
     """A plain bootstrap interval of one sentence is a point, and opened the gate in half of all cases."""
     rng = np.random.default_rng(0)
-    for number in (3, 6, 20):
+    cases = itertools.product((2, 3, 6, 20), (lambda n: rng.normal(2.0, 0.3, n), lambda n: rng.integers(0, 2, n)))
+    for number, draw in cases:
         opened = 0
         for _ in range(200):
             names = [str(place) for place in range(number)]
-            sides = (named(names, rng.normal(2.0, 0.3, size=number).tolist()) for _ in range(2))
+            sides = (named(names, draw(number).astype(float).tolist()) for _ in range(2))
             found = claim("validation/exact_match", "maximize", *sides)
             assert isinstance(found, Claim)
             opened += found.low > 0
