@@ -48,7 +48,7 @@ class FSQConfig(QuantizerConfig):
     """Rounds a few dimensions to `levels`; the codebook is the set of all their combinations."""
 
     name: Literal["fsq"] = "fsq"
-    codebook_size: int = setting(1024, ge=3, description="K at most (of 4096 the paper's 4375), where the levels are not given")
+    codebook_size: int = setting(1024, ge=3, description="K at most, if no levels are given; of 4096 the paper's 4375")
     levels: tuple[int, ...] | None = setting(None, description="L of each dimension; None: by the codebook size")
     bound: Literal["tanh", "sigmoid"] = setting("tanh", description="how a dimension is bounded; sigmoid: iFSQ")
 

@@ -8,6 +8,7 @@ from t5vqvae.spec.run import RunSpec
 
 NAMES_TOKENS, AUGMENTED, TWO_STAGES = "label/names_tokens", "label/augmented", "label/two_stages"
 EXTRA_TEXT = "label/extra_text"
+MIXED = "label/mixed"
 
 
 def labels(spec: RunSpec, model: TextAutoencoder, prepared: PreparedData) -> dict[str, str]:

@@ -24,6 +24,7 @@ from t5vqvae.data import BatchPlan, PreparedData, TokenizedSplit, prepare
 from t5vqvae.data.batch import Batch
 from t5vqvae.evaluation.evaluate import Evaluation, Reconstruction, control_of, evaluate
 from t5vqvae.evaluation.out_of_distribution import evaluate_twins
+from t5vqvae.files import digest
 from t5vqvae.measures.control import Control
 from t5vqvae.models.backbones import is_finite
 from t5vqvae.models.contract import TextAutoencoder
@@ -33,7 +34,7 @@ from t5vqvae.training import checkpoint, diagnostics
 from t5vqvae.training.codebook_start import start_codebook
 from t5vqvae.training.compile import compile_blocks, eagerly
 from t5vqvae.training.device import autocast, choose_device, resolve_precision
-from t5vqvae.training.labels import labels
+from t5vqvae.training.labels import MIXED, labels
 from t5vqvae.training.last_probe import ProbedBy, probed_by
 from t5vqvae.training.optim import build_optimizer, learning_rate_at
 from t5vqvae.training.progress import StepLosses, progress_metrics
@@ -86,7 +87,7 @@ def train(spec: RunSpec, *, cache_dir: Path, resume_from: Path | None = None) ->
         trainer = Trainer(spec, prepared, edits, probed_by(spec, cache_dir))
     if resume_from is not None:
         with stage("loading the checkpoint"):
-            trainer.state.load(resume_from)
+            trainer.resume(resume_from)
     with stage("training", spec.train.max_steps, "steps", trainer.state.step) as now:
         while trainer.state.step < spec.train.max_steps:
             evaluation = trainer.evaluate() if trainer.advance(now) and trainer.is_finite() else None
@@ -132,6 +133,18 @@ class Trainer:
         self.model.quantizer.active = False
         for quantizer in self.model.quantizers:
             quantizer.most_waiting = max(quantizer.most_waiting, spec.train.microbatches)
+
+    def resume(self, path: Path) -> None:
+        """Goes on from a checkpoint; begun in another precision or version, it is no run of either, and says so.
+
+        Raises:
+            CheckpointError: As `TrainingState.load` does.
+        """
+        self.state.load(path)
+        begun = checkpoint.read_milestone(path)["run_id"]
+        if begun != self._run_id:
+            self._run_id = digest(begun, self._run_id)[:16]
+            self._labels[MIXED] = f"resumed from step {self.state.step} of a run of another precision or version"
 
     def _plan_of(self, split: TokenizedSplit) -> BatchPlan:
         rank, world = rank_and_world()
@@ -243,4 +256,6 @@ class Trainer:
 
     def _progress(self) -> dict[str, float]:
         assert self._losses is not None
-        return progress_metrics(self.state, self._losses, self.plan.epoch(self.state.step), self._step_seconds)
+        last = max(self.state.step - 1, 0)
+        plan = self._first_plan if self.spec.train.stage_of(last) == "autoencoder" else self.plan
+        return progress_metrics(self.state, self._losses, plan.epoch(self.state.step), self._step_seconds)

@@ -164,6 +164,7 @@ class AblationSpec(StudySpec):
             objective=objective.metric,
             direction=objective.direction,
             alpha=self.alpha,
+            power=self.power,
             margin=self.margin,
             test=self.test,
             interval=self.interval,

@@ -121,18 +121,35 @@ class Findings:
         question = self.spec.analysis_question(self.base)
         secondary = {metric: self._cells(metric) for metric in question.secondary}
         return factorial_effects(
-            self._cells(question.objective), contrasts, design.fraction(self.base), question, secondary
+            self._cells(question.objective),
+            contrasts,
+            design.fraction(self.base),
+            question,
+            secondary,
+            self._diverged_cells(),
         )
 
     def _cells(self, metric: str) -> dict[tuple[int, ...], dict[int, float]]:
         """Returns a metric of the completed runs of a factorial: `{cell: {seed: value}}`."""
-        num_factors = len(self.spec.design.factors_of(self.base)) if self.spec.design else 0
-        cells = {arm.name: arm.cell or (0,) * num_factors for arm in self.arms}
+        cells = self._cell_of_arm
         found: dict[tuple[int, ...], dict[int, float]] = {cell: {} for cell in cells.values()}
         for row in self.rows():
             value = row.value(metric)
             if value is not None:
                 found[cells[row.arm]][row.seed] = value
+        return found
+
+    @property
+    def _cell_of_arm(self) -> dict[str, tuple[int, ...]]:
+        num_factors = len(self.spec.design.factors_of(self.base)) if self.spec.design else 0
+        return {arm.name: arm.cell or (0,) * num_factors for arm in self.arms}
+
+    def _diverged_cells(self) -> dict[tuple[int, ...], list[int]]:
+        """Returns the seeds on which each cell of a factorial diverged."""
+        found: dict[tuple[int, ...], list[int]] = {}
+        for row in self.rows():
+            if row.status == "diverged":
+                found.setdefault(self._cell_of_arm[row.arm], []).append(row.seed)
         return found
 
     def levels(self) -> dict[str, list[Any]]:

@@ -131,15 +131,17 @@ def small_sample_stretch(number: int) -> float:
     """Returns what a bootstrap's deviations over so few units must be multiplied by, nearly 1 from some hundred on.
 
     Resamples of n units vary by (n - 1) / n of what the units do, and their quantiles are a normal distribution's where
-    a t distribution's are due.
+    a t distribution's are due. Of two units the quantiles are the units themselves.
 
     Args:
         number: Units that were resampled, at least two.
     """
     from scipy import stats
 
-    quantile = float(stats.t.ppf(0.975, number - 1) / stats.norm.ppf(0.975))
-    return math.sqrt(number / (number - 1)) * quantile
+    quantile = float(stats.t.ppf(0.975, number - 1))
+    if number == 2:
+        return quantile
+    return math.sqrt(number / (number - 1)) * quantile / float(stats.norm.ppf(0.975))
 
 
 def _mean_score(sums: np.ndarray) -> float:

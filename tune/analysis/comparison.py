@@ -61,6 +61,7 @@ class Question:
         objective: Metric that decides.
         direction: Whether lower or higher values are better.
         alpha: Chance of any false claim over all arms, in (0, 1).
+        power: Chance to find what is there, for advice on seeds.
         margin: Largest difference that does not matter; None: no equivalence is tested.
         test: `permutation` or `t`.
         interval: As in `paired_effect`.
@@ -71,6 +72,7 @@ class Question:
     objective: str
     direction: Direction
     alpha: float = 0.05
+    power: float = 0.8
     margin: float | None = None
     test: Test = "permutation"
     interval: Interval | None = None
@@ -246,12 +248,16 @@ def _sequential_p(
 ) -> float:
     """Returns the alpha spent over all arms by the look at which the arm crossed its bound; 1 if it did not.
 
-    The look decides: a rounding error of the sum never takes its decision back.
+    The look decides: a rounding error of the sum never takes its decision back. Where all runs have ended and some
+    without a result, the last look is at the pairs that there are.
     """
     differences = _planned(found, arm, baseline, seeds, question)
     for look in plan.looks:
         if look <= len(differences) and plan.decide(differences[:look]) == "effect":
             return min(question.alpha, num_arms * spent(look / plan.looks[-1], plan.alpha, plan.spending))
+    ended = all((name, seed) in found for name in (arm, baseline) for seed in seeds)
+    if ended and len(differences) < plan.looks[-1] and plan.closes_with_effect(differences):
+        return min(question.alpha, num_arms * plan.alpha)
     return 1.0
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy as np
 from tune.analysis.comparison import Question, Verdict, verdict
 from tune.analysis.effect import Effect, paired_effect
 from tune.analysis.equivalence import equivalence
-from tune.analysis.fraction import Fraction
+from tune.analysis.fraction import Alias, Fraction
 from tune.analysis.holm import holm
 
 Cell = tuple[int, ...]
@@ -45,6 +45,7 @@ class FactorialEffect:
             other.
         secondary: The same contrast of the secondary metrics.
         aliases: Effects of up to two factors that the design cannot separate from this one.
+        diverged: Seeds on which a cell of this effect diverged; with any, nothing is claimed.
     """
 
     factors: tuple[str, ...]
@@ -54,7 +55,8 @@ class FactorialEffect:
     p_equivalence: float = 1.0
     verdict: Verdict = "undecided"
     secondary: Mapping[str, Effect] = field(default_factory=dict)
-    aliases: tuple[tuple[str, ...], ...] = ()
+    aliases: tuple[Alias, ...] = ()
+    diverged: tuple[int, ...] = ()
 
     @property
     def is_main(self) -> bool:
@@ -121,6 +123,7 @@ def factorial_effects(
     design: Fraction | None = None,
     question: Question = _DEFAULT,
     secondary: Mapping[str, Cells] | None = None,
+    diverged: Mapping[Cell, Collection[int]] | None = None,
 ) -> list[FactorialEffect]:
     """Returns the effect of every contrast.
 
@@ -131,6 +134,7 @@ def factorial_effects(
         design: The source of aliases; None for a full factorial.
         question: The objective and the rules.
         secondary: Secondary metrics by name.
+        diverged: Seeds on which each cell diverged. The effect is over the others, which favours what diverged.
     """
     per_seed = [_per_seed(values, contrast) for contrast in contrasts]
     effects = [_effect(differences, question) for differences in per_seed]
@@ -138,11 +142,13 @@ def factorial_effects(
     p_same = holm([_p_equivalence(differences, question) for differences in per_seed])
     found = []
     for contrast, effect, p, same in zip(contrasts, effects, p_values, p_same, strict=True):
-        claim = verdict(effect, p, same, False, question)
+        lost = {seed for cell, weight in contrast.weights.items() if weight for seed in (diverged or {}).get(cell, ())}
+        claim = verdict(effect, p, same, bool(lost), question)
         others = {name: _effect(_per_seed(cells, contrast), question) for name, cells in (secondary or {}).items()}
         known = {name: other for name, other in others.items() if other is not None}
         aliases = _short_aliases(design, contrast.factors)
-        found.append(FactorialEffect(contrast.factors, contrast.levels, effect, p, same, claim, known, aliases))
+        levels, seeds = contrast.levels, tuple(sorted(lost))
+        found.append(FactorialEffect(contrast.factors, levels, effect, p, same, claim, known, aliases, seeds))
     return found
 
 
@@ -162,5 +168,5 @@ def _per_seed(values: Cells, contrast: Contrast) -> dict[int, float]:
     return {seed: sum(contrast.weights[cell] * values[cell][seed] for cell in needed) for seed in sorted(seeds)}
 
 
-def _short_aliases(design: Fraction | None, effect: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    return () if design is None else tuple(alias for alias in design.aliases(effect) if 0 < len(alias) <= 2)
+def _short_aliases(design: Fraction | None, effect: tuple[str, ...]) -> tuple[Alias, ...]:
+    return () if design is None else tuple(alias for alias in design.aliases(effect) if 0 < len(alias.factors) <= 2)

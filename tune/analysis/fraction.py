@@ -1,8 +1,8 @@
 """Builds two-level fractional factorial designs: the cells to run, and the effects that they cannot separate.
 
 A design 2^(k-p) runs k - p factors in full; each of the p others follows a *generator*, a product of those. Effects
-with equal columns are *aliased*: the data show only their sum. *Resolution* is the length of the shortest product of
-factors that is constant:
+with equal or opposite columns are *aliased*: the data show only their sum (`Alias.weight`). *Resolution* is the length
+of the shortest product of factors that is constant:
 
     III: main effects are aliased with two-factor interactions.
     IV: two-factor interactions are aliased with each other, main effects with neither.
@@ -17,8 +17,22 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
+
+
+class Alias(NamedTuple):
+    """An effect that a design cannot separate from another one.
+
+    Attributes:
+        factors: Names of its factors.
+        weight: How much of it is in the other effect's estimate: 1 or -1 of an effect of as many factors. A main effect
+            (a difference) has half of an interaction (a difference of differences), with its sign.
+    """
+
+    factors: tuple[str, ...]
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -64,10 +78,16 @@ class Fraction:
         """The length of the shortest word; None for a full factorial, which has no aliases."""
         return min((len(word) for word in self.words), default=None)
 
-    def aliases(self, effect: Sequence[str]) -> list[tuple[str, ...]]:
+    def aliases(self, effect: Sequence[str]) -> list[Alias]:
         """Returns the effects, of any order, that are aliased with `effect`, shortest first."""
         others = (frozenset(effect) ^ word for word in self.words)
-        return sorted((tuple(f for f in self.factors if f in other) for other in others), key=lambda e: (len(e), e))
+        names = sorted((tuple(f for f in self.factors if f in other) for other in others), key=lambda e: (len(e), e))
+        return [Alias(other, self._sign(effect, other) * 2.0 ** (len(effect) - len(other))) for other in names]
+
+    def _sign(self, effect: Sequence[str], other: Sequence[str]) -> int:
+        """Returns 1 if two aliased effects have equal columns, -1 if they have opposite ones."""
+        places = [self.factors.index(name) for name in (*effect, *other)]
+        return int(np.prod(self.signs[0, places]))
 
 
 def smallest_fraction(factors: Sequence[str], resolution: int) -> Fraction:

@@ -61,14 +61,29 @@ class SequentialPlan:
         Raises:
             ValueError: If no look is planned at that number of pairs.
         """
-        values = np.asarray(differences, dtype=float)
+        values = _without_rounding(differences)
         if values.size not in self.looks:
             raise ValueError(f"{values.size} pairs are no planned look; use one of looks={list(self.looks)}")
-        values = np.where(np.abs(values) < ROUNDING, 0.0, values)  # as in `paired_effect`
         if abs(_z_value(values)) >= self.bounds[self.looks.index(values.size)]:
             return "effect"
         hopeless = self.futility is not None and self._chance(values) < self.futility
         return "futile" if hopeless and values.size < self.looks[-1] else "continue"
+
+    def closes_with_effect(self, differences: Sequence[float]) -> bool:
+        """Returns whether the last look shows an effect though fewer pairs than planned are all that there will be.
+
+        It spends what is left of alpha, at the share of the planned pairs that it has.
+
+        Args:
+            differences: Fewer than the last of `looks`, in the order of the seeds.
+        """
+        values = _without_rounding(differences)
+        if values.size < 2:
+            return False
+        passed = [look for look in self.looks if look < values.size]
+        fractions = [look / self.looks[-1] for look in (*passed, values.size)]
+        spendings = [*(spent(t, self.alpha, self.spending) for t in fractions[:-1]), self.alpha]
+        return abs(_z_value(values)) >= _bounds(fractions, spendings)[-1]
 
     def _chance(self, values: np.ndarray) -> float:
         """Returns the conditional power: the chance to cross the last bound if the current mean and spread persist."""
@@ -85,6 +100,12 @@ def spent(fraction: float, alpha: float, spending: Spending = "obrien_fleming") 
     if spending == "pocock":
         return alpha * math.log(1 + (math.e - 1) * fraction)
     return float(4 * stats.norm.sf(stats.norm.isf(alpha / 4) / math.sqrt(fraction)))
+
+
+def _without_rounding(differences: Sequence[float]) -> np.ndarray:
+    """Returns differences, those of rounding alone as 0, as in `paired_effect`."""
+    values = np.asarray(differences, dtype=float)
+    return np.where(np.abs(values) < ROUNDING, 0.0, values)
 
 
 def _z_value(values: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from tune.analysis import FactorialEffect, Question
 from tune.monitor.formats import html_text, markdown_table, shortened
 from tune.report.forest import Line
 from tune.report.page import Section, anchor, listing, table
-from tune.report.sentences import claim, counted, doubts, interval, intervals_and_p_values, p_text
+from tune.report.sentences import alias_in_words, claim, counted, doubts, interval, intervals_and_p_values, p_text
 
 FEW = 4
 """The largest number of main effects that the answer names one by one."""
@@ -69,8 +69,16 @@ class Factors:
         )
 
     def doubts(self) -> list[str]:
-        """Returns the effects whose differences may not be symmetric."""
-        return [f"{shortened(self.name(found))}: {text}" for found in self.effects for text in doubts(found.effect)]
+        """Returns the effects of which nothing is claimed, and those whose differences may not be symmetric."""
+        found = [
+            f"{shortened(self.name(each))}: a cell diverged on seed{'s' if len(each.diverged) > 1 else ''}"
+            f" {', '.join(map(str, each.diverged))}; the effect is over the others, which favours what diverged"
+            for each in self.effects
+            if each.diverged
+        ]
+        return found + [
+            f"{shortened(self.name(each))}: {text}" for each in self.effects for text in doubts(each.effect)
+        ]
 
     def markdown(self) -> str:
         """Returns the table of effects as Markdown."""
@@ -99,7 +107,7 @@ class Factors:
         numbers = "-" if found.effect is None else interval(found.effect)
         beside = [interval(found.secondary[name]) if name in found.secondary else "-" for name in self._beside()]
         labels = short_names(list(self.levels))
-        aliases = "; ".join(" x ".join(labels[factor] for factor in alias) for alias in found.aliases)
+        aliases = "; ".join(alias_in_words(alias, labels) for alias in found.aliases)
         p_value = p_text(found.p_adjusted).removeprefix("p = ")
         return [self.name(found), numbers, p_value, *beside, aliases or "-", found.verdict]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from t5vqvae.evaluation.metric import RATE
 from t5vqvae.evaluation.metrics import label
 from tune.analysis import ArmResult, Comparison, Effect, PowerTarget, Question, advice
+from tune.analysis.fraction import Alias
 from tune.monitor.formats import shortened
 
 VERDICTS = ("better", "worse", "equivalent", "undecided", "unstable")
@@ -105,6 +106,19 @@ def claim(
     return f"{numbers}adjusted {p_text(p_values[0])}): {words[verdict]}"
 
 
+def alias_in_words(alias: Alias, labels: Mapping[str, str] | None = None) -> str:
+    """Returns what of another effect is in an estimate, such as `-decay x start / 2`.
+
+    Args:
+        alias: The other effect.
+        labels: Short names of the factors; None: as they are.
+    """
+    names = " x ".join((labels or {}).get(factor, factor) for factor in alias.factors)
+    return (
+        f"{'-' if alias.weight < 0 else ''}{names}{'' if abs(alias.weight) == 1 else f' / {1 / abs(alias.weight):g}'}"
+    )
+
+
 def _divergence(arm: ArmResult) -> str:
     """Returns which runs diverged; empty if none did."""
     parts = []
@@ -118,7 +132,7 @@ def caveats(comparison: Comparison) -> list[str]:
     """Returns the caveats of each arm: divergence, missing and leaking runs, and how many seeds would suffice."""
     found = []
     question, num_arms = comparison.question, len(comparison.arms)
-    target = PowerTarget(alpha=question.alpha, num_tests=num_arms, test=question.test)
+    target = PowerTarget(question.alpha, question.power, num_arms, question.test)
     for arm in comparison.arms:
         name = shortened(arm.arm)
         if _divergence(arm):

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from t5vqvae.evaluation.metrics import label
 from tune.analysis import ArmResult, Comparison, Effect, FactorialEffect
 from tune.monitor.formats import csv_cell, latex_text, markdown_table, shortened
-from tune.report.sentences import interval, intervals_and_p_values, p_text
+from tune.report.sentences import alias_in_words, interval, intervals_and_p_values, p_text
 
 Row = Mapping[str, object]
 
@@ -85,7 +85,7 @@ def _factorial_values(found: FactorialEffect) -> Row:
     values |= {"p_equivalence_adjusted": found.p_equivalence} | _effect_values(found.effect, "")
     for metric, effect in found.secondary.items():
         values |= _effect_values(effect, f"{metric}:")
-    return values | {"aliases": "; ".join(" x ".join(alias) for alias in found.aliases)}
+    return values | {"aliases": "; ".join(alias_in_words(alias) for alias in found.aliases)}
 
 
 def _effect_values(effect: Effect | None, prefix: str) -> dict[str, object]:

@@ -154,7 +154,10 @@ def _point(spec: SearchSpec, settings: Mapping[str, Any] | None) -> dict[str, An
 def _restore(suggestions: Suggestions, paths: StudyPaths, records: dict[int, TrialRecord], trial: FrozenTrial) -> None:
     """Gives an ended trial a record: opens it again, or, if it was stopped early, takes what Optuna holds."""
     place = f"trial {trial.number} of {suggestions.spec.name} has ended and has no record"
-    if trial.state != TrialState.PRUNED:  # its checkpoint has the result; without one it is trained again
+    diverged = trial.constraints.get("diverged", 0.0) > 0
+    if (
+        trial.state != TrialState.PRUNED and not diverged
+    ):  # its checkpoint has the result; without one it is trained again
         print(f"{place}; it is opened again", file=sys.stderr)
         suggestions.reopen(trial.number)
         return
@@ -164,7 +167,6 @@ def _restore(suggestions: Suggestions, paths: StudyPaths, records: dict[int, Tri
     metrics = {"progress/step": float(step)}
     if objective is not None and step in values:
         metrics[objective.metric] = values[step]
-    diverged = trial.constraints.get("diverged", 0.0) > 0
     record = TrialRecord(
         study=spec.name,
         number=trial.number,

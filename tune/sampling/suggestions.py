@@ -36,7 +36,7 @@ HISTORY = "history:"
 """Prefix of a step's user attribute with the scheduler's metric, where that is not the objective."""
 
 # TPE ignores failed trials and would sample the same settings again. So a diverged trial is PRUNED with a violated
-# constraint, and only a crashed one is FAIL.
+# constraint, and only a crashed one is FAIL. The Gaussian process ignores pruned ones, too: see `_told`.
 STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "diverged": TrialState.PRUNED}
 
 
@@ -183,10 +183,24 @@ class Suggestions:
         for key, value in self.constraints(status, metrics).items():
             if status != "failed" and key not in known:
                 trial.set_constraint(key, value)
-        state = STATES.get(status, TrialState.FAIL)
-        self.study.tell(trial, values if state == TrialState.COMPLETE else None, state)
+        told, state = self._told(status, values)
+        self.study.tell(trial, told, state)
         self._live.pop(number, None)
         self._reported.pop(number, None)
+
+    def _told(self, status: str, values: list[float]) -> tuple[list[float] | None, TrialState]:
+        """Returns what Optuna is told of a trial's end: its values if any, and its state."""
+        state = STATES.get(status, TrialState.FAIL)
+        if state == TrialState.COMPLETE:
+            return values, state
+        if status == "diverged" and not self.spec.sampler.takes_pruned:
+            ended = [trial.values for trial in self.trials() if trial.state == TrialState.COMPLETE and trial.values]
+            worst = [max if objective.direction == "minimize" else min for objective in self.spec.objectives]
+            if ended:
+                return [of(column) for of, column in zip(worst, zip(*ended, strict=True), strict=True)], STATES[
+                    "completed"
+                ]
+        return None, state
 
     def reconcile(self, records: Mapping[int, TrialRecord]) -> None:
         """Stores the end of each trial that has a record but is unfinished in Optuna: its driver died in between."""

@@ -32,8 +32,8 @@ _Placed = tuple[TrialRecord, _Point]
 def warm_start(suggestions: Suggestions, folder: Path) -> None:
     """Adds the completed trials of another study to this one, as evidence or as settings to try.
 
-    A trial is evidence if this study could have run it: its run spec is the same, except for settings that cannot
-    change results. The other trials in this study's space were trained or judged in another way; the settings of the
+    A trial is evidence if this study could have run it (its run spec is the same, except for settings that cannot
+    change results) and its sampler learns from trials that it did not suggest. Of the other trials in this study's space the settings of the
     best few are tried first, after the baseline, and count as trials of this study.
 
     Args:
@@ -65,7 +65,7 @@ def warm_start(suggestions: Suggestions, folder: Path) -> None:
 
 
 def _sorted_out(records: list[TrialRecord], spec: SearchSpec, other: SearchSpec) -> tuple[list[_Placed], list[_Placed]]:
-    """Returns the trials in this study's space: those that it could have run itself, and the rest."""
+    """Returns the trials in this study's space: those that are evidence, and the rest."""
     equivalent: list[_Placed] = []
     others: list[_Placed] = []
     for record in records:
@@ -76,7 +76,7 @@ def _sorted_out(records: list[TrialRecord], spec: SearchSpec, other: SearchSpec)
         ours = spec.run_spec(spec.space.overrides(point))
         alike = ours.as_dict(only_results=True) == theirs.as_dict(only_results=True)
         judged = all(math.isfinite(value) for value in _values(record.metrics, spec))
-        (equivalent if alike and judged else others).append((record, point))
+        (equivalent if alike and judged and spec.sampler.takes_evidence else others).append((record, point))
     return equivalent, others
 
 

@@ -11,6 +11,7 @@ import random
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, FiniteFloat, StrictBool, StrictInt, StrictStr, model_validator
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 Scalar = StrictBool | StrictInt | FiniteFloat | StrictStr | None
 GRID_TOLERANCE = 1e-8
 """Distance from the nearest grid point, in steps, up to which a value still counts as that point."""
+MAX_COMPARED = 10_000
+"""Grid points that are looked up in another range."""
 
 
 def _as_list(value: object) -> list[object] | tuple[object, ...]:
@@ -76,7 +79,8 @@ class Range(Config):
 
     def meets(self, other: Range) -> bool:
         """Returns whether the two ranges share a value."""
-        candidates = [*self.ends(), *other.ends()]
+        on_grid = islice(self.values() or (), MAX_COMPARED)
+        candidates = chain(self.ends(), other.ends(), on_grid)
         return any(self.contains(value) and other.contains(value) for value in candidates)
 
 
@@ -87,6 +91,8 @@ class _Numbers(Range):
     high: float
     log: bool = setting(False, description="search its logarithm")
     step: float | None = None
+    plain_step: ClassVar[int | None] = None
+    """The step that is no grid of its own."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -94,7 +100,7 @@ class _Numbers(Range):
             raise SettingError(f"low={self.low} must be less than high={self.high}; set one value in base instead")
         if self.log and self.low <= 0:
             raise SettingError(f"low={self.low} must be more than 0 with log")
-        if self.log and self.step not in (None, 1):
+        if self.log and self.step not in (None, self.plain_step):
             raise SettingError(f"step={self.step} cannot be combined with log; remove one of them")
         if self.step is not None and not _is_multiple(_decimal(self.high) - _decimal(self.low), _decimal(self.step)):
             raise SettingError(f"high={self.high} must be low={self.low} plus a multiple of step={self.step}")
@@ -160,6 +166,8 @@ class _FloatRange(_Numbers):
 
 class _IntRange(_Numbers):
     """Searches whole numbers, both ends included."""
+
+    plain_step: ClassVar[int | None] = 1
 
     type: Literal["int"] = "int"
     low: int

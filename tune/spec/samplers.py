@@ -23,6 +23,10 @@ class SamplerConfig(Variant):
     takes_conditions: ClassVar[bool] = True
     takes_choices: ClassVar[bool] = True
     takes_objectives: ClassVar[bool] = True
+    takes_evidence: ClassVar[bool] = True
+    """Whether trials that it did not suggest can be told to it; else good settings among them are tried again."""
+    takes_pruned: ClassVar[bool] = True
+    """Whether a diverged trial may be told as pruned; else it is told as the worst result so far, out of bounds."""
     reads: ClassVar[int | None] = None
     """Most trials that a suggestion reads (see `tune.sampling.subset`); None: all."""
 
@@ -103,9 +107,13 @@ class _RandomConfig(SamplerConfig):
 
 
 class _GPConfig(SamplerConfig):
-    """A Gaussian process with expected improvement; for few, costly trials."""
+    """A Gaussian process with expected improvement; for few, costly trials, and without a scheduler's pruning.
+
+    It learns from completed trials alone, so pruned ones teach it nothing.
+    """
 
     takes_conditions: ClassVar[bool] = False
+    takes_pruned: ClassVar[bool] = False
 
     name: Literal["gp"] = "gp"
     num_startup: int = setting(10, ge=1, description="random trials to have completed before the model decides")
@@ -127,6 +135,7 @@ class _NSGA2Config(SamplerConfig):
     """
 
     takes_conditions: ClassVar[bool] = False
+    takes_evidence: ClassVar[bool] = False
 
     name: Literal["nsga2"] = "nsga2"
     population: int = setting(50, ge=2, description="trials a generation; the first one is random")
@@ -152,6 +161,7 @@ class _CMAESConfig(SamplerConfig):
     takes_conditions: ClassVar[bool] = False
     takes_choices: ClassVar[bool] = False
     takes_objectives: ClassVar[bool] = False
+    takes_evidence: ClassVar[bool] = False
 
     name: Literal["cmaes"] = "cmaes"
     num_startup: int = setting(1, ge=1, description="random trials to have completed before the model decides")

@@ -41,7 +41,12 @@ def test_words_are_found_whole_and_once() -> None:
     assert words_in("a bat eats a bath", "bat") == (2, 5)
     assert words_in("x+\\cos{y}", "\\cos") == (2, 6)
     assert words_in("x+yz", "z") == (3, 4), "formulas have no words"
-    for words, reason in (("at", "'at' is not in"), ("dog", "'dog' is not in"), ("", "'' is not in"), ("a", "'a' is in .* 2 times; add a word")):
+    for words, reason in (
+        ("at", "'at' is not in"),
+        ("dog", "'dog' is not in"),
+        ("", "'' is not in"),
+        ("a", "'a' is in .* 2 times; add a word"),
+    ):
         with pytest.raises(DataError, match=reason):
             words_in("a bat eats a cat", words)
 

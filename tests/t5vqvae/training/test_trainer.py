@@ -94,6 +94,23 @@ def test_a_resumed_run_equals_an_uninterrupted_one(cache: Path, tmp_path: Path, 
     assert without_costs(resumed[-1].metrics) == without_costs(whole[-1].metrics)
 
 
+def test_a_run_of_two_versions_has_the_id_of_neither(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = tiny()
+    whole, _ = finish(spec, cache)
+    path = next(train(spec, cache_dir=cache)).state.save(tmp_path)
+    same, _ = finish(spec, cache, resume_from=path)
+    assert (
+        same[-1].state.milestone["run_id"] == whole[-1].state.milestone["run_id"] and "label/mixed" not in same[-1].tags
+    )
+    monkeypatch.setattr("t5vqvae.spec.run._source_fingerprint", lambda: "another version")
+    later, _ = finish(spec, cache)
+    mixed, _ = finish(spec, cache, resume_from=path)
+    ids = {found[-1].state.milestone["run_id"] for found in (whole, later, mixed)}
+    assert len(ids) == 3 and "step 3" in mixed[-1].tags["label/mixed"]
+
+
 def test_the_same_spec_gives_the_same_numbers_and_another_seed_others(cache: Path) -> None:
     (first, _), (second, _) = finish(tiny(), cache), finish(tiny(), cache)
     assert without_costs(first[-1].metrics) == without_costs(second[-1].metrics)

@@ -205,6 +205,13 @@ def test_the_first_stage_alone_reads_extra_text(cache: Path, tmp_path: Path, mon
     )
 
 
+def test_epochs_of_the_first_stage_are_those_of_all_that_it_reads(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("\n".join(f"whales number {number} swim" for number in range(2_000)))
+    many = {"data.extra_text": str(tmp_path / "more.txt"), "train.batch_size": 100, "train.eval_every": 2}
+    first = next(train(tiny(**many), cache_dir=cache))
+    assert (first.step, first.metrics["progress/epoch"]) == (2, 0), "200 of 2,200 sentences; of training rows all 200"
+
+
 def test_a_batch_of_sources_by_hand() -> None:
     ids, mask = torch.tensor([[5, 1, 0], [6, 7, 1]]), torch.tensor([[True, True, False], [True, True, True]])
     batch = Batch(ids, mask, torch.tensor([[9, 1], [8, 1]]), None, torch.ones(2, dtype=torch.int64)).of_sources()

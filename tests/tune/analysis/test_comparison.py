@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from tune.analysis import Question, RunRow, SequentialPlan, compare_arms
@@ -93,6 +94,31 @@ def test_an_arm_that_a_sequential_plan_stopped_is_no_arm_with_missing_runs():
     assert (huge.verdict, huge.stopped_at, huge.missing) == ("better", 3, ())
     assert 0 < huge.p_adjusted <= 0.05
     assert (null.verdict, null.p_adjusted) == ("undecided", 1.0)
+
+
+def test_a_crashed_run_takes_no_finding_away():
+    """The last look is at the pairs that there are, once all runs have ended."""
+    plan, seeds = SequentialPlan((4, 12)), tuple(range(12))
+    rng = np.random.default_rng(4)
+    rows = [RunRow("baseline", seed, "completed", {"validation/bleu": 0.0}) for seed in seeds]
+    rows += [
+        RunRow("arm", seed, "completed", {"validation/bleu": value}) for seed, value in enumerate(rng.normal(1, 1, 12))
+    ]
+    question = Question("validation/bleu", "maximize", plan=plan)
+    assert compare_arms(rows, "baseline", ["arm"], seeds, question).arm("arm").verdict == "better"
+    without = compare_arms(rows[:-1], "baseline", ["arm"], seeds, question).arm("arm")
+    assert (without.verdict, without.p_adjusted, without.missing) == ("undecided", 1.0, (11,)), "the run may still come"
+    crashed = [*rows[:-1], RunRow("arm", 11, "failed", {})]
+    found = compare_arms(crashed, "baseline", ["arm"], seeds, question).arm("arm")
+    assert (found.verdict, found.p_adjusted, found.missing) == ("better", 0.05, (11,))
+
+
+def test_the_last_look_at_fewer_pairs_keeps_the_error():
+    rng, plan, claims = np.random.default_rng(5), SequentialPlan((4, 12)), 0
+    for _ in range(2_000):
+        values = rng.normal(size=10)
+        claims += plan.decide(values[:4]) == "effect" or plan.closes_with_effect(values)
+    assert 0.035 <= claims / 2_000 <= 0.065
 
 
 def test_looks_are_taken_in_the_order_of_the_seeds():

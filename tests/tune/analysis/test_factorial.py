@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from tune.analysis import Fraction, Question, factorial_effects, fraction_contrasts, full_contrasts, smallest_fraction
+from tune.analysis.fraction import Alias
+from tune.report.sentences import alias_in_words
 
 SEEDS = range(8)
 
@@ -73,8 +75,28 @@ def test_aliases_share_their_column():
     for pair in itertools.combinations("abcdef", 2):
         column = np.prod([signs[f] for f in pair], axis=0)
         for alias in design.aliases(pair):
-            other = np.prod([signs[f] for f in alias], axis=0)
-            assert (column == other).all() or (column == -other).all()
+            other = np.prod([signs[f] for f in alias.factors], axis=0)
+            assert (column == np.sign(alias.weight) * other).all()
+
+
+def test_a_planted_interaction_is_in_its_alias_with_its_weight():
+    """Resolution III: the column of c is the negative product of those of a and b."""
+    design = smallest_fraction("abc", 3)
+    cells = [tuple(int(s > 0) for s in row) for row in design.signs]
+    values = planted(cells, lambda a, b, c: (2 * a - 1) * (2 * b - 1) / 4)  # the interaction is 1
+    found = by_name(factorial_effects(values, fraction_contrasts(design), design))[("c",), (1,)]
+    assert found.aliases == (Alias(("a", "b"), -0.5),) and alias_in_words(found.aliases[0]) == "-a x b / 2"
+    assert found.effect.mean == pytest.approx(-0.5)
+
+
+def test_nothing_is_claimed_of_an_effect_with_a_diverged_cell():
+    cells = list(itertools.product(range(2), repeat=2))
+    values = planted(cells, lambda a, b: a + 3 * b)
+    lost = {(1, 0): [0, 1]}
+    values = {cell: {s: v for s, v in by.items() if s not in lost.get(cell, ())} for cell, by in values.items()}
+    found = by_name(factorial_effects(values, full_contrasts({"a": 2, "b": 2}), diverged=lost))
+    assert {effect.verdict for effect in found.values()} == {"unstable"}
+    assert all(effect.diverged == (0, 1) and not {0, 1} & set(effect.effect.seeds) for effect in found.values())
 
 
 def test_a_fraction_finds_planted_main_effects_and_names_what_it_cannot_tell_apart():
@@ -86,7 +108,7 @@ def test_a_fraction_finds_planted_main_effects_and_names_what_it_cannot_tell_apa
     found = by_name(factorial_effects(values, contrasts, design))
     means = {key[0]: round(e.effect.mean, 9) for key, e in found.items()}
     assert means == {("a",): 4, ("b",): 2, ("c",): 0, ("d",): -1, ("a", "b"): 4, ("a", "c"): 0, ("a", "d"): 0}
-    assert found[("a", "b"), (1, 1)].aliases == (("c", "d"),)
+    assert found[("a", "b"), (1, 1)].aliases == (Alias(("c", "d"), 1.0),)
     assert found[("a",), (1,)].aliases == ()
 
 

@@ -97,9 +97,7 @@ def test_too_few_trials_give_a_reason_instead_of_a_number():
 
 
 def test_a_search_without_a_setting_that_varies_is_told_so():
-    crowded = [
-        {**trial, "overrides": {"quantizer.name": f"q{number % 9}"}} for number, trial in enumerate(trials(30))
-    ]
+    crowded = [{**trial, "overrides": {"quantizer.name": f"q{number % 9}"}} for number, trial in enumerate(trials(30))]
     for some in (crowded, [{**trial, "overrides": {"quantizer.name": "ema"}} for trial in trials(30)]):
         found = fanova(some, METRIC, "minimize", SPACE)
         assert found.values == {} and found.caveats[0] == "no setting varies that fANOVA can rank"

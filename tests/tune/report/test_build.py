@@ -195,12 +195,21 @@ def test_a_diverged_run_is_on_the_first_screen():
     assert "it diverged on seed 2; the effect is over the other pairs" in report(found).markdown()
 
 
+def wanted(text: str) -> int:
+    """The seeds that a report advises to run."""
+    return int(re.search(r"you asked about 0.01: run (\d+)", text)[1])
+
+
 def test_a_leaking_arm_and_an_undecided_one_are_explained():
     def leaks(row: RunRow) -> RunRow:
         return RunRow(row.arm, row.seed, row.status, {METRIC: row.metrics[METRIC]}) if row.arm == "none" else row
 
     text = report(comparison({"none": -0.3, "faint": 0.012}, leaks)).markdown()
     assert "none: no rate, so no bottleneck: its latent leaks" in text
+    surer = report(comparison({"faint": 0.012}, power=0.95)).markdown()
+    assert "faint: eight seeds can show" in surer and wanted(surer) > wanted(
+        report(comparison({"faint": 0.012})).markdown()
+    )
     assert "faint: eight seeds can show a difference of" in text and "you asked about 0.01: run" in text
 
 

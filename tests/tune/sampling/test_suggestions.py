@@ -183,6 +183,39 @@ def test_a_completed_trial_without_a_finite_objective_counts_as_diverged(value):
     assert frozen(suggestions, 0).state == TrialState.PRUNED and frozen(suggestions, 0).constraints["diverged"] > 0
 
 
+def test_a_gaussian_process_learns_where_trials_diverge():
+    """It reads completed trials alone, and went on suggesting what had diverged: 22 of 30."""
+    space = {
+        "optim.learning_rate": {"type": "float", "low": 1e-4, "high": 1.0, "log": True},
+        "quantizer.decay": {"type": "float", "low": 0.8, "high": 0.995},
+    }
+    suggestions, diverged = (
+        Suggestions(study(space=space, sampler={"name": "gp", "num_startup": 5}, budget={"trials": 20})),
+        [],
+    )
+    for number in range(20):
+        rate = suggestions.next().overrides["optim.learning_rate"]
+        diverged.append(rate > 0.03)
+        if diverged[-1]:
+            suggestions.end(number, "diverged", metrics())
+        else:
+            suggestions.end(number, "completed", metrics(nll=-math.log10(rate)))
+    assert sum(diverged[10:]) <= 3
+    told = [trial for trial, lost in zip(suggestions.trials(), diverged, strict=True) if lost]
+    assert all(trial.constraints["diverged"] > 0 for trial in told)
+
+
+def test_samplers_that_learn_from_their_own_trials_try_good_settings_again(tmp_path):
+    folder = other_study(tmp_path / "other", OTHERS, space=WIDER)
+    suggestions = Suggestions(study(sampler={"name": "cmaes"}))
+    warm_start(suggestions, folder)
+    assert [trial.user_attrs.get(ORIGIN) for trial in suggestions.trials()] == [
+        "baseline",
+        "start:other#1",
+        "start:other#0",
+    ]
+
+
 def test_what_is_reported_twice_is_stored_once(tmp_path):
     suggestions = Suggestions(study(), tmp_path / "optuna.journal")
     suggestions.next()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 
 import optuna
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from t5vqvae.errors import SettingError
 from tune.space.ranges import parse_range
 
 number_ranges = st.one_of(
@@ -42,6 +44,20 @@ def test_draws_lie_in_the_range_and_optuna_agrees(values, seed):
         assert range_.contains(value)
         assert range_.distribution._contains(range_.distribution.to_internal_repr(value))
     assert not range_.contains(range_.high * 1.5 + 1e3) and not range_.contains(True) and not range_.contains("1")
+
+
+def test_grids_meet_where_they_share_a_point():
+    first, second = (
+        {"type": "int", "low": low, "high": high, "step": step} for low, high, step in ((0, 6, 3), (1, 5, 2))
+    )
+    assert parse_range("x", first).meets(parse_range("x", second)), "3"
+    assert not parse_range("x", first).meets(parse_range("x", {"type": "int", "low": 1, "high": 5, "step": 4}))
+
+
+def test_a_logarithm_has_no_grid():
+    with pytest.raises(SettingError, match=r"step=1\.0 cannot be combined with log"):
+        parse_range("x", {"type": "float", "low": 1.0, "high": 4.0, "log": True, "step": 1})
+    parse_range("x", {"type": "int", "low": 1, "high": 4, "log": True, "step": 1})
 
 
 def test_a_grid_contains_its_points_alone():
