@@ -16,7 +16,8 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from t5vqvae.latent.code_use import words_of
+from t5vqvae.data.corpora.edits import by_space
+from t5vqvae.latent.code_use import WordSpans, words_of
 from t5vqvae.latent.sentence import Sentence
 
 NUM_DRAWS = 20
@@ -69,6 +70,7 @@ def labels_of_positions(
     sentences: Sequence[Sentence],
     roles: Sequence[Sequence[str]] | None,
     operator_of: Callable[[str], str | None] | None,
+    cut: WordSpans = by_space,
 ) -> dict[str, list[str]]:
     """Returns the label of every position of all sentences, by the kind of label.
 
@@ -77,8 +79,9 @@ def labels_of_positions(
         roles: The role of every token of each, with or without padding; None: there are none. If a sentence has more
             tokens than roles, its tokens are others than those that were given roles, and there are none.
         operator_of: Returns the operator that a token is; None, or one that returns None: there are none.
+        cut: Returns the places of a text's words.
     """
-    found = {"word": [word for sentence in sentences for word in words_of(sentence)]}
+    found = {"word": [word for sentence in sentences for word in words_of(sentence, cut)]}
     if roles is not None and all(len(each.spans) <= len(row) for each, row in zip(sentences, roles, strict=True)):
         found["role"] = [role for each, row in zip(sentences, roles, strict=True) for role in row[: len(each.spans)]]
     operators = [operator_of(token) for each in sentences for token in each.tokens] if operator_of else []

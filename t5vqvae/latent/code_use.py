@@ -10,15 +10,22 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from t5vqvae.data.corpora.edits import Span, by_space
 from t5vqvae.errors import DataError
 from t5vqvae.latent.code_vectors import nearest_codes, num_entries
 from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.latent.sentence import SPACE, Sentence
 from t5vqvae.latent.traversal import refuse_codebook, swapped
 
+if TYPE_CHECKING:
+    from t5vqvae.spec.run import RunSpec
+
+WordSpans = Callable[[str], Sequence[Span]]
+"""Returns the places of a text's words."""
 END = "</s>"
 """What a position without a word, the end of the text, is called."""
 SWAPS = 20
@@ -65,25 +72,32 @@ class CodeSwap:
     text: str
 
 
-def words_of(sentence: Sentence) -> list[str]:
-    """Returns the word of every position: the stretch without white space that has the token's last character.
+def cut_of(spec: RunSpec | None) -> WordSpans:
+    """Returns what cuts a text into words: the corpus of a run, or white space without one."""
+    return by_space if spec is None else spec.data.corpus.word_spans
+
+
+def words_of(sentence: Sentence, cut: WordSpans = by_space) -> list[str]:
+    """Returns the word of every position: that of the token's last character.
 
     A space alone is `SPACE`, the end of the text `END`.
+
+    Args:
+        sentence: The sentence.
+        cut: Returns the places of a text's words, as the corpus defines them.
     """
-    words = []
-    for start, end in sentence.spans:
-        left = sentence.text[:end].rsplit(None, 1)[-1] if sentence.text[start:end].strip() else ""
-        right = sentence.text[end:].split(None, 1)[0] if sentence.text[end : end + 1].strip() else ""
-        words.append(left + right if left else SPACE if start < end else END)
-    return words
+    ends = {last: sentence.text[start:end] for start, end in cut(sentence.text) for last in range(start + 1, end + 1)}
+    return [ends.get(end, SPACE) if start < end else END for start, end in sentence.spans]
 
 
-def use_of_codes(sentences: Sequence[Sentence], codebook: int = 0, seed: int = 0) -> list[CodeUse]:
+def use_of_codes(
+    sentences: Sequence[Sentence], codebook: int = 0, cut: WordSpans = by_space, seed: int = 0
+) -> list[CodeUse]:
     """Returns the use of every code that occurs, the most frequent first."""
     pairs = [
         (code, word)
         for sentence in sentences
-        for code, word in zip(sentence.latent_TX[:, codebook].tolist(), words_of(sentence), strict=True)
+        for code, word in zip(sentence.latent_TX[:, codebook].tolist(), words_of(sentence, cut), strict=True)
     ]
     codes = [code for code, _ in pairs]
     random.Random(f"{seed} codes").shuffle(codes)
@@ -96,7 +110,12 @@ def use_of_codes(sentences: Sequence[Sentence], codebook: int = 0, seed: int = 0
 
 
 def swaps_of(
-    space: LatentSpace, sentences: Sequence[Sentence], code: int, codebook: int = 0, most: int = SWAPS
+    space: LatentSpace,
+    sentences: Sequence[Sentence],
+    code: int,
+    codebook: int = 0,
+    most: int = SWAPS,
+    cut: WordSpans = by_space,
 ) -> list[CodeSwap]:
     """Returns what changes when a code's nearest code in use takes its place, one occurrence a sentence.
 
@@ -122,7 +141,7 @@ def swaps_of(
     ]
     plain, texts = space.reconstruct([sentence for sentence, _ in places]), space.decode(changed, prompts)
     return [
-        CodeSwap(sentence, place, words_of(sentence)[place], other, before, after)
+        CodeSwap(sentence, place, words_of(sentence, cut)[place], other, before, after)
         for (sentence, place), other, before, after in zip(places, others, plain, texts, strict=True)
     ]
 

@@ -68,5 +68,6 @@ def _changes(probed: Probed, used: list[int]) -> tuple[list[float], list[float]]
     texts = space.decode(changed, [each.prompt_codes_PQ for each in sentences])
     plain = space.reconstruct(sentences)
     moved = [float(abs(before - code)) for before, code in zip(own, codes, strict=True)]
-    differing = [1 - similarity(text.split(), before.split()) for text, before in zip(texts, plain, strict=True)]
+    words = probed.spec.data.corpus.words
+    differing = [1 - similarity(words(text), words(before)) for text, before in zip(texts, plain, strict=True)]
     return moved, differing

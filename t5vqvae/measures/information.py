@@ -14,7 +14,7 @@ import numpy as np
 from t5vqvae.measures.agreement import agreement
 from t5vqvae.measures.base import Found, Probed, Row, measure
 from t5vqvae.measures.coded_words import CodedWord
-from t5vqvae.measures.counted import entropy_bits, numbered
+from t5vqvae.measures.counted import adjusted_share, entropy_bits, numbered
 
 
 @measure("information")
@@ -35,7 +35,7 @@ def information(probed: Probed) -> Found:
         metrics[f"information/{name}"] = found.bits
         if name in _AGREE:
             metrics |= {f"information/{_AGREE[name]}{key}": value for key, value in found.metrics.items()}
-        share = found.bits / total if total else None
+        share = adjusted_share(some_N, items_N, probed.seed) if total else None
         rows.append({"about": name, "bits": found.bits, "entropy": total, "share": share, "purity": found.purity,
                      "purity, shuffled": found.purity_shuffled})  # fmt: skip
         clusters.append({"about": name, **found.row})

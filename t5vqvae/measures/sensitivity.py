@@ -3,8 +3,8 @@
     the rank correlation (Spearman) of the similarity of code sequences with the similarity of texts
 
 Pairs are the sources and answers of the corpus's edits. A similarity is twice the number of matching items over all
-items, in their order: words of texts, and positions with all their codes. The control shuffles which codes belong to
-which texts.
+items, in their order: words of texts as the corpus defines them, and positions with all their codes. The control
+shuffles which codes belong to which texts.
 
 Source: StructTokenBench (Yuan et al. 2025), for tokens of protein structures.
 
@@ -46,7 +46,7 @@ def sensitivity(probed: Probed) -> Found:
     sides = [space.encode([edit.source for edit in edits]), space.encode([edit.answer for edit in edits])]
     codes = [[list(map(tuple, each.latent_TX.tolist())) for each in side] for side in sides]
     of_codes = [similarity(one, other) for one, other in zip(*codes, strict=True)]
-    of_texts = [similarity(edit.source.split(), edit.answer.split()) for edit in edits]
+    of_texts = [similarity(corpus.words(edit.source), corpus.words(edit.answer)) for edit in edits]
     shuffled = np.random.default_rng(probed.seed).permutation(of_codes).tolist()
     metrics = {
         "codebook/sensitivity": rank_correlation(of_codes, of_texts),

@@ -118,14 +118,15 @@ def found_of(
     """Returns the metrics of swaps by nearest and by random codes, and examples of the first."""
     if not near:
         return Found()
-    is_valid = probed.spec.data.corpus.is_valid
+    corpus = probed.spec.data.corpus
+    is_valid, cut = corpus.is_valid, corpus.word_spans
     plain = [place.sentence.text for place, _ in near]
     precise = [is_precise(place, text) and is_valid(text) for (place, _), text in zip(near, texts, strict=True)]
     by_chance = [is_precise(p, text) and is_valid(text) for (p, _), text in zip(near, random_texts, strict=True)]
     changed = [not same_text(text, before) for text, before in zip(texts, plain, strict=True)]
     rows: list[Row] = [
-        {"source": place.sentence.text, "word": words_of(place.sentence)[place.position], "code": code, "decoded": text,
-         "precise": "yes" if good else "no"}
+        {"source": place.sentence.text, "word": words_of(place.sentence, cut)[place.position], "code": code,
+         "decoded": text, "precise": "yes" if good else "no"}
         for (place, code), text, good in list(zip(near, texts, precise, strict=True))[:NUM_SHOWN]
     ]  # fmt: skip
     metrics = {"precision": precise, "precision_random": by_chance, "changed_share": changed}

@@ -116,7 +116,7 @@ class CodePages:
             known = self._counted.setdefault(model, {})
             if codebook not in known:
                 sentences = self._sentences[model]
-                uses = await asyncio.to_thread(use_of_codes, sentences, codebook)
+                uses = await asyncio.to_thread(use_of_codes, sentences, codebook, model.cut)
                 known[codebook] = _Counted(sentences, {use.code: use for use in uses})
             return known[codebook]
 

@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from t5vqvae.data.corpora.edits import by_space
 from t5vqvae.errors import UserError
+from t5vqvae.latent.code_use import WordSpans
 from t5vqvae.latent.latent_space import LatentSpace
 
 
@@ -25,12 +27,14 @@ class ServedModel:
         name: Its name: that of the registered model, or what the user gave.
         version: Its registered version; for others the run or step it comes from.
         sentences: Returns sentences of its corpus, for the pages of its codes.
+        cut: Returns the places of a text's words, for the same pages.
     """
 
     space: LatentSpace
     name: str
     version: str
     sentences: Callable[[], Sequence[str]]
+    cut: WordSpans = by_space
 
     @property
     def label(self) -> dict[str, str]:

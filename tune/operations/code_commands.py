@@ -96,18 +96,18 @@ def codes(
     refuse_codebook(opened.space, codebook)
     encoded = opened.space.encode(opened.training_texts(sentences, texts))
     if code is None:
-        _uses(encoded, codebook, most).write(form, output)
+        _uses(opened, encoded, codebook, most).write(form, output)
         return
     found = _contexts(opened, encoded, code, codebook, most)
     roles = opened.training_roles(sentences) if texts is None else None
     replace(found, notes=[*found.notes, *_stands_for(opened, encoded, roles, code, codebook)]).write(form, output)
 
 
-def _uses(encoded: Sequence[Sentence], codebook: int, most: int) -> Rows:
+def _uses(opened: Opened, encoded: Sequence[Sentence], codebook: int, most: int) -> Rows:
     """Returns a row for each of the most frequent codes."""
-    from t5vqvae.latent.code_use import use_of_codes
+    from t5vqvae.latent.code_use import cut_of, use_of_codes
 
-    uses = use_of_codes(encoded, codebook)
+    uses = use_of_codes(encoded, codebook, cut_of(opened.spec))
     rows = [
         {
             "code": use.code,
@@ -128,10 +128,10 @@ def _uses(encoded: Sequence[Sentence], codebook: int, most: int) -> Rows:
 def _contexts(opened: Opened, encoded: Sequence[Sentence], code: int, codebook: int, most: int) -> Rows:
     """Returns a row for each of the first occurrences of a code."""
     from t5vqvae.data.texts import same_text
-    from t5vqvae.latent.code_use import swaps_of, use_of_codes
+    from t5vqvae.latent.code_use import cut_of, swaps_of, use_of_codes
 
-    swaps = swaps_of(opened.space, encoded, code, codebook, most)
-    use = next(each for each in use_of_codes(encoded, codebook) if each.code == code)
+    swaps = swaps_of(opened.space, encoded, code, codebook, most, cut_of(opened.spec))
+    use = next(each for each in use_of_codes(encoded, codebook, cut_of(opened.spec)) if each.code == code)
     rows = [
         {
             "context": swap.sentence.text,
@@ -159,11 +159,12 @@ def _stands_for(
 ) -> list[str]:
     """Returns a line for each kind of label that a code may stand for, with its precision and recall."""
     from t5vqvae.latent.code_labels import label_of_code, labels_of_positions
+    from t5vqvae.latent.code_use import cut_of
 
     operator_of = None if opened.spec is None else opened.spec.data.corpus.operator_of
     codes = [each for sentence in encoded for each in sentence.latent_TX[:, codebook].tolist()]
     lines = []
-    for kind, labels in labels_of_positions(encoded, roles, operator_of).items():
+    for kind, labels in labels_of_positions(encoded, roles, operator_of, cut_of(opened.spec)).items():
         found = label_of_code(codes, labels, code)
         lines.append(
             f"stands for the {kind} {found.label}: precision {found.precision:.3f}, shuffled"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from t5vqvae.errors import SettingError, UserError
+from t5vqvae.latent.code_use import cut_of
 from t5vqvae.serving.served_model import ServedModel
 from tune.operations.opened import Opened, found_with_spec, lines_of, open_model
 from tune.records.models import REGISTERED, registered_version
@@ -68,9 +69,8 @@ class ModelSource:
         def sentences() -> Sequence[str]:
             return self._sentences(opened)
 
-        if found is not None:
-            return ServedModel(opened.space, found["name"], version, sentences)
-        return ServedModel(opened.space, self.model, version, sentences)
+        name = self.model if found is None else found["name"]
+        return ServedModel(opened.space, name, version, sentences, cut_of(opened.spec))
 
     def _sentences(self, opened: Opened) -> Sequence[str]:
         if self.texts is not None:

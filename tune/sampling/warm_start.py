@@ -33,8 +33,8 @@ def warm_start(suggestions: Suggestions, folder: Path) -> None:
     """Adds the completed trials of another study to this one, as evidence or as settings to try.
 
     A trial is evidence if this study could have run it (its run spec is the same, except for settings that cannot
-    change results) and its sampler learns from trials that it did not suggest. Of the other trials in this study's space the settings of the
-    best few are tried first, after the baseline, and count as trials of this study.
+    change results) and its sampler learns from trials that it did not suggest. Of the other trials in this study's
+    space the settings of the best few are tried first, after the baseline, and count as trials of this study.
 
     Args:
         suggestions: Of this study.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from spelling_model import CODE
 
+from t5vqvae.data.corpora.math import MathCorpus
 from t5vqvae.errors import DataError
 from t5vqvae.latent.code_use import END, swaps_of, use_of_codes, words_of
 from t5vqvae.latent.latent_space import LatentSpace
-from t5vqvae.latent.sentence import Sentence
+from t5vqvae.latent.sentence import SPACE, Sentence
 
 TEXTS = ["a bat eats honey", "a cat eats honey", "a dog eats eggs in old trees"]
 
@@ -41,6 +43,14 @@ def test_codes_that_are_not_there_are_refused(space: LatentSpace) -> None:
         swaps_of(space, sentences, 99)
     with pytest.raises(DataError, match="code=8 occurs in none of 3 sentences; they use 11 of 16"):
         swaps_of(space, sentences, CODE["and"])
+
+
+def test_the_words_of_a_formula_are_those_of_its_corpus() -> None:
+    text = "\\sin{(E )}"
+    spans = ((0, 4), (4, 5), (5, 6), (6, 7), (7, 8), (8, 9), (9, 10), (0, 0))
+    sentence = Sentence(text, spans, torch.zeros(8, 1), None, None)
+    assert words_of(sentence, MathCorpus().word_spans) == ["\\sin", "{", "(", "E", SPACE, ")", "}", END]
+    assert words_of(sentence)[0] == "\\sin{(E", "white space alone makes no words of it"
 
 
 def test_a_piece_of_a_word_stands_for_the_word(space: LatentSpace) -> None:
