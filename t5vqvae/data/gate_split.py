@@ -13,19 +13,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from t5vqvae.data.batch import Batch
 from t5vqvae.data.checked import is_intact, write_manifest
 from t5vqvae.data.corpora.corpus import Example
 from t5vqvae.data.prepare import DataConfig, gate_examples, prepare, prepare_test, with_further_sets
 from t5vqvae.data.sift import sift
-from t5vqvae.data.split import Indices, TokenizedSplit, write_split
+from t5vqvae.data.split import PartOfSplit, TokenizedSplit, write_split
 from t5vqvae.data.tokenizing import tokenize
 from t5vqvae.errors import DataError
 from t5vqvae.files import atomic_write, digest, locked
@@ -52,47 +49,6 @@ class GateData:
     kind: Kind
     splits: Mapping[str, TokenizedSplit]
     digest: str
-
-
-class PartOfSplit(TokenizedSplit):
-    """Some examples of a split, in the order of the split."""
-
-    def __init__(self, whole: TokenizedSplit, chosen_N: npt.NDArray[np.int64]) -> None:
-        super().__init__(whole.folder)
-        self._whole, self._chosen_N = whole, chosen_N
-
-    def __reduce__(self) -> tuple[type[TokenizedSplit], tuple[Path]]:
-        raise TypeError("a part of a split is not sent to other processes")
-
-    def __len__(self) -> int:
-        return len(self._chosen_N)
-
-    @cached_property
-    def source_lengths_N(self) -> npt.NDArray[np.int64]:
-        return self._whole.source_lengths_N[self._chosen_N]
-
-    @cached_property
-    def target_lengths_N(self) -> npt.NDArray[np.int64]:
-        return self._whole.target_lengths_N[self._chosen_N]
-
-    @cached_property
-    def num_chars_N(self) -> npt.NDArray[np.int64]:
-        return self._whole.num_chars_N[self._chosen_N]
-
-    def sources(self, indices: Indices) -> list[str]:
-        return self._whole.sources(self._places(indices))
-
-    def texts(self, indices: Indices) -> list[str]:
-        return self._whole.texts(self._places(indices))
-
-    def token_counts(self, indices: Indices) -> npt.NDArray[np.int64]:
-        return self._whole.token_counts(self._places(indices))
-
-    def batch(self, indices: Indices) -> Batch:
-        return self._whole.batch(self._places(indices))
-
-    def _places(self, indices: Indices) -> npt.NDArray[np.int64]:
-        return self._chosen_N[np.asarray(indices, dtype=np.int64)]
 
 
 def half_of(split: TokenizedSplit, *, gate: bool) -> TokenizedSplit:

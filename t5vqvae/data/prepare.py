@@ -17,6 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from t5vqvae.config import Config, LocalPath, setting
 from t5vqvae.data.augment import AUGMENT_VERSION, AugmentConfig, added_rows, refuse_unnamed, report_shortage
 from t5vqvae.data.checked import is_intact, read_line, write_line, write_manifest
@@ -27,7 +29,7 @@ from t5vqvae.data.extra_text import ExtraText, read_extra_text
 from t5vqvae.data.open_vocabulary import OPEN_VERSION
 from t5vqvae.data.prepared_fingerprint import PREPARED_VERSION, data_fingerprint
 from t5vqvae.data.rare_tokens import report_rare, shown_counts
-from t5vqvae.data.split import TokenizedSplit
+from t5vqvae.data.split import PartOfSplit, TokenizedSplit
 from t5vqvae.data.tokenizer import (
     TOKENIZER_VERSION,
     TokenizerConfig,
@@ -109,6 +111,12 @@ class PreparedData:
     """Number of sentences of `data.extra_text` that are "kept", or left out for another reason."""
     twins: dict[str, TokenizedSplit] = field(default_factory=dict)
     """The validation sets that are out of distribution, by the name of the test set that each is a twin of."""
+
+    @property
+    def own_train(self) -> TokenizedSplit:
+        """The training rows of the corpus itself, without those that `data.augment` added."""
+        num_added = sum(self.num_augmented.values())
+        return PartOfSplit(self.train, np.arange(len(self.train) - num_added)) if num_added else self.train
 
     @property
     def tokenizer(self) -> Tokenizer:

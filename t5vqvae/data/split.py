@@ -145,6 +145,56 @@ class TokenizedSplit:
         return len(self) > 0 and int(np.count_nonzero(ids.flat == ids[0][-1])) > len(self)
 
 
+class PartOfSplit(TokenizedSplit):
+    """Some examples of a split, in the order of the split."""
+
+    def __init__(self, whole: TokenizedSplit, chosen_N: npt.NDArray[np.int64]) -> None:
+        super().__init__(whole.folder)
+        self._whole, self._chosen_N = whole, chosen_N
+
+    def __reduce__(self) -> tuple[type[TokenizedSplit], tuple[Path]]:
+        raise TypeError("a part of a split is not sent to other processes")
+
+    def __len__(self) -> int:
+        return len(self._chosen_N)
+
+    @cached_property
+    def source_lengths_N(self) -> npt.NDArray[np.int64]:
+        return self._whole.source_lengths_N[self._chosen_N]
+
+    @cached_property
+    def target_lengths_N(self) -> npt.NDArray[np.int64]:
+        return self._whole.target_lengths_N[self._chosen_N]
+
+    @cached_property
+    def num_chars_N(self) -> npt.NDArray[np.int64]:
+        return self._whole.num_chars_N[self._chosen_N]
+
+    @cached_property
+    def has_pairs(self) -> bool:
+        return self._whole.has_pairs
+
+    def sources(self, indices: Indices) -> list[str]:
+        return self._whole.sources(self._places(indices))
+
+    def texts(self, indices: Indices) -> list[str]:
+        return self._whole.texts(self._places(indices))
+
+    def token_counts(self, indices: Indices) -> npt.NDArray[np.int64]:
+        return self._whole.token_counts(self._places(indices))
+
+    def num_shown(self, num_tokens: int) -> npt.NDArray[np.int64]:
+        texts = [self._whole._source_ids, self._whole._target_ids] if self.has_targets else [self._whole._source_ids]
+        shown = [ids[index] for ids in texts for index in self._chosen_N]
+        return np.bincount(np.concatenate(shown), minlength=num_tokens)
+
+    def batch(self, indices: Indices) -> Batch:
+        return self._whole.batch(self._places(indices))
+
+    def _places(self, indices: Indices) -> npt.NDArray[np.int64]:
+        return self._chosen_N[np.asarray(indices, dtype=np.int64)]
+
+
 def write_split(folder: Path, examples: Sequence[Tokenized]) -> None:
     """Writes the files of a `TokenizedSplit` into a new folder."""
     folder.mkdir(parents=True)

@@ -46,6 +46,13 @@ def token_counts(data: PreparedData) -> Counter[str]:
     return Counter(data.tokenizer.convert_ids_to_tokens(flat))
 
 
+def test_the_corpus_s_own_training_rows_are_told_from_added_ones(cache: Path) -> None:
+    data = prepare(DataConfig().with_overrides(BOTH), cache)
+    plain = prepare(DataConfig().with_overrides({**SMALL, **OPEN}), cache)
+    assert len(data.own_train) < len(data.train) and texts(data.own_train) == texts(plain.train)
+    assert plain.own_train is plain.train
+
+
 # The law of the vocabulary
 
 

@@ -101,6 +101,8 @@ def test_a_half_is_read_as_a_whole_split_is(whole: TokenizedSplit) -> None:
     for name in ("source_lengths_N", "target_lengths_N", "num_chars_N", "lengths"):
         assert np.array_equal(getattr(half, name), getattr(whole, name)[at]), name
     assert np.array_equal(half.token_counts([1, 3]), whole.token_counts([at[1], at[3]]))
+    shown = [token for n in at for token in [n + 1] * (1 + n % 4) + [n + 2] * (1 + n % 3)]
+    assert np.array_equal(half.num_shown(50), np.bincount(shown, minlength=50)) and not half.has_pairs
     mine, theirs = half.batch([3, 1]), whole.batch([at[3], at[1]])
     assert torch.equal(mine.input_ids_BT, theirs.input_ids_BT) and torch.equal(mine.labels_BS, theirs.labels_BS)
     with pytest.raises(TypeError, match="not sent"):
