@@ -54,7 +54,7 @@ def evaluate_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path, *, hal
                 model,
                 split,
                 spec,
-                train=prepared.train,
+                train=prepared.own_train,
                 control=edits if first else None,
                 prefix=name,
                 everything=True,

@@ -63,7 +63,7 @@ def score_gate(model: TextAutoencoder, spec: RunSpec, cache_dir: Path, gate: Gat
         gate: The sentences.
     """
     prepared = prepare(spec.data, cache_dir, backbone=spec.model.backbone)
-    train = prepared.train
+    train = prepared.own_train
     units: dict[str, Amounts] = {}
     names: dict[str, Sequence[str]] = {}
     metrics: dict[str, float] = {}

@@ -62,7 +62,7 @@ class Probed:
     Attributes:
         model: The model, in evaluation mode.
         spec: The run that trained it.
-        train: The training split, from which word vectors and chains are made.
+        train: The training rows of the corpus itself, from which word vectors and chains are made.
         split: The sentences that it is probed on.
         split_name: Their split.
         role_names: Names of the numbers in `Batch.roles_BT`.

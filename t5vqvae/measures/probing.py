@@ -113,7 +113,7 @@ def probed_of(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: 
     return Probed(
         model=model,
         spec=run,
-        train=prepared.train,
+        train=prepared.own_train,
         split=split,
         split_name=spec.split,
         role_names=prepared.role_names,

@@ -221,6 +221,9 @@ class RunSpec(Config):
             "disentanglement": "disentanglement" in evaluate.probe,
             "words of expressions": self.data.corpus.default_tokenizer == "latex"
             and (evaluate.control > 0 or not {"traversal", "information"}.isdisjoint(evaluate.probe)),
+            "sensitivity of expressions": self.data.corpus.default_tokenizer == "latex"
+            and "sensitivity" in evaluate.probe,
+            "rates": self.data.augment.is_on,
         }
         return {name: MEASURE_VERSIONS[name] for name, is_measured in measured.items() if is_measured}
 
@@ -233,10 +236,17 @@ class RunSpec(Config):
 
 DEFAULTS_VERSION = 1
 """Raise it with every change of a default: settings ids do not say what is at its default."""
-MEASURE_VERSIONS = {"sparse": 3, "disentanglement": 2, "words of expressions": 2}
+MEASURE_VERSIONS = {
+    "sparse": 3,
+    "disentanglement": 2,
+    "words of expressions": 2,
+    "sensitivity of expressions": 2,
+    "rates": 2,
+}
 """Raise one with every change of what is measured. Sparse codes, 2: edited words are sent, and an end is counted, 3: an
 edit is judged next to the text of the sparse codes without it; disentanglement, 2: what shuffles could show is nothing;
-words of expressions, 2: their tokens, and not what stands between spaces."""
+words of expressions (and sensitivity), 2: their tokens, and not what stands between spaces; rates, 2: joint ones and
+those under a prior are counted on rows of the corpus alone, and not on those that `data.augment` adds."""
 
 
 def no_premises(spec: RunSpec) -> SettingError:

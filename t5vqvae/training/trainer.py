@@ -225,7 +225,7 @@ class Trainer:
         with eagerly(self.spec):
             precision, data = autocast(self.device, self.precision), self.prepared
             found = evaluate(
-                self.model, data.validation, self.spec, train=data.train, control=self.control, autocast=precision
+                self.model, data.validation, self.spec, train=data.own_train, control=self.control, autocast=precision
             )
             twins = evaluate_twins(self.model, data.twins, self.spec, lambda: autocast(self.device, self.precision))
             last = self.state.step == self.spec.train.max_steps

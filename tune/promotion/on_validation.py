@@ -73,7 +73,7 @@ def evaluate_on_validation(
         model,
         data.validation,
         spec,
-        train=None if per_sentence else data.train,
+        train=None if per_sentence else data.own_train,
         control=None if per_sentence else control_of(spec, cache, "validation", data.role_names),
         autocast=autocast(device, resolve_precision(spec, device)),
         per_sentence=per_sentence,
