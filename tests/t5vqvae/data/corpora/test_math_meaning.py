@@ -16,6 +16,7 @@ from t5vqvae.data.corpora.math_meaning import judge
 from t5vqvae.spec.run import RunSpec
 
 BY_X = r"\frac{d}{d x} "
+POWER = r"(- U + \cos{(J )})^{P} \log{(- U + \cos{(J )} )}"
 CASES = [
     (r"x + y", "x + y", "right"),
     (r"x + y", "x - y", "wrong"),
@@ -53,6 +54,14 @@ CASES = [
     (r"\int \cos{(ж )}\, dж", r"\int \cos{(ж )}\, dж", "wrong"),
     (r"x + y", r"x + \alpha", "wrong"),
     (r"x + y", "x + " + " ".join(LETTERS) + r" \zeta", "wrong"),
+    (r"\frac{\partial}{\partial P} (- U + \cos{(J )})^{P}", POWER, "right"),
+    (r"\frac{\partial}{\partial P} (- U + \cos{(J )})^{P}", "2 " + POWER, "wrong"),
+    (r"\log{(x^{2} )}", r"2 \log{(x )}", "right"),
+    ("0", "0", "right"),
+    ("0", "1", "wrong"),
+    ("e^{- e^{e^{e^{x}}}}", "0", "undecided"),
+    ("x + e^{- e^{e^{x}}}", "0", "wrong"),
+    ("- e^{- e^{e^{e^{x}}}}", "e^{- e^{e^{e^{x}}}}", "undecided"),
     ("x ² y", "x ² y", "undecided"),
     ("y + x", "x +", "undecided"),
 ]
