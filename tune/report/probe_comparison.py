@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -70,8 +71,8 @@ def _row(found: ControlDifference) -> Row:
         "this model": scores.a,
         "the other": scores.b,
         "difference": scores.difference,
-        "low": scores.low,
-        "high": scores.high,
+        "low": scores.low if math.isfinite(scores.low) else None,  # of one sentence
+        "high": scores.high if math.isfinite(scores.high) else None,
         "adjusted p": found.p_adjusted,
         "edits": found.num_edits,
         "sentences": scores.num_sentences,
