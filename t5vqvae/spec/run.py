@@ -224,6 +224,7 @@ class RunSpec(Config):
             "sensitivity of expressions": self.data.corpus.default_tokenizer == "latex"
             and "sensitivity" in evaluate.probe,
             "rates": self.data.augment.is_on,
+            "meaning": evaluate.meaning,
         }
         return {name: MEASURE_VERSIONS[name] for name, is_measured in measured.items() if is_measured}
 
@@ -242,11 +243,13 @@ MEASURE_VERSIONS = {
     "words of expressions": 2,
     "sensitivity of expressions": 2,
     "rates": 2,
+    "meaning": 2,
 }
 """Raise one with every change of what is measured. Sparse codes, 2: edited words are sent, and an end is counted, 3: an
 edit is judged next to the text of the sparse codes without it; disentanglement, 2: what shuffles could show is nothing;
 words of expressions (and sensitivity), 2: their tokens, and not what stands between spaces; rates, 2: joint ones and
-those under a prior are counted on rows of the corpus alone, and not on those that `data.augment` adds."""
+those under a prior are counted on rows of the corpus alone, and not on those that `data.augment` adds; meaning, 2: a
+negative base decides nothing, and what is too small for a float is undecided."""
 
 
 def no_premises(spec: RunSpec) -> SettingError:
