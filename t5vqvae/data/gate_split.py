@@ -1,9 +1,10 @@
 """The split by which a promotion decides, apart from the sentences of the result tables.
 
 A decision uses a split up: a model that became champion because it was better there looks better there than it is.
-A generated corpus draws further sentences, which changes none of its other splits. With `data.ood` it draws further
-sets out of distribution, too, each as its test set is drawn. Of another corpus a fixed half of each test set decides,
-chosen by a hash of the source; result tables use the other half.
+Corpora that `draws_gate` (grammar, math) draw further sentences, which changes none of their other splits. With
+`data.ood` they draw further sets out of distribution, too, each as its test set is drawn. Of every other corpus, also a
+generated one such as syllogisms, a fixed half of each test set decides, chosen by a hash of the source; result tables
+use the other half.
 
 Letters: N examples of a test set.
 """
@@ -56,6 +57,24 @@ def half_of(split: TokenizedSplit, *, gate: bool) -> TokenizedSplit:
     sources = split.sources(range(len(split)))
     in_gate_N = np.array([_decides(source) for source in sources], dtype=bool)
     return PartOfSplit(split, np.flatnonzero(in_gate_N if gate else ~in_gate_N))
+
+
+def reported_halves(splits: Mapping[str, TokenizedSplit], corpus: str) -> dict[str, TokenizedSplit]:
+    """Returns the halves of test sets that promotions do not decide by.
+
+    Args:
+        splits: The test sets by name, `test` among them.
+        corpus: The corpus's name, for errors.
+
+    Raises:
+        DataError: If that leaves nothing of the test split.
+    """
+    halves = {name: half_of(split, gate=False) for name, split in splits.items()}
+    if not len(halves["test"]):
+        raise DataError(
+            f"data.corpus.name={corpus}: half of its test split decides, and nothing is left to report; enlarge it"
+        )
+    return {name: half for name, half in halves.items() if len(half)}
 
 
 def _decides(source: str) -> bool:

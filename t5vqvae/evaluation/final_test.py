@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from t5vqvae.data import TokenizedSplit, prepare, prepare_test
-from t5vqvae.data.gate_split import half_of
-from t5vqvae.errors import DataError
+from t5vqvae.data import prepare, prepare_test
+from t5vqvae.data.gate_split import reported_halves
 from t5vqvae.evaluation.evaluate import control_of, evaluate
 from t5vqvae.evaluation.out_of_distribution import TESTS, mean_over
 from t5vqvae.evaluation.scored_sentences import ScoredSentence
@@ -43,7 +41,7 @@ def evaluate_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path, *, hal
     sentences: list[ScoredSentence] = []
     splits = prepare_test(spec.data, cache_dir, backbone=spec.model.backbone)
     if half:
-        splits = _reported(splits, spec.data.corpus.name)
+        splits = reported_halves(splits, spec.data.corpus.name)
     prepared = prepare(spec.data, cache_dir, backbone=spec.model.backbone)
     edits = control_of(spec, cache_dir, "test", prepared.role_names)
     with stage("testing", sum(map(len, splits.values())), "sentences") as now:
@@ -67,16 +65,6 @@ def evaluate_test(model: TextAutoencoder, spec: RunSpec, cache_dir: Path, *, hal
             now.advance(len(split))
     metrics |= mean_over(metrics, prepared.twins, TESTS)
     return FinalTest(metrics, sentences)
-
-
-def _reported(splits: Mapping[str, TokenizedSplit], corpus: str) -> dict[str, TokenizedSplit]:
-    """Returns the halves of test sets that promotions do not decide by."""
-    halves = {name: half_of(split, gate=False) for name, split in splits.items()}
-    if not len(halves["test"]):
-        raise DataError(
-            f"data.corpus.name={corpus}: half of its test split decides, and nothing is left to report; enlarge it"
-        )
-    return {name: half for name, half in halves.items() if len(half)}
 
 
 def test_sets(spec: RunSpec, cache_dir: Path) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from t5vqvae.data import TokenizedSplit, prepare, prepare_test
+from t5vqvae.data.gate_split import reported_halves
 from t5vqvae.evaluation.evaluate import evaluate
 from t5vqvae.evaluation.summed_metrics import Meaning, shares_by_meaning
 from t5vqvae.models.contract import TextAutoencoder
@@ -74,7 +75,7 @@ def judge(
     Args:
         task: The task.
         split: The set's name.
-        train: The training pairs, which some idle answerers read.
+        train: The training pairs of the corpus itself, which some idle answerers read.
         asked: The questions with their right answers.
         answers: The model's, in the same order.
         meaning: Judges answers by their meaning, too; None: they have none.
@@ -95,17 +96,35 @@ def judge(
 
 
 def judge_model(
-    task: Task, model: TextAutoencoder, spec: RunSpec, cache_dir: Path, which: Literal["validation", "test"]
+    task: Task,
+    model: TextAutoencoder,
+    spec: RunSpec,
+    cache_dir: Path,
+    which: Literal["validation", "test"],
+    *,
+    half: bool = False,
 ) -> list[Judgement]:
     """Returns the judgement of a trained model on the validation split, or on every test set.
 
     The test sets are for final tables only: what is chosen by their scores, they do not test.
+
+    Args:
+        task: The task.
+        model: The model.
+        spec: Its run.
+        cache_dir: Cache of prepared data.
+        which: The sets.
+        half: Leave out the half of every test set that decides promotions; see `t5vqvae.data.gate_split`.
+
+    Raises:
+        DataError: If that leaves nothing of the test split.
     """
     prepared = prepare(spec.data, cache_dir, backbone=spec.model.backbone)
     splits = {"validation": prepared.validation}
     if which == "test":
         splits = prepare_test(spec.data, cache_dir, backbone=spec.model.backbone)
-    train, corpus = _pairs(prepared.train), spec.data.corpus
+        splits = reported_halves(splits, spec.data.corpus.name) if half else splits
+    train, corpus = _pairs(prepared.own_train), spec.data.corpus
     meaning = corpus.judge if corpus.has_meaning else None
     found = []
     for name, split in splits.items():

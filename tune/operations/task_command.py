@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from t5vqvae.tasks.report import Judgement
 
 app = typer.Typer(cls=Group)
+_HALVES = {
+    True: "the half of each test set by which promotions decide is left out, because the model is a registered one",
+    False: "all of each test set is scored; if a promotion has decided about this model by half of it, name the model"
+    " models:/NAME@ALIAS, for the other half alone",
+}
+"""What is printed, by whether the model is registered, where half of each test set decides promotions."""
 
 
 @app.command(cls=Command)
@@ -37,17 +43,25 @@ def task(
 
     home = state_dir(state)
     found = find_model(model, home)
+    from t5vqvae.data.gate_split import kind_of_gate
     from t5vqvae.tasks.all_tasks import task_of
     from t5vqvae.tasks.report import judge_model
     from tune.records.loading import loaded_model
 
     asked = task_of(found.spec.data.corpus, name)
     say_of_other_data(found, home / "cache")
+    decides, is_promoted = test and kind_of_gate(found.spec.data) == "half", model.startswith("models:")
     judged = judge_model(
-        asked, loaded_model(found.folder), found.spec, home / "cache", "test" if test else "validation"
+        asked,
+        loaded_model(found.folder),
+        found.spec,
+        home / "cache",
+        "test" if test else "validation",
+        half=decides and is_promoted,
     )
     rows = [row for each in judged for row in _printed(each, asked.main_score)]
-    Rows(rows, notes=[_verdict(each) for each in judged]).write(form, output)
+    notes = [_HALVES[is_promoted]] if decides else []
+    Rows(rows, notes=[_verdict(each) for each in judged] + notes).write(form, output)
     return 0 if all(each.is_learnt for each in judged) else NOTHING_WORKED
 
 

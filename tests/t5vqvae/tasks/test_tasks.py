@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import pytest
+from baseline_runs import build, tiny
 from rouge_score.rouge_scorer import RougeScorer
 
-from t5vqvae.data import CorpusConfig, GrammarCorpus, MathCorpus, PublicCorpus
+from t5vqvae.data import CorpusConfig, GrammarCorpus, MathCorpus, PublicCorpus, prepare
 from t5vqvae.errors import SettingError
-from t5vqvae.tasks import idle
+from t5vqvae.tasks import idle, report
 from t5vqvae.tasks.all_tasks import TASKS, task_of
 from t5vqvae.tasks.base import Asked, Pair, Task
 from t5vqvae.tasks.report import Judgement, Row, judge
@@ -101,6 +106,23 @@ def test_answers_of_mathematics_are_judged_by_their_meaning_too() -> None:
     assert model.score == 0.5 and model.others["meaning_match"] == 1 and model.others["meaning_undecided"] == 0
     assert copied.name == "copy of the question" and copied.others["meaning_match"] == 0
     assert "meaning_match" not in judge(TASKS["derive"], "test", asked, asked, texts).rows[0].others
+
+
+def test_idle_answers_read_no_augmented_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = {f"data.corpus.{name}": value for name, value in {"name": "math", "task": "derive", "size": 60}.items()}
+    sizes = {"data.corpus.validation_size": 5, "data.corpus.test_size": 5, "data.max_length": 200}
+    spec = tiny("t5vqvae", **corpus, **sizes, **{"data.augment.rename": 1.0})
+    seen: list[int] = []
+    original = report.judge
+
+    def watched(task: Task, split: str, train: Sequence[Pair], *others: Any) -> Judgement:
+        seen.append(len(train))
+        return original(task, split, train, *others)
+
+    monkeypatch.setattr(report, "judge", watched)
+    report.judge_model(TASKS["derive"], build(spec, tmp_path).eval(), spec, tmp_path, "validation")
+    prepared = prepare(spec.data, tmp_path)
+    assert seen == [len(prepared.train) - prepared.num_augmented["rename"]] and seen[0] < len(prepared.train)
 
 
 def test_a_corpus_asks_its_task() -> None:

@@ -9,9 +9,11 @@ import pytest
 from baseline_runs import tiny
 from typer.testing import CliRunner
 
-from t5vqvae.data import prepare
+from t5vqvae.data import prepare, prepare_test
+from t5vqvae.data.gate_split import half_of
 from t5vqvae.training import checkpoint
 from tune.cli import app
+from tune.records.models import find_model
 
 CORPUS = {
     "data.corpus.name": "syllogisms",
@@ -52,6 +54,23 @@ def test_every_test_set_is_judged_on_request(folder: Path) -> None:
         app, ["task", str(folder / "chains"), "--test", "--state", str(folder), "--format", "json"]
     )
     assert {row["set"] for row in json.loads(done.stdout)} == {"test", "LONG", "LONGSHUFFLED", "NOUNS", "SHUFFLED"}
+
+
+def test_a_registered_model_is_tested_without_what_promotions_decided_by(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = find_model(str(folder / "chains"), folder)
+    arguments = ["--test", "--state", str(folder), "--format", "json"]
+    whole = CliRunner().invoke(app, ["task", str(folder / "chains"), *arguments])
+    monkeypatch.setattr("tune.records.models.find_model", lambda name, state: found)
+    half = CliRunner().invoke(app, ["task", "models:/tiny@champion", *arguments])
+    tests = prepare_test(found.spec.data, folder / "cache")
+    left = len(half_of(tests["test"], gate=False))
+    assert 0 < left < len(tests["test"])
+    assert f"on {len(tests['test'])} questions" in whole.stderr and "name the model models:/NAME@ALIAS" in whole.stderr
+    assert f"on {left} questions" in half.stderr and "promotions decide is left out" in half.stderr
+    plain = CliRunner().invoke(app, ["task", "models:/tiny@champion", *arguments[1:]])
+    assert "promotion" not in plain.stderr, "the validation split decides nothing"
 
 
 def test_a_corpus_without_a_task_is_refused(folder: Path) -> None:
