@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 else:
     AnyCorpus = CorpusConfig.any()
 
-LAYOUT = 6
+LAYOUT = 7
 """Raise it with every change of what is written that a fingerprint does not show, such as a further file."""
 
 
@@ -95,8 +95,10 @@ class PreparedData:
     """sha256 over corpus, tokenizer and lengths: the same fingerprint means the same examples."""
     num_too_long: dict[str, int]
     """Number of examples longer than the limits, by split: dropped from training, kept elsewhere."""
+    num_unspellable: dict[str, int]
+    """Number of examples with a character that no token spells, by split: dropped from training, kept elsewhere."""
     left_out: dict[str, dict[str, int]]
-    """Number of rows and examples dropped for another reason ("missing", "empty", "unspellable"), by split."""
+    """Number of rows dropped for another reason ("missing", "empty"), by split."""
     num_repeated: dict[str, int]
     """Number of examples that are in their split already; they are kept, so that frequent texts count as such."""
     role_names: tuple[str, ...]
@@ -149,6 +151,7 @@ def prepare(config: DataConfig, cache_dir: Path, backbone: str | None = None) ->
         validation=TokenizedSplit(folder / "validation"),
         fingerprint=facts["fingerprint"],
         num_too_long=facts["num_too_long"],
+        num_unspellable=facts["num_unspellable"],
         left_out=facts["left_out"],
         num_repeated=facts["num_repeated"],
         role_names=tuple(facts["role_names"]),

@@ -6,13 +6,13 @@ fingerprint, and the runs on them their ids.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from t5vqvae.data.augment import AUGMENT_VERSION, AugmentConfig, joins_pairs
 from t5vqvae.data.corpora.corpus import Corpus, Example
 from t5vqvae.data.extra_text import ExtraText
-from t5vqvae.data.sift import fits
+from t5vqvae.data.sift import fits, is_spelt
 from t5vqvae.data.special_tokens import special_tokens, unguarded_json
 from t5vqvae.data.tokenizing import tokenize
 from t5vqvae.files import digest
@@ -41,11 +41,18 @@ def data_fingerprint(
     identity += [] if extra is None else ["extra text", [e.source for e in extra.rows]]
     # Earlier versions dropped these sentences from the validation split.
     identity += ["long"] if _has_longer(corpus.validation, tokenizer, max_lengths) else []
+    # Earlier versions left these sentences out of what is measured while training.
+    identity += ["unspelt"] if _has_unspelt([corpus.validation, *corpus.twins.values()], tokenizer) else []
     return digest(*identity)
 
 
 def _has_longer(examples: Sequence[Example], tokenizer: Tokenizer, max_lengths: tuple[int, int]) -> bool:
     return not all(fits(e, max_lengths) for e in tokenize(examples, tokenizer, _Numbers()))
+
+
+def _has_unspelt(sets: Iterable[Sequence[Example]], tokenizer: Tokenizer) -> bool:
+    unknown = tokenizer.unk_token_id
+    return not all(is_spelt(e, unknown) for examples in sets for e in tokenize(examples, tokenizer, _Numbers()))
 
 
 class _Numbers(dict[str, int]):

@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Sifted:
-    """The examples that a split keeps, and how many were dropped for what.
+    """The examples that a split keeps, and how many are too long or have a character without a token.
 
-    Too long ones are dropped from the training split alone; elsewhere they are kept and counted.
+    Such ones are dropped from the training split alone; elsewhere they are kept and counted.
     """
 
     kept: list[Tokenized]
@@ -39,28 +39,34 @@ def fits(example: Tokenized, max_lengths: tuple[int, int]) -> bool:
     return len(example.source_ids) <= max_lengths[0] and len(example.target_ids) <= max_lengths[1]
 
 
-def sift(name: str, found: Iterable[Tokenized], tokenizer: Tokenizer, max_lengths: tuple[int, int]) -> Sifted:
-    """Returns the examples of a split that the tokenizer can spell; of the training split, those short enough.
+def is_spelt(example: Tokenized, unknown: int) -> bool:
+    """Returns whether neither source nor target has the token for the unknown."""
+    return unknown not in example.source_ids and unknown not in example.target_ids
 
-    What is dropped is logged. Longer examples of other splits are measured whole, so that no test gets easier by a
-    small limit: their decoded text ends at the limit, so it counts as wrong.
+
+def sift(name: str, found: Iterable[Tokenized], tokenizer: Tokenizer, max_lengths: tuple[int, int]) -> Sifted:
+    """Returns the examples of a split; of the training split those that the tokenizer can spell and that are short.
+
+    What is dropped is logged. No other split loses an example, so that no test gets easier by a small limit or a small
+    vocabulary: the decoded text ends at the limit, or lacks the character without a token, so it counts as wrong.
 
     Raises:
-        DataError: If none is left of the training or validation split, or an example of another split is so long that
-            it cannot be measured.
+        DataError: If none is left of the training split, none of the validation split can be spelt, or an example of
+            another split is so long that it cannot be measured.
     """
     examples = list(found)
-    unknown = tokenizer.unk_token_id
-    spelt = [e for e in examples if unknown not in e.source_ids and unknown not in e.target_ids]
-    if len(spelt) < len(examples):
+    spelt = [e for e in examples if is_spelt(e, tokenizer.unk_token_id)]
+    num_unspellable = len(examples) - len(spelt)
+    if num_unspellable:
         _report_unspellable(name, examples, len(spelt), tokenizer)
-    short = [e for e in spelt if fits(e, max_lengths)]
-    num_too_long = len(spelt) - len(short)
+    kept = spelt if name == "train" else examples
+    short = [e for e in kept if fits(e, max_lengths)]
+    num_too_long = len(kept) - len(short)
     if name == "train":
-        _report_too_long(name, num_too_long, len(spelt), max_lengths)
-        return Sifted(short, num_too_long, len(examples) - len(spelt))
-    _report_longer(name, spelt, num_too_long, max_lengths)
-    return Sifted(spelt, num_too_long, len(examples) - len(spelt))
+        _report_too_long(name, num_too_long, len(kept), max_lengths)
+        return Sifted(short, num_too_long, num_unspellable)
+    _report_longer(name, kept, num_too_long, max_lengths)
+    return Sifted(kept, num_too_long, num_unspellable)
 
 
 def _report_longer(name: str, examples: Sequence[Tokenized], number: int, max_lengths: tuple[int, int]) -> None:
@@ -96,9 +102,10 @@ def _report_unspellable(name: str, examples: Sequence[Tokenized], num_spelt: int
             f"the tokenizer cannot spell any of the {number} sentences of the {name} split, such as {bad.source[:60]!r}"
             f" (it has no token for {characters}); {way_out}"
         )
+    fate = "left out" if name == "train" else "measured, and decoded text lacks a character, so it is wrong"
     logger.warning(
-        "%d of %d sentences of the %s split are left out: the tokenizer has no token for a character (%s); %s",
-        number, len(examples), name, characters, way_out
+        "%d of %d sentences of the %s split are %s: the tokenizer has no token for a character (%s); %s",
+        number, len(examples), name, fate, characters, way_out
     )  # fmt: skip
 
 
@@ -135,13 +142,21 @@ def report_rows(name: str, left_out: Mapping[str, int], num_repeated: int, numbe
         )
 
 
-def refuse_same_ids(splits: Mapping[str, Sequence[Tokenized]]) -> None:
+def refuse_same_ids(splits: Mapping[str, Sequence[Tokenized]], unknown: int) -> None:
     """Refuses sources that the tokenizer reads as the same in two splits, though they are written differently.
+
+    Sources with a character that it cannot spell do not count: none is trained on, and different characters are alike.
+
+    Args:
+        splits: The examples by split.
+        unknown: The id of the token for the unknown.
 
     Raises:
         DataError: With two such sources.
     """
-    sources = {name: {_key(e): e.source for e in examples} for name, examples in splits.items()}
+    sources = {
+        name: {_key(e): e.source for e in examples if unknown not in e.source_ids} for name, examples in splits.items()
+    }
     for (one, first), (other, second) in itertools.combinations(sources.items(), 2):
         shared = sorted(first.keys() & second.keys())
         if shared:

@@ -1,9 +1,10 @@
 """Writes the tokenized splits of a corpus into a folder, and counts what was left out and added.
 
-Left out of a split and counted are rows without a text, training texts that are too long, and texts that the tokenizer
-cannot spell. No other split loses a sentence for its length. Two splits never share a text, also not one that only the
-tokenizer reads as the same. Rows that `data.augment` adds to the training split are counted apart, and so are the
-sentences of `data.extra_text`, which stand behind the training rows in a further split, for the first of two stages.
+Left out of a split and counted are rows without a text, and training texts that are too long or that the tokenizer
+cannot spell. No other split loses a sentence for its length or its characters. Two splits never share a text, also not
+one that only the tokenizer reads as the same. Rows that `data.augment` adds to the training split are counted apart,
+and so are the sentences of `data.extra_text`, which stand behind the training rows in a further split, for the first of
+two stages.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from t5vqvae.data.augment import Added
 from t5vqvae.data.corpora.corpus import NO_ROLE, TWIN, Corpus, Example
 from t5vqvae.data.extra_text import ExtraText, sift_extra_text
-from t5vqvae.data.sift import Sifted, fits, refuse_same_ids, report_rows, sift
+from t5vqvae.data.sift import fits, refuse_same_ids, report_rows, sift
 from t5vqvae.data.split import Tokenized, write_split
 from t5vqvae.data.tokenizing import tokenize
 from t5vqvae.files import digest
@@ -53,18 +54,19 @@ def write_splits(
     role_ids = _role_ids(splits)
     found = {name: list(tokenize(examples, tokenizer, role_ids)) for name, examples in splits.items()}
     sifted = {name: sift(name, examples, tokenizer, max_lengths) for name, examples in found.items()}
-    left_out, num_repeated = _counted_out(corpus, splits, sifted)
+    left_out, num_repeated = _counted_out(corpus, splits)
     kinds = {"rename": added.rename, "join": added.join} if added.rows else {}
     more = {kind: _sifted_rows(rows, tokenizer, role_ids, max_lengths) for kind, rows in kinds.items()}
     kept = {name: each.kept for name, each in sifted.items()}
     kept["train"] = [*kept["train"], *(row for rows in more.values() for row in rows)]
-    refuse_same_ids(kept)
+    refuse_same_ids(kept, tokenizer.unk_token_id)
     for name in kept:
         write_split(folder / name, kept[name])
     extra_counts = _write_autoencoded(folder, kept["train"], extra, tokenizer, role_ids, max_lengths[0])
     twins = [name for name in kept if name.startswith(TWIN)]
     return {
         "num_too_long": {name: each.num_too_long for name, each in sifted.items()},
+        "num_unspellable": {name: each.num_unspellable for name, each in sifted.items()},
         "left_out": left_out,
         "num_repeated": num_repeated,
         "num_augmented": {kind: len(rows) for kind, rows in more.items()},
@@ -107,7 +109,7 @@ def _sifted_rows(
 
 
 def _counted_out(
-    corpus: Corpus, splits: Mapping[str, Sequence[Example]], sifted: Mapping[str, Sifted]
+    corpus: Corpus, splits: Mapping[str, Sequence[Example]]
 ) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
     """Returns what was left out of each split, by reason, and how often a row repeats another; says both."""
     left_out = {name: dict(corpus.left_out.get(name, {})) for name in splits}
@@ -115,6 +117,4 @@ def _counted_out(
     for name, examples in splits.items():
         num_repeated[name] = len(examples) - len({(e.shown, e.target) for e in examples})
         report_rows(name, left_out[name], num_repeated[name], len(examples))
-        if sifted[name].num_unspellable:
-            left_out[name]["unspellable"] = sifted[name].num_unspellable
     return left_out, num_repeated

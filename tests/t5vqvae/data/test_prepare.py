@@ -248,17 +248,19 @@ def test_premises_are_two_texts(tmp_path: Path) -> None:
     assert data.train.sources([0]) == ["a </s> x </s> y"] and data.train.has_pairs
 
 
-def test_texts_that_the_tokenizer_cannot_spell_are_left_out_and_said(
+def test_texts_that_the_tokenizer_cannot_spell_are_measured_and_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     corpus = _text(tmp_path, "a", "b")
     (tmp_path / "validation.txt").write_text("short\nsn☃w")
+    (tmp_path / "test.txt").write_text("sn☂w\nsn我w")
     config = DataConfig(corpus=corpus, tokenizer=TokenizerConfig(kind="latex"))
     with caplog.at_level(logging.WARNING):
         data = prepare(config, tmp_path / "cache")
-    assert data.validation.sources([0]) == ["short"] and len(data.validation) == 1
-    assert data.left_out["validation"] == {"unspellable": 1}
-    assert "1 of 2 sentences of the validation split are left out" in caplog.text and "'☃'" in caplog.text
+    assert data.validation.sources([0, 1]) == ["short", "sn☃w"], "so that a small vocabulary makes no test easier"
+    assert prepare_test(config, tmp_path / "cache")["test"].sources([0, 1]) == ["sn☂w", "sn我w"]
+    assert data.num_unspellable == {"train": 0, "validation": 1, "test": 2}
+    assert "1 of 2 sentences of the validation split are measured" in caplog.text and "'☃'" in caplog.text
     (tmp_path / "validation.txt").write_text("我喜歡 1\n我喜歡 2")
     with pytest.raises(DataError, match=r"cannot spell any of the 2 sentences of the validation split.*'我'.*unigram"):
         prepare(config, tmp_path / "cache")
@@ -385,7 +387,7 @@ def test_a_very_long_field_is_read_and_left_out_by_its_length(tmp_path: Path) ->
 
 
 def test_the_strings_of_a_test_do_not_depend_on_what_a_tokenizer_can_spell(tmp_path: Path) -> None:
-    """A tokenizer that cannot spell a test sentence leaves it out, and is none the more comparable for it."""
+    """A tokenizer that cannot spell a test sentence is measured by it, and none the more comparable for it."""
     for name, lines in {
         "train": ["a b c"] * 3 + ["c b a"] * 3,
         "validation": ["b a c"],
@@ -397,4 +399,4 @@ def test_the_strings_of_a_test_do_not_depend_on_what_a_tokenizer_can_spell(tmp_p
         DataConfig(corpus=corpus, tokenizer=TokenizerConfig(kind=kind, vocab_size=300)) for kind in ("latex", "unigram")
     ]
     sizes = [len(prepare_test(config, tmp_path / "cache")["test"]) for config in configs]
-    assert sizes == [1, 2] and len({test_strings(config, tmp_path / "cache") for config in configs}) == 1
+    assert sizes == [2, 2] and len({test_strings(config, tmp_path / "cache") for config in configs}) == 1
