@@ -1,7 +1,10 @@
 """Reads further sentences for the first of two training stages, without those that a held-out row contains.
 
 A line is left out if it, or one of its sentences, is a source, a second text or a target of any split but the training
-split, or one of their sentences. White space, case, forms of a character (NFKC) and marks at the end do not count.
+split, or one of their sentences. A sentence ends at a mark (. ! ? ; : and the ellipsis) before white space; those of
+held-out rows end at every `;` and `/`, too. Words alone are compared, in lower case and one form of each character
+(NFKC): runs of letters, digits, underscores and the marks on them, so neither white space nor punctuation counts. Of a
+text without a word everything but white space is compared.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from t5vqvae.data.corpora.columns import to_examples
@@ -24,6 +28,7 @@ HELD_OUT = "in a held-out row"
 _MARKS = ".!?;:\u2026"
 logger = logging.getLogger(__name__)
 _BETWEEN = re.compile(rf"(?<=[{_MARKS}])\s+")
+_BETWEEN_HELD_OUT = re.compile(rf"{_BETWEEN.pattern}|[;/]")
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,8 @@ def read_extra_text(path: str, held_out: Iterable[Example]) -> ExtraText:
         rows += found
         left_out += without
     texts = (text for e in held_out for text in (e.source, e.second, e.target) if text is not None)
-    known = {part for text in texts for part in _parts(text)}
-    kept = [row for row in rows if known.isdisjoint(_parts(row.source))]
+    known = {part for text in texts for part in _parts(text, _BETWEEN_HELD_OUT)}
+    kept = [row for row in rows if known.isdisjoint(_parts(row.source, _BETWEEN))]
     return ExtraText(path, kept, left_out + Counter({HELD_OUT: len(rows) - len(kept)}))
 
 
@@ -101,10 +106,18 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _parts(text: str) -> set[str]:
+def _parts(text: str, between: re.Pattern[str]) -> set[str]:
     """Returns a text and its sentences as they are compared."""
-    return {_compared(part) for part in (text, *_BETWEEN.split(text.strip()))} - {""}
+    return {_compared(part) for part in (text, *between.split(text.strip()))} - {""}
 
 
 def _compared(text: str) -> str:
-    return spaced(unicodedata.normalize("NFKC", text)).casefold().rstrip(f"{_MARKS} ")
+    """Returns the words of a text, or the text itself if it has none."""
+    shown = spaced(unicodedata.normalize("NFKC", text)).casefold()
+    words = "".join(character if _is_of_word(character) else " " for character in shown).split()
+    return " ".join(words) or shown
+
+
+@cache
+def _is_of_word(character: str) -> bool:
+    return character.isalnum() or character == "_" or unicodedata.category(character).startswith("M")

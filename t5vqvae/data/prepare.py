@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 else:
     AnyCorpus = CorpusConfig.any()
 
-LAYOUT = 7
+LAYOUT = 8
 """Raise it with every change of what is written that a fingerprint does not show, such as a further file."""
 
 

@@ -62,6 +62,29 @@ def test_a_sentence_of_a_held_out_text_of_several_is_left_out(tmp_path: Path) ->
     assert [row.source for row in found.rows] == ["It is warm", "it"] and found.left_out == {"in a held-out row": 2}
 
 
+@pytest.mark.parametrize(
+    ("line", "is_left_out"),
+    [
+        ("a cat is a kind-of animal", True),
+        ("A cat is a kind of (animal)", True),
+        ("cats, too, eat mice", True),
+        ("mice run", True),
+        ("all run; mice eat", False),
+        ("mice", False),
+        ("a dog is a kind of animal", False),
+        ("\u092c\u093f\u0932", True),
+        ("\u092c\u0932", False),  # without its vowel sign another word
+        ("+ =", True),
+        ("+ -", False),
+    ],
+)
+def test_words_alone_are_compared(line: str, is_left_out: bool, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(f"{line}\n", encoding="utf-8")
+    texts = ["a cat is a kind of animal", "dogs bark;cats too eat mice/mice run", "\u092c\u093f\u0932", "+ ="]
+    found = read_extra_text(str(tmp_path / "a.txt"), [Example(text) for text in texts])
+    assert found.left_out.get("in a held-out row", 0) == is_left_out and len(found.rows) == 1 - is_left_out
+
+
 def test_nothing_else_changes(cache: Path, tmp_path: Path) -> None:
     plain = prepare(DataConfig().with_overrides(PREMISES), cache)
     data = with_text(tmp_path / "a.txt", cache, FURTHER)
