@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from t5vqvae.data.open_vocabulary import byte_token
+from t5vqvae.errors import SettingError
 
 if TYPE_CHECKING:
     from t5vqvae.data.tokenizer import Tokenizer
@@ -81,7 +82,16 @@ class RareSymbols:
         return found
 
     def draw(self) -> str:
-        """Returns a rare symbol."""
+        """Returns a rare symbol.
+
+        Raises:
+            SettingError: If there is none.
+        """
+        if not self._kinds:
+            raise SettingError(
+                "data.augment.join puts symbols that the training rows lack between two rows, and they have every one"
+                " that the tokenizer has a token for; set data.tokenizer.open_vocabulary=true, or data.augment.join=0"
+            )
         kind = self._rng.choice(self._kinds)
         if kind != 1:
             return self._character(kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import string
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -185,6 +186,17 @@ def test_fewer_added_rows_than_asked_for_are_said(cache: Path, caplog: pytest.Lo
     prepare(DataConfig().with_overrides({**PREMISES, "max_length": 50}), cache)
     (said,) = (each.getMessage() for each in caplog.records if "data.augment" in each.getMessage())
     assert re.match(r"data.augment.join=0.5 asks for 150 rows and adds \d{1,2}: .* raise data.max_length", said)
+
+
+def test_joining_where_no_symbol_is_rare_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("\n".join(f"{letter} {string.punctuation}" for letter in string.ascii_lowercase))
+    config = DataConfig(corpus=TextCorpus(path=str(tmp_path / "a.txt")), max_length=100).with_overrides(
+        {"tokenizer.kind": "latex", "augment.join": 0.5}
+    )
+    with pytest.raises(SettingError, match=r"data.augment.join puts symbols .* data.tokenizer.open_vocabulary=true"):
+        prepare(config, tmp_path / "cache")
+    found = prepare(config.with_overrides({"tokenizer.open_vocabulary": True}), tmp_path / "cache")
+    assert found.num_augmented["join"] == 10
 
 
 def test_renaming_a_corpus_without_names_is_refused(cache: Path) -> None:
