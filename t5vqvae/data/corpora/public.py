@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -44,7 +45,7 @@ class PublicCorpus(CorpusConfig):
 
     def load(self, cache_dir: Path) -> Corpus:
         files = split_files(self._folder(cache_dir))
-        splits = {split: Part(_examples(self.dataset, path), name=str(path)) for split, path in files.items()}
+        splits = {split: _part(self.dataset, path) for split, path in files.items()}
         source = SOURCES[self.dataset]
         fractions = (self.validation_fraction, 0.0)
         return assemble(splits, fractions, self.seed, drop=True, source=source.origin, licence=source.licence)
@@ -154,10 +155,12 @@ def _download(name: str, file: str, source: Source, into: Path, progress: Progre
     into.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _examples(dataset: str, path: Path) -> list[Example]:
-    """Reads the examples of one of the files, letter by letter: its checksum is known."""
-    rows = (row for row in read_rows(path) if "DUMMY" not in row.cells.values())
-    return [_EXAMPLES[dataset](_texts(row, COLUMNS[dataset])) for row in rows]
+def _part(dataset: str, path: Path) -> Part:
+    """Reads one of the files, letter by letter: its checksum is known. Rows of a placeholder are left out."""
+    rows = list(read_rows(path))
+    found = [row for row in rows if "DUMMY" not in row.cells.values()]
+    examples = [_EXAMPLES[dataset](_texts(row, COLUMNS[dataset])) for row in found]
+    return Part(examples, Counter({"placeholder": len(rows) - len(found)}) + Counter(), name=str(path))
 
 
 def _texts(row: Row, columns: tuple[str, ...]) -> dict[str, str]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from t5vqvae.data.corpora.rows import READERS, kind_of, read_rows
 from t5vqvae.errors import DataError
 from t5vqvae.files import stamp
 
+LATER = "in a later split"
+"""The reason why a row is left out with `drop_shared`."""
 SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
 
 
@@ -139,9 +142,13 @@ def assemble(
         for split, rest in zip(("train", "validation", "test"), cut, strict=True)
     )
     _refuse_small_cut(parts["train"], train, validation, missing[0])
+    num_read = len(train), len(validation)
     if drop:
         train, validation, test = _without_shared(train, validation, test, source)
-    left_out = {split: dict(part.left_out) for split, part in parts.items() if part.left_out}
+    left_out = {split: Counter(part.left_out) for split, part in parts.items()}
+    for split, number, kept in zip(("train", "validation"), num_read, (train, validation), strict=True):
+        left_out[split] = left_out.get(split, Counter()) + Counter({LATER: number - len(kept)})
+    left_out = {split: counts for split, counts in left_out.items() if counts}
     return Corpus(train, validation, test, source=source, licence=licence, left_out=left_out)
 
 

@@ -103,6 +103,17 @@ def test_a_file_that_was_changed_after_the_fetch_is_refused(tmp_path: Path) -> N
         PublicCorpus().load(tmp_path)
 
 
+def test_what_is_not_used_is_counted(tmp_path: Path) -> None:
+    folder = corpus_folder("dialogue", tmp_path)
+    folder.mkdir(parents=True)
+    rows = {"train": ["a\tb", "DUMMY\tc", "d\te", "f\tg"], "validation": ["d\th", "i\tj"], "test": ["k\tl", "m\tDUMMY"]}
+    for split, lines in rows.items():
+        (folder / f"{split}.tsv").write_text("\n".join(["utterance\tresponse", *lines]))
+    corpus = PublicCorpus(dataset="dialogue").load(tmp_path)
+    assert [len(examples) for examples in corpus.splits.values()] == [2, 2, 1]
+    assert corpus.left_out == {"train": {"placeholder": 1, "in a later split": 1}, "test": {"placeholder": 1}}
+
+
 def test_abstracts_are_joined_and_white_space_collapsed() -> None:
     line = json.dumps({"source": ["We  show.\n", "And prove. "], "target": ["A  proof.", "Another."], "title": "T"})
     assert convert_abstracts(line + "\n") == "document\tsummary\nWe show. And prove.\tA proof.\n"

@@ -59,7 +59,8 @@ def test_shared_sentences_are_refused_or_dropped(tmp_path: Path) -> None:
         (tmp_path / f"{split}.txt").write_text(text)
     with pytest.raises(DataError, match=r"drop_shared=true"):
         TextCorpus(path=str(tmp_path)).load(tmp_path)
-    assert TextCorpus(path=str(tmp_path), drop_shared=True).load(tmp_path).train == [Example("a")]
+    corpus = TextCorpus(path=str(tmp_path), drop_shared=True).load(tmp_path)
+    assert corpus.train == [Example("a")] and corpus.left_out == {"train": {"in a later split": 2}}
 
 
 @pytest.mark.parametrize(
