@@ -2,9 +2,10 @@
 
 A shortcut file holds the name of the splits' folder. The shortcut's own name is a hash of everything that decides the
 result (config, versions, sizes and times of local files), so a second call reads neither corpus nor tokenizer. The
-folder's name is a hash of the content, so a touched corpus file is read again but not tokenized again. A folder whose
-files are not what its manifest says, or that has no manifest (as an earlier version left it), is made anew. The test
-splits are in the folder too, but only `prepare_test` opens them. What is left out of them: `written_splits.py`.
+folder's name is a hash of the content and of what was left out of it, so a touched corpus file is read again but not
+tokenized again. A folder whose files are not what its manifest says, or that has no manifest (as an earlier version
+left it), is made anew. The test splits are in the folder too, but only `prepare_test` opens them. What is left out of
+them: `written_splits.py`.
 """
 
 from __future__ import annotations
@@ -226,7 +227,9 @@ def _prepare(config: DataConfig, cache_dir: Path, backbone: str | None) -> Path:
     max_lengths = (config.max_length, max_target_length)
     extra = _extra_text(config, corpus, cache_dir)
     fingerprint = data_fingerprint(corpus, tokenizer, max_lengths, config.augment, extra)
-    folder = cache_dir / "prepared" / digest(fingerprint, LAYOUT)[:24]
+    # The facts count what was left out, too, which changes no example and so no fingerprint.
+    left_out = [corpus.left_out, {} if extra is None else extra.left_out]
+    folder = cache_dir / "prepared" / digest(fingerprint, LAYOUT, left_out)[:24]
     with locked(folder):
         if not is_intact(folder):
             with stage("augmenting the training split"):

@@ -386,6 +386,23 @@ def test_a_very_long_field_is_read_and_left_out_by_its_length(tmp_path: Path) ->
     assert sum(data.num_too_long.values()) == 1 and len(data.train) + len(data.validation) == 18
 
 
+def test_what_was_left_out_is_counted_anew_though_the_examples_are_the_same(tmp_path: Path) -> None:
+    config = DataConfig(corpus=_text(tmp_path, "one", "two"))
+    (tmp_path / "train.txt").unlink()
+    extra = tmp_path / "extra" / "a.txt"
+    extra.parent.mkdir()
+    read = config.with_overrides({"extra_text": str(extra)})
+    found = []
+    for rows, lines in (([], ["whales swim"]), ([None, ""], ["whales swim", "short", "brief"])):
+        (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, ["one", "two", *rows])))
+        extra.write_text("\n".join(lines))
+        found.append(prepare(read, tmp_path / "cache"))
+    first, again = found
+    assert first.left_out["train"] == {} and again.left_out["train"] == {"missing": 1, "empty": 1}
+    assert first.extra_text == {"kept": 1} and again.extra_text == {"kept": 1, "in a held-out row": 2}
+    assert first.fingerprint == again.fingerprint, "so a run resumes"
+
+
 def test_the_strings_of_a_test_do_not_depend_on_what_a_tokenizer_can_spell(tmp_path: Path) -> None:
     """A tokenizer that cannot spell a test sentence is measured by it, and none the more comparable for it."""
     for name, lines in {
