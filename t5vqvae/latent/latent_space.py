@@ -20,9 +20,9 @@ from t5vqvae.data.batch import IGNORED_LABEL, Batch
 from t5vqvae.data.corpora.columns import refuse_half_characters
 from t5vqvae.data.corpora.edits import Span
 from t5vqvae.data.role_reader import RoleReader
-from t5vqvae.data.special_tokens import guard
 from t5vqvae.errors import DataError
 from t5vqvae.latent.sentence import Sentence, tokens_of
+from t5vqvae.latent.two_texts import as_trained, tokens_and_spans
 from t5vqvae.models.baselines.cross_layer import CrossLayer
 from t5vqvae.models.baselines.gaussian import GaussianT5
 from t5vqvae.models.baselines.gaussian_latent import GaussianLatent
@@ -34,6 +34,8 @@ from t5vqvae.stages import stage
 
 PADDING = -1
 """The code at padding."""
+LONGEST = 64
+"""Tokens after which decoding stops where nothing says how long the texts of a model are."""
 
 
 class LatentSpace:
@@ -44,10 +46,16 @@ class LatentSpace:
         max_new_tokens: Tokens after which decoding stops.
         batch_size: Sentences that are encoded or decoded together.
         roles: Reads the roles of texts, for a quantizer that was trained with them. None: no position has a role.
+        pairs: Whether it was trained on sources of two texts, so that `A </s> B` is encoded as two texts.
     """
 
     def __init__(
-        self, model: TextAutoencoder, max_new_tokens: int = 64, batch_size: int = 64, roles: RoleReader | None = None
+        self,
+        model: TextAutoencoder,
+        max_new_tokens: int = LONGEST,
+        batch_size: int = 64,
+        roles: RoleReader | None = None,
+        pairs: bool = False,
     ) -> None:
         """Takes a model.
 
@@ -62,6 +70,12 @@ class LatentSpace:
         self.model = model.eval() if model.training else model
         self.max_new_tokens, self.batch_size = max_new_tokens, batch_size
         self.roles = roles if self.model.quantizer.reads_roles else None
+        self.pairs = pairs
+
+    def stopping_after(self, max_new_tokens: int | None) -> LatentSpace:
+        """Returns the same model, whose decoding stops after so many tokens; None: as it does now."""
+        longest = max_new_tokens or self.max_new_tokens
+        return LatentSpace(self.model, longest, self.batch_size, self.roles, self.pairs)
 
     @property
     def bottleneck(self) -> str:
@@ -87,7 +101,7 @@ class LatentSpace:
         """Encodes texts, in batches of similar length.
 
         Args:
-            texts: The texts.
+            texts: The texts; a source of two texts is `A </s> B`, see `pairs`.
             unsent: As for `T5VQVAE.encode`: codes that the decoder can do without are `NOT_SENT`. None: all are sent.
             kept: Words of each text, in characters, whose codes are sent in any case. None: no such words.
 
@@ -170,7 +184,8 @@ class LatentSpace:
         """
         found: dict[int, tuple[str, list[list[int]] | None]] = {}
         for rows in self._batches([len(text) for text in texts]):
-            decoded, codes = reconstruct(self.model, [texts[row] for row in rows], self.max_new_tokens, self.roles)
+            given = as_trained([texts[row] for row in rows], self.pairs)
+            decoded, codes = reconstruct(self.model, given, self.max_new_tokens, self.roles)
             of_each: Sequence[list[list[int]] | None] = [None] * len(rows) if codes is None else codes
             found |= dict(zip(rows, zip(decoded, of_each, strict=True), strict=True))
         return [found[row] for row in range(len(texts))]
@@ -201,11 +216,9 @@ class LatentSpace:
 
     def _tokenized(self, texts: Sequence[str]) -> tuple[Batch, list[list[Span]]]:
         """Returns texts as a batch, and the place of every token in its text."""
-        tokens = guard(self.model.require_tokenizer())(
-            list(texts), padding=True, return_tensors="pt", return_offsets_mapping=True
-        )
+        tokenizer = self.model.require_tokenizer()
+        tokens, spans = tokens_and_spans(tokenizer, texts, self.pairs, padding=True, return_tensors="pt")
         ids_BT, mask_BT = tokens["input_ids"], tokens["attention_mask"].bool()
-        spans = [list(map(tuple, row)) for row in tokens["offset_mapping"].tolist()]
         roles_BT = None
         if self.roles is not None:
             roles_BT = torch.tensor([self.roles.numbers(*each) for each in zip(texts, spans, strict=True)])

@@ -23,9 +23,9 @@ import torch
 from t5vqvae.data import TokenizedSplit, evaluation_batches
 from t5vqvae.data.batching import fixed_order
 from t5vqvae.data.role_reader import RoleReader
-from t5vqvae.data.special_tokens import guard
 from t5vqvae.latent.interpolation import Trajectory, interpolate
 from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.two_texts import gives_two_texts, tokens_and_spans
 from t5vqvae.measures.coded_words import CodedWord, words_of
 from t5vqvae.measures.control import Control, Edited, run_edits
 from t5vqvae.measures.slots import Slots, factors_of_parts, roles_of_parts, slots_of
@@ -123,15 +123,14 @@ class Probed:
     @cached_property
     def words(self) -> list[CodedWord]:
         """Every word of the sentences whose first token has codes; a latent of the sentence has none."""
-        tokenizer, found = guard(self.model.require_tokenizer()), []
         if not self.codes:
             return []
-        spans = tokenizer(self.texts, return_offsets_mapping=True)["offset_mapping"]
-        cut = self.spec.data.corpus.word_spans
+        corpus, found = self.spec.data.corpus, list[CodedWord]()
+        _, spans = tokens_and_spans(self.model.require_tokenizer(), self.texts, gives_two_texts(corpus))
         for number, (text, codes_TQ, of_tokens) in enumerate(zip(self.texts, self.codes, spans, strict=True)):
             if len(codes_TQ) != len(of_tokens):
                 return []
-            found += words_of(number, text, codes_TQ, of_tokens, self.roles[number], cut)
+            found += words_of(number, text, codes_TQ, of_tokens, self.roles[number], corpus.word_spans)
         return found
 
     @cached_property
@@ -204,8 +203,9 @@ class Probed:
             DataError: If the decoder reads more than latents.
         """
         longest = max_new_tokens or self.spec.max_new_tokens
-        roles = RoleReader(self.spec.data.corpus, self.role_names)
-        return LatentSpace(self.model, longest, self.spec.evaluate.batch_size, roles)
+        corpus = self.spec.data.corpus
+        roles = RoleReader(corpus, self.role_names)
+        return LatentSpace(self.model, longest, self.spec.evaluate.batch_size, roles, gives_two_texts(corpus))
 
     def control(self) -> Control:
         """Returns edits with known answers.

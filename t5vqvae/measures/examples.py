@@ -16,6 +16,7 @@ import random
 from collections.abc import Sequence
 
 from t5vqvae.data.corpora.base import CorpusConfig
+from t5vqvae.data.corpora.edits import Span
 from t5vqvae.data.texts import kept_places, same_text
 from t5vqvae.latent.intervention import spliced
 from t5vqvae.latent.latent_space import LatentSpace
@@ -81,12 +82,11 @@ def _splices(
     drawn, prompts = [], []
     for place, sentence in enumerate(sentences):
         donor = sentences[place - 1]
-        spans, donor_spans = corpus.word_spans(sentence.text), corpus.word_spans(donor.text)
+        spans, donor_spans = _words_with_tokens(sentence, corpus), _words_with_tokens(donor, corpus)
         number = rng.randrange(len(spans))
-        same = {
-            words[number] for words in (corpus.words(sentence.text), corpus.words(plain[place])) if number < len(words)
-        }
-        others = [n for n, word in enumerate(corpus.words(donor.text)) if word not in same]
+        own = sentence.text[slice(*spans[number])]
+        same = {own, *corpus.words(plain[place])[number : number + 1]}
+        others = [n for n, span in enumerate(donor_spans) if donor.text[slice(*span)] not in same]
         if not others:
             continue
         other = rng.choice(others)
@@ -96,7 +96,7 @@ def _splices(
             donor.latent_TX,
             tokens_of(donor.spans, donor_spans[other]),
         )
-        drawn.append((plain[place], number, corpus.words(donor.text)[other], codes_TQ))
+        drawn.append((plain[place], number, donor.text[slice(*donor_spans[other])], codes_TQ))
         prompts.append(sentence.prompt_codes_PQ)
     texts = space.decode([codes for *_, codes in drawn], prompts)
     found: list[Row] = []
@@ -105,3 +105,9 @@ def _splices(
         copied = "yes" if corpus.words(text) == [*words[:number], word, *words[number + 1 :]] else "no"
         found.append({"source": source, "word": number, "donor's word": word, "decoded": text, "copied": copied})
     return found
+
+
+def _words_with_tokens(sentence: Sentence, corpus: CorpusConfig) -> list[Span]:
+    """Returns the words of a sentence; what stands between two texts is none, see `t5vqvae.latent.two_texts`."""
+    spans = corpus.word_spans(sentence.text)
+    return [(start, end) for start, end in spans if any(max(start, a) < min(end, b) for a, b in sentence.spans)]

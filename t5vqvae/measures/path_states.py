@@ -21,6 +21,7 @@ import numpy as np
 
 from t5vqvae.errors import DataError
 from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.two_texts import gives_two_texts
 from t5vqvae.measures.base import Found, Probed, measure
 from t5vqvae.measures.slots import Floats
 from t5vqvae.models.contract import load_model
@@ -34,7 +35,8 @@ def path_states(probed: Probed) -> Found:
         return Found()
     texts = [[step.text or " " for step in path.steps] for path in probed.paths]
     with stage("encoding paths"):
-        known = _states(probed.encoder, [*probed.texts, *(text for each in texts for text in each)])
+        pairs, shown = gives_two_texts(probed.spec.data.corpus), [text for each in texts for text in each]
+        known = _states(probed.encoder, [*probed.texts, *shown], pairs)
     corpus_NE = np.stack([known[text] for text in probed.texts])
     paths = [np.stack([known[text] for text in each]) for each in texts]
     metrics = {
@@ -66,14 +68,14 @@ def _root(matrix_EE: Floats) -> Floats:
     return found_EE
 
 
-def _states(folder: Path, texts: Sequence[str]) -> dict[str, Floats]:
+def _states(folder: Path, texts: Sequence[str], pairs: bool) -> dict[str, Floats]:
     """Returns the mean state of every text before the bottleneck; an empty one has zeros.
 
     Raises:
         DataError: If the encoder is no checkpoint, or has one latent a sentence.
     """
     model = load_model(folder / "model" if (folder / "model").is_dir() else folder)
-    space, wanted = LatentSpace(model), list(dict.fromkeys(text for text in texts if text.strip()))
+    space, wanted = LatentSpace(model, pairs=pairs), list(dict.fromkeys(text for text in texts if text.strip()))
     sentences = space.encode(wanted)
     if not all(each.by_token for each in sentences):
         raise DataError(f"encoder={folder} has one latent a sentence; name an autoencoder with one a token")

@@ -91,6 +91,7 @@ def answered(
     params: Params,
     batch_size: int,
     roles: RoleReader | None = None,
+    pairs: bool = False,
 ) -> pd.DataFrame:
     """Returns a frame with an answer for every row; nulls where the first needed column has none.
 
@@ -101,13 +102,14 @@ def answered(
         params: What all rows agree in.
         batch_size: Sentences that are computed together.
         roles: Reads the roles of texts, for a quantizer that was trained with them.
+        pairs: Whether `A </s> B` is two texts, see `LatentSpace`.
 
     Raises:
         UserError: If a row cannot be answered; with its number, from 0.
     """
     import pandas as pd
 
-    space = LatentSpace(model, batch_size=batch_size, roles=roles)
+    space = LatentSpace(model, batch_size=batch_size, roles=roles, pairs=pairs)
     requests = list(_requests(frame, request, params))
     found: list[Any] = [None] * len(requests)
     for shared, rows in _together(requests).items():

@@ -41,21 +41,24 @@ class _PyfuncModel(PythonModel):
     def __init__(self) -> None:
         self._computes = threading.Lock()
         self.roles: RoleReader | None = None
+        self.pairs = False
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Loads weights and tokenizer, onto the GPU when there is one, and what reads roles."""
+        """Loads weights and tokenizer, onto the GPU when there is one, what reads roles, and what its corpus gives."""
         import torch
 
         from t5vqvae.data.role_reader import stored_reader
         from t5vqvae.files import read_json
+        from t5vqvae.latent.two_texts import gives_two_texts
         from t5vqvae.models.contract import load_model
         from t5vqvae.spec.run import RunSpec
 
         device, folder = "cuda" if torch.cuda.is_available() else "cpu", Path(context.artifacts["model"])
         self.model = load_model(folder).to(device).eval()
+        corpus = RunSpec.parse(read_json(Path(context.artifacts["spec"]))).data.corpus
+        self.pairs = gives_two_texts(corpus)
         if self.model.quantizer.reads_roles:
-            spec = RunSpec.parse(read_json(Path(context.artifacts["spec"])))
-            self.roles = stored_reader(folder, spec.data.corpus)
+            self.roles = stored_reader(folder, corpus)
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: _Params | None = None
@@ -101,7 +104,7 @@ class _PyfuncModel(PythonModel):
         request, size = request_of(params), _positive(params, "batch_size")
         if request is Reconstruct:
             return self._reconstructed(frame, params, size)
-        return answered(self.model, frame, request, params, size, self.roles)
+        return answered(self.model, frame, request, params, size, self.roles, self.pairs)
 
     def _reconstructed(self, frame: pd.DataFrame, params: _Params, size: int) -> pd.DataFrame:
         """Reconstructs with any model, also one whose decoder reads more than its latents."""
@@ -111,7 +114,7 @@ class _PyfuncModel(PythonModel):
         for start in range(0, len(given), size):
             part = given[start : start + size]
             some = [texts[place] or "" for place in part]
-            decoded, codes = _reconstruct(self.model, some, max_new_tokens, unsent, self.roles)
+            decoded, codes = _reconstruct(self.model, some, max_new_tokens, unsent, self.roles, self.pairs)
             found = zip(part, decoded, [None] * len(part) if codes is None else codes, strict=True)
             for place, text, own in found:
                 rows[place] = text, own
@@ -140,26 +143,33 @@ def _texts(frame: pd.DataFrame) -> list[str | None]:
 
 
 def _reconstruct(
-    model: TextAutoencoder, texts: list[str], max_new_tokens: int, unsent: float | None, roles: RoleReader | None
+    model: TextAutoencoder,
+    texts: list[str],
+    max_new_tokens: int,
+    unsent: float | None,
+    roles: RoleReader | None,
+    pairs: bool,
 ) -> tuple[list[str], list[list[list[int]]] | None]:
     """Returns decoded texts and their codes; codes that are left out are -2."""
     from t5vqvae.errors import SettingError
     from t5vqvae.latent.latent_space import LatentSpace
+    from t5vqvae.latent.two_texts import as_trained
     from t5vqvae.models.contract import reconstruct
     from t5vqvae.models.t5 import T5VQVAE
 
+    given = as_trained(texts, pairs)
     if unsent is None:
-        return reconstruct(model, texts, max_new_tokens, roles)
+        return reconstruct(model, given, max_new_tokens, roles)
     if not isinstance(model, T5VQVAE) or model.encoder.not_sent is None or model.leaks:
         raise SettingError(
             f"unsent={unsent:g} needs a model of train.code_dropout, whose decoder reads codes alone; leave unsent out"
         )
     if roles is not None:
-        space = LatentSpace(model, max_new_tokens, roles=roles)
+        space = LatentSpace(model, max_new_tokens, roles=roles, pairs=pairs)
         sentences = space.encode(texts, unsent)
         return space.reconstruct(sentences), [each.latent_TX.tolist() for each in sentences]
-    codes_BTQ = model.encode(texts, unsent=unsent)
-    prompts_BPQ = None if model.prompts is None else model.encode_prompts(texts)
+    codes_BTQ = model.encode(given, unsent=unsent)
+    prompts_BPQ = None if model.prompts is None else model.encode_prompts(given)
     decoded = model.decode(codes_BTQ, max_new_tokens, prompt_codes_BPQ=prompts_BPQ)
     return decoded, [codes_TQ[(codes_TQ != -1).all(-1)].tolist() for codes_TQ in codes_BTQ]
 

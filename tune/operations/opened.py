@@ -64,7 +64,7 @@ class Opened:
             ) from None
 
     def training_texts(self, number: int, file: Path | None) -> list[str]:
-        """Returns the first sentences of a file, or of the training split."""
+        """Returns the first sentences of a file, or of the training split; a source of two texts as `A </s> B`."""
         if file is not None:
             return lines_of(file)[:number]
         split = self.prepared("give sentences by --texts FILE").train
@@ -77,20 +77,29 @@ class Opened:
         return None if roles_BT is None else [[data.role_names[each] for each in row] for row in roles_BT.tolist()]
 
 
-def open_model(name: str, state: Path | None, max_new_tokens: int = 64) -> Opened:
+def open_model(name: str, state: Path | None, max_new_tokens: int | None = None) -> Opened:
     """Returns the model that a user names, loaded; a folder of weights alone is one without a spec.
+
+    Args:
+        name: Its name, as the user gave it.
+        state: The state folder; None: the usual one.
+        max_new_tokens: Tokens after which decoding stops; None: as many as in the evaluations of its run, or `LONGEST`
+            without a spec.
 
     Raises:
         UserError: If there is no such model, or its latents do not decide its texts.
     """
     root = state_dir(state)
     found = found_with_spec(name, root)
-    from t5vqvae.latent.latent_space import LatentSpace
+    from t5vqvae.latent.latent_space import LONGEST, LatentSpace
+    from t5vqvae.latent.two_texts import gives_two_texts
 
     model, cache = loaded_model(Path(name).expanduser() if found is None else found.folder), root / "cache"
     spec = None if found is None else found.spec
     roles = None if spec is None or not model.quantizer.reads_roles else _roles_of(spec, cache)
-    return Opened(LatentSpace(model, max_new_tokens, roles=roles), name, spec, cache)
+    longest = max_new_tokens or (LONGEST if spec is None else spec.max_new_tokens)
+    pairs = spec is not None and gives_two_texts(spec.data.corpus)
+    return Opened(LatentSpace(model, longest, roles=roles, pairs=pairs), name, spec, cache)
 
 
 def found_with_spec(name: str, root: Path) -> FoundModel | None:
