@@ -131,8 +131,7 @@ def answer(space: LatentSpace, shared: Request, items: Sequence[Item]) -> list[A
     Raises:
         UserError: If an item cannot be answered; then none of them is.
     """
-    space = LatentSpace(space.model, shared.max_new_tokens, space.batch_size, space.roles)
-    return _BY_REQUEST[type(shared)](space, shared, items)
+    return _BY_REQUEST[type(shared)](space.stopping_after(shared.max_new_tokens), shared, items)
 
 
 def changed_places(text: str, compared: str) -> list[int]:

@@ -28,7 +28,12 @@ Item = Any
 class Request(Config):
     """What all requests have."""
 
-    max_new_tokens: int = setting(64, ge=1, le=MOST_TOKENS, description="Tokens after which decoding stops.")
+    max_new_tokens: int | None = setting(
+        None,
+        ge=1,
+        le=MOST_TOKENS,
+        description="Tokens after which decoding stops; null: as many as in the model's own evaluations.",
+    )
 
     @property
     def texts_given(self) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ def sample(
     sentences: Sentences = 2000,
     form: Form = Format.table,
     output: Output = None,
-    max_new_tokens: Longest = 64,
+    max_new_tokens: Longest = None,
     state: State = None,
 ) -> None:
     """Draw sentences from a prior over the codes of training sentences."""
@@ -80,7 +80,7 @@ def codes(
     sentences: Sentences = 2000,
     form: Form = Format.table,
     output: Output = None,
-    max_new_tokens: Longest = 64,
+    max_new_tokens: Longest = None,
     state: State = None,
 ) -> None:
     """Print what codes stand for: their words and purity; of one code, its contexts and what a swap changes.

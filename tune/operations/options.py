@@ -19,7 +19,10 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)]
 Text = Annotated[str, typer.Argument(metavar="TEXT", help="A sentence.")]
 Form = Annotated[Format, typer.Option("--format", metavar="FORM", help="table, json, csv or parquet.")]
 Output = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows to a file; default: print them.")]
-Longest = Annotated[int, typer.Option(metavar="N", min=1, help="Tokens after which decoding stops.")]
+Longest = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Tokens after which decoding stops; default: as in the model's evaluations."),
+]
 Unsent = Annotated[
     float | None,
     typer.Option(metavar="NATS", min=0, help="Leave out codes while the sentence's cross-entropy stays below NATS."),

@@ -28,7 +28,7 @@ def interpolate(
     steps: Annotated[int, typer.Option(metavar="N", help="Steps, both ends included.")] = 11,
     form: Form = Format.table,
     output: Output = None,
-    max_new_tokens: Longest = 64,
+    max_new_tokens: Longest = None,
     state: State = None,
 ) -> None:
     """Print the sentences on the path between two sentences."""
@@ -77,7 +77,7 @@ def traverse(
     codebook: Codebook = 0,
     form: Form = Format.table,
     output: Output = None,
-    max_new_tokens: Longest = 64,
+    max_new_tokens: Longest = None,
     state: State = None,
 ) -> None:
     """Replace a code by its nearest ones and print the sentences."""
@@ -115,7 +115,7 @@ def walk(
     reach: Annotated[int, typer.Option(metavar="N", min=1, help="Corners in both directions.")] = 5,
     form: Form = Format.table,
     output: Output = None,
-    max_new_tokens: Longest = 64,
+    max_new_tokens: Longest = None,
     state: State = None,
 ) -> None:
     """Move a code along the curve of an sfvq model and print the sentences."""

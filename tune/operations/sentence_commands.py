@@ -61,7 +61,7 @@ def decode(
     ] = None,
     form: Form = Format.table,
     output: Output = None,
-    max_new_tokens: Longest = 64,
+    max_new_tokens: Longest = None,
     state: State = None,
 ) -> None:
     """Decode codes to sentences; each argument is one sentence."""
@@ -87,7 +87,7 @@ def arithmetic(
     average: Annotated[bool, typer.Option("--average", help="Divide the sum by the number of sentences.")] = False,
     form: Form = Format.table,
     output: Output = None,
-    max_new_tokens: Longest = 64,
+    max_new_tokens: Longest = None,
     state: State = None,
 ) -> None:
     """Add and subtract sentences; A - B + C is an analogy."""
@@ -129,7 +129,7 @@ def splice(
     unsent: Unsent = None,
     form: Form = Format.table,
     output: Output = None,
-    max_new_tokens: Longest = 64,
+    max_new_tokens: Longest = None,
     state: State = None,
 ) -> None:
     """Move the codes of words from one sentence into another.

@@ -190,3 +190,14 @@ def test_wrong_inputs_are_one_line(folder: Path, sentence: str, words: list[str]
 def test_an_unknown_model_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["encode", "nosuch", "a", "--state", str(folder)]) == 2
     assert "there is no study nosuch under" in capsys.readouterr().err
+
+
+def test_decoding_stops_where_the_evaluations_of_the_run_do(folder: Path, tmp_path: Path) -> None:
+    from t5vqvae.latent.latent_space import LONGEST
+    from tune.operations.opened import open_model
+
+    own = open_model(str(folder / "word"), folder)
+    assert own.spec is not None and own.space.max_new_tokens == own.spec.max_new_tokens != LONGEST
+    assert open_model(str(folder / "word"), folder, 6).space.max_new_tokens == 6
+    own.space.model.save_pretrained(tmp_path / "weights")
+    assert open_model(str(tmp_path / "weights"), folder).space.max_new_tokens == LONGEST
