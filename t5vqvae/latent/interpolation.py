@@ -57,8 +57,8 @@ class Trajectory:
 
     @property
     def changes_length(self) -> bool:
-        """Whether source and goal differ in their number of positions."""
-        return len(self.source.latent_TX) != len(self.goal.latent_TX)
+        """Whether source and goal differ in their number of tokens, also where a sentence has one latent."""
+        return len(self.source.spans) != len(self.goal.spans)
 
 
 def interpolate(

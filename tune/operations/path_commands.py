@@ -57,10 +57,10 @@ def interpolate(
         for step in path.steps
     ]
     compared = [text for path in paths for text in (path.source.text, *(step.text for step in path.steps[:-1]))]
-    share = share_changing_length(paths)
+    share, meet = share_changing_length(paths), " (words meet from the left)" if paths[0].source.by_token else ""
     notes = [
         f"{'codebook walk' if walk else 'linear'}; {len(paths)} path{'s' * (len(paths) > 1)}, {share:.0%} of them"
-        " between sentences of different length (words meet from the left); marked: changed since the row above"
+        f" between sentences of different length{meet}; marked: changed since the row above"
     ]
     Rows(rows, notes, compared).write(form, output)
 

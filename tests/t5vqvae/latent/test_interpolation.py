@@ -101,6 +101,9 @@ def test_every_architecture_interpolates_between_its_reconstructions(case: str, 
     model = build(tiny(name, **changes), cache).eval()
     space = LatentSpace(model, max_new_tokens=6)
     paths = interpolate(space, PAIRS, num_steps=3)
+    tokens = [[len(model.require_tokenizer()(text)["input_ids"]) for text in pair] for pair in PAIRS]
+    assert [path.changes_length for path in paths] == [one != other for one, other in tokens]
+    assert any(path.changes_length for path in paths), "also where a sentence has one latent"
     starts, ends = (reconstruct(model, [pair[side] for pair in PAIRS], 6)[0] for side in (0, 1))
     assert [path.steps[0].text for path in paths] == starts
     if case != "prompts":  # they stay the source's
