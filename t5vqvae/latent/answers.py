@@ -21,6 +21,7 @@ from t5vqvae.latent import splicing
 from t5vqvae.latent.arithmetic import combine
 from t5vqvae.latent.interpolation import interpolate
 from t5vqvae.latent.latent_space import LatentSpace
+from t5vqvae.latent.own_codes import refuse_other_codes
 from t5vqvae.latent.requests import (
     Arithmetic,
     Codes,
@@ -35,7 +36,6 @@ from t5vqvae.latent.requests import (
 )
 from t5vqvae.latent.sentence import Sentence
 from t5vqvae.latent.traversal import traverse
-from t5vqvae.models.codes import check_codes
 
 PlainCodes = list[list[int]] | None
 """Codes by position, one a codebook; None for a model without codes."""
@@ -257,9 +257,9 @@ def _changed(space: LatentSpace, sentence: Sentence, latent_TX: Tensor, text: st
 
 
 def _checked(space: LatentSpace, codes: Codes) -> Tensor:
-    """Returns the codes of a sentence as a tensor (T, Q), refused where they are none of the model's."""
+    """Returns the codes of one sentence as a tensor (T, Q), refused where they are none of the model's, or padding."""
     codes_TQ = torch.tensor(codes)
-    check_codes(codes_TQ[None], space.model.quantizer.code_sizes, "codes", not_sent=True)
+    refuse_other_codes(space.model, codes_TQ[None], padding=False)
     return codes_TQ
 
 

@@ -24,6 +24,11 @@ def num_entries(quantizer: Quantizer, codebook: int) -> int:
     return quantizer.code_sizes[codebook]
 
 
+def sizes_so_far(quantizer: Quantizer) -> tuple[int, ...]:
+    """Returns the entries of each codebook that codes may name; see `num_entries`."""
+    return tuple(num_entries(quantizer, codebook) for codebook in range(quantizer.num_codebooks))
+
+
 @torch.no_grad()
 def vectors(quantizer: Quantizer, codes_NQ: Tensor) -> Tensor:
     """Returns the vectors of codes, shape (N, C).

@@ -21,12 +21,13 @@ from t5vqvae.data.corpora.columns import refuse_half_characters
 from t5vqvae.data.corpora.edits import Span
 from t5vqvae.data.role_reader import RoleReader
 from t5vqvae.errors import DataError
+from t5vqvae.latent.own_codes import knows_not_sent, refuse_other_codes
 from t5vqvae.latent.sentence import Sentence, tokens_of
 from t5vqvae.latent.two_texts import as_trained, tokens_and_spans
 from t5vqvae.models.baselines.cross_layer import CrossLayer
 from t5vqvae.models.baselines.gaussian import GaussianT5
 from t5vqvae.models.baselines.gaussian_latent import GaussianLatent
-from t5vqvae.models.codes import check_codes, refuse_no_codes
+from t5vqvae.models.codes import refuse_no_codes
 from t5vqvae.models.contract import Memory, TextAutoencoder, reconstruct
 from t5vqvae.models.t5 import T5VQVAE
 from t5vqvae.quantizers import QuantizerOutput
@@ -109,7 +110,7 @@ class LatentSpace:
             DataError: If a text is empty, the model's memory is not made of its latents position by position, or it
                 was trained without code dropout and codes are to be left out.
         """
-        if unsent is not None and (not isinstance(self.model, T5VQVAE) or self.model.encoder.not_sent is None):
+        if unsent is not None and not knows_not_sent(self.model):
             raise DataError(
                 f"unsent={unsent:g}: the model was trained without code dropout; train one with train.code_dropout=0.6"
             )
@@ -243,6 +244,8 @@ class LatentSpace:
         model, of_codes = self.model, self.model.has_codes
         latents_BTX, mask_BT = _padded(latents, PADDING if of_codes else 0.0)
         latents_BTX = latents_BTX.to(next(model.parameters()).device)
+        if of_codes:
+            refuse_other_codes(model, latents_BTX)
         mask_BT = mask_BT.to(latents_BTX.device)
         if isinstance(model, T5VQVAE) and not _is_of_sentences(model):
             prompts_BPQ = self._stacked(model, prompts)
@@ -250,7 +253,6 @@ class LatentSpace:
                 return model.decode(latents_BTX, self.max_new_tokens, prompt_codes_BPQ=prompts_BPQ)
             return model.decode_states(latents_BTX, mask_BT, self.max_new_tokens, prompt_codes_BPQ=prompts_BPQ)
         if of_codes:
-            check_codes(latents_BTX, model.quantizer.code_sizes, "codes")
             refuse_no_codes(mask_BT)
             latents_BTX = model.quantizer.lookup(latents_BTX)
         if isinstance(model, CrossLayer):

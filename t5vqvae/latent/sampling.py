@@ -24,6 +24,7 @@ import numpy.typing as npt
 import torch
 
 from t5vqvae.errors import DataError
+from t5vqvae.latent.code_vectors import sizes_so_far
 from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.latent.prior import CodeSequences, smoothing_strengths
 from t5vqvae.latent.sentence import Sentence
@@ -160,7 +161,7 @@ def draw(space: LatentSpace, counted: Sequence[Sentence], number: int, seed: int
     Raises:
         DataError: If the model has no codes, or no sentence is counted.
     """
-    chain = CodeChain(counted_codes(space, counted), space.model.quantizer.code_sizes)
+    chain = CodeChain(counted_codes(space, counted), sizes_so_far(space.model.quantizer))
     rng = random.Random(f"{seed} samples")
     return decoded(space, counted, [chain.sample(rng) for _ in range(number)], seed)
 

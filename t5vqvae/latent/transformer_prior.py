@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from t5vqvae.latent.code_vectors import sizes_so_far
 from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.latent.sampling import Sample, counted_codes, decoded
 from t5vqvae.latent.sentence import Sentence
@@ -142,5 +143,5 @@ def draw_from_transformer(
     space: LatentSpace, counted: Sequence[Sentence], number: int, seed: int = 0
 ) -> list[tuple[Sample, str]]:
     """Trains the prior and returns drawn codes with the texts that they decode to; see `sampling.draw`."""
-    prior = TransformerPrior.fit(counted_codes(space, counted), space.model.quantizer.code_sizes, seed=seed)
+    prior = TransformerPrior.fit(counted_codes(space, counted), sizes_so_far(space.model.quantizer), seed=seed)
     return decoded(space, counted, prior.sample(number, seed), seed)

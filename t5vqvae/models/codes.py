@@ -5,6 +5,9 @@ Letters: B batch, T positions, Q codes a position.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
 from torch import Tensor
 
 from t5vqvae.errors import DataError
@@ -14,7 +17,12 @@ NOT_SENT = -2
 
 
 def check_codes(
-    codes_BTQ: object, code_sizes: tuple[int, ...], name: str, batch: int | None = None, not_sent: bool = False
+    codes_BTQ: object,
+    code_sizes: tuple[int, ...],
+    name: str,
+    batch: int | None = None,
+    not_sent: bool = False,
+    padding: bool = True,
 ) -> None:
     """Refuses what is no tensor of codes for codebooks of these sizes; -1 in all of a position is padding.
 
@@ -24,6 +32,7 @@ def check_codes(
         name: The name of the codes in errors.
         batch: The number of sentences that they must be for; None: any.
         not_sent: Whether a position may be `NOT_SENT`.
+        padding: Whether a position may be padding, as in a batch of several sentences.
 
     Raises:
         DataError: With what was given and what is expected.
@@ -37,19 +46,24 @@ def check_codes(
     if len(shape) != 3 or shape[-1] != num_codebooks or batch not in (None, shape[0]):
         expected = f"({'sentences' if batch is None else batch}, positions, {num_codebooks})"
         raise DataError(f"{name} of shape {shape} must have the shape {expected}, a code for each codebook")
-    lowest = NOT_SENT if not_sent else -1
+    others = {-1: "at padding"} if padding else {}
+    others |= {NOT_SENT: "where none is sent"} if not_sent else {}
     for place, size in enumerate(code_sizes):
-        _check_range(codes_BTQ[..., place], lowest, size, f"{name}[..., {place}]")
+        _check_range(codes_BTQ[..., place], others, size, f"{name}[..., {place}]")
     first_BT1 = codes_BTQ[..., :1]
-    if bool((((codes_BTQ < 0) | (first_BT1 < 0)) & (codes_BTQ != first_BT1)).any()):
-        raise DataError(f"{name} are -1 in a part of a position; padding is -1 in all {num_codebooks} of its codes")
+    partly_BTQ = ((codes_BTQ < 0) | (first_BT1 < 0)) & (codes_BTQ != first_BT1)
+    if bool(partly_BTQ.any()):
+        known = " or ".join(map(str, others))
+        raise DataError(f"{name} are {known} in a part of a position; write it in all {num_codebooks} of its codes")
 
 
-def _check_range(codes_BT: Tensor, lowest: int, size: int, name: str) -> None:
-    wrong = codes_BT[(codes_BT < lowest) | (codes_BT >= size)]
+def _check_range(codes_BT: Tensor, others: Mapping[int, str], size: int, name: str) -> None:
+    """Refuses codes outside 0 to size - 1 that are none of some others, each with what it stands for."""
+    is_other_BT = torch.isin(codes_BT, codes_BT.new_tensor(list(others)))
+    wrong = codes_BT[((codes_BT < 0) | (codes_BT >= size)) & ~is_other_BT]
     if wrong.numel():
-        more = "" if lowest == -1 else f", and {NOT_SENT} where none is sent"
-        raise DataError(f"{name} has the code {int(wrong[0])}; codes are 0 to {size - 1}, and -1 at padding{more}")
+        more = "".join(f", and {code} {meaning}" for code, meaning in others.items())
+        raise DataError(f"{name} has the code {int(wrong[0])}; codes are 0 to {size - 1}{more}")
 
 
 def refuse_no_codes(mask_BT: Tensor) -> None:

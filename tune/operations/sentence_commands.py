@@ -168,11 +168,10 @@ def _coded(number: int, position: str, token: str, codes: list[int]) -> PrintedR
 
 def _refuse_no_code(words: str, positions: list[list[int]], space: LatentSpace) -> None:
     """Refuses codes of a sentence that stand for nothing: padding, and what is not sent where the model knows none."""
+    from t5vqvae.latent.own_codes import knows_not_sent
     from t5vqvae.models.codes import NOT_SENT
-    from t5vqvae.models.t5 import T5VQVAE
 
-    model = space.model
-    is_sparse = isinstance(model, T5VQVAE) and model.encoder.not_sent is not None
+    is_sparse = knows_not_sent(space.model)
     wrong = [code for row in positions for code in row if code < 0 and not (code == NOT_SENT and is_sparse)]
     if wrong:
         rule = (
