@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +15,7 @@ from tune.command_line import Command, Group, State, words_argument
 from tune.operations.compared_settings import settings_rows
 from tune.operations.opened import MODEL
 from tune.operations.options import Form, Model, Output, within
-from tune.operations.printed_rows import Format, PrintedRow, Rows
+from tune.operations.printed_rows import UNMARKED, Format, PrintedRow, Rows
 from tune.operations.search_end import next_command
 from tune.records.study_paths import StudyPaths, is_there, state_dir
 from tune.records.trial_labels import labels_in_words
@@ -112,7 +113,7 @@ def compare(
         return
     printed = _differing(a, b, most)
     ending = _after_comparison(models[0], state)
-    shown = Rows(printed.rows, [*printed.notes, *notes, *map(_claim, claims), *ending], printed.compared)
+    shown = replace(printed, notes=[*printed.notes, *notes, *map(_claim, claims), *ending])
     shown.write(form, output)
 
 
@@ -191,9 +192,9 @@ def _differing(a: ValidationResult, b: ValidationResult, most: int) -> Rows:
     only_a = sum(one.exact and not other.exact for one, other in differ)
     only_b = sum(other.exact and not one.exact for one, other in differ)
     first = f"; the first {most} are printed, --most N prints more" if len(differ) > most else ""
-    words = "marked: words that are not in the target" if differ else ""
+    words = f"marked: words that are not in the target; {UNMARKED}" if differ else ""
     counted = f"{len(differ)} of {len(pairs)} sentences differ: {only_a} right by A alone, {only_b} by B alone{first}"
-    return Rows(rows, [counted, *([words] if words else [])], compared)
+    return Rows(rows, [counted, *([words] if words else [])], compared, columns=("sentence", "model", "exact", "text"))
 
 
 def _claim_row(claim: ModelComparison) -> PrintedRow:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 MARK = "bold underline"
+UNMARKED = "dropped words are not marked"
+"""What a note about marked words ends with: a word that a text lacks has no place in it."""
 PrintedRow = Mapping[str, Any]
 
 
@@ -47,6 +49,7 @@ class Rows:
         hidden: Columns that are too wide for a table; the other forms have them.
         yielding: Columns that a narrow table leaves out, the last of them first.
         titles: The heads of columns that are not their names.
+        columns: The names of the columns, where there may be no row.
     """
 
     rows: Sequence[PrintedRow]
@@ -55,6 +58,7 @@ class Rows:
     hidden: Sequence[str] = ("codes",)
     yielding: Sequence[str] = ()
     titles: Mapping[str, str] = field(default_factory=dict)
+    columns: Sequence[str] = ()
 
     def write(self, form: Format, output: Path | None) -> None:
         """Prints the rows, or writes them to a file.
@@ -93,7 +97,8 @@ class Rows:
         if form is Format.json:
             lines = ",\n".join(json.dumps(_finite(row), ensure_ascii=False) for row in self.rows)
             return f"[\n{lines}\n]\n".encode()
-        return _csv(self.rows) if form is Format.csv else _parquet(self.rows)
+        names = list(self.rows[0]) if self.rows else list(self.columns)
+        return _csv(names, self.rows) if form is Format.csv else _parquet(names, self.rows)
 
     def _print(self) -> None:
         from rich.console import Console
@@ -169,15 +174,18 @@ def _plain(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):
-        return " ".join(",".join(map(str, each)) if isinstance(each, list) else str(each) for each in value)
+        is_position = all(isinstance(each, int) for each in value)  # its codes, as decode reads them
+        parts = [value] if is_position else value
+        return " ".join(",".join(map(str, each)) if isinstance(each, list) else str(each) for each in parts)
     return "" if value is None else plain_text(value)
 
 
-def _csv(rows: Sequence[PrintedRow]) -> bytes:
-    """Returns CSV; lists are written as JSON."""
+def _csv(names: Sequence[str], rows: Sequence[PrintedRow]) -> bytes:
+    """Returns CSV, with a head where there is no row, too; lists are written as JSON."""
     page = io.StringIO()
     writer = csv.writer(page, lineterminator="\n")
-    writer.writerow(rows[0] if rows else [])
+    if names:
+        writer.writerow(names)
     for row in rows:
         writer.writerow(json.dumps(value) if isinstance(value, list) else value for value in row.values())
     return page.getvalue().encode()
@@ -190,19 +198,20 @@ def _finite(row: PrintedRow) -> PrintedRow:
     }
 
 
-def _parquet(rows: Sequence[PrintedRow]) -> bytes:
-    """Returns Parquet; a column with texts next to numbers is one of texts."""
+def _parquet(names: Sequence[str], rows: Sequence[PrintedRow]) -> bytes:
+    """Returns Parquet; in a column with texts next to other values these are texts, too."""
     import pyarrow
     import pyarrow.parquet
 
-    kinds = {name: {type(row[name]) for row in rows} - {type(None)} for name in (rows[0] if rows else ())}
-    mixed = {name for name, found in kinds.items() if len(found) > 1 and found != {int, float}}
-    texts = [
-        {name: json.dumps(value) if name in mixed and value is not None else value for name, value in row.items()}
-        for row in rows
-    ]
+    columns = {name: [row[name] for row in rows] for name in names}
+    for name, values in columns.items():
+        kinds = {type(value) for value in values} - {type(None)}
+        if len(kinds) > 1 and kinds != {int, float}:
+            columns[name] = [
+                value if value is None or isinstance(value, str) else json.dumps(value) for value in values
+            ]
     page = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(texts), page)
+    pyarrow.parquet.write_table(pyarrow.table(columns), page)
     return page.getvalue()
 
 

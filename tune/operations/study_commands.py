@@ -17,7 +17,7 @@ from tune.operations.search_end import next_command
 from tune.operations.trial_columns import filtered_rows, shown_trials, sorted_rows
 from tune.operations.trial_specs import command_of_trial
 from tune.records.running import Progress
-from tune.records.study import Study
+from tune.records.study import DIFFERENCE, Study
 from tune.records.study import studies as all_studies
 from tune.records.study_paths import state_dir
 
@@ -38,7 +38,8 @@ def studies(form: Form = Format.table, output: Output = None, state: State = Non
         notes = [f"there is no study under {state_dir(state)}; t5vqvae search starts the quickstart"]
     hidden = ["question", "folder"]
     yielding = ["seconds_left", "kind", "metric"]
-    Rows(rows, notes, hidden=hidden, yielding=yielding, titles={"seconds_left": "left, s"}).write(form, output)
+    titles = {"seconds_left": "left, s"}
+    Rows(rows, notes, hidden=hidden, yielding=yielding, titles=titles, columns=_OVERVIEW).write(form, output)
 
 
 @app.command(cls=Command)
@@ -173,25 +174,21 @@ def diff(
     rows = Study.load(study, state).differences(one, other)
     notes = [] if rows else [f"trials {one} and {other} of {study} differ in nothing"]
     titles = {"one": f"trial {one}", "other": f"trial {other}"}
-    Rows(rows, notes, hidden=(), titles=titles, yielding=["kind"]).write(form, output)
+    Rows(rows, notes, hidden=(), titles=titles, yielding=["kind"], columns=DIFFERENCE).write(form, output)
+
+
+_OVERVIEW = (
+    "study", "kind", "state", "done", "planned", "best", "value", "metric", "seconds_left", "question", "folder"
+)  # fmt: skip
 
 
 def _overview(study: Study) -> PrintedRow:
     progress, best = study.progress(), study.best
     metric = study.objectives[0]
-    return {
-        "study": study.name,
-        "kind": study.kind,
-        "state": progress.state,
-        "done": progress.done,
-        "planned": progress.planned,
-        "best": best,
-        "value": None if best is None else study.records[best].metrics.get(metric),
-        "metric": metric,
-        "seconds_left": progress.left,
-        "question": study.question,
-        "folder": str(study.paths.root),
-    }
+    value = None if best is None else study.records[best].metrics.get(metric)
+    counted = (progress.state, progress.done, progress.planned, best, value, metric, progress.left)
+    cells = (study.name, study.kind, *counted, study.question, str(study.paths.root))
+    return dict(zip(_OVERVIEW, cells, strict=True))
 
 
 def _sentences(study: Study, progress: Progress, state: Path | None) -> list[str]:

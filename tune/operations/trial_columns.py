@@ -89,7 +89,7 @@ def shown_trials(study: Study, rows: Sequence[PrintedRow], notes: Sequence[str] 
     In a narrow table the tokens' entropy and the labels give way first, then settings, then costs.
     """
     if not rows:
-        return Rows([], notes)
+        return Rows([], notes, columns=list(study.rows()[0]))
     varied = [p for p in study.settings if len({repr(row[p]) for row in rows}) > 1 or len(rows) == 1]
     rate = next((key for key in (JOINT_RATE, RATE) if key in rows[0] and key not in study.objectives), None)
     costs = ["step", "seconds", *([rate] if rate else [])]

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import pandas
 
 Row = dict[str, Any]
+DIFFERENCE = ("kind", "name", "one", "other", "difference")
+"""What a row of the differences between two trials has."""
 
 
 @dataclass(frozen=True)
@@ -201,10 +203,10 @@ class Study:
         found = []
         for name in [*self.settings, *(key for key in first if "/" in key)]:
             if first[name] != second[name]:
-                values = {"one": first[name], "other": second[name]}
+                values = (first[name], second[name])
                 difference = _difference(first[name], second[name])
                 kind = "setting" if name in settings else "metric"
-                found.append({"kind": kind, "name": name, **values, "difference": difference})
+                found.append(dict(zip(DIFFERENCE, (kind, name, *values, difference), strict=True)))
         return found
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -51,4 +52,33 @@ def test_parquet_is_kept_off_a_terminal_and_a_file_that_cannot_be_written_is_nam
 
 def test_no_row_is_an_empty_table() -> None:
     assert json.loads(Rows([]).content(Format.json)) == []
-    assert Rows([]).content(Format.csv).strip() == b""
+    assert Rows([]).content(Format.csv) == b"" and _parquet([]) == ([], [])
+
+
+def test_no_row_has_the_columns_that_rows_would_have() -> None:
+    assert Rows([], columns=("t", "text")).content(Format.csv) == b"t,text\n"
+    assert _parquet([], ("t", "text")) == (["t", "text"], [])
+    assert json.loads(Rows([], columns=("t", "text")).content(Format.json)) == []
+
+
+def _parquet(rows: list[dict[str, object]], columns: tuple[str, ...] = ()) -> tuple[list[str], list[dict[str, object]]]:
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(io.BytesIO(Rows(rows, columns=columns).content(Format.parquet)))
+    return table.column_names, table.to_pylist()
+
+
+def test_texts_next_to_numbers_stay_as_they_are_in_parquet() -> None:
+    rows: list[dict[str, object]] = [
+        {"name": "status", "value": "completed"},
+        {"name": "steps", "value": 300},
+        {"name": "error", "value": None},
+        {"name": "exact", "value": True},
+    ]
+    assert [row["value"] for row in _parquet(rows)[1]] == ["completed", "300", None, "true"]
+    assert _parquet([{"t": 1}, {"t": 2.5}]) == (["t"], [{"t": 1.0}, {"t": 2.5}])
+
+
+def test_codes_of_a_position_have_commas_and_positions_spaces(capsys: pytest.CaptureFixture[str]) -> None:
+    Rows([{"codes": [22, 9, 22]}, {"codes": [[22, 9], [5, 1]]}, {"codes": [7]}], hidden=()).write(Format.table, None)
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()[2:]] == ["22,9,22", "22,9 5,1", "7"]
