@@ -75,8 +75,7 @@ class LatentSpace:
 
     def stopping_after(self, max_new_tokens: int | None) -> LatentSpace:
         """Returns the same model, whose decoding stops after so many tokens; None: as it does now."""
-        longest = max_new_tokens or self.max_new_tokens
-        return LatentSpace(self.model, longest, self.batch_size, self.roles, self.pairs)
+        return LatentSpace(self.model, max_new_tokens or self.max_new_tokens, self.batch_size, self.roles, self.pairs)
 
     @property
     def bottleneck(self) -> str:
@@ -220,9 +219,8 @@ class LatentSpace:
         tokenizer = self.model.require_tokenizer()
         tokens, spans = tokens_and_spans(tokenizer, texts, self.pairs, padding=True, return_tensors="pt")
         ids_BT, mask_BT = tokens["input_ids"], tokens["attention_mask"].bool()
-        roles_BT = None
-        if self.roles is not None:
-            roles_BT = torch.tensor([self.roles.numbers(*each) for each in zip(texts, spans, strict=True)])
+        rows = zip(texts, spans, strict=True)
+        roles_BT = None if self.roles is None else torch.tensor([self.roles.numbers(*each) for each in rows])
         labels_BT = ids_BT.masked_fill(~mask_BT, IGNORED_LABEL)
         batch = Batch(ids_BT, mask_BT, labels_BT, roles_BT, mask_BT.sum(-1))
         return batch.to(next(self.model.parameters()).device), spans

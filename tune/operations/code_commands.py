@@ -12,7 +12,7 @@ import typer
 from tune.command_line import Command, Group, State
 from tune.operations.opened import Opened, open_model
 from tune.operations.options import Codebook, Form, Longest, Model, Output, Sentences, Texts
-from tune.operations.printed_rows import Format, Rows, changed_words
+from tune.operations.printed_rows import UNMARKED, Format, Rows, changed_words
 
 if TYPE_CHECKING:
     from t5vqvae.latent.sentence import Sentence
@@ -149,7 +149,8 @@ def _contexts(opened: Opened, encoded: Sequence[Sentence], code: int, codebook: 
         f"code {code}: {use.count} times in {len(encoded)} sentences; {words}; purity {use.purity:.3f}, shuffled"
         f" {use.shuffled_purity:.3f}",
         f"swapped for its nearest code in use, {moved} of {len(swaps)} texts change, with"
-        f" {sum(changed) / len(changed):.2f} new words on average; marked: differs from the text without the swap",
+        f" {sum(changed) / len(changed):.2f} new words on average; marked: differs from the text without the swap;"
+        f" {UNMARKED}",
     ]
     return Rows(rows, notes, [swap.plain for swap in swaps])
 

@@ -11,7 +11,7 @@ from t5vqvae.errors import SettingError
 from tune.command_line import Command, Group, State
 from tune.operations.opened import lines_of, open_model, positions_of_role
 from tune.operations.options import Codebook, Form, Longest, Model, Output, Position, Text, latent_column
-from tune.operations.printed_rows import Format, PrintedRow, Rows
+from tune.operations.printed_rows import UNMARKED, Format, PrintedRow, Rows
 
 app = typer.Typer(cls=Group)
 
@@ -60,7 +60,8 @@ def interpolate(
     share, meet = share_changing_length(paths), " (words meet from the left)" if paths[0].source.by_token else ""
     notes = [
         f"{'codebook walk' if walk else 'linear'}; {len(paths)} path{'s' * (len(paths) > 1)}, {share:.0%} of them"
-        f" between sentences of different length{meet}; marked: changed since the row above"
+        f" between sentences of different length{meet}; marked: changed since the row above,"
+        f" in the first row of a path since the given sentence; {UNMARKED}",
     ]
     Rows(rows, notes, compared).write(form, output)
 
@@ -103,7 +104,7 @@ def traverse(
             for each in changed
         ]
         compared += [text, *[plain] * len(changed)]
-    notes = ["marked: differs from the reconstruction, which is the first row of a position"]
+    notes = [f"marked: differs from the reconstruction, which is the first row of a position; {UNMARKED}"]
     Rows(rows, notes, compared).write(form, output)
 
 
@@ -136,7 +137,7 @@ def walk(
         for step in steps
     ]
     compared = [text if step.offset == 0 else plain for step in steps]
-    Rows(rows, ["marked: differs from the reconstruction, at offset 0"], compared).write(form, output)
+    Rows(rows, [f"marked: differs from the reconstruction, at offset 0; {UNMARKED}"], compared).write(form, output)
 
 
 def _pairs(file: Path) -> list[tuple[str, str]]:

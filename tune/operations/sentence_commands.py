@@ -11,7 +11,7 @@ from t5vqvae.errors import SettingError
 from tune.command_line import Command, Group, State
 from tune.operations.opened import lines_of, open_model
 from tune.operations.options import Form, Longest, Model, Output, Unsent, latent_column
-from tune.operations.printed_rows import Format, PrintedRow, Rows
+from tune.operations.printed_rows import UNMARKED, Format, PrintedRow, Rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,7 +107,10 @@ def arithmetic(
         for sign, each, text in zip(signs, sentences, reconstructed, strict=True)
     ]
     rows.append({"sign": "=", **latent_column(result.latent_TX), "text": result.text})
-    notes = ["terms are shown as reconstructed; marked: differs from the given text, in the result from the first term"]
+    notes = [
+        "terms are shown as reconstructed; marked: differs from the given text, in the result from the first term;"
+        f" {UNMARKED}"
+    ]
     Rows(rows, notes, [*texts, reconstructed[0]]).write(form, output)
 
 
@@ -154,7 +157,7 @@ def splice(
     rows.append(
         {"sentence": kind, **latent_column(latent), "text": splicing.decode_splice(space, sentence, latent).text}
     )
-    notes = ["marked: differs from what was given, and in the result from the first row"]
+    notes = [f"marked: differs from what was given, and in the result from the first row; {UNMARKED}"]
     Rows(rows, notes, [text, donor, plain[0]]).write(form, output)
 
 

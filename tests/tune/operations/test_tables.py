@@ -48,6 +48,26 @@ def cells(*words: str, last: int) -> list[str]:
 def test_words_that_a_step_changed_are_marked() -> None:
     found = cells("interpolate", "any", "a bat", "a eats", "--steps", "7", last=7)
     assert found == ["a bat", "a bat", "a [cat]", "a cat", "a [dog]", "a dog", "a [eats]"]
+    first = cells("interpolate", "no cat", "a cat", "a cat", "--steps", "2", last=2)
+    assert first == ["a [bat]", "a bat"], "the first row is compared with the given sentence"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["interpolate", "any", "a bat", "a eats", "--steps", "2"],
+        ["traverse", "any", "a bat", "--position", "1", "--nearest", "1"],
+        ["walk", "any", "a cat", "--position", "1", "--reach", "1"],
+        ["arithmetic", "any", "a bat"],
+        ["splice", "any", "a bat", "old trees", "old"],
+    ],
+)
+@pytest.mark.usefixtures("texts")
+def test_notes_about_marks_say_what_has_none(words: list[str]) -> None:
+    note = " ".join(" ".join(row) for row in table(*words)[-3:])
+    assert "marked: " in note and "; dropped words are not marked" in " ".join(note.split())
+    if words[0] == "interpolate":
+        assert "in the first row of a path since the given sentence" in " ".join(note.split())
 
 
 @pytest.mark.usefixtures("texts")
