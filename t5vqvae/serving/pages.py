@@ -15,6 +15,7 @@ ASSETS = {"playground.js": "text/javascript", "playground.css": "text/css"}
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:0 auto;padding:1rem}
 pre{background:#8882;padding:.6rem;overflow-x:auto}table{border-collapse:collapse;width:100%}
 td{border-top:1px solid #8884;padding:.2rem .6rem .2rem 0;vertical-align:top}
+td,h2,p{overflow-wrap:anywhere}
 @media(prefers-color-scheme:dark){body{background:#16181c;color:#e6e6e6}a{color:#8bf}}"""
 
 
@@ -79,10 +80,14 @@ def _route(method: str, path: str, operation: Mapping[str, Any]) -> str:
 
 
 def _field(name: str, schema: Mapping[str, Any], needed: bool) -> str:
-    kind = schema.get("type") or " or ".join(each.get("type", "") for each in schema.get("anyOf", ()))
+    kinds = schema.get("anyOf", (schema,))
+    kind = " or ".join(each.get("type", "") for each in kinds)
     default = "" if needed else f"default {json.dumps(schema.get('default'))}"
     bounds = [
-        f"{word} {schema[key]:g}" for key, word in (("minimum", "at least"), ("maximum", "at most")) if key in schema
+        f"{word} {each[key]:g}"
+        for each in kinds
+        for key, word in (("minimum", "at least"), ("maximum", "at most"))
+        if key in each
     ]
     cells = (f"<code>{name}</code>", kind, "; ".join(filter(None, ["needed" if needed else default, *bounds])))
     about = html.escape(schema.get("description", ""))

@@ -10,8 +10,8 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 Scope = dict[str, Any]
-OPEN = frozenset({"/", "/health", "/metrics"})
-"""Paths without a token: a page without data, and what a probe and Prometheus read."""
+OPEN = frozenset({"/", "/docs", "/openapi.json", "/health", "/metrics"})
+"""Paths without a token: pages without data, and what a probe and Prometheus read."""
 UNKNOWN = "unknown"
 """The route of a path that has none, so that callers cannot make up labels."""
 

@@ -86,7 +86,7 @@ function drawTokens(section, text, own, codes, chosen) {
   const buttons = codes.map((position, place) => {
     const changed = written([position]) !== written([own.codes[place] || []]);
     const button = element("button", { type: "button", className: changed ? "swapped" : "" },
-      element("span", { textContent: named(own.tokens[place], place === codes.length - 1) }),
+      element("span", { textContent: named(own.tokens[place]) }),
       element("span", { className: "code", textContent: position.join(",") }));
     button.dataset.position = place;
     button.setAttribute("aria-pressed", place === chosen);
@@ -97,7 +97,7 @@ function drawTokens(section, text, own, codes, chosen) {
   if (focused !== undefined) buttons[Number(focused)]?.focus();
 }
 
-const named = (token, last) => token || (last ? "end" : "␣");
+const named = (token) => (token === "▁" ? "␣" : token || "end"); // a source of two texts has two ends
 const changes = (codes, own) => (written(codes) === written(own) ? "" : written(codes));
 
 async function drawNearest(box, text, codes, position, codebook, isCurrent) {
@@ -115,7 +115,7 @@ async function drawNearest(box, text, codes, position, codebook, isCurrent) {
     href: address({ view: "codes", text, codes: written(codes), position, codebook: number }),
     textContent: ` codebook ${number}` }));
   box.replaceChildren(
-    element("h2", {}, `Nearest codes of “${named(found.token, position === codes.length - 1)}”, code `, codeLink(found.code, codebook)),
+    element("h2", {}, `Nearest codes of “${named(found.token)}”, code `, codeLink(found.code, codebook)),
     books.length > 1 ? element("p", {}, ...books) : "",
     table(["#Code", "#Distance²", "Decodes to", ""], rows));
 }
@@ -132,7 +132,8 @@ async function showWalk(state, section, isCurrent) {
   if (!source || !goal) return box.replaceChildren();
   const path = await first("interpolate", { source, goal, steps, walk: form.walk.checked });
   if (!isCurrent()) return;
-  box.replaceChildren(table(["#t", "Decodes to; marked: changed since the row above"], path.steps.map((step) => [
+  const head = "Decodes to; marked: changed since the row above, in the first row since the given sentence";
+  box.replaceChildren(table(["#t", head], path.steps.map((step) => [
     step.t.toFixed(2), marked(step.text, step.changed)])));
 }
 
@@ -165,13 +166,16 @@ async function showCode(state, section, isCurrent) {
   box.replaceChildren(...(code === null ? listed(found, codebook) : onePage(found, codebook)));
 }
 
+const MOST_CODES = 100;
 const share = (value) => (value === null ? "–" : value.toFixed(3));
 const counted = (words) => words.map(([word, count]) => `${word} ${count}`).join(", ");
 
 function listed(found, codebook) {
+  const most = found.codes.slice(0, MOST_CODES), rest = found.codes.length > MOST_CODES;
   return [
-    element("p", { textContent: `${found.codes.length} of ${found.entries} codes stand in ${found.sentences} sentences.` }),
-    table(["#Code", "#Count", "#Purity", "#By chance", "Words"], found.codes.slice(0, 100).map((use) => [
+    element("p", { textContent: `${found.codes.length} of ${found.entries} codes stand in ${found.sentences} sentences`
+      + (rest ? `; the ${MOST_CODES} most frequent are below, and each has a page by its number.` : ".") }),
+    table(["#Code", "#Count", "#Purity", "#By chance", "Words"], most.map((use) => [
       codeLink(use.code, codebook), String(use.count), share(use.purity), share(use.shuffled),
       counted(use.words.slice(0, 5))]))];
 }
@@ -180,6 +184,7 @@ function inside({ text, spans }) {
   const letters = Array.from(text), parts = []; // a span counts characters, JavaScript's strings half of some
   let done = 0;
   for (const [start, end] of spans) {
+    if (end <= done) continue; // a further piece of one character
     parts.push(letters.slice(done, start).join(""), element("mark", { textContent: letters.slice(start, end).join("") }));
     done = end;
   }

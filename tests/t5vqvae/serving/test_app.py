@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
-from served import SENTENCES, Spelled, answers, ask, counts, serving
+from served import PATIENCE_SECONDS, SENTENCES, Spelled, answers, ask, counts, serving
 from spelling_model import CODE, codes
 
 from t5vqvae.latent.answers import ANSWERS
@@ -138,13 +138,16 @@ def test_a_model_without_codes_says_so() -> None:
             assert status == 400 and "quantizer none has no codes" in found["error"]
 
 
-def test_the_token_is_needed_except_for_health_and_metrics() -> None:
+def test_the_token_is_needed_except_for_health_metrics_and_what_has_no_data() -> None:
     with serving(Spelled(), token="secret", page=True) as url:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "secret"}):
             status, found = ask(f"{url}/encode", {"texts": ["a"]}, **headers)
             assert status == 401 and "Authorization: Bearer TOKEN" in found["error"]
         assert ask(f"{url}/encode", {"texts": ["a"]}, Authorization="Bearer secret")[0] == 200
-        assert ask(f"{url}/openapi.json")[0] == 401 and ask(f"{url}/health")[0] == 200
+        assert ask(f"{url}/codes")[0] == 401
+        assert ask(f"{url}/openapi.json")[0] == 200 and ask(f"{url}/health")[0] == 200
+        with urllib.request.urlopen(f"{url}/docs", timeout=PATIENCE_SECONDS) as reply:
+            assert "POST /encode" in reply.read().decode()
         assert counts(url)['t5vqvae_serve_requests_total{route="/encode",status="200"}'] == 1
 
 
@@ -291,3 +294,7 @@ def test_openapi_names_every_operation_its_fields_and_its_answer(url: str) -> No
         page = reply.read().decode()
     assert "<script" not in page and "//" not in page.replace("http://127", "")
     assert all(f"POST /{name}" in page for name in REQUESTS) and "needed" in page
+    longest = (
+        "<td><code>max_new_tokens</code></td><td>integer or null</td><td>default null; at least 1; at most 512</td>"
+    )
+    assert page.count(longest) == len(REQUESTS)

@@ -167,3 +167,52 @@ def test_a_server_with_a_token_asks_for_it_once(page: Any, browser: Any) -> None
         own.wait_for_function("document.querySelector('#codes .decoded').textContent === 'a bat'")
         assert own.locator("#unlock").is_hidden()
         own.close()
+
+
+def test_the_first_row_of_a_walk_is_compared_with_the_sentence_and_says_so(page: Any, url: str) -> None:
+    page.goto(f"{url}/#view=walk&source=a+fox&goal=a+bat&steps=2")
+    page.wait_for_selector("#walk tbody tr")
+    assert "in the first row since the given sentence" in page.inner_text("#walk thead")
+    assert "dropped words are not marked" in page.inner_text("footer")
+
+
+def _shows_codes(page: Any, url: str, path: str, found: dict[str, Any]) -> None:
+    """Opens a page of codes whose numbers are given."""
+    page.route(f"{url}/codes*{'/*' if '/' in path else ''}", lambda route: route.fulfill(json=found))
+    page.goto(f"{url}/#view=code{'&code=5' if '/' in path else ''}")
+    page.wait_for_selector("#code p")
+
+
+def _use(code: int) -> dict[str, Any]:
+    return {"code": code, "count": 3, "purity": 1.0, "shuffled": 0.5, "words": [["a", 3]]}
+
+
+def test_a_long_list_of_codes_says_how_many_it_shows(page: Any, url: str) -> None:
+    _shows_codes(page, url, "codes", {"sentences": 9, "entries": 512, "codes": [_use(code) for code in range(223)]})
+    assert page.locator("#code tbody tr").count() == 100
+    told = "223 of 512 codes stand in 9 sentences; the 100 most frequent are below"
+    assert page.inner_text("#code p").startswith(told)
+
+
+def test_a_character_of_several_pieces_is_shown_once(page: Any, url: str) -> None:
+    context = {"text": "caf\u00e9 ok", "positions": [3, 4], "spans": [[3, 4], [3, 4]]}
+    found = {"sentences": 9, "entries": 512, "use": _use(5), "contexts": [context]}
+    _shows_codes(page, url, "codes/5", found)
+    assert page.locator("#code li").all_inner_texts() == ["caf\u00e9 ok open"]
+    assert marks(page, "#code .contexts") == ["\u00e9"]
+
+
+def test_the_operations_fit_a_phone(page: Any, url: str) -> None:
+    page.goto(f"{url}/docs")
+    page.wait_for_selector("table")
+    assert "POST /interpolate" in page.inner_text("body")  # the width is checked when the test ends
+
+
+def test_the_link_to_the_operations_needs_no_token(browser: Any) -> None:
+    with serving(Spelled(), page=True, token="secret") as locked:
+        own = browser.new_page()
+        own.goto(locked)
+        own.get_by_role("link", name="Operations of this server").click()
+        own.get_by_role("link", name="openapi.json").click()
+        assert '"/interpolate"' in own.inner_text("body")
+        own.close()
