@@ -1,7 +1,8 @@
 """Answers to requests: operations on latents with plain values in and out.
 
 `changed` are the places of the words of a text that the text which it is compared with does not have: of a
-reconstruction, the text given; of what an operation made, the reconstruction of the sentence that it came from.
+reconstruction, the text given; of what an operation made, the reconstruction of the sentence that it came from. Words
+that a text lacks have no place in it, so they are not among these.
 
 Letters: T positions of a sentence, Q codes a position, X what a position has (Q codes, or a vector).
 """
@@ -66,7 +67,7 @@ class Decoded(TypedDict):
 
 
 class PathStep(TypedDict):
-    """A step of a path; t goes from 0, the source, to 1, the goal. Compared with the step before."""
+    """A step of a path; t goes from 0, the source, to 1, the goal. Compared with the step before, first the source."""
 
     t: float
     codes: PlainCodes

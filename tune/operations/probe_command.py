@@ -64,7 +64,7 @@ def probe(
     result, claims = probe_model(found, spec, home / "cache"), list[str]()
     if other is not None:
         result, claims = with_comparison(result, found, other, spec, home / "cache")
-    print("\n".join([summary(result), *claims]))
+    print("\n".join([summary(result, spec), *claims]))
     files = write_probe(result, found, spec, folder)
     _track(found, home, result, files, on_test=spec.split == "test")
     print(*files, sep="\n")

@@ -203,9 +203,10 @@ def _page(paths: Sequence[RatedPath]) -> str:
         for number, path in enumerate(paths, start=1)
     )
     return (
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Paths between sentences</title>"
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        "<meta name=viewport content='width=device-width,initial-scale=1'><title>Paths between sentences</title>"
         "<style>body{font:16px/1.4 sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}"
-        "li{margin:.1rem 0}h2{font-size:1rem}</style>"
+        "li{margin:.1rem 0;overflow-wrap:anywhere}h2{font-size:1rem}</style>"
         f"<h1>Paths between sentences</h1><p>{QUESTION} Write the ratings into sheet.csv, column rating.</p>{items}"
         "</html>\n"
     )

@@ -15,8 +15,16 @@ if TYPE_CHECKING:
     from t5vqvae.measures.base import Row
 
 
+STEPS = "Marked: words that the row above does not have; dropped words are not marked."
+EDITS = "Marked: words that the source does not have; dropped words are not marked."
+"""What stands above the tables with marks."""
+
+
 def marked(text: str, before: str) -> str:
-    """Returns a text as HTML, with the words marked that another text does not have at their place."""
+    """Returns a text as HTML, with the words marked that another text does not have at their place.
+
+    Words that the text lacks have no place in it, so they are not marked.
+    """
     words = text.split()
     kept = kept_places(words, before.split())
     shown = [

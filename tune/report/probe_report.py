@@ -13,7 +13,7 @@ from tune.monitor.formats import html_text
 from tune.records.loading import loaded_model
 from tune.report.codebook_figure import code_map_figure
 from tune.report.edit_figure import CAPTION, edit_changes_figure
-from tune.report.marked_texts import marked, side_by_side
+from tune.report.marked_texts import EDITS, STEPS, marked, side_by_side
 from tune.report.page import Section, listing, page, table
 
 if TYPE_CHECKING:
@@ -36,13 +36,30 @@ def probe_model(found: FoundModel, spec: ProbeSpec, cache_dir: Path) -> ProbeRes
         return probe(loaded_model(found.folder), found.spec, spec, cache_dir)
 
 
-def summary(result: ProbeResult) -> str:
+def summary(result: ProbeResult, spec: ProbeSpec) -> str:
     """Returns the metrics as lines, one a metric, with unit and meaning; and what was not measured."""
     width = max(map(len, result.metrics), default=0)
     lines = [f"{key:{width}}  {value:8.4f}  {METRICS[key].units}" for key, value in result.metrics.items()]
-    if result.absent:
-        lines.append(f"nothing to measure here: {', '.join(result.absent)} (no codes, or no edits with known answers)")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_absent(result, spec)])
+
+
+_SETTINGS = {"drift": "earlier", "path_states": "encoder", "labels": "labels"}
+"""Settings without which a measure has nothing to read."""
+
+
+def _absent(result: ProbeResult, spec: ProbeSpec) -> list[str]:
+    """Returns a line about the measures whose setting is missing, and one about the others that found nothing."""
+    without = [name for name in result.absent if name in _SETTINGS and getattr(spec, _SETTINGS[name]) is None]
+    others = [name for name in result.absent if name not in without]
+    lines = []
+    if without:
+        named = ", ".join(f"{name} ({_SETTINGS[name]}=...)" for name in without)
+        lines.append(f"not measured, as their settings were not given: {named}")
+    if others:
+        lines.append(
+            f"nothing to measure here: {', '.join(others)} (this model, corpus or number of sentences has none)"
+        )
+    return lines
 
 
 def folder_of(found: FoundModel, spec: ProbeSpec, state: Path, other: FoundModel | None = None) -> Path:
@@ -73,7 +90,7 @@ def _page(result: ProbeResult, found: FoundModel, spec: ProbeSpec) -> str:
     values = [[key, f"{value:.4f}", METRICS[key].units] for key, value in result.metrics.items()]
     meanings = listing([f"{key}: {METRICS[key].description}" for key in result.metrics])
     measured = table(["metric", "value", "unit"], values)
-    absent = f"<p>Nothing to measure: {html_text(', '.join(result.absent))}.</p>" if result.absent else ""
+    absent = "".join(f"<p>{html_text(line[0].upper() + line[1:])}.</p>" for line in _absent(result, spec))
     sections = [Section("", head), Section("Metrics", measured + absent)]
     sections += [_section(title, rows) for title, rows in result.tables.items() if rows]
     sections.append(Section("What the metrics mean", meanings))
@@ -86,7 +103,9 @@ def _section(title: str, rows: Sequence[Row]) -> Section:
         return Section(title, figures=((caption, code_map_figure(rows)),))
     if title == EDIT_CHANGES:
         return Section(title, figures=((CAPTION, edit_changes_figure(rows)),))
-    return Section(title, side_by_side(rows) if title == PATHS else _table(rows))
+    about = STEPS if title == PATHS else EDITS if any(_is_marked(rows[0], name) for name in rows[0]) else ""
+    shown = side_by_side(rows) if title == PATHS else _table(rows)
+    return Section(title, (f"<p>{about}</p>" if about else "") + shown)
 
 
 def _table(rows: Sequence[Row]) -> str:
@@ -95,8 +114,12 @@ def _table(rows: Sequence[Row]) -> str:
     return table(head, [[_cell(row, name) for name in head] for row in rows], numeric_from=numeric)
 
 
+def _is_marked(row: Mapping[str, Cell], name: str) -> bool:
+    return name in ("answer", "decoded") and "source" in row
+
+
 def _cell(row: Mapping[str, Cell], name: str) -> str:
     value = row[name]
-    if name in ("answer", "decoded") and "source" in row:
+    if _is_marked(row, name):
         return marked(str(value), str(row["source"]))
     return f"{value:.3f}" if isinstance(value, float) else "" if value is None else html_text(value)

@@ -128,6 +128,7 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     words = ["--into", str(tmp_path / "sheet"), "--paths", "3", "--state", str(tmp_path)]
     assert main(["sheet", model, *words]) == 0
     folder = tmp_path / "sheet"
+    assert "<meta name=viewport content='width=device-width" in (folder / "sheet.html").read_text(), "it fits a phone"
     assert capsys.readouterr().out.split() == [str(folder / name) for name in ("sheet.csv", "sheet.html", "key.json")]
     files = [str(filled(folder, name, {"1": "1", "2": "5"})) for name in ("1.csv", "2.csv")]
     assert main(["agreement", str(folder), *files]) == 0

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from baseline_runs import finish, tiny
 
+from t5vqvae.measures.base import Row
 from t5vqvae.measures.probing import ProbeResult
 from t5vqvae.spec.probe import CODE_MAP, EDIT_CHANGES, PATHS, ProbeSpec
 from tune.cli import main
-from tune.report.probe_report import summary
+from tune.report.probe_report import _section, summary
 
 SHORT = {"train.max_steps": 2, "train.eval_every": 2, "evaluate.num_examples": 8, "evaluate.num_generated": 2}
 
@@ -131,4 +132,20 @@ def test_a_wrong_input_is_one_line(
 
 
 def test_what_was_not_measured_is_said() -> None:
-    assert "nothing to measure here: control" in summary(ProbeResult({}, {}, ["control"]))
+    absent = ProbeResult({}, {}, ["control", "drift", "path_states", "labels"])
+    assert summary(absent, ProbeSpec()).splitlines() == [
+        "not measured, as their settings were not given: drift (earlier=...), path_states (encoder=...),"
+        " labels (labels=...)",
+        "nothing to measure here: control (this model, corpus or number of sentences has none)",
+    ]
+    given = ProbeSpec(earlier="a", encoder="b", labels="c")
+    assert summary(absent, given).startswith("nothing to measure here: control, drift, path_states, labels (")
+    assert summary(ProbeResult({}, {}, []), given) == ""
+
+
+def test_tables_with_marks_say_what_these_leave_out() -> None:
+    rows: list[Row] = [{"source": "a big bat", "decoded": "a cat"}]
+    assert "a <mark>cat</mark>" in (table := _section("Edits", rows).body) and "dropped words are not marked" in table
+    steps: list[Row] = [{"path": 0, "step": step, "decoded": "a", "IS": 1.0, "counts": "True"} for step in (0, 1)]
+    assert "the row above does not have; dropped words are not marked" in _section(PATHS, steps).body
+    assert "marked" not in _section("Others", [{"code": 1, "decoded": "a"}]).body
