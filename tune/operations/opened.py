@@ -67,13 +67,13 @@ class Opened:
         """Returns the first sentences of a file, or of the training split; a source of two texts as `A </s> B`."""
         if file is not None:
             return lines_of(file)[:number]
-        split = self.prepared("give sentences by --texts FILE").train
+        split = self.prepared("give sentences by --texts FILE").own_train
         return split.sources(range(min(number, len(split))))
 
     def training_roles(self, number: int) -> list[list[str]] | None:
         """Returns the role of every token of the first training sentences; None where the corpus has no roles."""
         data = self.prepared("give sentences by --texts FILE")
-        roles_BT = data.train.batch(range(min(number, len(data.train)))).roles_BT
+        roles_BT = data.own_train.batch(range(min(number, len(data.own_train)))).roles_BT
         return None if roles_BT is None else [[data.role_names[each] for each in row] for row in roles_BT.tolist()]
 
 
