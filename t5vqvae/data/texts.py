@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from t5vqvae.data.corpora.columns import refuse_half_characters
+from t5vqvae.data.corpora.corpus import spaced
 from t5vqvae.data.special_tokens import guard
 from t5vqvae.errors import DataError
 
@@ -21,8 +22,8 @@ Text = str | tuple[str, str]
 
 
 def same_text(text: str, other: str) -> bool:
-    """Returns whether two texts agree up to runs of white space, which tokenizers do not keep."""
-    return text.split() == other.split()
+    """Returns whether two texts agree up to runs of white space, U+2581 included, which tokenizers do not keep."""
+    return spaced(text) == spaced(other)
 
 
 def kept_places(words: Sequence[str], others: Sequence[str]) -> set[int]:
