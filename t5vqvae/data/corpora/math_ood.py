@@ -1,11 +1,12 @@
 r"""Further sets of `math` that are out of distribution: twins of the test sets to choose by, and harder tests.
 
-A twin has what makes its test set hard, with other strings and other symbols: VAR other names, EASY other pairs of
-letters of the held-out operation, EQ other relations, LEN other strings of its lengths. A search may read twins, so
-nothing of a test set is in them. A promotion reads sets that are drawn for it as the test sets are drawn. Harder tests
-have no twin, and nothing that chooses reads them:
+A twin has what makes its test set hard, with other strings: VAR other names, EQ other relations, and, in the symbols of
+their test sets, EASY other pairs of letters of the held-out operation, LEN other strings of its lengths. A search may
+read twins, so no string of a test set is in them. A promotion reads sets that are drawn for it as the test sets are
+drawn. Harder tests have no twin, and nothing that chooses reads them:
 
-- LEN3 to LEN6: three to six operations more than training (LEN has one or two).
+- LEN3 to LEN6: drawn with three to six operations more than training (LEN: with one or two). A few cancel to fewer
+  when they are printed. No string of this `size`'s splits is in them, which another `size` may train on.
 - VAR_CYRILLIC and so on: the letters of a script instead of Latin ones.
 - REL: two expressions in a relation that neither EQ nor its twin has.
 - MIXED: LEN3 with letters of all scripts, in these relations.
@@ -67,7 +68,15 @@ def twins(asked: Asked, corpus: Corpus, easy_trees: Sequence[Tree], size: int) -
         "EQ": related(corpus.validation, TWIN_RELATIONS),
         "LEN": _longer_of(asked, "twin LEN", easy_trees, "validation"),
     }
-    return _cut(found, corpus, size)
+    sets = _cut(found, corpus, size)
+    for name, rows in sets.items():
+        if len(rows) < size:
+            without = "" if rows else ", so means such as validation_ood/ and test_ood/ leave it out"
+            logger.warning(
+                "the twin of %s has %d sentences, and data.ood=%d asks for more: the test set has the others%s; lower"
+                " data.corpus.test_size, or take another data.corpus.easy_kind", name, len(rows), size, without
+            )  # fmt: skip
+    return sets
 
 
 def gate_ood(
@@ -136,7 +145,10 @@ def _in_names(example: Example, names: Sequence[str], rng: random.Random) -> Exa
 
 
 def _longer(asked: Asked, name: str, more: range, easy_trees: Sequence[Tree]) -> Iterator[Example]:
-    """Yields examples with so many operations more than training; of the tasks only derivatives, which always exist."""
+    """Yields examples drawn with so many operations more than training.
+
+    Of the tasks only derivatives are asked, which always exist.
+    """
     held_out = frozenset(map(expressions.print_expression, easy_trees))
     lengths = range(asked.num_further + more.start, asked.num_further + more.stop)
     return (example for _, example in draw(asked.task, asked.rng(name), lengths, held_out, ("diff",)))

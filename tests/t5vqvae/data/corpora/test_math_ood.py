@@ -66,6 +66,15 @@ def test_a_split_of_twins_reaches_training_and_a_harder_test_only_the_test(tmp_p
     assert plain.twins == {} and plain.train.sources([3]) == data.train.sources([3])
 
 
+def test_a_twin_without_a_sentence_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = MathCorpus(size=60, validation_size=30, test_size=100, easy_kind="cos")
+    with caplog.at_level(logging.WARNING):
+        twins = config.twins(config.load(tmp_path), 10)
+    assert {name: len(found) for name, found in twins.items()} == {"VAR": 10, "EASY": 0, "EQ": 10, "LEN": 10}
+    (said,) = (each.getMessage() for each in caplog.records)
+    assert said.startswith("the twin of EASY has 0 sentences, and data.ood=10 asks for more") and "leave it out" in said
+
+
 def test_a_corpus_without_such_sets_refuses_them(tmp_path: Path) -> None:
     grammar = GrammarCorpus(size=60, validation_size=10, test_size=10)
     for setting in ("ood", "harder"):
