@@ -46,7 +46,7 @@ class CorpusConfig(Variant):
         """Returns examples by which a promotion decides: a split `gate`, and shifted ones by name.
 
         They share no source with any other split, and no other split depends on them. Defined where `draws_gate` is
-        true: where the corpus is generated.
+        true: some generated corpora.
         """
         raise NotImplementedError
 
@@ -117,7 +117,8 @@ class CorpusConfig(Variant):
     def twins(self, corpus: Corpus, size: int) -> dict[str, list[Example]]:
         """Returns validation sets that are out of distribution, each with up to `size` sentences of no other split.
 
-        A search may read them, so each has other strings and other symbols than the test set whose name it has.
+        A search may read them, so each has other strings than the test set whose name it has, and other symbols where
+        symbols make that test set hard.
 
         Raises:
             SettingError: If the corpus has none.

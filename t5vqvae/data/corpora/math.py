@@ -1,10 +1,13 @@
 """The corpus `math`: generated expressions to reconstruct or to derive, and four out-of-distribution test sets.
 
 VAR replaces the letters by Greek ones. EASY has one operation, of a kind that is held out from training. EQ is
-`expression = expression`. LEN has more operations than training.
+`expression = expression`. LEN is drawn with more operations than training; a few of its expressions (13 of 500) cancel
+to fewer when they are printed.
 
-A string's split depends only on the string and the seed. So the validation and test splits do not change with `size`,
-and no string is trained on with one size and tested on with another.
+In the training, validation and test splits, a string's split depends only on the string and the seed. So the validation
+and test splits do not change with `size`, and no string of theirs is trained on with another size. LEN leaves out the
+strings of these splits, so it depends on `size`: another size may train on a few of its strings. So do the harder tests
+LEN3 to LEN6.
 """
 
 from __future__ import annotations
@@ -244,7 +247,7 @@ def _easy(config: MathCorpus, trees: list[Tree]) -> list[Example]:
 
 
 def _longer(config: MathCorpus, held_out: Collection[str], elsewhere: Collection[str]) -> list[Example]:
-    """Returns LEN: one or two operations more than the longest training expressions."""
+    """Returns LEN: drawn with one or two operations more than the longest training expressions."""
     # Of the tasks only derivatives are used, because they always exist.
     lengths = range(config.num_further + 1, config.num_further + 3)
     drawn = draw(config.task, random.Random(f"{config.seed} LEN"), lengths, held_out, ("diff",))

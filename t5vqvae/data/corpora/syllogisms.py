@@ -8,8 +8,9 @@ frequent. Of the symmetric conclusions (no, some) the subject is the end whose n
 With `two_texts` the premises are two texts, encoded one behind the other: without distractors, a chain of one hop has
 one premise in each, which is what `model.premises` encodes jointly or separately.
 
-Training, validation and test have few hops. Extra test sets: `LONG` has more hops, in order; `LONGSHUFFLED` the same,
-shuffled; `NOUNS` nouns that training lacks; `SHUFFLED` few hops, all shuffled.
+Training, validation and test have few hops. Extra test sets, each of other chains: `LONG` has more hops, in order;
+`LONGSHUFFLED` as many, in random order; `NOUNS` nouns that training lacks; `SHUFFLED` few hops, all in random order. A
+random order may be the chain's own, as that of two premises is in half of all cases.
 """
 
 from __future__ import annotations
