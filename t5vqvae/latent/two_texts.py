@@ -10,17 +10,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from t5vqvae.data.corpora.base import CorpusConfig
 from t5vqvae.data.corpora.edits import Span
 from t5vqvae.data.special_tokens import guard
 from t5vqvae.data.texts import Text
 
 _SHOWN = re.compile(r"(?P<first>.*?\S)\s+</s>(?:\s+(?P<second>.*))?", re.DOTALL)
-
-
-def gives_two_texts(corpus: CorpusConfig) -> bool:
-    """Returns whether the sources of a corpus are two texts."""
-    return corpus.may_have_pairs and (corpus.name == "syllogisms" or getattr(corpus, "dataset", "") == "entailment")
 
 
 def as_trained(texts: Sequence[str], pairs: bool) -> list[Text]:

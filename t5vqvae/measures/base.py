@@ -25,7 +25,7 @@ from t5vqvae.data.batching import fixed_order
 from t5vqvae.data.role_reader import RoleReader
 from t5vqvae.latent.interpolation import Trajectory, interpolate
 from t5vqvae.latent.latent_space import LatentSpace
-from t5vqvae.latent.two_texts import gives_two_texts, tokens_and_spans
+from t5vqvae.latent.two_texts import tokens_and_spans
 from t5vqvae.measures.coded_words import CodedWord, words_of
 from t5vqvae.measures.control import Control, Edited, run_edits
 from t5vqvae.measures.slots import Slots, factors_of_parts, roles_of_parts, slots_of
@@ -126,7 +126,7 @@ class Probed:
         if not self.codes:
             return []
         corpus, found = self.spec.data.corpus, list[CodedWord]()
-        _, spans = tokens_and_spans(self.model.require_tokenizer(), self.texts, gives_two_texts(corpus))
+        _, spans = tokens_and_spans(self.model.require_tokenizer(), self.texts, corpus.gives_pairs)
         for number, (text, codes_TQ, of_tokens) in enumerate(zip(self.texts, self.codes, spans, strict=True)):
             if len(codes_TQ) != len(of_tokens):
                 return []
@@ -205,7 +205,7 @@ class Probed:
         longest = max_new_tokens or self.spec.max_new_tokens
         corpus = self.spec.data.corpus
         roles = RoleReader(corpus, self.role_names)
-        return LatentSpace(self.model, longest, self.spec.evaluate.batch_size, roles, gives_two_texts(corpus))
+        return LatentSpace(self.model, longest, self.spec.evaluate.batch_size, roles, corpus.gives_pairs)
 
     def control(self) -> Control:
         """Returns edits with known answers.

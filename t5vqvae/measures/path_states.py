@@ -21,7 +21,6 @@ import numpy as np
 
 from t5vqvae.errors import DataError
 from t5vqvae.latent.latent_space import LatentSpace
-from t5vqvae.latent.two_texts import gives_two_texts
 from t5vqvae.measures.base import Found, Probed, measure
 from t5vqvae.measures.slots import Floats
 from t5vqvae.models.contract import load_model
@@ -35,7 +34,7 @@ def path_states(probed: Probed) -> Found:
         return Found()
     texts = [[step.text or " " for step in path.steps] for path in probed.paths]
     with stage("encoding paths"):
-        pairs, shown = gives_two_texts(probed.spec.data.corpus), [text for each in texts for text in each]
+        pairs, shown = probed.spec.data.corpus.gives_pairs, [text for each in texts for text in each]
         known = _states(probed.encoder, [*probed.texts, *shown], pairs)
     corpus_NE = np.stack([known[text] for text in probed.texts])
     paths = [np.stack([known[text] for text in each]) for each in texts]

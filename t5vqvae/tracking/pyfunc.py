@@ -49,14 +49,13 @@ class _PyfuncModel(PythonModel):
 
         from t5vqvae.data.role_reader import stored_reader
         from t5vqvae.files import read_json
-        from t5vqvae.latent.two_texts import gives_two_texts
         from t5vqvae.models.contract import load_model
         from t5vqvae.spec.run import RunSpec
 
         device, folder = "cuda" if torch.cuda.is_available() else "cpu", Path(context.artifacts["model"])
         self.model = load_model(folder).to(device).eval()
         corpus = RunSpec.parse(read_json(Path(context.artifacts["spec"]))).data.corpus
-        self.pairs = gives_two_texts(corpus)
+        self.pairs = corpus.gives_pairs
         if self.model.quantizer.reads_roles:
             self.roles = stored_reader(folder, corpus)
 

@@ -83,8 +83,9 @@ questions where it was measured. *names tokens*: codes of the embeddings, at lea
 *Codes shuffled*: the same score when every text is decoded from another one's codes. *Bits a sentence* sums the
 codebooks' entropies, an upper bound. Rates and the tokens' own entropy are of the test split, of tasks of the
 validation split. Joint bits of `math` were counted by an earlier version, on augmented training rows, too: codes
-that are the tokens have 4.76 that way, and 4.59 on rows of the corpus itself. Models that trained side by side took more seconds than one alone takes. A row with fewer seeds
-than it asks for was cut short by its minutes; the same command trains the others. Settings were chosen by validation
+that are the tokens have 4.76 that way, and 4.59 on rows of the corpus itself. Models that trained side by side took
+more seconds than one alone takes. A row with fewer seeds than it asks for was cut short by its minutes; the same
+command trains the others. Settings were chosen by validation
 sentences and by the twins of the test sets, but for one: the row of K 4096 was added because K 1024 had missed aims
 of Cyrillic and MIXED. Far revival was thought of for the same reason; its bound was
 chosen by one pilot's rate and twins.

@@ -92,13 +92,12 @@ def open_model(name: str, state: Path | None, max_new_tokens: int | None = None)
     root = state_dir(state)
     found = found_with_spec(name, root)
     from t5vqvae.latent.latent_space import LONGEST, LatentSpace
-    from t5vqvae.latent.two_texts import gives_two_texts
 
     model, cache = loaded_model(Path(name).expanduser() if found is None else found.folder), root / "cache"
     spec = None if found is None else found.spec
     roles = None if spec is None or not model.quantizer.reads_roles else _roles_of(spec, cache)
     longest = max_new_tokens or (LONGEST if spec is None else spec.max_new_tokens)
-    pairs = spec is not None and gives_two_texts(spec.data.corpus)
+    pairs = spec is not None and spec.data.corpus.gives_pairs
     return Opened(LatentSpace(model, longest, roles=roles, pairs=pairs), name, spec, cache)
 
 

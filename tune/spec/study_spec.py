@@ -89,7 +89,7 @@ class StudySpec(Config):
             raise SettingError(f"train.device=cpu leaves resources.gpus={gpus} unused; change either")
         if not self.resources.gpus and run.train.device == "cuda":
             raise SettingError("train.device=cuda needs GPUs; set resources.gpus, such as 1, 0.25 or auto")
-        if getattr(run.model, "premises", "joint") == "separate" and not run.data.corpus.may_have_pairs:
+        if getattr(run.model, "premises", "joint") == "separate" and not run.data.corpus.gives_pairs:
             raise no_premises(run)
         for metric in metrics:
             needed = NEEDS.get(metric)

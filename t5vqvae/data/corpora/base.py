@@ -157,9 +157,9 @@ class CorpusConfig(Variant):
         raise NotImplementedError
 
     @property
-    def may_have_pairs(self) -> bool:
-        """Whether a source may be two texts; of rows that a user gives, only the rows tell."""
-        return True
+    def gives_pairs(self) -> bool:
+        """Whether a source is two texts; a file's rows have no column for a second one."""
+        return False
 
     def operator_of(self, token: str) -> str | None:
         """Returns the operator that a token is, "none" for other tokens; None if the corpus has no operators."""

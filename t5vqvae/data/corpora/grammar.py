@@ -112,10 +112,6 @@ class GrammarCorpus(CorpusConfig):
         return {"gate": _draw_different(self.test_size, random.Random(f"{self.seed} gate"), draw, taken)}
 
     @property
-    def may_have_pairs(self) -> bool:
-        return False
-
-    @property
     def has_edits(self) -> bool:
         return self.version == 2
 

@@ -119,10 +119,6 @@ class MathCorpus(CorpusConfig):
         return None if problem is None else problem.renamed(names(problem.names)).example()
 
     @property
-    def may_have_pairs(self) -> bool:
-        return False
-
-    @property
     def has_edits(self) -> bool:
         return self.task == "reconstruct"
 

@@ -43,6 +43,10 @@ class PublicCorpus(CorpusConfig):
     )
     seed: int = setting(0, ge=0, description="seed of the cut into splits")
 
+    @property
+    def gives_pairs(self) -> bool:
+        return self.dataset == "entailment"
+
     def load(self, cache_dir: Path) -> Corpus:
         files = split_files(self._folder(cache_dir))
         splits = {split: _part(self.dataset, path) for split, path in files.items()}

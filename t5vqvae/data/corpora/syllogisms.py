@@ -58,7 +58,7 @@ class SyllogismsCorpus(CorpusConfig):
     seed: int = setting(0, ge=0)
 
     @property
-    def may_have_pairs(self) -> bool:
+    def gives_pairs(self) -> bool:
         return self.two_texts
 
     @model_validator(mode="after")

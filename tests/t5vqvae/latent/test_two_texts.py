@@ -18,7 +18,7 @@ from t5vqvae.latent.answers import answer
 from t5vqvae.latent.code_use import END, words_of
 from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.latent.requests import REQUESTS
-from t5vqvae.latent.two_texts import as_trained, gives_two_texts
+from t5vqvae.latent.two_texts import as_trained
 from t5vqvae.measures.base import Probed
 from t5vqvae.measures.examples import examples
 from t5vqvae.measures.information import information
@@ -124,7 +124,7 @@ def test_a_probe_measures_the_codes_of_training(probed: Probed) -> None:
     ],
 )
 def test_two_corpora_give_two_texts(corpus: CorpusConfig, expected: bool) -> None:
-    assert gives_two_texts(corpus) == expected
+    assert corpus.gives_pairs == expected
 
 
 def test_what_is_two_texts() -> None:
