@@ -115,7 +115,7 @@ def _compared(text: str) -> str:
     """Returns the words of a text, or the text itself if it has none."""
     shown = spaced(unicodedata.normalize("NFKC", text)).casefold()
     words = "".join(character if _is_of_word(character) else " " for character in shown).split()
-    return " ".join(words) or shown
+    return " ".join(words) or "".join(shown.split())
 
 
 @cache

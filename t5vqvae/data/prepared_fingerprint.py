@@ -41,8 +41,9 @@ def data_fingerprint(
     identity += [] if extra is None else ["extra text", [e.source for e in extra.rows]]
     # Earlier versions dropped these sentences from the validation split.
     identity += ["long"] if _has_longer(corpus.validation, tokenizer, max_lengths) else []
-    # Earlier versions left these sentences out of what is measured while training.
-    identity += ["unspelt"] if _has_unspelt([corpus.validation, *corpus.twins.values()], tokenizer) else []
+    # Earlier versions left these sentences out of what is measured.
+    held_out = (examples for name, examples in corpus.splits.items() if name != "train")
+    identity += ["unspelt"] if _has_unspelt(held_out, tokenizer) else []
     return digest(*identity)
 
 

@@ -24,6 +24,7 @@ from t5vqvae.latent.interpolation import interpolate
 from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.latent.own_codes import refuse_other_codes
 from t5vqvae.latent.requests import (
+    MOST_TOKENS,
     Arithmetic,
     Codes,
     Decode,
@@ -132,7 +133,8 @@ def answer(space: LatentSpace, shared: Request, items: Sequence[Item]) -> list[A
     Raises:
         UserError: If an item cannot be answered; then none of them is.
     """
-    return _BY_REQUEST[type(shared)](space.stopping_after(shared.max_new_tokens), shared, items)
+    longest = shared.max_new_tokens or min(space.max_new_tokens, MOST_TOKENS)
+    return _BY_REQUEST[type(shared)](space.stopping_after(longest), shared, items)
 
 
 def changed_places(text: str, compared: str) -> list[int]:

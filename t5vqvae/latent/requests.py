@@ -32,7 +32,7 @@ class Request(Config):
         None,
         ge=1,
         le=MOST_TOKENS,
-        description="Tokens after which decoding stops; null: as many as in the model's own evaluations.",
+        description="Tokens after which decoding stops; null: as many as in the model's own evaluations, at most 512.",
     )
 
     @property

@@ -44,8 +44,8 @@ class Splice:
     text: str
 
 
-LATEX_SIGNS = r"[\\{}^=+]"
-"""A character of formulas that sentences lack."""
+LATEX_SIGNS = r"[\\{]"
+"""What commands and their arguments begin with, and sentences lack."""
 
 
 def words_in(text: str, words: str) -> Span:

@@ -210,10 +210,10 @@ class RunSpec(Config):
         The arguments are those of `run_id`. Settings at their defaults do not count, so that a new one changes nothing.
         """
         settings = _chosen(self, self.as_dict(only_results=True))
-        versions = {"defaults": DEFAULTS_VERSION, **self._versions_of_measures()}
+        versions = {"defaults": DEFAULTS_VERSION, **self.versions_of_measures()}
         return self._hashed({**versions, "settings": settings, "data": data_fingerprint, "precision": precision})
 
-    def _versions_of_measures(self) -> dict[str, int]:
+    def versions_of_measures(self) -> dict[str, int]:
         """Returns the version of everything measured in its evaluations that has meant something else before."""
         evaluate = self.evaluate
         measured = {
@@ -225,6 +225,8 @@ class RunSpec(Config):
             and "sensitivity" in evaluate.probe,
             "rates": self.data.augment.is_on,
             "meaning": evaluate.meaning,
+            "smoothness": "smoothness" in evaluate.probe,
+            "two texts": self.data.corpus.gives_pairs and bool(evaluate.probe),
         }
         return {name: MEASURE_VERSIONS[name] for name, is_measured in measured.items() if is_measured}
 
@@ -244,12 +246,15 @@ MEASURE_VERSIONS = {
     "sensitivity of expressions": 2,
     "rates": 2,
     "meaning": 2,
+    "smoothness": 2,
+    "two texts": 2,
 }
 """Raise one with every change of what is measured. Sparse codes, 2: edited words are sent, and an end is counted, 3: an
 edit is judged next to the text of the sparse codes without it; disentanglement, 2: what shuffles could show is nothing;
 words of expressions (and sensitivity), 2: their tokens, and not what stands between spaces; rates, 2: joint ones and
-those under a prior are counted on rows of the corpus alone, and not on those that `data.augment` adds; meaning, 2: a
-negative base decides nothing, and what is too small for a float is undecided."""
+those under a prior are counted on rows of the corpus alone, and not on those that `data.augment` adds; meaning, 2:
+beside the cut of powers with a negative base, and what is too small for a float is undecided; smoothness, 2: lengths
+are counted in tokens; two texts, 2: probes encode them as training does."""
 
 
 def no_premises(spec: RunSpec) -> SettingError:

@@ -70,7 +70,7 @@ def _save_model(checkpoint: Path, path: Path, examples: Sequence[str], run_id: s
 
     checkpoints.verify(checkpoint)
     spec = checkpoints.read_spec(checkpoint)
-    longest = spec.evaluate.max_new_tokens or spec.data.max_target_length or spec.data.max_length
+    longest = spec.max_new_tokens
     mlflow.pyfunc.save_model(
         path,
         python_model=str(PACKAGE / "tracking" / "pyfunc.py"),

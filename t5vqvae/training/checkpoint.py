@@ -25,8 +25,9 @@ PREFIX = "step-"
 class StoredMilestone(TypedDict):
     """A milestone as `milestone.json` stores it; see `t5vqvae.training.trainer.Milestone` for the fields.
 
-    `run_id` and the fingerprints identify the run; see `RunSpec.run_id` and `t5vqvae.runs.fingerprint`. A simulated
-    trainer may leave them out.
+    `run_id` and the fingerprints identify the run; see `RunSpec.run_id` and `t5vqvae.runs.fingerprint`. `own_id` is the
+    run id of one that is wholly of this precision and version; the two differ where it was begun otherwise. A
+    simulated trainer may leave them out.
     """
 
     step: int
@@ -36,6 +37,7 @@ class StoredMilestone(TypedDict):
     samples: list[dict[str, Any]]
     code_counts: NotRequired[list[list[int]]]
     run_id: NotRequired[str]
+    own_id: NotRequired[str]
     data_fingerprint: NotRequired[str]
     backbone_fingerprint: NotRequired[str]
 

@@ -111,7 +111,7 @@ class Trainer:
         self.control = control
         self.device = choose_device(spec)
         self.precision = resolve_precision(spec, self.device)
-        self._run_id = spec.run_id(prepared.fingerprint, self.precision)
+        self._own_id = self._run_id = spec.run_id(prepared.fingerprint, self.precision)
         self._backbone = backbone_fingerprint(spec.model.backbone)  # before it is loaded: its files may change later
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = spec.train.tf32
         model: TextAutoencoder = spec.model.build(spec, prepared.tokenizer, len(prepared.role_names))
@@ -135,16 +135,20 @@ class Trainer:
             quantizer.most_waiting = max(quantizer.most_waiting, spec.train.microbatches)
 
     def resume(self, path: Path) -> None:
-        """Goes on from a checkpoint; begun in another precision or version, it is no run of either, and says so.
+        """Continues from a checkpoint; begun in another precision or version, it is no run of either, and says so.
 
         Raises:
             CheckpointError: As `TrainingState.load` does.
         """
         self.state.load(path)
-        begun = checkpoint.read_milestone(path)["run_id"]
-        if begun != self._run_id:
-            self._run_id = digest(begun, self._run_id)[:16]
-            self._labels[MIXED] = f"resumed from step {self.state.step} of a run of another precision or version"
+        stored = checkpoint.read_milestone(path)
+        begun, said = stored.get("run_id", ""), stored["tags"].get(MIXED, "")
+        if stored.get("own_id", begun) == self._own_id:
+            self._run_id = begun
+        else:
+            self._run_id = digest(begun, self._own_id)[:16]
+            said = f"{said + '; ' if said else ''}from step {self.state.step} on in another precision or version"
+        self._labels |= {MIXED: said} if said else {}
 
     def _plan_of(self, split: TokenizedSplit) -> BatchPlan:
         rank, world = rank_and_world()
@@ -248,6 +252,7 @@ class Trainer:
             "samples": [asdict(sample) for sample in samples],
             "code_counts": counts,
             "run_id": self._run_id,
+            "own_id": self._own_id,
             "data_fingerprint": self.prepared.fingerprint,
         }
         if self._backbone is not None:

@@ -4,8 +4,8 @@ The result holds for these two trained models on text like the test set. It does
 does. `two_models.py` puts it into a claim.
 
 A plain bootstrap of few sentences claims too much: of two, in nearly half of all cases without a difference. So
-resampled differences are stretched (`small_sample_stretch`), and as long as too few sentences differ at all for a sign
-test (`MIN_DIFFERENT`), zero stays in the interval.
+resampled differences are stretched (`small_sample_stretch`), and while fewer than `MIN_DIFFERENT` sentences differ,
+zero stays in the interval. Where none differs, the interval is zero alone, however few they are.
 """
 
 from __future__ import annotations

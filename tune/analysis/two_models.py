@@ -10,6 +10,7 @@ Letters: S seeds, N sentences, F sums of a metric: numerator and denominator.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -17,7 +18,13 @@ from typing import Literal
 import numpy as np
 
 from t5vqvae.evaluation.metric import Direction
-from tune.analysis.bootstrap import SentenceComparison, compare_bleu, compare_ratios, small_sample_stretch
+from tune.analysis.bootstrap import (
+    MIN_DIFFERENT,
+    SentenceComparison,
+    compare_bleu,
+    compare_ratios,
+    small_sample_stretch,
+)
 
 Verdict = Literal["better", "worse", "undecided"]
 
@@ -174,7 +181,8 @@ def compare_settings(
     """Compares two settings: resamples their seeds, then the sentences, which all seeds share.
 
     The population is training with other seeds, tested on text like the test set. Few seeds resampled vary too little,
-    so distances from the mean are stretched (`small_sample_stretch`).
+    so distances from the mean are stretched (`small_sample_stretch`), and so do few
+    sentences: fewer than `MIN_DIFFERENT` that differ leave zero in the interval.
 
     Args:
         pairs: `{seed: (scores with the first setting, scores with the second)}`, at least two seeds.
@@ -195,7 +203,12 @@ def compare_settings(
         drawn[i] = _differences(a_SNF, b_SNF, times_N)[rng.integers(0, num_seeds, num_seeds)].mean()
     mean_a, mean_b = (float(_scores(side, np.ones(num)).mean()) for side in (a_SNF, b_SNF))
     mean = mean_a - mean_b
-    low, high = mean + small_sample_stretch(num_seeds) * (np.quantile(drawn, [0.025, 0.975]) - mean)
+    if num == 1:
+        return SettingsComparison(mean_a, mean_b, mean, -math.inf, math.inf, num_seeds, num)
+    stretch = max(small_sample_stretch(num_seeds), small_sample_stretch(num))
+    low, high = mean + stretch * (np.quantile(drawn, [0.025, 0.975]) - mean)
+    if (a_SNF != b_SNF).any(axis=(0, 2)).sum() < MIN_DIFFERENT:
+        low, high = min(low, 0.0), max(high, 0.0)
     return SettingsComparison(mean_a, mean_b, mean, float(low), float(high), num_seeds, num)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,8 @@ class TestResult:
     """Whether half of every test set was left out, because promotions are decided by it."""
     artifact: str | None = None
     """Hash of the weights that were tested; None where an earlier version tested them."""
+    measures: Mapping[str, int] = field(default_factory=dict)
+    """Versions of what was measured; see `RunSpec.versions_of_measures`."""
 
     @property
     def scored(self) -> str:
@@ -97,17 +99,19 @@ def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: 
         strings = test_strings(run.data, paths.cache, backbone=run.model.backbone)
     file, half = folder_of(paths, record) / TEST_FILE, kind_of_gate(run.data) == "half"
     known, artifact = _known(file), artifact_digest(folder / "model")
-    if known is not None and (known.identity, known.data_fingerprint, known.half, known.artifact or artifact) == (
-        identity,
-        data,
-        half,
-        artifact,
+    now = identity, data, half, artifact, run.versions_of_measures()
+    if known is not None and now == (
+        known.identity,
+        known.data_fingerprint,
+        known.half,
+        known.artifact or artifact,
+        known.measures,
     ):
         return replace(known, test_strings=strings)
     threads = free_threads()
     use_threads(threads)
     found = _evaluate(run, folder, paths.cache, half)
-    result = TestResult(identity, data, found.metrics, strings, threads, half, artifact)
+    result = TestResult(identity, data, found.metrics, strings, threads, half, artifact, run.versions_of_measures())
     scores = KeptScores(artifact, result.scored, said(record), found.sentences)
     scores.write(file.with_name(SENTENCES_FILE))
     write_json(file, vars(result), indent=1)

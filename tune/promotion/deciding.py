@@ -129,7 +129,7 @@ def _claim(key: str, direction: str, found: SentenceComparison) -> Claim | str:
         return f"{key}: one sentence or edit has no interval; take a larger test split"
     low, high = found.low, found.high
     if direction == "minimize":
-        low, high = -high, -low
+        low, high = 0.0 - high, 0.0 - low
     advantage = found.difference if direction == "maximize" else -found.difference
     return Claim(key, found.a, found.b, advantage, low, high, number)
 

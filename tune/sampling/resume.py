@@ -155,9 +155,8 @@ def _restore(suggestions: Suggestions, paths: StudyPaths, records: dict[int, Tri
     """Gives an ended trial a record: opens it again, or, if it was stopped early, takes what Optuna holds."""
     place = f"trial {trial.number} of {suggestions.spec.name} has ended and has no record"
     diverged = trial.constraints.get("diverged", 0.0) > 0
-    if (
-        trial.state != TrialState.PRUNED and not diverged
-    ):  # its checkpoint has the result; without one it is trained again
+    if trial.state != TrialState.PRUNED and not diverged:
+        # Its checkpoint has the result; without one it is trained again.
         print(f"{place}; it is opened again", file=sys.stderr)
         suggestions.reopen(trial.number)
         return
@@ -178,6 +177,9 @@ def _restore(suggestions: Suggestions, paths: StudyPaths, records: dict[int, Tri
         metrics=metrics,
         tags={"restored": "its record was lost; this one is of optuna.journal"},
     )
-    print(f"{place}; it was stopped at step {step}, and gets a record of that", file=sys.stderr)
+    print(
+        f"{place}; it {'diverged' if diverged else 'was stopped'} at step {step}, and gets a record of that",
+        file=sys.stderr,
+    )
     record.write(paths.trial(trial.number))
     records[trial.number] = record

@@ -116,6 +116,10 @@ class Suggestions:
         sync(self.storage)
         return NextTrial(trial.number, overrides)
 
+    def has_tried(self, overrides: Overrides) -> bool:
+        """Returns whether a trial has these settings."""
+        return _key(overrides) in self._tried
+
     def _are_all_tried(self) -> bool:
         return len(self._tried) >= self.spec.space.count(self.spec.base_values, len(self._tried) + 1)
 
@@ -197,9 +201,8 @@ class Suggestions:
             ended = [trial.values for trial in self.trials() if trial.state == TrialState.COMPLETE and trial.values]
             worst = [max if objective.direction == "minimize" else min for objective in self.spec.objectives]
             if ended:
-                return [of(column) for of, column in zip(worst, zip(*ended, strict=True), strict=True)], STATES[
-                    "completed"
-                ]
+                columns = zip(*ended, strict=True)
+                return [of(column) for of, column in zip(worst, columns, strict=True)], TrialState.COMPLETE
         return None, state
 
     def reconcile(self, records: Mapping[int, TrialRecord]) -> None:

@@ -60,7 +60,9 @@ def warm_start(suggestions: Suggestions, folder: Path) -> None:
             suggestions.study.add_trial(_evidence(suggestions, record, point, origin))
     points = {record.number: point for record, point in others}
     for record in contenders([record for record, _ in others], other)[:NUM_STARTS]:
-        if (origin := f"{START}{other.name}#{record.number}") not in known:
+        origins = {f"{kind}{other.name}#{record.number}" for kind in (START, TOLD)}
+        if known.isdisjoint(origins) and not suggestions.has_tried(spec.space.overrides(points[record.number])):
+            origin = f"{START}{other.name}#{record.number}"
             suggestions.study.enqueue_trial(points[record.number], user_attrs={ORIGIN: origin})
 
 

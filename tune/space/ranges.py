@@ -79,8 +79,8 @@ class Range(Config):
 
     def meets(self, other: Range) -> bool:
         """Returns whether the two ranges share a value."""
-        on_grid = islice(self.values() or (), MAX_COMPARED)
-        candidates = chain(self.ends(), other.ends(), on_grid)
+        grids = (islice(each.values() or (), MAX_COMPARED) for each in (self, other))
+        candidates = chain(self.ends(), other.ends(), *grids)
         return any(self.contains(value) and other.contains(value) for value in candidates)
 
 

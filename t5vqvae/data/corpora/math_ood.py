@@ -59,6 +59,13 @@ class Asked:
         return random.Random(f"{self.seed} {name}")
 
 
+_MORE = {
+    "EASY": "the test set has the others: lower data.corpus.test_size, or take another data.corpus.easy_kind",
+    "LEN": "no more of that length were drawn: lower data.ood",
+}
+"""How a twin becomes larger, where it is not of validation sentences."""
+
+
 def twins(asked: Asked, corpus: Corpus, easy_trees: Sequence[Tree], size: int) -> dict[str, list[Example]]:
     """Returns the twins of VAR, EASY, EQ and LEN; see `CorpusConfig.twins`."""
     names = asked.rng("twin VAR")
@@ -73,8 +80,8 @@ def twins(asked: Asked, corpus: Corpus, easy_trees: Sequence[Tree], size: int) -
         if len(rows) < size:
             without = "" if rows else ", so means such as validation_ood/ and test_ood/ leave it out"
             logger.warning(
-                "the twin of %s has %d sentences, and data.ood=%d asks for more: the test set has the others%s; lower"
-                " data.corpus.test_size, or take another data.corpus.easy_kind", name, len(rows), size, without
+                "the twin of %s has %d sentences, and data.ood=%d asks for more%s; %s",
+                name, len(rows), size, without, _MORE.get(name, "raise data.corpus.validation_size")
             )  # fmt: skip
     return sets
 

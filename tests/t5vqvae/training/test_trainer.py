@@ -109,6 +109,13 @@ def test_a_run_of_two_versions_has_the_id_of_neither(
     mixed, _ = finish(spec, cache, resume_from=path)
     ids = {found[-1].state.milestone["run_id"] for found in (whole, later, mixed)}
     assert len(ids) == 3 and "step 3" in mixed[-1].tags["label/mixed"]
+    longer = spec.with_overrides({"train.max_steps": 9})
+    begun = next(train(longer, cache_dir=cache)).state.save(tmp_path / "begun")
+    monkeypatch.setattr("t5vqvae.spec.run._source_fingerprint", lambda: "a third version")
+    first = next(train(longer, cache_dir=cache, resume_from=begun))
+    again, _ = finish(longer, cache, resume_from=first.state.save(tmp_path / "later"))
+    assert again[-1].state.milestone["run_id"] == first.state.milestone["run_id"], "resumed by the same version"
+    assert again[-1].tags["label/mixed"] == first.tags["label/mixed"]
 
 
 def test_the_same_spec_gives_the_same_numbers_and_another_seed_others(cache: Path) -> None:

@@ -90,13 +90,16 @@ def test_a_planted_interaction_is_in_its_alias_with_its_weight():
 
 
 def test_nothing_is_claimed_of_an_effect_with_a_diverged_cell():
-    cells = list(itertools.product(range(2), repeat=2))
-    values = planted(cells, lambda a, b: a + 3 * b)
-    lost = {(1, 0): [0, 1]}
+    """The third level of b diverges, so of b's second level and its interaction all is known."""
+    cells = list(itertools.product(range(2), range(3)))
+    values = planted(cells, lambda a, b: a + 3 * b, noise=0.1)
+    lost = {(1, 2): [0, 1]}
     values = {cell: {s: v for s, v in by.items() if s not in lost.get(cell, ())} for cell, by in values.items()}
-    found = by_name(factorial_effects(values, full_contrasts({"a": 2, "b": 2}), diverged=lost))
-    assert {effect.verdict for effect in found.values()} == {"unstable"}
-    assert all(effect.diverged == (0, 1) and not {0, 1} & set(effect.effect.seeds) for effect in found.values())
+    found = by_name(factorial_effects(values, full_contrasts({"a": 2, "b": 3}), diverged=lost))
+    unstable = {key for key, effect in found.items() if effect.verdict == "unstable"}
+    assert unstable == {(("a",), (1,)), (("b",), (2,)), (("a", "b"), (1, 2))}
+    assert all(found[key].diverged == (0, 1) and not {0, 1} & set(found[key].effect.seeds) for key in unstable)
+    assert found[("b",), (1,)].verdict != "undecided" and found[("b",), (1,)].diverged == ()
 
 
 def test_a_fraction_finds_planted_main_effects_and_names_what_it_cannot_tell_apart():

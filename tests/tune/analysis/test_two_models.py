@@ -104,6 +104,20 @@ def test_two_seeds_claim_no_more_than_six():
     assert np.mean(outside) <= 0.055
 
 
+@pytest.mark.parametrize(("num_seeds", "number"), [(5, 1), (5, 2), (10, 3), (5, 5), (5, 20)])
+def test_few_sentences_say_little_of_settings_however_many_seeds(num_seeds: int, number: int):
+    rng, claims = np.random.default_rng(number), 0
+    for _ in range(200):
+        shared_N = rng.normal(size=number)  # what the sentences happen to favour, with every seed
+        pairs = {
+            seed: (scores("a", shared_N + rng.normal(0, 0.1, number)), scores("b", rng.normal(0, 0.1, number)))
+            for seed in range(num_seeds)
+        }
+        found = compare_settings(pairs, num_resamples=100)
+        claims += not found.low <= 0 <= found.high
+    assert claims <= 20, "5% are due, of 200"
+
+
 def test_settings_by_hand_and_what_they_need():
     same = scores("s", [1.0, 3.0])
     pairs = {0: (scores("s", [2.0, 4.0]), same), 1: (scores("s", [4.0, 6.0]), same)}

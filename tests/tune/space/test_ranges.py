@@ -54,6 +54,12 @@ def test_grids_meet_where_they_share_a_point():
     assert not parse_range("x", first).meets(parse_range("x", {"type": "int", "low": 1, "high": 5, "step": 4}))
 
 
+def test_a_grid_meets_a_range_between_its_ends_from_both_sides():
+    grid = parse_range("x", {"type": "float", "low": 0.0, "high": 0.3, "step": 0.1})
+    plain = parse_range("x", {"type": "float", "low": 0.15, "high": 0.25})
+    assert grid.meets(plain) and plain.meets(grid)
+
+
 def test_a_logarithm_has_no_grid():
     with pytest.raises(SettingError, match=r"step=1\.0 cannot be combined with log"):
         parse_range("x", {"type": "float", "low": 1.0, "high": 4.0, "log": True, "step": 1})
