@@ -27,6 +27,8 @@ SQLITE = {
     sqlite3.SQLITE_PERM: errno.EACCES,
 }
 """The codes of SQLite, without their details, as those of the system."""
+TORCH = ("file write failed", "unexpected pos")
+"""What torch's writer says of a full disk, in a RuntimeError without a code."""
 
 
 @contextmanager
@@ -90,7 +92,7 @@ def need_room(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     needed = size + size // 10 + MARGIN
     if free < needed:
-        wanted = f"{shown(free)} free, a checkpoint takes {shown(needed)}"
+        wanted = f"{shown(free)} free, a checkpoint takes {shown(size)}, and {shown(needed - size)} stay free"
         raise DiskError(f"the disk of {folder} is full ({wanted}); make room, and the same command resumes")
 
 
@@ -135,8 +137,8 @@ def _code(error: BaseException, folder: Path) -> int | None:
     code = system_code(error)
     if isinstance(error, OSError) and code not in FULL:
         return code if code in READ_ONLY and _is_within(error.filename, folder) else None
-    if code is None and "file write failed" in str(error) and _free(folder) < MARGIN:
-        return errno.ENOSPC  # torch's writer reports a full disk as a RuntimeError without a code
+    if code is None and any(said in str(error) for said in TORCH) and _free(folder) < MARGIN:
+        return errno.ENOSPC
     return code
 
 

@@ -116,11 +116,10 @@ def search(
     spec = search_spec(list(words or []), trials, state)
     if dry_run:
         from tune.sampling.dry_run import dry_run as plan
-        from tune.spec.kept_study import has_evidence
+        from tune.search import will_learn
 
         paths = StudyPaths(state_dir(state), spec.name)
-        learns = has_evidence(paths.spec) if warm_start is None else bool(paths.other(warm_start))
-        print(plan(spec, ended=paths.ended, learns=learns))
+        print(plan(spec, ended=paths.ended, learns=will_learn(spec, paths, warm_start)))
         return 0
     from tune.search import search as run
 

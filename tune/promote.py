@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from t5vqvae.files import held
+from t5vqvae.redaction import redacted
 from t5vqvae.runs.tracked_run import TRAINER
 from t5vqvae.stages import stage
 from t5vqvae.tracking.server.model_registry import IDENTITY
@@ -227,6 +228,7 @@ class _Promoter:
             warning=warning,
             details=self.tracker.url(version.mlflow_id) or str(folder_of(self.paths, record) / TEST_FILE),
             chosen=() if self.choice is None else self.choice.lines,
+            tracking_uri=redacted(self.tracker.uri),
         )
         return outcome, self._event(given, version, champion, decision)
 

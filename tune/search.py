@@ -35,7 +35,7 @@ from tune.records.ranking import best, contenders, pareto
 from tune.records.record import TrialRecord, intact_records
 from tune.records.study_paths import StudyPaths, is_there, state_dir
 from tune.records.study_tracker import tracker_of
-from tune.spec.kept_study import KeptStudy
+from tune.spec.kept_study import KeptStudy, has_evidence
 from tune.spec.search_spec import SearchSpec
 from tune.spec.study_spec import WAY_OUT
 
@@ -106,6 +106,21 @@ def search(
         if spec.planned_trials <= len(records) and spec.planned_trials < spec.budget.trials:
             print(f"all {spec.planned_trials} settings tried")
         return _conclude(spec, session)
+
+
+def will_learn(spec: SearchSpec, paths: StudyPaths, warm_start: str | None) -> bool:
+    """Returns whether a study has evidence of another one, before it starts.
+
+    Args:
+        spec: The study.
+        paths: Where it lives.
+        warm_start: The other study; None: that of an earlier start.
+
+    Raises:
+        UserError: If the study was started with settings that may not change.
+    """
+    _kept(spec, paths, intact_records(paths.trials))
+    return has_evidence(paths.spec) if warm_start is None else bool(paths.other(warm_start))
 
 
 def _kept(spec: SearchSpec, paths: StudyPaths, records: Mapping[int, TrialRecord]) -> KeptStudy:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from t5vqvae.data.role_reader import RoleReader
+from t5vqvae.data.texts import Text
 from t5vqvae.measures.mean_interval import mean_interval
 from t5vqvae.models.contract import TextAutoencoder, reconstruct
 
@@ -17,7 +18,7 @@ SENTENCES = 32
 def latency_ratio(
     mine: TextAutoencoder,
     theirs: TextAutoencoder,
-    texts: Sequence[str],
+    texts: Sequence[Text],
     max_new_tokens: int,
     rounds: int = ROUNDS,
     roles: tuple[RoleReader | None, RoleReader | None] = (None, None),

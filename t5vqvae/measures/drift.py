@@ -33,7 +33,7 @@ from t5vqvae.errors import CheckpointError, DataError, UserError
 from t5vqvae.latent.code_vectors import num_entries, vectors
 from t5vqvae.measures.base import Found, Probed, Row, measure
 from t5vqvae.measures.slots import Floats, Ints
-from t5vqvae.models.contract import TextAutoencoder, load_model
+from t5vqvae.models.contract import TextAutoencoder, load_model, model_folder
 from t5vqvae.quantizers import Quantizer
 
 NUM_SHOWN = 20
@@ -134,7 +134,7 @@ def earlier_model(folder: Path, model: TextAutoencoder) -> TextAutoencoder:
 
 def _loaded(folder: Path) -> TextAutoencoder:
     try:
-        return load_model(folder / "model" if (folder / "model").is_dir() else folder)
+        return load_model(model_folder(folder))
     except UserError:
         raise
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:

@@ -23,7 +23,7 @@ from t5vqvae.errors import DataError
 from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.measures.base import Found, Probed, measure
 from t5vqvae.measures.slots import Floats
-from t5vqvae.models.contract import load_model
+from t5vqvae.models.contract import load_model, model_folder
 from t5vqvae.stages import stage
 
 
@@ -73,7 +73,7 @@ def _states(folder: Path, texts: Sequence[str], pairs: bool) -> dict[str, Floats
     Raises:
         DataError: If the encoder is no checkpoint, or has one latent a sentence.
     """
-    model = load_model(folder / "model" if (folder / "model").is_dir() else folder)
+    model = load_model(model_folder(folder))
     space, wanted = LatentSpace(model, pairs=pairs), list(dict.fromkeys(text for text in texts if text.strip()))
     sentences = space.encode(wanted)
     if not all(each.by_token for each in sentences):

@@ -38,7 +38,7 @@ from t5vqvae.measures import (  # noqa: F401  # registers them
 from t5vqvae.measures.base import MEASURES, Probed, Row
 from t5vqvae.measures.control import Control, Edited, run_edits
 from t5vqvae.measures.drift import earlier_model
-from t5vqvae.models.contract import TextAutoencoder
+from t5vqvae.models.contract import TextAutoencoder, model_folder
 from t5vqvae.models.t5 import T5VQVAE
 from t5vqvae.spec.probe import ProbeSpec
 from t5vqvae.spec.run import RunSpec
@@ -105,6 +105,8 @@ def probed_of(model: TextAutoencoder, run: RunSpec, spec: ProbeSpec, cache_dir: 
             codes or tokens.
     """
     earlier = None if spec.earlier is None else earlier_model(Path(spec.earlier), model)
+    if spec.encoder is not None and not (model_folder(Path(spec.encoder)) / "config.json").is_file():
+        raise DataError(f"encoder={spec.encoder} holds no model: it has no config.json; name the folder of a model")
     with stage("preparing the data"):
         prepared = prepare(run.data, cache_dir, backbone=run.model.backbone)
         split = prepared.validation if spec.split == "validation" else _test_split(run, cache_dir)

@@ -235,6 +235,12 @@ def pooled(states_BTE: Tensor, mask_BT: Tensor) -> Tensor:
     return (states_BTE * weights_BT1).sum(1) / weights_BT1.sum(1).clamp_min(1)
 
 
+def model_folder(folder: Path) -> Path:
+    """Returns the folder of a model: a checkpoint's own, or the folder itself."""
+    inner = folder / "model"
+    return inner if inner.is_dir() else folder
+
+
 def load_model(directory: str | Path) -> TextAutoencoder:
     """Returns the autoencoder of any architecture that `save_pretrained` wrote, with its tokenizer.
 

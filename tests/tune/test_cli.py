@@ -316,6 +316,13 @@ def test_a_dry_run_refuses_a_study_that_cannot_be_learned_from(tmp_path, capsys,
     assert reason in error and error.count("\n") == 1
 
 
+def test_a_dry_run_refuses_what_the_search_would(tmp_path, capsys):
+    SearchSpec.load("quickstart", ["name=tiny"]).write(tmp_path / "studies" / "tiny" / "study.json")
+    words = ["search", "quickstart", "name=tiny", "data.corpus.size=999", "--dry-run", "--state", str(tmp_path)]
+    assert main(words) == 2
+    assert "tiny was started with base data.corpus.size=" in capsys.readouterr().err
+
+
 def test_a_dry_run_plans_only_what_has_not_ended(tmp_path, capsys):
     spec = SearchSpec.load("quickstart", ["name=tiny", "budget.trials=4"])
     root = tmp_path / "studies" / "tiny"

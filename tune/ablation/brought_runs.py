@@ -42,8 +42,9 @@ class BroughtRuns:
             except (ValueError, TypeError) as error:
                 raise SettingError(f"--from {file}: run {row['number']} is damaged: {error}; {_WAY_OUT}") from None
         number, known = len(self._by_run_id), len(self._by_settings)
-        old = "" if known else "; an older version wrote it, so only the same version of the trainer can take them"
-        self.note = f"--from {file.name}: {number} results{old}"
+        old = "; an older version wrote it, so only the same version of the trainer can take them"
+        rule = ", taken where settings, data and measures are the same" if known else old
+        self.note = f"--from {file.name}: {number} results{rule}"
 
     def __call__(self, run_id: str, settings_id: str) -> TrialRecord | None:
         """Returns the result of a run, tagged `taken_from`; None if the file has none."""

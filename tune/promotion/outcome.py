@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -28,6 +29,7 @@ class Promotion:
         warning: What speaks against promoting now, such as trials to come; None: nothing.
         details: Where the other metrics are.
         chosen: How fresh seeds chose it out of which candidates, a line each; empty where none were trained.
+        tracking_uri: Where it is registered, without secrets.
     """
 
     run_id: str
@@ -43,6 +45,7 @@ class Promotion:
     warning: str | None = None
     details: str = ""
     chosen: tuple[str, ...] = ()
+    tracking_uri: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,11 @@ def shown(outcome: Promotion) -> list[str]:
     """Returns a promotion as lines for the terminal."""
     head = f"run {outcome.run_id} is version {outcome.version}, alias {outcome.alias}"
     lines = [*outcome.chosen, *outcome.reasons, *outcome.headline, *filter(None, [outcome.decided_by, outcome.warning])]
+    told = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
+    where = "" if told else f'mlflow.set_tracking_uri("{outcome.tracking_uri}"); '
     return [
         head,
         *(f"  {line}" for line in lines),
-        f'load it: mlflow.pyfunc.load_model("{outcome.model_uri}")',
+        f'load it: {where}mlflow.pyfunc.load_model("{outcome.model_uri}")',
         f"all {len(outcome.test_metrics)} metrics: {outcome.details}",
     ]

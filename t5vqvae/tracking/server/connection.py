@@ -222,6 +222,8 @@ def _way_out(uri: str, error: Exception) -> str:
         from mlflow import __version__
 
         return VERSIONS.format(server=server, here=__version__)
+    if "database is locked" in text:
+        return "another process writes to it: wait for that, and run the same command again"
     if code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_STATE"):
         return "it was deleted in MLflow: restore it there, or run the same command again"
     return WAY_OUT
