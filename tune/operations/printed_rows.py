@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import math
+import os
+import stat
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -217,8 +219,21 @@ def _parquet(names: Sequence[str], rows: Sequence[PrintedRow]) -> bytes:
 
 def _write_file(file: Path, content: bytes) -> None:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(file) as scratch:
+        if _is_stream(file):
+            with file.open("wb") as stream:
+                stream.write(content)
+            return
+        target = Path(os.path.realpath(file))  # the file behind a link, which stays one
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(target) as scratch:
             scratch.write_bytes(content)
     except OSError as error:
         raise SettingError(f"--output {file} cannot be written: {error.strerror or error}; name another file") from None
+
+
+def _is_stream(file: Path) -> bool:
+    """Returns whether a path is a pipe or a device (or a folder, which refuses to be opened), never to be replaced."""
+    try:
+        return not stat.S_ISREG(os.stat(file).st_mode)
+    except FileNotFoundError:
+        return False

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,38 @@ def test_parquet_is_kept_off_a_terminal_and_a_file_that_cannot_be_written_is_nam
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingError, match=r"cannot be written: .*; name another file"):
         ROWS.write(Format.json, tmp_path / "file" / "rows.json")
+
+
+def test_a_link_stays_a_link_and_its_file_is_replaced(tmp_path: Path) -> None:
+    file, link, broken = tmp_path / "there" / "rows.json", tmp_path / "link", tmp_path / "broken"
+    file.parent.mkdir()
+    file.write_text("old")
+    link.symlink_to("there/rows.json")
+    broken.symlink_to("later/rows.json")
+    for path in (link, broken):
+        ROWS.write(Format.json, path)
+        assert path.is_symlink() and json.loads(path.read_text()) == [dict(ROWS.rows[0])]
+    link.unlink()
+    link.symlink_to(link)
+    with pytest.raises(SettingError, match=r"link cannot be written: .*; name another file"):
+        ROWS.write(Format.json, link)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path, linked: bool) -> None:
+    pipe, link, read = tmp_path / "pipe", tmp_path / "link", list[str]()
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
+    reader.start()
+    ROWS.write(Format.json, link if linked else pipe)
+    reader.join(10)
+    assert pipe.is_fifo() and link.is_symlink() and json.loads(read[0]) == [dict(ROWS.rows[0])]
+
+
+def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="cannot be written: Is a directory; name another file"):
+        ROWS.write(Format.json, tmp_path)
 
 
 def test_no_row_is_an_empty_table() -> None:
