@@ -12,7 +12,7 @@ import typer
 from tune.command_line import Command, Group, State
 from tune.operations.opened import Opened, open_model
 from tune.operations.options import Codebook, Form, Longest, Model, Output, Sentences, Texts
-from tune.operations.printed_rows import UNMARKED, Format, Rows, changed_words
+from tune.operations.printed_rows import UNMARKED, Rows, changed_words
 
 if TYPE_CHECKING:
     from t5vqvae.latent.sentence import Sentence
@@ -35,7 +35,7 @@ def sample(
     prior: Annotated[Prior, typer.Option(metavar="PRIOR", help="chain or transformer.")] = Prior.chain,
     texts: Texts = None,
     sentences: Sentences = 2000,
-    form: Form = Format.table,
+    form: Form = None,
     output: Output = None,
     max_new_tokens: Longest = None,
     state: State = None,
@@ -78,7 +78,7 @@ def codes(
     most: Annotated[int, typer.Option("--most", metavar="N", min=1, help="Rows to print.")] = 20,
     texts: Texts = None,
     sentences: Sentences = 2000,
-    form: Form = Format.table,
+    form: Form = None,
     output: Output = None,
     max_new_tokens: Longest = None,
     state: State = None,

@@ -36,13 +36,13 @@ def logs(
         int | None, typer.Argument(metavar="[N]", min=0, help="One trial; a failed one with its traceback.")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on until the study ends, or Ctrl-C.")] = False,
-    form: Form = Format.table,
+    form: Form = None,
     output: Output = None,
     state: State = None,
 ) -> None:
     """Print what happened in a study, start by start."""
     found = Study.load(study, state)
-    if follow and (form is not Format.table or output is not None):
+    if follow and (form not in (None, Format.table) or output is not None):
         raise SettingError("--follow prints lines as they come; leave out --format and --output")
     if number is not None:
         found.trial(number)  # refuses one that never was
@@ -99,7 +99,7 @@ def rerun(
     into: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the checkpoints; default: one of the state folder.")
     ] = None,
-    form: Form = Format.table,
+    form: Form = None,
     output: Output = None,
     state: State = None,
 ) -> int:

@@ -15,7 +15,7 @@ from tune.command_line import Command, Group, State, words_argument
 from tune.operations.compared_settings import settings_rows
 from tune.operations.opened import MODEL
 from tune.operations.options import Form, Model, Output, within
-from tune.operations.printed_rows import UNMARKED, Format, PrintedRow, Rows
+from tune.operations.printed_rows import UNMARKED, PrintedRow, Rows
 from tune.operations.search_end import next_command
 from tune.records.study_paths import StudyPaths, is_there, state_dir
 from tune.records.trial_labels import labels_in_words
@@ -36,7 +36,7 @@ def evaluate(
     words: Annotated[
         list[str] | None, words_argument("", "Settings of evaluate, such as evaluate.num_generated=500.")
     ] = None,
-    form: Form = Format.table,
+    form: Form = None,
     output: Output = None,
     state: State = None,
 ) -> None:
@@ -81,7 +81,7 @@ def compare(
     metrics: Annotated[
         bool, typer.Option("--metrics", help="Print the metrics with their intervals as rows, not the sentences.")
     ] = False,
-    form: Form = Format.table,
+    form: Form = None,
     output: Output = None,
     state: State = None,
 ) -> None:

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)]
 Text = Annotated[str, typer.Argument(metavar="TEXT", help="A sentence.")]
-Form = Annotated[Format, typer.Option("--format", metavar="FORM", help="table, json, csv or parquet.")]
+Form = Annotated[
+    Format | None,
+    typer.Option(
+        "--format",
+        metavar="FORM",
+        help="table, json, csv or parquet; default: as FILE ends (.json, .csv, .parquet), else table.",
+    ),
+]
 Output = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows to a file; default: print them.")]
 Longest = Annotated[
     int | None,

@@ -11,7 +11,7 @@ from t5vqvae.errors import SettingError
 from tune.command_line import Command, Group, State
 from tune.operations.opened import lines_of, open_model, positions_of_role
 from tune.operations.options import Codebook, Form, Longest, Model, Output, Position, Text, latent_column
-from tune.operations.printed_rows import UNMARKED, Format, PrintedRow, Rows
+from tune.operations.printed_rows import UNMARKED, PrintedRow, Rows
 
 app = typer.Typer(cls=Group)
 
@@ -26,7 +26,7 @@ def interpolate(
     ] = None,
     walk: Annotated[bool, typer.Option("--walk", help="Walk through the codebook, not straight.")] = False,
     steps: Annotated[int, typer.Option(metavar="N", help="Steps, both ends included.")] = 11,
-    form: Form = Format.table,
+    form: Form = None,
     output: Output = None,
     max_new_tokens: Longest = None,
     state: State = None,
@@ -76,7 +76,7 @@ def traverse(
     ] = None,
     nearest: Annotated[int, typer.Option(metavar="N", min=1, help="Nearest codes to take.")] = 20,
     codebook: Codebook = 0,
-    form: Form = Format.table,
+    form: Form = None,
     output: Output = None,
     max_new_tokens: Longest = None,
     state: State = None,
@@ -114,7 +114,7 @@ def walk(
     text: Text,
     position: Annotated[int, typer.Option(metavar="N", help="Position in the sentence, from 0; see encode.")],
     reach: Annotated[int, typer.Option(metavar="N", min=1, help="Corners in both directions.")] = 5,
-    form: Form = Format.table,
+    form: Form = None,
     output: Output = None,
     max_new_tokens: Longest = None,
     state: State = None,

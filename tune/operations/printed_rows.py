@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MARK = "bold underline"
 UNMARKED = "dropped words are not marked"
 """What a note about marked words ends with: a word that a text lacks has no place in it."""
+WIDEST = 100_000
+"""Columns of the terminal that a table in a file is drawn for."""
 PrintedRow = Mapping[str, Any]
 
 
@@ -39,6 +41,12 @@ class Format(StrEnum):
     csv = "csv"
     parquet = "parquet"
 
+    @classmethod
+    def of(cls, file: Path | None) -> Format:
+        """Returns the form that a file's ending names, such as `.csv`; a table for any other ending and no file."""
+        ending = "" if file is None else file.suffix.lower().removeprefix(".")
+        return cls(ending) if ending in cls.__members__ else cls.table
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -48,8 +56,8 @@ class Rows:
         rows: What is printed; all rows have the same keys.
         notes: Lines that explain the rows: below a table, else on stderr.
         compared: For each row, the text whose words its column `text` is compared with; None: nothing is marked.
-        hidden: Columns that are too wide for a table; the other forms have them.
-        yielding: Columns that a narrow table leaves out, the last of them first.
+        hidden: Columns that are too wide for a printed table; a file and the other forms have them.
+        yielding: Columns that a narrow printed table leaves out, the last of them first.
         titles: The heads of columns that are not their names.
         columns: The names of the columns, where there may be no row.
     """
@@ -62,12 +70,17 @@ class Rows:
     titles: Mapping[str, str] = field(default_factory=dict)
     columns: Sequence[str] = ()
 
-    def write(self, form: Format, output: Path | None) -> None:
+    def write(self, form: Format | None, output: Path | None) -> None:
         """Prints the rows, or writes them to a file.
+
+        Args:
+            form: Their form; None: the one that the file's ending names, else a table.
+            output: The file; None: they are printed.
 
         Raises:
             SettingError: If Parquet would be printed on a terminal, or the file cannot be written.
         """
+        form = form or Format.of(output)
         if form is Format.parquet and output is None and sys.stdout.isatty():
             raise SettingError("--format parquet is binary; add --output FILE, or redirect it")
         with hidden():  # a live line would share the terminal's last line with the rows
@@ -85,22 +98,22 @@ class Rows:
             print(note, file=sys.stderr)
 
     def content(self, form: Format) -> bytes:
-        """Returns the rows as the content of a file; a table in a file is plain text of 80 columns."""
+        """Returns the rows as the content of a file; a table has every column, and is as wide as they need."""
         if form is Format.table:
-            from rich.console import Console
-
-            page = io.StringIO()
-            console = Console(file=page, width=80)
-            table, left_out = self._fitted(console)
-            console.print(table)
-            for note in left_out:
-                print(f"{note.partition(';')[0]}; --format csv has them", file=sys.stderr)
-            return page.getvalue().encode()
+            return self._whole_table().encode()
         if form is Format.json:
             lines = ",\n".join(json.dumps(_finite(row), ensure_ascii=False) for row in self.rows)
             return f"[\n{lines}\n]\n".encode()
         names = list(self.rows[0]) if self.rows else list(self.columns)
         return _csv(names, self.rows) if form is Format.csv else _parquet(names, self.rows)
+
+    def _whole_table(self) -> str:
+        from rich.console import Console
+
+        page = io.StringIO()
+        console = Console(file=page, width=WIDEST)
+        console.print(self._table(list(self.rows[0]) if self.rows else [], marked=False), crop=False)
+        return "".join(f"{line.rstrip()}\n" for line in page.getvalue().removesuffix("\n").split("\n"))
 
     def _print(self) -> None:
         from rich.console import Console
@@ -118,7 +131,7 @@ class Rows:
 
         names = [name for name in self.rows[0] if name not in self.hidden] if self.rows else []
         giving_way = [name for name in self.yielding if name in names]
-        unlimited = console.options.update(max_width=10_000)
+        unlimited = console.options.update(max_width=WIDEST)
         table = self._table(names, console.is_terminal)
         left_out: list[str] = []
         while giving_way and Measurement.get(console, unlimited, table).maximum > console.width:

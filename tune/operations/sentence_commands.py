@@ -11,7 +11,7 @@ from t5vqvae.errors import SettingError
 from tune.command_line import Command, Group, State
 from tune.operations.opened import lines_of, open_model
 from tune.operations.options import Form, Longest, Model, Output, Unsent, latent_column
-from tune.operations.printed_rows import UNMARKED, Format, PrintedRow, Rows
+from tune.operations.printed_rows import UNMARKED, PrintedRow, Rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +27,7 @@ def encode(
     texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Sentences.")] = None,
     file: Annotated[Path | None, typer.Option("--texts", metavar="FILE", help="Sentences, one a line.")] = None,
     unsent: Unsent = None,
-    form: Form = Format.table,
+    form: Form = None,
     output: Output = None,
     state: State = None,
 ) -> None:
@@ -59,7 +59,7 @@ def decode(
     prompts: Annotated[
         str | None, typer.Option(metavar="CODES", help="Codes of the prompts, if there are any.")
     ] = None,
-    form: Form = Format.table,
+    form: Form = None,
     output: Output = None,
     max_new_tokens: Longest = None,
     state: State = None,
@@ -85,7 +85,7 @@ def arithmetic(
         list[str], typer.Argument(metavar="A [+|- B]...", help="Sentences with + and - between them: A - B + C.")
     ],
     average: Annotated[bool, typer.Option("--average", help="Divide the sum by the number of sentences.")] = False,
-    form: Form = Format.table,
+    form: Form = None,
     output: Output = None,
     max_new_tokens: Longest = None,
     state: State = None,
@@ -130,7 +130,7 @@ def splice(
         str | None, typer.Option(metavar="WORD", help="Conjunction: the word that joins them, such as and.")
     ] = None,
     unsent: Unsent = None,
-    form: Form = Format.table,
+    form: Form = None,
     output: Output = None,
     max_new_tokens: Longest = None,
     state: State = None,

@@ -29,7 +29,7 @@ _LONG = ("mlflow_id", "checkpoint")
 
 
 @app.command(cls=Command)
-def studies(form: Form = Format.table, output: Output = None, state: State = None) -> None:
+def studies(form: Form = None, output: Output = None, state: State = None) -> None:
     """List all studies and their best trials."""
     found = all_studies(state)
     rows = [_overview(study) for study in found if isinstance(study, Study)]
@@ -43,7 +43,7 @@ def studies(form: Form = Format.table, output: Output = None, state: State = Non
 
 
 @app.command(cls=Command)
-def status(study: StudyName, form: Form = Format.table, output: Output = None, state: State = None) -> None:
+def status(study: StudyName, form: Form = None, output: Output = None, state: State = None) -> None:
     """Say how far a study is.
 
     Of the study, its best trial and each running one: the step, the objective, and the time spent and left.
@@ -89,7 +89,7 @@ def trials(
     best: Annotated[
         int | None, typer.Option(metavar="N", callback=within(1), help="The N best trials, best first.")
     ] = None,
-    form: Form = Format.table,
+    form: Form = None,
     output: Output = None,
     state: State = None,
 ) -> None:
@@ -123,7 +123,7 @@ def trial(
     command: Annotated[
         bool, typer.Option("--command", help="Print the t5vqvae train command of the trial, and nothing else.")
     ] = False,
-    form: Form = Format.table,
+    form: Form = None,
     output: Output = None,
     state: State = None,
 ) -> None:
@@ -131,7 +131,7 @@ def trial(
     found = Study.load(study, state)
     number = _best_number(found) if given is None else given
     if command:
-        if form is not Format.table or output is not None:
+        if form not in (None, Format.table) or output is not None:
             raise SettingError("--command prints one line; leave out --format and --output, or redirect it")
         print(command_of_trial(found, number))
         return
@@ -144,7 +144,7 @@ def trial(
             rows.append({"kind": kind, "name": name, "value": value, "unit": _unit(name) if kind == "metric" else ""})
     kinds = ("record", "setting", "metric")
     rows.sort(key=lambda each: kinds.index(each["kind"]))
-    named = [each for each in rows if each["name"] in _LONG] if form is Format.table and output is None else []
+    named = [each for each in rows if each["name"] in _LONG] if form in (None, Format.table) and output is None else []
     rows = [each for each in rows if each not in named]
     commands = [f"diff {study} {found.best} {number}"] if found.best not in (None, number) else []
     if row["checkpoint"]:
@@ -161,7 +161,7 @@ def diff(
     study: StudyName,
     one: Annotated[int, typer.Argument(metavar="A", min=0, help="Number of a trial.")],
     other: Annotated[int, typer.Argument(metavar="B", min=0, help="Number of another trial.")],
-    form: Form = Format.table,
+    form: Form = None,
     output: Output = None,
     state: State = None,
 ) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from tune.command_line import Command, Group, State
 from tune.operations.options import Form, Model, Output
-from tune.operations.printed_rows import Format, Rows
+from tune.operations.printed_rows import Rows
 from tune.process import NOTHING_WORKED
 from tune.records.study_paths import state_dir
 
@@ -31,7 +31,7 @@ def task(
         str | None, typer.Option("--task", metavar="TASK", help="Its name; default: the task of the model's corpus.")
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="All test sets, not the validation split.")] = False,
-    form: Form = Format.table,
+    form: Form = None,
     output: Output = None,
     state: State = None,
 ) -> int:

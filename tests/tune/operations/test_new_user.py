@@ -15,7 +15,7 @@ from t5vqvae.errors import DataError
 from t5vqvae.spec.run import RunSpec
 from tune.cli import main
 from tune.operations.opened import Opened, lines_of
-from tune.operations.printed_rows import Format, Rows
+from tune.operations.printed_rows import Rows
 from tune.records import models
 
 CHECKPOINTS = ROOT / "tests" / "t5vqvae" / "measures" / "checkpoints"
@@ -68,11 +68,13 @@ def test_a_file_of_sentences_is_read_as_training_reads_one(tmp_path: Path) -> No
     assert lines_of(file) == ["the cat", "a\u2028dog\x0ceats"]
 
 
-def test_a_table_in_a_file_says_what_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows: list[dict[str, Any]] = [{f"a long name of column {n}": "some words" for n in range(5)}]
-    Rows(rows, yielding=["a long name of column 3", "a long name of column 4"]).write(Format.table, tmp_path / "t.txt")
-    told = capsys.readouterr().err
-    assert "left out at 80 columns: " in told and "--format csv has them" in told
+def test_a_table_in_a_file_has_every_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"a long name of column {n}" for n in range(5)]
+    row: dict[str, Any] = {name: "some words" for name in names} | {"codes": [[1], [2]], "text": "a cat " * 99}
+    Rows([row], yielding=names[3:]).write(None, tmp_path / "t.txt")
+    head, _, line = (tmp_path / "t.txt").read_text().splitlines()
+    assert all(name in head for name in [*names, "codes"]) and "1 2" in line and line.endswith("a cat")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_number_is_never_broken_over_two_lines() -> None:

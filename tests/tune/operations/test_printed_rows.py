@@ -52,6 +52,24 @@ def test_parquet_is_kept_off_a_terminal_and_a_file_that_cannot_be_written_is_nam
         ROWS.write(Format.json, tmp_path / "file" / "rows.json")
 
 
+@pytest.mark.parametrize(("name", "start"), [("t.csv", "t,codes,text\n"), ("t.JSON", "[\n{"), ("t.txt", "  t ")])
+def test_a_file_has_the_form_of_its_ending(tmp_path: Path, name: str, start: str) -> None:
+    ROWS.write(None, tmp_path / name)
+    assert (tmp_path / name).read_text().startswith(start)
+
+
+def test_a_form_that_is_given_decides_and_a_printed_one_is_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ROWS.write(Format.json, tmp_path / "t.csv")
+    assert json.loads((tmp_path / "t.csv").read_text()) == [dict(ROWS.rows[0])]
+    ROWS.write(None, tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").read_bytes()[:4] == b"PAR1"
+    capsys.readouterr()
+    ROWS.write(None, None)
+    assert "[big]" in capsys.readouterr().out
+
+
 def test_a_link_stays_a_link_and_its_file_is_replaced(tmp_path: Path) -> None:
     file, link, broken = tmp_path / "there" / "rows.json", tmp_path / "link", tmp_path / "broken"
     file.parent.mkdir()
