@@ -112,10 +112,22 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 
 def printing_anything() -> None:
-    """Lets stdout and stderr print any text in any encoding, line by line also into a pipe."""
+    """Lets stdout and stderr print any text in any encoding, line by line also into a pipe; either may be closed."""
+    _replace_closed()
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # a test's or a notebook's stream
             stream.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+
+
+def _replace_closed() -> None:
+    """Makes a closed stdout (`>&-`), which Python sets to None, a pipe that nobody reads, and a closed stderr empty."""
+    if sys.stdout is None:
+        place, writer = os.pipe()
+        os.dup2(writer, place)  # closes the end that reads; its number, the lowest free one, is that of stdout
+        os.close(writer)
+        sys.stdout = os.fdopen(place, "w")
+    if sys.stderr is None:  # `print` would write its lines to stdout
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - it stays open
 
 
 @contextmanager

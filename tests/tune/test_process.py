@@ -14,7 +14,7 @@ import pytest
 from places import ROOT
 
 from t5vqvae.errors import SettingError, TrackingError
-from tune.process import DEBUG, THRESHOLDS, collected_seldom, exit_status
+from tune.process import DEBUG, READER_LEFT, THRESHOLDS, collected_seldom, exit_status
 
 
 def test_a_process_looks_for_garbage_as_before_once_the_search_has_ended():
@@ -112,6 +112,22 @@ def test_sigterm_interrupts_a_command_as_ctrl_c_does(capsys: pytest.CaptureFixtu
     assert exit_status(command, "all is kept") == 130
     assert capsys.readouterr().err == "interrupted; all is kept\n"
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    ("words", "closed", "status", "said"),
+    [
+        ("config", ">&-", READER_LEFT, b""),
+        ("config", ">&- 2>&- <&-", READER_LEFT, b""),
+        ("config trian=3", ">&-", 2, b"trian is unknown"),
+        ("config trian=3", "2>&-", 2, b""),
+    ],
+)
+def test_a_closed_stdout_is_a_pipe_that_nobody_reads(words: str, closed: str, status: int, said: bytes) -> None:
+    command = f"{shlex.quote(sys.executable)} -m tune.cli {words} {closed}"
+    done = subprocess.run(command, shell=True, capture_output=True, cwd=ROOT)
+    assert done.returncode == status and done.stdout == b""
+    assert done.stderr.startswith(said) and bool(done.stderr) == bool(said)
 
 
 def test_output_that_nobody_reads_or_that_no_encoding_holds_ends_no_command() -> None:
