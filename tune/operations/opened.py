@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from t5vqvae.latent.sentence import Sentence
     from t5vqvae.spec.run import RunSpec
 
-MODEL = "A checkpoint folder, a run id, STUDY, STUDY/TRIAL, or models:/NAME@ALIAS."
+MODEL = "A checkpoint folder, a run id, a folder of runs/, STUDY, STUDY/TRIAL, or models:/NAME@ALIAS."
 
 
 @dataclass(frozen=True)

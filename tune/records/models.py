@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from t5vqvae.spec.run import RunSpec
     from t5vqvae.tracking.server.model_registry import Registry, Version
 
-FORMS = "a checkpoint folder, a run id, STUDY, STUDY/TRIAL, models:/NAME@ALIAS or models:/NAME/VERSION"
+FORMS = "a checkpoint folder, a run id, a run's folder, STUDY, STUDY/TRIAL, models:/NAME@ALIAS or models:/NAME/VERSION"
 REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[^/@]+))")
 
 
@@ -47,8 +47,9 @@ def find_model(name: str, state: Path) -> FoundModel:
     """Returns the model that a user names.
 
     Args:
-        name: A checkpoint (`.../step-00000300`, or its `model` folder); a run id, 16 hex digits; `STUDY`, its best
-            trial; `STUDY/N`, its trial N, also of an ablation; `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+        name: A checkpoint (`.../step-00000300`, or its `model` folder); a run id, 16 hex digits; the name of a
+            folder of `runs`, as `train` prints it, where no study has this name; `STUDY`, its best trial; `STUDY/N`,
+            its trial N, also of an ablation; `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
         state: The state folder.
 
     Raises:
@@ -63,7 +64,10 @@ def find_model(name: str, state: Path) -> FoundModel:
         return _model_of_run(name, state)
     if match := re.fullmatch(r"([^/]+)/([0-9]+)", name):
         return _model_of_trial(StudyPaths.existing(state, match[1], ablations=True), int(match[2]))
-    if ("/" in name or path.exists()) and not StudyPaths(state, name).spec.is_file():
+    is_study = StudyPaths(state, name).spec.is_file()
+    if not is_study and "/" not in name and (state / "runs" / name).is_dir():
+        return _newest_of_run(state / "runs" / name)
+    if ("/" in name or path.exists()) and not is_study:
         raise SettingError(f"{name} is no model{_newest_inside(path) or f'; give {FORMS}'}")
     paths = StudyPaths.existing(state, name)
     return _trial_model(paths, best_record(paths, StudyHeader.read(paths.spec)))
@@ -179,6 +183,15 @@ def _model_of_run(run_id: str, state: Path) -> FoundModel:
         f"no ended trial or run under {state} has the run id {run_id};"
         " `t5vqvae trials STUDY` lists trials, which STUDY/TRIAL names"
     )
+
+
+def _newest_of_run(run: Path) -> FoundModel:
+    from t5vqvae.training import checkpoint
+
+    folder = checkpoint.latest(run)
+    if folder is None:
+        raise CheckpointError(f"run {run.name} has no intact checkpoint in {run}; train it again, or name another run")
+    return _model_in(folder, f"run {run.name}, {folder.name}")
 
 
 def _records_of_run(run_id: str, state: Path) -> Iterator[tuple[StudyPaths, TrialRecord]]:

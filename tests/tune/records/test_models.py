@@ -158,6 +158,19 @@ def test_a_run_id_finds_a_run_that_train_made(state: Path, trained: Path) -> Non
     assert_loads(find_model(run_id, state), f"run abc, {STEP}")
 
 
+def test_a_folder_of_runs_is_its_newest_intact_checkpoint(state: Path, trained: Path) -> None:
+    run = state / "runs" / "9cf5afcc4612"
+    shutil.copytree(trained / STEP, run / STEP)
+    (run / "step-00000004").mkdir()
+    assert_loads(find_model("9cf5afcc4612", state), f"run 9cf5afcc4612, {STEP}")
+    run.rename(run.with_name("tiny"))
+    assert find_model("tiny", state).origin == f"trial 1 of study tiny, {STEP}"
+    run.mkdir()
+    assert error_of("9cf5afcc4612", state, CheckpointError) == (
+        f"run 9cf5afcc4612 has no intact checkpoint in {run}; train it again, or name another run"
+    )
+
+
 def test_a_registered_model_is_downloaded_once(state: Path, trained: Path) -> None:
     register(trained, state)
     origin = "version 1 of the registered model t5vqvae"
