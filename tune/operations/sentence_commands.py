@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from t5vqvae.latent.latent_space import LatentSpace
 
 app = typer.Typer(cls=Group)
+UNKNOWN = "<unk>"
+"""The token of a position whose characters the tokenizer does not know."""
+MOST_UNKNOWN = 5
+"""Most of these characters that a note shows."""
 
 
 @app.command(cls=Command)
@@ -38,12 +42,15 @@ def encode(
     space = open_model(model, state).space
     space.require_codes("encode")
     rows: list[PrintedRow] = []
-    for number, sentence in enumerate(space.encode(given, unsent)):
+    unknown: list[str] = []
+    for number, (sentence, tokens) in enumerate(zip(space.encode(given, unsent), _ids(space, given), strict=True)):
         prompts = _codes(sentence.prompt_codes_PQ)
         rows += [_coded(number, f"prompt {place}", "", codes) for place, codes in enumerate(prompts)]
-        found = zip(sentence.tokens, _codes(sentence.codes_TQ), strict=True)
-        rows += [_coded(number, str(place), token or "</s>", codes) for place, (token, codes) in enumerate(found)]
-    Rows(rows, hidden=()).write(form, output)
+        for place, (token, codes) in enumerate(zip(sentence.tokens, _codes(sentence.codes_TQ), strict=True)):
+            is_unknown = sentence.by_token and tokens[place] == space.model.require_tokenizer().unk_token_id
+            unknown += [token] if is_unknown else []
+            rows.append(_coded(number, str(place), UNKNOWN if is_unknown else token or "</s>", codes))
+    Rows(rows, _of_unknown(unknown), hidden=()).write(form, output)
 
 
 @app.command(cls=Command)
@@ -159,6 +166,26 @@ def splice(
     )
     notes = [f"marked: differs from what was given, and in the result from the first row; {UNMARKED}"]
     Rows(rows, notes, [text, donor, plain[0]]).write(form, output)
+
+
+def _ids(space: LatentSpace, texts: list[str]) -> list[list[int]]:
+    """Returns the number of every token of texts, as `LatentSpace.encode` reads them."""
+    from t5vqvae.latent.two_texts import tokens_and_spans
+
+    return tokens_and_spans(space.model.require_tokenizer(), texts, space.pairs)[0]["input_ids"]
+
+
+def _of_unknown(tokens: list[str]) -> list[str]:
+    """Returns a note on the positions, in all sentences, whose characters the tokenizer does not know, if any."""
+    if not tokens:
+        return []
+    different = list(dict.fromkeys(tokens))
+    shown = " ".join(different[:MOST_UNKNOWN]) + (" ..." if len(different) > MOST_UNKNOWN else "")
+    have = "1 position has" if len(tokens) == 1 else f"{len(tokens)} positions have"
+    return [
+        f"{have} a character that the tokenizer does not know ({shown}), shown as {UNKNOWN}: its code does not say"
+        " which; a model of data.tokenizer.kind=unigram knows every character"
+    ]
 
 
 def _codes(codes_TQ: Tensor | None) -> list[list[int]]:

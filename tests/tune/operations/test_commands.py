@@ -24,9 +24,10 @@ QUANTIZER = {"quantizer.name": "vq", "model.position": 0}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state folder with a checkpoint `word` whose codes name tokens, and one without codes, `plain`."""
+    """A state folder with a checkpoint `word` whose codes name tokens, one without codes, and one of letters."""
     folder = tmp_path_factory.mktemp("operations")
-    for name, changes in (("word", QUANTIZER), ("plain", {"quantizer.name": "none"})):
+    letters = {**QUANTIZER, "data.tokenizer.kind": "latex"}
+    for name, changes in (("word", QUANTIZER), ("plain", {"quantizer.name": "none"}), ("letters", letters)):
         spec = tiny("t5vqvae", **changes)
         prepared = prepare(spec.data, folder / "cache")
         size = len(prepared.tokenizer)
@@ -80,6 +81,16 @@ def test_what_encode_prints_decode_reads(folder: Path, sentence: str) -> None:
     assert [row["text"] for row in interpolated] == [decoded[0]["text"]] * 2
     assert interpolated[0]["codes"] == decoded[0]["codes"] == [row["codes"] for row in found]
     assert found[-1]["token"] == "</s>" and found[-1]["codes"] == [1]
+
+
+def test_encode_says_which_characters_the_tokenizer_does_not_know(folder: Path) -> None:
+    done = run(folder, "encode", "the 日本日", "--format", "json", model="letters")
+    assert [row["token"] for row in json.loads(done.stdout)][-4:] == ["<unk>"] * 3 + ["</s>"]
+    assert "3 positions have a character that the tokenizer does not know (日 本), shown as <unk>:" in done.stderr
+    one = run(folder, "encode", "the", "日", model="letters").stdout
+    assert "1 position has a character that the tokenizer does not know (日)" in " ".join(one.split())
+    for known in (run(folder, "encode", "the cat", model="letters"), run(folder, "encode", "the 日本")):
+        assert known.exit_code == 0 and "does not know" not in known.output and "<unk>" not in known.output
 
 
 def test_the_forms_hold_the_same_rows(folder: Path, sentence: str, tmp_path: Path) -> None:
