@@ -122,7 +122,8 @@ def test_two_settings_are_compared_over_their_seeds(state: Path) -> None:
 
 def test_settings_are_claimed_to_differ_where_their_seeds_agree() -> None:
     def pairs(b: list[float]) -> dict[int, tuple[ValidationResult, ValidationResult]]:
-        return {seed: (result("a", [5.0, 4.0]), result("b", [5 + nats, 4 + nats])) for seed, nats in enumerate(b)}
+        a = [5.0, 4.0] * 4
+        return {seed: (result("a", a), result("b", [each + nats for each in a])) for seed, nats in enumerate(b)}
 
     worse = compare_settings_on_validation(pairs([2.0, 2.1, 1.9]))["validation/nll_per_char"]
     assert worse.difference == pytest.approx(-2 / 12) and worse.verdict("minimize") == "better"
