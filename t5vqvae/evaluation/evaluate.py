@@ -94,8 +94,7 @@ def evaluate(
         model: A model with its tokenizer.
         split: The sentences.
         spec: Its `evaluate` says how many sentences, its `data.max_target_length` how long texts may become.
-        train: Training rows of the corpus itself, on whose codes the chains of two rates are counted; None: without
-            these rates.
+        train: The corpus's own training rows, whose codes two rates are counted on; None: without these rates.
         control: Edits with known answers, for the `control/` metrics; None: without them.
         prefix: First part of the keys of quality metrics.
         autocast: The context of the precision; None: float32.

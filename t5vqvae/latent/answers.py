@@ -260,7 +260,11 @@ def _changed(space: LatentSpace, sentence: Sentence, latent_TX: Tensor, text: st
 
 
 def _checked(space: LatentSpace, codes: Codes) -> Tensor:
-    """Returns the codes of one sentence as a tensor (T, Q), refused where they are none of the model's, or padding."""
+    """Returns the codes of one sentence, shape (T, Q), if they are the model's and none is padding.
+
+    Raises:
+        DataError: If they are not.
+    """
     codes_TQ = torch.tensor(codes)
     refuse_other_codes(space.model, codes_TQ[None], padding=False)
     return codes_TQ

@@ -245,7 +245,7 @@ def _write_file(file: Path, content: bytes) -> None:
 
 
 def _is_stream(file: Path) -> bool:
-    """Returns whether a path is a pipe or a device (or a folder, which refuses to be opened), never to be replaced."""
+    """Returns whether a path is a pipe or a device, never to be replaced; or a folder, which cannot be opened."""
     try:
         return not stat.S_ISREG(os.stat(file).st_mode)
     except FileNotFoundError:

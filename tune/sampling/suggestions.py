@@ -193,7 +193,7 @@ class Suggestions:
         self._reported.pop(number, None)
 
     def _told(self, status: str, values: list[float]) -> tuple[list[float] | None, TrialState]:
-        """Returns what Optuna is told of a trial's end: its values if any, and its state."""
+        """Returns what Optuna stores of a trial's end: its values if any, and its state."""
         state = STATES.get(status, TrialState.FAIL)
         if state == TrialState.COMPLETE:
             return values, state
