@@ -15,6 +15,7 @@ from served import ask, counts
 from t5vqvae.errors import SettingError
 from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.models.contract import load_model
+from t5vqvae.training.checkpoint import read_spec
 
 TEXTS = ["x + y", "\\cos{x}"]
 STEP = "step-00000002"
@@ -108,7 +109,7 @@ def url(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("grpc_reflection") is None and not os.environ.get("CI"), reason="needs ray[serve]")
 def test_a_local_ray_serves_the_model_and_counts_over_replicas(url: str, checkpoint: Path) -> None:
-    space = LatentSpace(load_model(checkpoint / "model"))
+    space = LatentSpace(load_model(checkpoint / "model"), read_spec(checkpoint).max_new_tokens)
     expected = space.reconstruct(space.encode(TEXTS))
     token = {"Authorization": "Bearer secret"}
     workers, before = set[int](), dict[str, float]()

@@ -22,6 +22,7 @@ from served import PATIENCE_SECONDS, answers, ask, counts
 from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.models.contract import load_model
 from t5vqvae.tracking import Tracker
+from t5vqvae.training import checkpoint
 from tune.cli import main
 
 TEXTS = ["x + y", "\\cos{x}", "x - 2"]
@@ -58,7 +59,7 @@ def served(state: Path, model: str, *words: str) -> Iterator[tuple[str, subproce
 
 
 def decoded(folder: Path) -> list[str]:
-    space = LatentSpace(load_model(folder / STEP / "model"))
+    space = LatentSpace(load_model(folder / STEP / "model"), checkpoint.read_spec(folder / STEP).max_new_tokens)
     return space.reconstruct(space.encode(TEXTS))
 
 
