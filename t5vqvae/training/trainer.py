@@ -135,7 +135,7 @@ class Trainer:
             quantizer.most_waiting = max(quantizer.most_waiting, spec.train.microbatches)
 
     def resume(self, path: Path) -> None:
-        """Continues from a checkpoint; begun in another precision or version, the run has an id and a label of its own.
+        """Continues from a checkpoint; begun in another precision or version, the run has another id and a label.
 
         Raises:
             CheckpointError: As `TrainingState.load` does.

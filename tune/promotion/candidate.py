@@ -99,7 +99,8 @@ def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: 
         strings = test_strings(run.data, paths.cache, backbone=run.model.backbone)
     file, half = folder_of(paths, record) / TEST_FILE, kind_of_gate(run.data) == "half"
     known, artifact = _known(file), artifact_digest(folder / "model")
-    now = identity, data, half, artifact, run.versions_of_measures()
+    measures = run.versions_of_measures()
+    now = identity, data, half, artifact, measures
     if known is not None and now == (
         known.identity,
         known.data_fingerprint,
@@ -111,7 +112,7 @@ def test_once(paths: StudyPaths, spec: SearchSpec, record: TrialRecord, folder: 
     threads = free_threads()
     use_threads(threads)
     found = _evaluate(run, folder, paths.cache, half)
-    result = TestResult(identity, data, found.metrics, strings, threads, half, artifact, run.versions_of_measures())
+    result = TestResult(identity, data, found.metrics, strings, threads, half, artifact, measures)
     scores = KeptScores(artifact, result.scored, said(record), found.sentences)
     scores.write(file.with_name(SENTENCES_FILE))
     write_json(file, vars(result), indent=1)

@@ -1,8 +1,8 @@
 """The corpus `math`: generated expressions to reconstruct or to derive, and four out-of-distribution test sets.
 
 VAR replaces the letters by Greek ones. EASY has one operation, of a kind that is held out from training. EQ is
-`expression = expression`. LEN is drawn with more operations than training; a few of its expressions (13 of 500) cancel
-to fewer when they are printed.
+`expression = expression`. LEN is drawn with more operations than training; a few of its expressions cancel to fewer
+when they are printed.
 
 In the training, validation and test splits, a string's split depends only on the string and the seed. So the validation
 and test splits do not change with `size`, and no string of theirs is trained on with another size. LEN leaves out the
