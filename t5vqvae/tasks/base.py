@@ -53,6 +53,7 @@ class Task:
         scores: Scores of one answer by name; the first is the one that decides.
         of_all: Scores of all answers together, from targets and answers, such as distinct-n.
         idle: Answers of those who do nothing, by name.
+        kind_of: Returns the kind of a question, by which the model's main score is given apart; None: there are none.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Task:
     scores: Mapping[str, Score]
     idle: Mapping[str, Idle]
     of_all: Mapping[str, Callable[[Sequence[str], Sequence[str]], float]]
+    kind_of: Callable[[str], str] | None = None
 
     @property
     def main_score(self) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -49,11 +50,13 @@ class Judgement:
         split: The set.
         num_questions: Its questions.
         rows: The model first.
+        kinds: The model's main score on the questions of each kind, and how many they are; empty without kinds.
     """
 
     split: str
     num_questions: int
     rows: list[Row]
+    kinds: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     @property
     def is_learnt(self) -> bool:
@@ -92,7 +95,7 @@ def judge(
                 row = replace(row, others=row.others | shares_by_meaning(meaning, pairs))
             rows.append(row)
             now.advance(1)
-    return Judgement(split, len(asked), rows)
+    return Judgement(split, len(asked), rows, _by_kind(task, asked, answers))
 
 
 def judge_model(
@@ -138,6 +141,16 @@ def judge_model(
 def _pairs(split: TokenizedSplit) -> list[Pair]:
     every = range(len(split))
     return [Pair(*pair) for pair in zip(split.sources(every), split.texts(every), strict=True)]
+
+
+def _by_kind(task: Task, asked: Sequence[Pair], answers: Sequence[str]) -> dict[str, tuple[float, int]]:
+    """Returns the mean of the main score by kind of question, in the order of the kinds' names, and their numbers."""
+    if task.kind_of is None:
+        return {}
+    score, scores = task.scores[task.main_score], defaultdict[str, list[float]](list)
+    for pair, answer in zip(asked, answers, strict=True):
+        scores[task.kind_of(pair.source)].append(score(pair.target, answer))
+    return {kind: (sum(found) / len(found), len(found)) for kind, found in sorted(scores.items())}
 
 
 def _row(task: Task, name: str, targets: Sequence[str], texts: Sequence[str]) -> Row:

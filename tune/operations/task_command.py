@@ -61,7 +61,7 @@ def task(
     )
     rows = [row for each in judged for row in _printed(each, asked.main_score)]
     notes = [_HALVES[is_promoted]] if decides else []
-    Rows(rows, notes=[_verdict(each) for each in judged] + notes).write(form, output)
+    Rows(rows, notes=[line for each in judged for line in _said(each)] + notes).write(form, output)
     return 0 if all(each.is_learnt for each in judged) else NOTHING_WORKED
 
 
@@ -77,6 +77,12 @@ def _printed(judged: Judgement, main_score: str) -> list[dict[str, object]]:
         }
         for row in judged.rows
     ]
+
+
+def _said(judged: Judgement) -> list[str]:
+    """Returns the verdict about a set, and what was right by kind of question where there are several."""
+    kinds = [f"{kind} {score:.3f} of {number}" for kind, (score, number) in judged.kinds.items()]
+    return [_verdict(judged)] + ([f"{judged.split} by kind: {', '.join(kinds)}"] if len(kinds) > 1 else [])
 
 
 def _verdict(judged: Judgement) -> str:

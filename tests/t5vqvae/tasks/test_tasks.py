@@ -15,9 +15,10 @@ from t5vqvae.errors import SettingError
 from t5vqvae.tasks import idle, report
 from t5vqvae.tasks.all_tasks import TASKS, task_of
 from t5vqvae.tasks.base import Asked, Pair, Task
+from t5vqvae.tasks.derive import operation
 from t5vqvae.tasks.report import Judgement, Row, judge
 from t5vqvae.tasks.scores import distinct, exact, rouge
-from t5vqvae.tasks.syllogistic import ends_with_quantifier
+from t5vqvae.tasks.syllogistic import ends_with_quantifier, num_hops
 
 PREMISES = "a cat is an animal </s> an animal needs some food"
 CHAIN = "no zefs are lupis . all daks are zefs . not all rons are tibs ."
@@ -123,6 +124,18 @@ def test_idle_answers_read_no_augmented_row(tmp_path: Path, monkeypatch: pytest.
     report.judge_model(TASKS["derive"], build(spec, tmp_path).eval(), spec, tmp_path, "validation")
     prepared = prepare(spec.data, tmp_path)
     assert seen == [len(prepared.train) - prepared.num_augmented["rename"]] and seen[0] < len(prepared.train)
+
+
+def test_scores_by_kind_of_question() -> None:
+    assert num_hops(CHAIN) == "1 hop", "no premise shares a noun with that of rons and tibs"
+    assert num_hops("all a are b . </s> no b are c . some c are d .") == "2 hops"
+    assert operation(r"\frac{\partial}{\partial S} S x") == operation(r"\frac{d}{d \zeta} \zeta") == "derivative"
+    assert operation(r"\int x\, dx") == "integral"
+    assert operation(r"\int x\, dx = \frac{d}{d o} o^{2}") == "two questions"
+    asked = [Pair(r"\int x\, dx", "1"), Pair(r"\frac{d}{d x} x^{2}", "2 x"), Pair(r"\frac{d}{d x} x", "1")]
+    kinds = judge(TASKS["derive"], "test", asked, asked, ["2", "2 x", "3"]).kinds
+    assert kinds == {"derivative": (0.5, 2), "integral": (0.0, 1)}
+    assert not judge(TASKS["dialogue"], "test", asked, asked, ["2", "2 x", "3"]).kinds
 
 
 def test_a_corpus_asks_its_task() -> None:
