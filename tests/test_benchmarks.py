@@ -67,7 +67,8 @@ def test_every_row_is_a_run_with_its_command(name: str) -> None:
     if name.endswith(", none"):
         assert ROWS[name].spec(0, "cpu").quantizer.name == "none"
     if not name.startswith(("math", "explanations")):
-        assert without_bottleneck(name) in ROWS or name.endswith(", none")
+        trained_otherwise = name.count(",") == 2  # on more nouns, or less: no row without a bottleneck is
+        assert without_bottleneck(name) in ROWS or name.endswith(", none") or trained_otherwise
 
 
 def test_rows_of_an_earlier_table_are_refused_and_not_mixed_in(tmp_path: Path) -> None:
