@@ -37,6 +37,12 @@ RUNS = 'on (study) max by (study) (t5vqvae_trials{status="running"}) > 0'
 """That a study runs: the last numbers of an ended one stay, and would raise an alert for ever."""
 ALERTS = [
     (
+        "DriverGone",
+        'max by (study) (up{job="t5vqvae"}) == 0',  # its series end with it, its target stays
+        "5m",
+        "The driver of {{ $labels.study }} was killed or does not answer; resume the study or remove it.",
+    ),
+    (
         "NoProgress",
         f"t5vqvae:silent_seconds > 1800 and {RUNS}",
         "0m",

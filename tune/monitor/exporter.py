@@ -99,9 +99,13 @@ class Exporter:
             self._write()
 
     def name_targets(self, nodes: Sequence[str]) -> None:
-        """Writes where Prometheus finds this driver, and the nodes of its Ray, each as `host:port`."""
-        groups = {"t5vqvae": [f"{HOST}:{self.port}"], "ray": list(nodes)}
-        write_json(self._target, [{"targets": found, "labels": {"job": job}} for job, found in groups.items() if found])
+        """Writes where Prometheus finds this driver, and the nodes of its Ray, each as `host:port`.
+
+        A killed driver leaves the file behind; by the label `study` an alert says whose driver does not answer.
+        """
+        own = {"targets": [f"{HOST}:{self.port}"], "labels": {"job": "t5vqvae", "study": self.paths.study}}
+        ray = {"targets": list(nodes), "labels": {"job": "ray"}}
+        write_json(self._target, [own, ray] if nodes else [own])
 
     def put(self, row: Row) -> None:
         """Receives what the board receives."""

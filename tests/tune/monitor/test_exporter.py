@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from t5vqvae.files import read_json
 from t5vqvae.tracking.outbox.journal import Journal
 from tune.monitor import exporter
 from tune.monitor.board import Board
@@ -110,6 +111,14 @@ def test_what_ended_in_this_start_is_told_apart(made: Exporter) -> None:
         assert values(made)["trials_ended_in_attempt"] == 0
         made.board.put(Row(4, {}, "completed", METRICS))
         assert values(made)["trials_ended_in_attempt"] == 1 and made.tally.num_ended == 5
+
+
+def test_the_target_that_a_killed_driver_leaves_behind_names_its_study(made: Exporter) -> None:
+    made.port = 7
+    made.name_targets(["127.0.0.1:8"])
+    driver, nodes = read_json(exporter.target(made.paths))
+    assert driver == {"targets": ["127.0.0.1:7"], "labels": {"job": "t5vqvae", "study": "s"}}
+    assert nodes == {"targets": ["127.0.0.1:8"], "labels": {"job": "ray"}}
 
 
 def studies_shown(made: Exporter) -> set[str]:
