@@ -144,8 +144,11 @@ def _requests(frame: pd.DataFrame, request: type[Request], params: Params) -> It
 
 def _fields(row: Mapping[str, Any], columns: Mapping[str, str], request: type[Request]) -> Iterator[tuple[str, Any]]:
     for name, value in row.items():
-        if value is not None:
-            yield columns[name], [value] if columns[name] in _OF_SENTENCES.get(request, {}) else value
+        field = columns[name]
+        # MLflow's server takes no null for an array: an empty one stands for it
+        missing = value is None or (value == [] and not request.model_fields[field].is_required())
+        if not missing:
+            yield field, [value] if field in _OF_SENTENCES.get(request, {}) else value
 
 
 def _value(kind: Kind, cell: Any) -> Any:
@@ -157,7 +160,7 @@ def _value(kind: Kind, cell: Any) -> Any:
     if text_of(cell) is None:
         return None
     if kind == "number" and isinstance(cell, float | np.floating) and float(cell).is_integer():
-        return int(cell)  # pandas makes numbers with a gap in them floats
+        return int(cell)  # the signature has floats, as pandas for numbers with a gap in them
     return cell.item() if isinstance(cell, np.generic) else cell
 
 

@@ -75,9 +75,10 @@ class _PyfuncModel(PythonModel):
         | `splice` | `text`, `donor`, `words` | `replace`, `after`, `join` | `unsent` | as for `arithmetic` |
 
         All take `max_new_tokens` and `batch_size`. `codes` is a list of positions, each with one code per codebook, -2
-        in all of a position that is not sent; None for a model without codes. Values of text columns are read as in a
-        table: 0 is "0", false is "false". What columns and parameters mean stands in the model's metadata, under
-        `operations`.
+        in all of a position that is not sent; None for a model without codes. A row without a value of an optional
+        column has a null; of `prompts`, `codes`, `plus` and `minus` it has `[]`, as MLflow's server wants it.
+        In a text column of JSON or of Python's objects 0 is "0" and false is "false"; MLflow refuses one of numbers or
+        booleans. What columns and parameters mean stands in the model's metadata, under `operations`.
 
         Args:
             context: Unused.

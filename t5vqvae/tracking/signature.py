@@ -42,6 +42,7 @@ def signature(max_new_tokens: int) -> ModelSignature:
 
 
 def _kinds() -> dict[str, Any]:
+    """Returns MLflow's type of each kind of column; a column of whole numbers (long) could have no gap."""
     from mlflow.types import DataType
     from mlflow.types.schema import Array
 
@@ -50,7 +51,7 @@ def _kinds() -> dict[str, Any]:
         "text": DataType.string,
         "texts": Array(DataType.string),
         "codes": codes,
-        "number": DataType.long,
+        "number": DataType.double,
         "places": places,
     }
 
@@ -75,7 +76,7 @@ def _outputs(kinds: dict[str, Any]) -> dict[str, Any]:
         "plain": kinds["text"],
         "changed": kinds["places"],
         "token": kinds["text"],
-        "code": kinds["number"],
+        "code": DataType.long,
         "steps": rows(t=DataType.double),
         "swaps": rows(code=DataType.long, distance=DataType.double),
     }

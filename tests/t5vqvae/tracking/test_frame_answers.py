@@ -146,6 +146,22 @@ def test_a_frame_keeps_its_index(spelling: _PyfuncModel) -> None:
     assert len(spelling.predict(None, frame[:0], {"operation": "encode"})) == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "row", "optional"),
+    [
+        ("traverse", {"text": "a bat"}, {"position": 0}),
+        ("traverse", {"text": "a bat"}, {"codes": []}),
+        ("decode", {"codes": spelled("big dog")}, {"prompts": []}),
+        ("arithmetic", {"text": "a bat"}, {"plus": [], "minus": []}),
+    ],
+)
+def test_a_row_may_lack_what_is_optional(name: str, row: Row, optional: Row, spelling: _PyfuncModel) -> None:
+    alone = ask(spelling, [row], operation=name)
+    assert ask(spelling, [row | optional], operation=name) == alone
+    if "position" in optional:
+        assert ask(spelling, [row | {"position": 1}, row], operation=name)[1:] == alone
+
+
 WRONG: list[tuple[list[Row], Row, str]] = [
     ([{"text": "a"}], {"operation": "encod"}, "operation=encod is unknown; did you mean encode?"),
     ([{"text": "a"}], {"operation": "encode", "steps": 3}, "steps=3 is not for operation=encode; leave it out"),
@@ -157,6 +173,8 @@ WRONG: list[tuple[list[Row], Row, str]] = [
     ([{"codes": spelled("a")}, {"codes": [[99]]}], {"operation": "decode"}, "row 1: .*has the code 99; codes are 0 to"),
     ([{"codes": [[1], [1, 2]]}], {"operation": "decode"}, "row 0: codes: every sentence needs positions with as many"),
     ([{"text": "a", "position": 9}], {"operation": "traverse"}, "row 0: position=9 is none of 'a'"),
+    ([{"text": "a", "position": 0.5}], {"operation": "traverse"}, "row 0: position=0.5 must be a whole number"),
+    ([{"codes": []}], {"operation": "decode"}, "row 0: codes: every sentence needs positions with as many"),
     ([{"source": "a", "goal": "b"}], {"operation": "interpolate", "steps": 1}, "row 0: steps=1 must be at least 2"),
     ([{"text": "a"}], {"operation": "encode", "batch_size": 0}, "batch_size=0 must be a whole number of at least 1"),
     ([{"text": "a"}], {"operation": "encode", "max_new_tokens": 9000}, "row 0: max_new_tokens=9000 must be at least 1"),
