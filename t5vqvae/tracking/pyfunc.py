@@ -108,7 +108,10 @@ class _PyfuncModel(PythonModel):
 
     def _reconstructed(self, frame: pd.DataFrame, params: _Params, size: int) -> pd.DataFrame:
         """Reconstructs with any model, also one whose decoder reads more than its latents."""
-        texts, max_new_tokens, unsent = _texts(frame), _positive(params, "max_new_tokens"), _nats(params)
+        from t5vqvae.latent.requests import MOST_TOKENS
+
+        texts, unsent = _texts(frame), _nats(params)
+        max_new_tokens = _positive(params, "max_new_tokens", MOST_TOKENS)
         given = [place for place, text in enumerate(texts) if text is not None]
         rows: list[tuple[str | None, list[list[int]] | None]] = [(None, None)] * len(texts)
         for start in range(0, len(given), size):
@@ -126,7 +129,11 @@ class _PyfuncModel(PythonModel):
 
 
 def _texts(frame: pd.DataFrame) -> list[str | None]:
-    """Returns the texts of a frame's column `text`; None where a text is missing."""
+    """Returns the texts of a frame's column `text`; None where a text is missing.
+
+    Raises:
+        DataError: If there is no such column, or a value is no text or blank.
+    """
     from t5vqvae.data.corpora.columns import text_of
     from t5vqvae.errors import DataError
 
@@ -136,9 +143,12 @@ def _texts(frame: pd.DataFrame) -> list[str | None]:
     texts = []
     for place, value in enumerate(frame["text"]):
         try:
-            texts.append(text_of(value))
+            text = text_of(value)
         except DataError as error:
             raise DataError(f"row {place} of the column 'text': {error}") from None
+        if text is not None and not text.strip():
+            raise DataError(f"row {place} of the column 'text' is empty; give at least one word, or null for no answer")
+        texts.append(text)
     return texts
 
 
@@ -186,13 +196,19 @@ def _nats(params: _Params) -> float | None:
     return float(value)
 
 
-def _positive(params: _Params, name: str) -> int:
-    """Returns a parameter, 64 if it is not given."""
+def _positive(params: _Params, name: str, most: int | None = None) -> int:
+    """Returns a parameter, 64 if it is not given.
+
+    Raises:
+        SettingError: If it is no whole number of at least 1, or above the most.
+    """
     from t5vqvae.errors import SettingError
 
     value = params.get(name, 64)
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise SettingError(f"{name}={value!r} must be a whole number of at least 1")
+    if most is not None and value > most:
+        raise SettingError(f"{name}={value} must be at most {most}; give less, or leave it out")
     return int(value)
 
 

@@ -49,8 +49,8 @@ def test_missing_texts_of_pandas_own_type_give_nulls_too(served: Any) -> None:
 
 
 def test_words_and_numbers_are_texts(served: Any) -> None:
-    expected = reconstruct(served.model, ["nan", "None", "", "0", "false", "1.5"], 4)[0]
-    found = ask(served, pd.Series(["nan", "None", "", 0, False, np.float32(1.5)], dtype=object))
+    expected = reconstruct(served.model, ["nan", "None", "0", "false", "1.5"], 4)[0]
+    found = ask(served, pd.Series(["nan", "None", 0, False, np.float32(1.5)], dtype=object))
     assert found["reconstruction"].tolist() == expected
 
 
@@ -79,6 +79,7 @@ def test_an_empty_frame_gives_an_empty_frame(served: Any) -> None:
         (pd.DataFrame([["a", "b"]], columns=["text", "text"]), r"one column 'text'; it has text, text"),
         (pd.DataFrame(), r"one column 'text'; it has no column"),
         (["a"], r"must be a frame with one column 'text'; it has list"),
+        (pd.DataFrame({"text": ["a", None, " "]}), r"row 2 of the column 'text' is empty; give at least one word"),
         (pd.DataFrame({"text": ["a", ["b"]]}), r"row 1 of the column 'text': a value of type list is no text"),
         (
             pd.DataFrame({"text": pd.Series(["a \ud83d"], dtype=object)}),
@@ -97,6 +98,11 @@ def test_a_parameter_that_is_no_positive_number_is_refused(params: dict[str, Any
     name, value = next(iter(params.items()))
     with pytest.raises(MlflowException, match=rf"{name}={value} must be a whole number of at least 1"):
         ask(served, ["a"], **params)
+
+
+def test_more_tokens_than_a_request_may_ask_for_are_refused(served: Any) -> None:
+    with pytest.raises(MlflowException, match=r"max_new_tokens=513 must be at most 512; give less"):
+        ask(served, ["a"], max_new_tokens=513)
 
 
 def test_the_signature_lets_missing_texts_through(served: Any) -> None:
@@ -121,7 +127,7 @@ def sparse(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_codes_that_are_left_out_are_minus_two(sparse: Any) -> None:
-    texts = ["a cat", None, "a dog eats honey", ""]
+    texts = ["a cat", None, "a dog eats honey", "a"]
     whole, found = ask(sparse, texts), ask(sparse, texts, unsent=1e9)
     assert found["codes"][1] is None and found["reconstruction"][1] is None
     for row in (0, 2, 3):
