@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any
@@ -130,6 +131,10 @@ def server_of(watched: WatchedStudy, port: int = 0) -> ThreadingHTTPServer:
     """
 
     class Handler(BaseHTTPRequestHandler):
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # the browser went away
+                super().handle()
+
         def do_GET(self) -> None:
             if self.path == "/":
                 self._send("text/html; charset=utf-8", files("tune.monitor").joinpath(PAGE).read_bytes())

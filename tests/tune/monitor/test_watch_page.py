@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+import socket
+import struct
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from kept_studies import keep_study, start_trial
 
 from t5vqvae.stages import duration
-from tune.monitor.watch_page import WatchedStudy
+from tune.monitor.watch_page import WatchedStudy, server_of
+
+HANGS_UP = struct.pack("ii", 1, 0)
+"""SO_LINGER: closing sends a reset at once, as a browser that goes away."""
 
 
 def words(numbers: Any, metric: str) -> dict[str, float]:
@@ -37,3 +44,24 @@ def test_a_finished_study_has_no_time_left(tmp_path: Path) -> None:
     keep_study(tmp_path)
     found = WatchedStudy("kept", tmp_path).numbers()
     assert (found["state"], found["share"]) == ("finished: 4 of 4 trials done", 1.0)
+
+
+def test_a_browser_that_goes_away_is_no_error() -> None:
+    gone, ended, faults = threading.Event(), threading.Event(), list[Any]()
+
+    def numbers() -> dict[str, str]:
+        assert gone.wait(30)
+        return {"much": "x" * 10_000_000}
+
+    watched: Any = SimpleNamespace(numbers=numbers)
+    with server_of(watched) as server:
+        server.handle_error = lambda *given: faults.append(given)  # type: ignore[method-assign]
+        server.shutdown_request = lambda request: (request.close(), ended.set())  # type: ignore[method-assign]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with socket.create_connection(("127.0.0.1", server.server_port)) as browser:
+            browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, HANGS_UP)
+            browser.sendall(b"GET /numbers HTTP/1.1\r\nHost: x\r\n\r\n")
+        gone.set()
+        assert ended.wait(30)
+        server.shutdown()
+    assert faults == []
