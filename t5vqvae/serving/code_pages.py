@@ -46,8 +46,9 @@ class Context(TypedDict):
 
 
 class CodeList(TypedDict):
-    """The codes in use, the most frequent first."""
+    """The codes in use, the most frequent first, and the model that has them."""
 
+    model: dict[str, str]
     sentences: int
     entries: int
     codes: list[Use]
@@ -56,6 +57,7 @@ class CodeList(TypedDict):
 class CodePage(TypedDict):
     """One code: its use, and contexts."""
 
+    model: dict[str, str]
     sentences: int
     entries: int
     use: Use
@@ -85,6 +87,7 @@ class CodePages:
         """Returns the use of every code that occurs."""
         counted = await self._of(model, codebook)
         return {
+            "model": model.label,
             "sentences": len(counted.sentences),
             "entries": num_entries(model.space.model.quantizer, codebook),
             "codes": [_use(each.code, each) for each in counted.uses.values()],
@@ -101,6 +104,7 @@ class CodePages:
         if not 0 <= code < entries:
             raise DataError(f"code={code} must lie between 0 and {entries - 1}: the codebook has {entries} entries")
         return {
+            "model": model.label,
             "sentences": len(counted.sentences),
             "entries": entries,
             "use": _use(code, counted.uses.get(code)),

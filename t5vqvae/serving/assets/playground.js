@@ -25,6 +25,8 @@ async function ask(path, body) {
   const found = await reply.json();
   if (path !== "health") $("#unlock").hidden = reply.status !== 401; // that one needs no token
   if (!reply.ok) throw new Error(found.error);
+  const { name, version } = found.model; // an alias may move between two answers
+  $("#model").textContent = name + (version ? `, version ${version}` : "");
   return found;
 }
 
@@ -64,24 +66,29 @@ const codeLink = (code, codebook = 0) => element("a", {
 async function showCodes(state, section, isCurrent) {
   const text = state.get("text") || "";
   section.querySelector("form").text.value = text;
-  $(".result", section).hidden = !text;
-  if (!text) return;
-  const own = await first("encode", { texts: [text] });
-  const codes = state.get("codes") ? read(state.get("codes")) : own.codes;
+  if (!text) return void ($(".result", section).hidden = true);
+  const { answers: [own], model: { version } } = await ask("encode", { texts: [text] });
+  const other = state.get("codes") && state.get("version") && state.get("version") !== version;
+  const codes = state.get("codes") && !other ? read(state.get("codes")) : own.codes;
   const prompts = own.prompts ? [own.prompts] : null;
-  const decoded = await first("decode", { codes: [codes], prompts, compare: [text] });
+  const { answers: [decoded], model } = await ask("decode", { codes: [codes], prompts, compare: [text] });
   if (!isCurrent()) return;
-  const chosen = state.get("position") === null ? null : Number(state.get("position"));
-  drawTokens(section, text, own, codes, chosen);
+  if (model.version !== version) return show(); // it moved just now
+  const given = state.get("position"), chosen = given === null || (other && !codes[given]) ? null : Number(given);
+  drawTokens(section, text, own, codes, chosen, version);
   $(".original", section).textContent = text;
   $(".decoded", section).replaceChildren(marked(decoded.text, decoded.changed));
   const reset = $(".reset", section);
   reset.hidden = written(codes) === written(own.codes);
   reset.onclick = () => go({ view: "codes", text, position: chosen });
-  await drawNearest($(".nearest", section), text, codes, chosen, Number(state.get("codebook") || 0), isCurrent);
+  $(".result", section).hidden = false;
+  const sentence = { text, ...changes(codes, own.codes, version) }, codebook = Number(state.get("codebook") || 0);
+  await drawNearest($(".nearest", section), sentence, codes, chosen, codebook, version, isCurrent);
+  const before = `The codes of this address are of version ${state.get("version")}`;
+  return other ? `${before}; shown are those of version ${version}.` : "";
 }
 
-function drawTokens(section, text, own, codes, chosen) {
+function drawTokens(section, text, own, codes, chosen, version) {
   const focused = document.activeElement?.dataset?.position;
   const buttons = codes.map((position, place) => {
     const changed = written([position]) !== written([own.codes[place] || []]);
@@ -90,7 +97,7 @@ function drawTokens(section, text, own, codes, chosen) {
       element("span", { className: "code", textContent: position.join(",") }));
     button.dataset.position = place;
     button.setAttribute("aria-pressed", place === chosen);
-    button.onclick = () => go({ view: "codes", text, codes: changes(codes, own.codes), position: place });
+    button.onclick = () => go({ view: "codes", text, ...changes(codes, own.codes, version), position: place });
     return button;
   });
   $(".tokens", section).replaceChildren(...buttons);
@@ -98,21 +105,24 @@ function drawTokens(section, text, own, codes, chosen) {
 }
 
 const named = (token) => (token === "▁" ? "␣" : token || "end"); // a source of two texts has two ends
-const changes = (codes, own) => (written(codes) === written(own) ? "" : written(codes));
+const changes = (codes, own, version) => (written(codes) === written(own) ? {} : { codes: written(codes), version });
 
-async function drawNearest(box, text, codes, position, codebook, isCurrent) {
+async function drawNearest(box, sentence, codes, position, codebook, version, isCurrent) {
   box.hidden = position === null;
   if (position === null) return;
-  const found = await first("traverse", { text, codes, position, codebook, nearest: 12 });
+  const { text } = sentence;
+  const { answers: [found], model } = await ask("traverse", { text, codes, position, codebook, nearest: 12 });
   if (!isCurrent()) return;
+  if (model.version !== version) return show();
   const rows = found.swaps.map((swap) => {
     const button = element("button", { type: "button", textContent: "Swap" });
     button.setAttribute("aria-label", `Put code ${swap.code} in its place`);
-    button.onclick = () => go({ view: "codes", text, codes: written(swap.codes), position, codebook: codebook || "" });
+    button.onclick = () => go({
+      view: "codes", text, codes: written(swap.codes), version, position, codebook: codebook || "" });
     return [codeLink(swap.code, codebook), swap.distance.toPrecision(3), marked(swap.text, swap.changed), button];
   });
   const books = codes[position].map((_, number) => element("a", {
-    href: address({ view: "codes", text, codes: written(codes), position, codebook: number }),
+    href: address({ view: "codes", ...sentence, position, codebook: number }),
     textContent: ` codebook ${number}` }));
   box.replaceChildren(
     element("h2", {}, `Nearest codes of “${named(found.token)}”, code `, codeLink(found.code, codebook)),
@@ -220,11 +230,13 @@ async function show() {
     else link.removeAttribute("aria-current");
   }
   say("working …");
+  const section = $(`#${view}`), isCurrent = () => now === turn;
   try {
-    await VIEWS[view](shown(), $(`#${view}`), () => now === turn);
-    if (now === turn) say("");
+    const words = await VIEWS[view](shown(), section, isCurrent);
+    if (isCurrent()) say(words || "");
   } catch (error) {
-    if (now === turn) say(error.message, true);
+    if (!isCurrent()) return;
+    say(error.message, true);
   }
 }
 
@@ -253,7 +265,5 @@ $(".tokens").addEventListener("keydown", (event) => {
 });
 
 addEventListener("hashchange", show);
-ask("health").then(({ model }) => {
-  $("#model").textContent = model.name + (model.version ? `, version ${model.version}` : "");
-});
+ask("health");
 show();

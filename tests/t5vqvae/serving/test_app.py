@@ -278,6 +278,7 @@ def test_the_page_of_a_code_counts_what_stands_in_the_sentences(url: str) -> Non
     unused = ask(f"{url}/codes/{CODE['dog']}")[1]
     assert unused["use"]["count"] == 0 and unused["contexts"] == [] and unused["use"]["purity"] is None
     listed = ask(f"{url}/codes")[1]["codes"]
+    assert ask(f"{url}/codes")[1]["model"] == page["model"] == {"name": "spelling", "version": "1"}
     assert sum(each["count"] for each in listed) == sum(len(codes(text)) for text in SENTENCES)
 
 

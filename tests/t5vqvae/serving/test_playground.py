@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -140,6 +141,28 @@ def test_a_splice_is_shown_next_to_the_sentence_and_its_error_in_words(page: Any
     assert page.inner_text("#status") == "'cat' is not in 'old dog'; give words as the sentence has them"
 
 
+def test_codes_of_a_version_that_is_served_no_more_are_left_out(browser: Any) -> None:
+    source, page = Spelled(), browser.new_page()
+    with serving(source, page=True, refresh_seconds=0.05) as moving:
+        page.goto(f"{moving}/#view=codes&text=a+bat&position=1")
+        page.get_by_role("button", name=f"Put code {CODE['cat']} in its place").click()
+        page.wait_for_selector("#codes .tokens button.swapped")
+        settled(page)
+        assert page.inner_text("#model") == "spelling, version 1" and "version=1" in page.url
+        source.version = "2"
+        while ask(f"{moving}/health")[1]["model"]["version"] != "2":
+            time.sleep(0.02)
+        page.locator("#codes .tokens button").first.click()
+        page.wait_for_function("document.querySelector('#status').textContent.includes('version 1; shown')")
+        assert page.inner_text("#model") == "spelling, version 2"
+        assert tokens(page) == [f"a {CODE['a']}", f"bat {CODE['bat']}", "end 1"]
+        assert page.inner_text("#codes .nearest h2").startswith("Nearest codes of \u201ca\u201d")
+        page.locator("#codes .tokens button").nth(1).click()
+        settled(page)
+        assert "codes=" not in page.url
+        page.close()
+
+
 def test_the_page_of_a_code_has_its_numbers_and_contexts(page: Any, url: str) -> None:
     page.goto(f"{url}/#view=code")
     page.wait_for_selector("#code tbody tr")
@@ -178,6 +201,7 @@ def test_the_first_row_of_a_walk_is_compared_with_the_sentence_and_says_so(page:
 
 def _shows_codes(page: Any, url: str, path: str, found: dict[str, Any]) -> None:
     """Opens a page of codes whose numbers are given."""
+    found["model"] = {"name": "spelling", "version": "1"}
     page.route(f"{url}/codes*{'/*' if '/' in path else ''}", lambda route: route.fulfill(json=found))
     page.goto(f"{url}/#view=code{'&code=5' if '/' in path else ''}")
     page.wait_for_selector("#code p")
