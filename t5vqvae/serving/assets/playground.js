@@ -143,6 +143,7 @@ async function showWalk(state, section, isCurrent) {
   const path = await first("interpolate", { source, goal, steps, walk: form.walk.checked });
   if (!isCurrent()) return;
   const head = "Decodes to; marked: changed since the row above, in the first row since the given sentence";
+  box.hidden = false;
   box.replaceChildren(table(["#t", head], path.steps.map((step) => [
     step.t.toFixed(2), marked(step.text, step.changed)])));
 }
@@ -158,6 +159,7 @@ async function showSplice(state, section, isCurrent) {
   if (!isCurrent()) return;
   const pair = (title, body, kind) => element("div", {},
     element("dt", { textContent: title }), element("dd", { className: kind }, body));
+  box.hidden = false;
   box.replaceChildren(element("dl", { className: "texts" },
     pair("Sentence, decoded", found.plain, "plain"),
     pair("Spliced", marked(found.text, found.changed), "spliced")));
@@ -173,6 +175,7 @@ async function showCode(state, section, isCurrent) {
   say("reading training sentences …");
   const found = await ask(code === null ? `codes?codebook=${codebook}` : `codes/${Number(code)}?codebook=${codebook}`);
   if (!isCurrent()) return;
+  box.hidden = false;
   box.replaceChildren(...(code === null ? listed(found, codebook) : onePage(found, codebook)));
 }
 
@@ -236,6 +239,7 @@ async function show() {
     if (isCurrent()) say(words || "");
   } catch (error) {
     if (!isCurrent()) return;
+    $(".result", section).hidden = true; // it is of other inputs
     say(error.message, true);
   }
 }

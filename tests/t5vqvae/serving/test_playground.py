@@ -139,6 +139,11 @@ def test_a_splice_is_shown_next_to_the_sentence_and_its_error_in_words(page: Any
     page.get_by_role("button", name="Splice").click()
     page.wait_for_selector("#status.error")
     assert page.inner_text("#status") == "'cat' is not in 'old dog'; give words as the sentence has them"
+    assert page.locator("#splice .result").is_hidden(), "it is of other words"
+    page.locator("#splice [name=words]").fill("old")
+    page.get_by_role("button", name="Splice").click()
+    settled(page)
+    assert page.inner_text("#splice .spliced") == "a old eats honey"
 
 
 def test_codes_of_a_version_that_is_served_no_more_are_left_out(browser: Any) -> None:
