@@ -7,7 +7,7 @@ such requests must agree in is `shared`. See `answers.py` for what comes back.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,8 @@ Item = Any
 class Request(Config):
     """What all requests have."""
 
+    decodes: ClassVar[str | None] = None
+    """The field that says how many texts one item decodes; None: one, or two."""
     max_new_tokens: int | None = setting(
         None,
         ge=1,
@@ -54,6 +56,10 @@ class Request(Config):
     def items(self) -> tuple[Item, ...]:
         """Returns what is answered one by one; the answers of a request stand in this order."""
         return (self,)
+
+    def decoded(self) -> int:
+        """Returns how many texts an item decodes, for limits."""
+        return 1 if self.decodes is None else int(getattr(self, self.decodes))
 
     def shared(self) -> Request:
         """Returns what requests must agree in to be answered together."""
@@ -141,6 +147,7 @@ class Decode(Request):
 class Interpolate(Request):
     """The path between two sentences."""
 
+    decodes: ClassVar[str | None] = "steps"
     source: str = setting(description="The first sentence.")
     goal: str = setting(description="The last sentence.")
     steps: int = setting(11, ge=2, le=MOST_STEPS, description="Steps, both ends included.")
@@ -154,6 +161,7 @@ class Interpolate(Request):
 class Traverse(Request):
     """A sentence with one code replaced by each of its nearest codes."""
 
+    decodes: ClassVar[str | None] = "nearest"
     text: str = setting(description="The sentence.")
     position: int = setting(0, ge=0, description="Position of the code, from 0.")
     nearest: int = setting(20, ge=1, le=MOST_NEAREST, description="Nearest codes to take.")

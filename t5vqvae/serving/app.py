@@ -63,7 +63,7 @@ class Server:
         """Returns the answers to a request."""
         self._refuse_large(request)
         model, items = self.current.model, request.items()
-        answers = await self.batcher.answers((model, request.shared()), items, _length)
+        answers = await self.batcher.answers((model, request.shared()), items, _length, request.decoded())
         return _json({"answers": answers, "model": model.label})
 
     def _refuse_large(self, request: requests.Request) -> None:
@@ -79,6 +79,10 @@ class Server:
                 )
         if (most := max(map(len, request.codes_given), default=0)) > limits.max_chars:
             raise SettingError(f"codes has a sentence of {most} positions; it may have {limits.max_chars}")
+        if request.decoded() > limits.max_texts:
+            raise SettingError(
+                f"{request.decodes}={request.decoded()} must be at most {limits.max_texts}, the sentences of a request"
+            )
 
     def _computed(self, key: Any, items: Sequence[Any]) -> Sequence[Any]:
         model, shared = key

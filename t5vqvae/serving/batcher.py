@@ -55,10 +55,11 @@ class _Request:
 class _Job:
     """One item in the queue."""
 
-    __slots__ = ("item", "key", "length", "place", "request")
+    __slots__ = ("item", "key", "length", "place", "request", "size")
 
-    def __init__(self, key: Hashable, item: Any, length: int, request: _Request, place: int) -> None:
+    def __init__(self, key: Hashable, item: Any, length: int, request: _Request, place: int, size: int) -> None:
         self.key, self.item, self.length, self.request, self.place = key, item, length, request, place
+        self.size = size
 
 
 class Batcher:
@@ -66,10 +67,10 @@ class Batcher:
 
     Args:
         call: See `Call`.
-        most: Most items of a batch.
-        capacity: Most items that wait.
-        seen: Receives the size of every batch.
-        waiting: Receives the number of waiting items whenever it changes.
+        most: Most sentences of a batch; an item of more is a batch alone.
+        capacity: Most sentences that wait.
+        seen: Receives the number of items of every batch.
+        waiting: Receives the number of waiting sentences whenever it changes.
         begin: Runs first in the thread.
     """
 
@@ -97,22 +98,30 @@ class Batcher:
         return self._thread.is_alive()
 
     def __len__(self) -> int:
-        return len(self._jobs)
+        return _size(self._jobs)
 
-    async def answers(self, key: Hashable, items: Sequence[Any], length: Callable[[Any], int]) -> list[Any]:
+    async def answers(
+        self, key: Hashable, items: Sequence[Any], length: Callable[[Any], int], size: int = 1
+    ) -> list[Any]:
         """Returns the answers to a request's items, computed with those of others that have the same key.
+
+        Args:
+            key: What items that are computed together agree in.
+            items: What is asked.
+            length: Returns how long an item takes, in any unit.
+            size: Sentences that an item counts for: those that it decodes.
 
         Raises:
             BusyError: If the queue has no room for them.
             UserError: If one of them cannot be answered.
         """
         request = _Request(len(items))
-        jobs = [_Job(key, item, length(item), request, place) for place, item in enumerate(items)]
+        jobs = [_Job(key, item, length(item), request, place, size) for place, item in enumerate(items)]
         with self._changed:
-            if self._closed or len(self._jobs) + len(jobs) > self.capacity:
-                raise BusyError(f"{len(self._jobs)} sentences wait, and {self.capacity} can; try again in a second")
+            if self._closed or len(self) + _size(jobs) > self.capacity:
+                raise BusyError(f"{len(self)} sentences wait, and {self.capacity} can; try again in a second")
             self._jobs += jobs
-            self._waiting(len(self._jobs))
+            self._waiting(len(self))
             self._changed.notify()
         return await request.future
 
@@ -147,7 +156,7 @@ class Batcher:
             batch = self._chosen() if self._jobs else []
             taken = set(map(id, batch))
             self._jobs = [job for job in self._jobs if id(job) not in taken]
-            self._waiting(len(self._jobs))
+            self._waiting(len(self))
         return batch if batch or self._closed else self._next()
 
     def _gather(self) -> None:
@@ -159,7 +168,8 @@ class Batcher:
     def _chosen(self) -> list[_Job]:
         first = self._jobs[0]
         like = [job for job in self._jobs if job.key == first.key]
-        return sorted(like, key=lambda job: abs(job.length - first.length))[: self.most]
+        number = max(1, self.most // first.size)  # items of one key have one size
+        return sorted(like, key=lambda job: abs(job.length - first.length))[:number]
 
     def _found(self, batch: Sequence[_Job]) -> Sequence[Any]:
         """Returns an answer or an error for each; where a batch fails, its items are asked one by one."""
@@ -167,6 +177,11 @@ class Batcher:
             return self._call(batch[0].key, [job.item for job in batch])
         except Exception as error:  # of one item, for all that is known: the others are answered
             return [error] if len(batch) == 1 else [self._found([job])[0] for job in batch]
+
+
+def _size(jobs: Sequence[_Job]) -> int:
+    """Returns how many sentences some items count for."""
+    return sum(job.size for job in jobs)
 
 
 def _deliver(found: Sequence[tuple[_Job, Any]]) -> None:

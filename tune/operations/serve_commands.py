@@ -21,7 +21,7 @@ Host = Annotated[str, typer.Option(metavar="HOST", help="Address; others than lo
 Port = Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0: any free one.")]
 Workers = Annotated[int, typer.Option(metavar="N", min=1, help="Processes that answer.")]
 Threads = Annotated[int | None, typer.Option(metavar="N", min=1, help="Threads a process; default: the free cores.")]
-MaxTexts = Annotated[int, typer.Option(metavar="N", min=1, help="Most sentences of a request.")]
+MaxTexts = Annotated[int, typer.Option(metavar="N", min=1, help="Most sentences of a request, given or decoded.")]
 MaxChars = Annotated[int, typer.Option(metavar="N", min=1, help="Most characters of a sentence.")]
 MaxBatch = Annotated[int, typer.Option(metavar="N", min=1, help="Most sentences that are computed together.")]
 Queue = Annotated[int, typer.Option(metavar="N", min=1, help="Most sentences that wait; more are refused with 503.")]

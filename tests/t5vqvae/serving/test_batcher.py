@@ -74,6 +74,24 @@ def test_a_full_queue_refuses_and_takes_again_once_it_is_empty() -> None:
     asyncio.run(run())
 
 
+def test_an_item_counts_for_the_sentences_that_it_decodes() -> None:
+    async def run() -> None:
+        held = Held()
+        batcher = Batcher(held, most=5, capacity=7)
+        begun = await first(batcher, held)
+        waiting = [asyncio.ensure_future(batcher.answers("k", items, len, 2)) for items in (["a", "b"], ["c"])]
+        await asyncio.sleep(0.02)
+        with pytest.raises(BusyError, match="6 sentences wait, and 7 can"):
+            await batcher.answers("k", ["d"], len, 2)
+        held.go.set()
+        await asyncio.gather(begun, *waiting)
+        assert held.batches == [["first"], ["a", "b"], ["c"]]
+        assert await batcher.answers("k", ["e"], len, 6) == ["k e"], "more than a batch has is one alone"
+        batcher.close()
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(("item", "error"), [("bad", DataError), ("fault", RuntimeError)])
 def test_an_item_that_fails_does_not_fail_its_neighbours(item: str, error: type[Exception]) -> None:
     async def run() -> None:
