@@ -107,7 +107,7 @@ def _refuse_ragged(name: str, sentences: Sequence[Codes]) -> None:
         ValueError: With an example.
     """
     for row in sentences:
-        if not row or len({len(position) for position in row}) != 1:
+        if not row or not row[0] or len({len(position) for position in row}) != 1:
             raise ValueError(f"{name}: every sentence needs positions with as many codes each, such as [[5], [17]]")
 
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from t5vqvae.data.corpora.edits import Span, places_of
-from t5vqvae.errors import DataError
+from t5vqvae.errors import DataError, SettingError
 from t5vqvae.latent.intervention import spliced
 from t5vqvae.latent.latent_space import LatentSpace
 from t5vqvae.latent.sentence import Sentence, tokens_of
@@ -101,8 +101,11 @@ def between(
             what agrees with it may stay out.
 
     Raises:
+        SettingError: If the word that joins is blank.
         DataError: If words are not where they should be, or the model cannot leave out codes.
     """
+    if join is not None and not join.strip():
+        raise SettingError(f"join={join!r} is blank; give a word such as {AND}, or leave it out: the words come last")
     kept = None if replace is None else [words_in(text, replace)]
     [sentence], [other] = space.encode([text], unsent, kept), space.encode([donor])
     if replace is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Annotated
 
 import typer
 
+from t5vqvae.errors import SettingError
 from t5vqvae.stages import stage
 from tune.command_line import Command, Group, State
+from tune.operations.opened import lines_of
 from tune.operations.options import Model, Sentences, Texts
 
 app = typer.Typer(cls=Group)
@@ -25,7 +28,17 @@ MaxTexts = Annotated[int, typer.Option(metavar="N", min=1, help="Most sentences 
 MaxChars = Annotated[int, typer.Option(metavar="N", min=1, help="Most characters of a sentence.")]
 MaxBatch = Annotated[int, typer.Option(metavar="N", min=1, help="Most sentences that are computed together.")]
 Queue = Annotated[int, typer.Option(metavar="N", min=1, help="Most sentences that wait; more are refused with 503.")]
-Refresh = Annotated[float, typer.Option(metavar="SECONDS", help="Time between two looks at the alias.")]
+
+
+def _above_zero(param: typer.CallbackParam, value: float) -> float:
+    if not 0 < value < math.inf:
+        raise SettingError(f"{param.opts[-1]} {value:g} must be a number of seconds above 0, such as 10")
+    return value
+
+
+Refresh = Annotated[
+    float, typer.Option(metavar="SECONDS", callback=_above_zero, help="Time between two looks at the alias.")
+]
 
 
 @app.command(cls=Command)
@@ -83,6 +96,8 @@ def _serve(
 ) -> None:
     from tune.operations import serving
 
+    if texts is not None:
+        lines_of(texts)  # refused now, and not when somebody asks for the first page of a code
     token = os.environ.get(TOKEN, "").strip() or None
     with serving.bound(host, port, token) as listener:
         with stage("importing torch and transformers"):

@@ -108,6 +108,8 @@ WRONG: list[tuple[str, Any, int, str]] = [
     ("decode", {"codes": [[[1, 2]]]}, 400, "must have the shape"),
     ("decode", {"codes": [[[1], [2, 3]]]}, 400, "codes: every sentence needs positions with as many codes each"),
     ("decode", {"codes": [[[1]]], "prompts": [[[1], [2, 3]]]}, 400, "prompts: every sentence needs positions with"),
+    ("decode", {"codes": [[[]]]}, 400, "codes: every sentence needs positions with as many codes each, such as [[5]"),
+    ("splice", {"text": "a bat", "donor": "dog", "words": "dog", "join": " "}, 400, "join=' ' is blank; give a word"),
     ("decode", {"codes": [[[2**63]]]}, 400, "should be less than 2147483648"),
     ("decode", {"codes": [[[1]]], "prompts": [[[10**30]]]}, 400, "should be less than 2147483648"),
     ("traverse", {"text": "a bat", "codes": [[1], [2, 3]]}, 400, "codes: every sentence needs positions with"),

@@ -146,7 +146,8 @@ def test_what_cannot_be_served_is_one_line(state: Path, capsys: pytest.CaptureFi
             (["serve", "nosuch", "--port", port], f"--port {port}: Address already in use; give another --port"),
             (["serve", "nosuch", "--host", "0.0.0.0"], "open to other machines; set T5VQVAE_TOKEN"),
             (["serve", "models:/t5vqvae@nosuch", "--port", "0"], "mlflow.db"),
-            (["playground", "nosuch", "--port", "0", "--texts", "nowhere"], "there is no study nosuch"),
+            (["playground", "nosuch", "--port", port, "--texts", "nowhere"], "nowhere cannot be read: No such file"),
+            (["serve", "nosuch", "--refresh", "0"], "--refresh 0 must be a number of seconds above 0, such as 10"),
         ]
         for words, reason in asked:
             assert main([*words, "--state", str(state / "empty")]) in (1, 2)
