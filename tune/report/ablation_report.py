@@ -166,13 +166,14 @@ class AblationReport:
 
     def _runs(self) -> Section:
         baseline = (self.comparison.baseline, self.comparison.baseline_rows)
-        rows = []
-        for name, runs in [baseline, *((arm.arm, arm.rows) for arm in self.comparison.arms)]:
+        named, rows = [baseline, *((arm.arm, arm.rows) for arm in self.comparison.arms)], []
+        for name, runs in named:
             by_seed = {row.seed: self._cell(row) for row in runs}
             title = f'<span id="runs-{anchor(name)}">{html_text(shortened(name))}</span>'
             rows.append([title, *(by_seed.get(seed, "-") for seed in self.comparison.seeds)])
         objective = self.comparison.question.objective
-        text = f"{objective} of every run, linked to its record; run ids and all metrics are in runs.csv."
+        linked = ", linked to its record" if any(row.url for _, runs in named for row in runs) else ""
+        text = f"{objective} of every run{linked}; run ids and all metrics are in runs.parquet."
         head = ["arm", *(f"seed {seed}" for seed in self.comparison.seeds)]
         return Section("Runs", table(head, rows) + f'<p class="note">{html_text(text)}</p>')
 

@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -154,6 +155,9 @@ def test_every_run_is_linked_and_every_number_leads_to_its_runs():
     page = report(found).html()
     for row in [*found.baseline_rows, *(row for arm in found.arms for row in arm.rows)]:
         assert f'href="{row.url}"' in page
+    assert "of every run, linked to its record; run ids and all metrics are in runs.parquet." in page
+    without = report(comparison(change=lambda row: replace(row, url=None))).html()
+    assert "of every run; run ids and all metrics are in runs.parquet." in without
     for arm in found.arms:
         assert f'id="runs-{anchor(arm.arm)}"' in page
         assert f'href="#runs-{anchor(arm.arm)}"' in page
