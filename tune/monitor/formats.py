@@ -18,6 +18,8 @@ from t5vqvae.files import digest
 
 LONGEST = 80
 """The most characters of a value that a table or a figure shows; a CSV file holds it whole."""
+LINE = 35
+"""The most characters of a figure's axis title in one line, which a phone shows whole."""
 _BREAKS = frozenset("\t\n\v\f\r\x85\u2028\u2029")
 _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _MARKDOWN = re.compile(
@@ -94,6 +96,12 @@ def csv_cell(value: object) -> object:
 def plotly_text(value: object) -> str:
     """Returns a value as a label of a Plotly figure, which takes some tags of HTML and entities."""
     return html.escape(shortened(value, LONGEST // 2), quote=False)
+
+
+def plotly_title(value: object) -> str:
+    """Returns a value as the title of an axis of a Plotly figure; a long one has a second line after its last comma."""
+    text = html.escape(shortened(value), quote=False)
+    return text if len(text) <= LINE else ",<br>".join(text.rsplit(", ", 1))
 
 
 def script_json(values: object) -> str:

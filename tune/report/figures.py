@@ -10,7 +10,7 @@ from t5vqvae.config import short_names
 from t5vqvae.evaluation.metrics import label
 from tune.analysis import Comparison, Importance, LevelMean, Surface
 from tune.analysis.trial_values import Trial
-from tune.monitor.formats import plotly_text
+from tune.monitor.formats import plotly_text, plotly_title
 from tune.report.page import Figure, anchor
 from tune.report.scales import axis_title, dimension, level_text
 
@@ -199,7 +199,7 @@ def layout_of(x_axis: Mapping[str, Any], y_axis: Mapping[str, Any], height: int)
 
 def titled(text: str) -> dict[str, Any]:
     """Returns the title of an axis."""
-    return {"title": {"text": plotly_text(text)}}
+    return {"title": {"text": plotly_title(text)}}
 
 
 def _errors(means: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tune.monitor.formats import (
     markdown_text,
     plain_text,
     plotly_text,
+    plotly_title,
     script_json,
     shortened,
 )
@@ -169,6 +170,14 @@ def test_latex_has_no_command_and_no_argument_of_a_line_break() -> None:
 def test_plotly_gets_no_tag() -> None:
     assert plotly_text('<a href="javascript:alert(1)">x</a>').count("<") == 0
     assert plotly_text("a<b & c") == "a&lt;b &amp; c"
+
+
+def test_the_title_of_an_axis_is_whole_and_breaks_at_its_last_comma() -> None:
+    assert plotly_title("nll, nats a token") == "nll, nats a token"
+    assert plotly_title("rate (upper bound), bits a token") == "rate (upper bound), bits a token"
+    long = "sparse_distributed_intervention, answers an edit"
+    assert plotly_title(long) == "sparse_distributed_intervention,<br>answers an edit"
+    assert plotly_title(f"<b>{long}") == f"&lt;b&gt;{plotly_title(long)}"
 
 
 def test_long_values_are_cut_and_stay_different() -> None:

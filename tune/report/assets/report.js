@@ -16,11 +16,19 @@
       document.head.appendChild(script);
     }
     const figures = JSON.parse(document.getElementById('figures').textContent);
+    const wrapped = name => name.replace(/(.{12}[^ _]*[ _])(?=.{4})/g, '$1<br>');
     const shared = {font: {family: 'system-ui, sans-serif', size: 13, color: '#1c2733'}, paper_bgcolor: '#fff',
       plot_bgcolor: '#fff', colorway: ['#0b6e99', '#d1495b', '#edae49', '#4c956c', '#7a5195', '#66707a']};
     plots.forEach((plot, i) => {
-      const layout = {...shared, ...figures[i].layout}, {data} = figures[i];
-      if (plot.clientWidth < 560 && layout.grid) {
+      const layout = {...shared, ...figures[i].layout}, narrow = plot.clientWidth < 560;
+      let {data} = figures[i];
+      if (narrow) layout.font = {...shared.font, size: 11};
+      if (narrow && layout.yaxis && layout.yaxis.type === 'category') { // names leave little room for the numbers
+        data = data.map(trace => ({...trace, y: trace.y.map(wrapped)}));
+        const names = [...new Set(data.flatMap(trace => trace.y))];
+        layout.height += 14 * names.length * Math.max(...names.map(name => name.split('<br>').length - 1));
+      }
+      if (narrow && layout.grid) {
         layout.grid = {...layout.grid, rows: data.length, columns: 1};
         layout.height = 60 + 250 * data.length;
       }
