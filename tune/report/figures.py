@@ -17,9 +17,9 @@ from tune.report.scales import axis_title, dimension, level_text
 COLOURS = {
     "better": "#0b6e99",
     "worse": "#c23b4f",
-    "equivalent": "#4c956c",
-    "undecided": "#7b8794",
-    "unstable": "#b7791f",
+    "equivalent": "#3a7d56",
+    "undecided": "#66727e",
+    "unstable": "#9a6516",
 }
 STATUS = {"completed": "#0b6e99", "pruned": "#a9b7c2", "failed": "#c23b4f", "diverged": "#b7791f"}
 METHODS = ("#0b6e99", "#edae49")

@@ -127,6 +127,16 @@ def test_style_and_script_are_files_that_a_wheel_has_too():
     assert set(assets()) <= shipped
 
 
+@pytest.mark.parametrize("name", ["ink", "soft", "good", "bad", "same", "open", "warn"])
+def test_a_colour_of_text_can_be_read_on_white(name):
+    css = (ROOT / "tune" / "report" / "assets" / "report.css").read_text()
+    [number] = re.findall(rf"--{name}:#(\w{{6}})", css)
+    parts = [int(number[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    light = sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    assert 1.05 / (light + 0.05) >= 4.5, "WCAG 2, level AA"
+
+
 @pytest.mark.parametrize("made", [report(), search(best=3)], ids=["ablation", "search"])
 def test_figures_are_strict_json_without_nan(made):
     text = re.search(r'id="figures">(.*?)</script>', made.html(), re.S)[1]
