@@ -36,6 +36,12 @@ from t5vqvae.training.threads import use_threads
 _SENTENCES = "sentences"
 """The key of texts that are encoded for the pages of codes."""
 TITLE = "t5vqvae"
+ABOUT = (
+    "A trained model over HTTP. An operation takes a JSON object with the fields below and returns answers in the order"
+    " of the sentences, with the name and version of the model that gave them. Where the server has a token, send"
+    " Authorization: Bearer TOKEN."
+)
+"""What stands at the head of the operations."""
 
 
 class Server:
@@ -109,9 +115,7 @@ def create_app(source: Source, settings: ServeSettings) -> FastAPI:
             await following
         await asyncio.to_thread(server.batcher.close)
 
-    app = FastAPI(
-        title=TITLE, version=__version__, description=__doc__, docs_url=None, redoc_url=None, lifespan=running
-    )
+    app = FastAPI(title=TITLE, version=__version__, description=ABOUT, docs_url=None, redoc_url=None, lifespan=running)
     app.add_middleware(Gate, token=settings.token, answered=server.metrics.answered)
     for name, body in requests.REQUESTS.items():
         _add_operation(app, server, name, body)

@@ -15,7 +15,9 @@ ASSETS = {"playground.js": "text/javascript", "playground.css": "text/css"}
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:0 auto;padding:1rem}
 pre{background:#8882;padding:.6rem;overflow-x:auto}table{border-collapse:collapse;width:100%}
 td{border-top:1px solid #8884;padding:.2rem .6rem .2rem 0;vertical-align:top}
-td,h2,p{overflow-wrap:anywhere}
+td:last-child,h2,p{overflow-wrap:anywhere}
+@media(max-width:40rem){tr{display:flex;flex-wrap:wrap;gap:0 .8rem;border-top:1px solid #8884;padding:.3rem 0}
+td{border:0;padding:0}td:last-child{flex:1 0 100%}}
 @media(prefers-color-scheme:dark){body{background:#16181c;color:#e6e6e6}a{color:#8bf}}"""
 
 

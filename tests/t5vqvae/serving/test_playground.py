@@ -235,6 +235,10 @@ def test_the_operations_fit_a_phone(page: Any, url: str) -> None:
     page.goto(f"{url}/docs")
     page.wait_for_selector("table")
     assert "POST /interpolate" in page.inner_text("body")  # the width is checked when the test ends
+    assert "`" not in page.inner_text("body")
+    one_line = "cell => cell.getClientRects().length === 1"
+    names = page.locator("td:first-child code")
+    assert names.count() > 10 and all(each.evaluate(one_line) for each in names.all()), "a name is broken"
 
 
 def test_the_link_to_the_operations_needs_no_token(browser: Any) -> None:
