@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -29,6 +30,9 @@ SQLITE = {
 """The codes of SQLite, without their details, as those of the system."""
 TORCH = ("file write failed", "unexpected pos")
 """What torch's writer says of a full disk, in a RuntimeError without a code."""
+
+RUST = re.compile(r"\(os error (\d+)\)")
+"""The system's code in what safetensors, written in Rust, says of a refusal."""
 
 
 @contextmanager
@@ -73,9 +77,12 @@ def causes(error: BaseException, handled: bool = False) -> Iterator[BaseExceptio
 
 
 def system_code(error: BaseException) -> int | None:
-    """Returns the system's code for what it refused, also of an error of SQLite; None of any other error."""
+    """Returns the system's code for what it refused, also by SQLite or safetensors; None of any other error."""
     if isinstance(error, sqlite3.Error):
         return SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    if type(error).__name__ == "SafetensorError":
+        found = RUST.search(str(error))
+        return None if found is None else int(found[1])
     return error.errno if isinstance(error, OSError) else None
 
 
@@ -135,8 +142,8 @@ def shown(size: int) -> str:
 def _code(error: BaseException, folder: Path) -> int | None:
     """Returns the system's code for the refusal of the folder's disk; None if the error is something else."""
     code = system_code(error)
-    if isinstance(error, OSError) and code not in FULL:
-        return code if code in READ_ONLY and _is_within(error.filename, folder) else None
+    if code is not None and code not in FULL:
+        return code if code in READ_ONLY and _is_within(getattr(error, "filename", None), folder) else None
     if code is None and any(said in str(error) for said in TORCH) and _free(folder) < MARGIN:
         return errno.ENOSPC
     return code

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+from safetensors import SafetensorError
+
 from t5vqvae.errors import CheckpointError, DamagedFileError
 from t5vqvae.files import checked, file_sha256, flush, read_json
 from t5vqvae.spec.run import RunSpec
@@ -75,9 +77,11 @@ def write(path: Path, spec: RunSpec, milestone: StoredMilestone, fill: Callable[
         flush(partial)
         shutil.rmtree(path, ignore_errors=True)
         partial.rename(path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise CheckpointError(f"checkpoint {path.name} could not be written to {path.parent}: {error}") from error
+        if isinstance(error, OSError | RuntimeError | SafetensorError):  # a full disk, by Python, torch or safetensors
+            raise CheckpointError(f"checkpoint {path.name} could not be written to {path.parent}: {error}") from error
+        raise
     return path
 
 

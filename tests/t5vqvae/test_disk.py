@@ -9,6 +9,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from t5vqvae.disk import MARGIN, disk_error, disk_errors, need_room, shown, size_of, writable
 from t5vqvae.errors import DataError, DiskError, SettingError
@@ -53,6 +54,16 @@ def test_what_torch_says_of_a_full_disk_is_known(text: str, tmp_path: Path, monk
     assert "is full" in said(RuntimeError(text), tmp_path)
     monkeypatch.undo()
     assert disk_error(RuntimeError(text), tmp_path) is None, "there is room"
+
+
+@pytest.mark.parametrize(
+    ("code", "line"), [(errno.ENOSPC, "is full"), (errno.EFBIG, "is full"), (errno.EIO, "refuses")]
+)
+def test_what_safetensors_says_is_known_by_its_code(code: int, line: str, tmp_path: Path) -> None:
+    text = "Error while serializing: I/O error: {} (os error {})"
+    assert line in said(SafetensorError(text.format(os.strerror(code), code)), tmp_path)
+    assert disk_error(SafetensorError(text.format("No such file or directory", errno.ENOENT)), tmp_path) is None
+    assert disk_error(SafetensorError("Error while deserializing header: HeaderTooSmall"), tmp_path) is None
 
 
 def test_a_full_and_a_read_only_database_are_known_by_their_codes(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from baseline_runs import tiny
+from safetensors import SafetensorError
 
 from t5vqvae.errors import CheckpointError
 from t5vqvae.training import checkpoint
@@ -50,9 +51,14 @@ def test_other_workers_may_go_on_from_it(folder: Path) -> None:
     assert checkpoint.latest(folder, tiny("t5vqvae", **{"train.num_workers": 2})) == folder / "step-00000006"
 
 
-def test_a_full_disk_leaves_nothing_behind(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "refusal", [OSError(28, "No space left on device"), SafetensorError("I/O error: No space left (os error 28)")]
+)
+def test_a_full_disk_leaves_nothing_behind(
+    refusal: Exception, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*args: Any, **kwargs: Any) -> None:
-        raise OSError(28, "No space left on device")
+        raise refusal
 
     milestone = next(train(tiny("t5vqvae"), cache_dir=cache))
     shutil.rmtree(folder / "step-00000003")
@@ -60,6 +66,15 @@ def test_a_full_disk_leaves_nothing_behind(folder: Path, cache: Path, monkeypatc
     with pytest.raises(CheckpointError, match="No space left"):
         milestone.state.save(folder)
     assert sorted(path.name for path in folder.iterdir()) == ["step-00000006"]
+
+
+def test_an_interrupted_save_leaves_nothing_behind(tmp_path: Path) -> None:
+    def interrupted(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.write(tmp_path / "step-00000001", tiny("t5vqvae"), checkpoint.no_milestone(), interrupted)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_in_it_needs_pickle(folder: Path) -> None:
