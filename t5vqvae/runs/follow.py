@@ -127,7 +127,7 @@ def _save(state: TrainingState, run: TrackedRun, stored: StoredMilestone, newest
         stored["tags"] = {**stored["tags"], "checkpoint/failed": f"step {stored['step']}: {error}"}
         return None
     if run.keep_steps is not None:
-        checkpoint.keep_newest(run.directory, run.keep_steps)
+        checkpoint.keep_newest(run.directory, run.keep_steps, saved=path)
     return path
 
 

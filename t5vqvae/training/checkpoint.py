@@ -158,9 +158,18 @@ def read_spec(path: Path) -> RunSpec:
     return RunSpec.parse(read_json(path / "spec.json"))
 
 
-def keep_newest(directory: Path, number: int) -> None:
-    """Deletes all but the `number` newest checkpoints of a run's folder."""
-    for path in sorted(directory.glob(f"{PREFIX}*"), reverse=True)[number:]:
+def keep_newest(directory: Path, number: int, saved: Path | None = None) -> None:
+    """Deletes all but the `number` newest checkpoints of a run's folder.
+
+    Args:
+        directory: The run's folder.
+        number: How many stay.
+        saved: The one just saved, as the newest: those of later steps, which are damaged since the run resumed from
+            an earlier one, are deleted. None: the newest is that of the last step.
+    """
+    paths = sorted(directory.glob(f"{PREFIX}*"), reverse=True)
+    later = [] if saved is None else [path for path in paths if path.name > saved.name]
+    for path in [*later, *paths[len(later) :][number:]]:
         shutil.rmtree(path, ignore_errors=True)
 
 

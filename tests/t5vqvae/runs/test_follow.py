@@ -106,6 +106,18 @@ def test_a_truncated_newest_checkpoint_is_skipped(tmp_path):
     assert steps(follow(run_in(tmp_path))) == [10, 20, 30, 40]
 
 
+def test_damaged_checkpoints_of_later_steps_do_not_displace_new_ones(tmp_path):
+    list(follow(run_in(tmp_path)))
+    for damaged in (tmp_path / "run").glob("step-*"):
+        (damaged / "weights").write_text("")
+    again = follow(run_in(tmp_path))
+    first = next(again)
+    assert first.checkpoint is not None and Path(first.checkpoint).is_dir()
+    assert [path.name for path in (tmp_path / "run").glob("step-*")] == ["step-00000010"]
+    again.close()
+    assert steps(follow(run_in(tmp_path))) == [10, 20, 30, 40], "it resumes from the new one"
+
+
 def test_another_specs_checkpoint_is_refused(tmp_path):
     next(follow(run_in(tmp_path)))
     with pytest.raises(CheckpointError, match=r"quantizer\.decay"):
