@@ -173,6 +173,12 @@ def keep_newest(directory: Path, number: int, saved: Path | None = None) -> None
         shutil.rmtree(path, ignore_errors=True)
 
 
+def remove_partial(directory: Path) -> None:
+    """Deletes what saves that were killed left in a run's folder; only the folder's one writer may call it."""
+    for partial in directory.glob(f".{PREFIX}*"):
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def _write_json(path: Path, value: Mapping[str, object]) -> None:
     path.write_text(json.dumps(checked(value), indent=1))
 

@@ -6,11 +6,10 @@ none, and neither does a control without a bottleneck, which cannot be promoted.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from t5vqvae.training.checkpoint import PREFIX, keep_newest
+from t5vqvae.training.checkpoint import keep_newest, remove_partial
 from tune.records.record import TrialRecord
 from tune.records.study_paths import StudyPaths
 
@@ -57,5 +56,4 @@ class Retention:
 def clean(directory: Path, *, keep: bool) -> None:
     """Deletes the checkpoints of a run that has ended; it keeps the newest with `keep`."""
     keep_newest(directory, 1 if keep else 0)
-    for partial in directory.glob(f".{PREFIX}*"):
-        shutil.rmtree(partial, ignore_errors=True)
+    remove_partial(directory)

@@ -118,6 +118,15 @@ def test_damaged_checkpoints_of_later_steps_do_not_displace_new_ones(tmp_path):
     assert steps(follow(run_in(tmp_path))) == [10, 20, 30, 40], "it resumes from the new one"
 
 
+def test_the_first_worker_deletes_what_a_killed_save_left(tmp_path):
+    left = tmp_path / "run" / ".step-00000010.1"
+    left.mkdir(parents=True)
+    next(follow(run_in(tmp_path), writes=False))
+    assert left.is_dir(), "another worker writes nothing, and deletes nothing"
+    next(follow(run_in(tmp_path)))
+    assert not left.exists()
+
+
 def test_another_specs_checkpoint_is_refused(tmp_path):
     next(follow(run_in(tmp_path)))
     with pytest.raises(CheckpointError, match=r"quantizer\.decay"):
