@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from t5vqvae.config import Variant
-from t5vqvae.quantizers.parts.float32 import Float32Module
+from t5vqvae.quantizers.parts.float32 import Float32Module, full_float32
 from t5vqvae.quantizers.parts.optimizer_steps import StepLearner
 from t5vqvae.seeding import seed_from
 
@@ -187,7 +187,8 @@ class Quantizer(StepLearner, Float32Module, ABC):
 
     def update(self) -> None:
         if self.active:  # what is bypassed learns nothing, and no schedule runs
-            super().update()
+            with full_float32(self._active.device.type):
+                super().update()
 
     def forward(self, states_BTE: Tensor, mask_BT: Tensor, roles_BT: Tensor | None = None) -> QuantizerOutput:
         """Quantizes every unpadded position.
@@ -205,7 +206,7 @@ class Quantizer(StepLearner, Float32Module, ABC):
         places_N = mask_BT.bool().flatten().nonzero().squeeze(-1)
         states_PE = states_BTE.flatten(0, 1)
         roles_N = None if roles_BT is None else roles_BT.flatten()[places_N]
-        with torch.autocast(states_BTE.device.type, enabled=False):
+        with full_float32(states_BTE.device.type):
             packed = self._quantize(self._packed_inputs(states_PE, places_N), roles_N)
             quantized_PE = self._unpacked(packed.quantized_NC, places_N, len(states_PE)).to(states_BTE.dtype)
         aux_loss = sum(packed.terms.values(), states_BTE.new_zeros((), dtype=torch.float32))
@@ -256,8 +257,9 @@ class Quantizer(StepLearner, Float32Module, ABC):
         keep_BT = (codes_BTQ >= 0).all(-1)
         places_N = keep_BT.flatten().nonzero().squeeze(-1)
         self._keep_float32()
-        quantized_NC = self.lookup_packed(codes_BTQ.flatten(0, 1).index_select(0, places_N))
-        return self._unpacked(quantized_NC, places_N, keep_BT.numel()).view(*keep_BT.shape, self.model_width)
+        with full_float32(codes_BTQ.device.type):
+            quantized_NC = self.lookup_packed(codes_BTQ.flatten(0, 1).index_select(0, places_N))
+            return self._unpacked(quantized_NC, places_N, keep_BT.numel()).view(*keep_BT.shape, self.model_width)
 
     def start(self, vectors_NC: Tensor, embeddings_VE: Tensor | None = None) -> None:
         """Places the codebook; the trainer calls it once, with the same arguments on all workers.

@@ -82,7 +82,7 @@ class TrainConfig(Config):
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", description="auto: bfloat16 on GPUs that have it, float32 elsewhere"
     )
-    tf32: bool = setting(True, description="TF32 matrix products on GPUs")
+    tf32: bool = setting(True, description="TF32 matrix products on GPUs, but none where codes are chosen")
     compile: bool = setting(False, description="torch.compile the layers of T5's blocks in training steps")
     num_workers: int = setting(1, ge=1, result=False, description="workers of data-parallel training")
     device: Literal["auto", "cpu", "cuda"] = setting("auto", result=False)

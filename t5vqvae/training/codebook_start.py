@@ -10,6 +10,7 @@ from torch import Tensor
 
 from t5vqvae.data import BatchPlan, TokenizedSplit
 from t5vqvae.models.contract import TextAutoencoder
+from t5vqvae.quantizers.parts.float32 import full_float32
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.training.compile import eagerly
 
@@ -31,7 +32,8 @@ def start_codebook(
     model.eval()
     if quantizer.num_start_vectors:
         vectors_NC = _start_vectors(model, split, spec, step, device)
-        quantizer.start(vectors_NC, model.get_input_embeddings().weight.detach())
+        with full_float32(device.type):
+            quantizer.start(vectors_NC, model.get_input_embeddings().weight.detach())
     quantizer.active = True
     model.train()
 
@@ -48,6 +50,7 @@ def _start_vectors(
         for batch in plan.local_batches(step):
             with eagerly(spec):
                 states_NE = model.states_to_quantize(batch.to(device))
-            vectors.append(model.quantizer.project_in(states_NE.float()))
+            with full_float32(device.type):
+                vectors.append(model.quantizer.project_in(states_NE.float()))
         step += 1
     return torch.cat(vectors)[:wanted]

@@ -23,6 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from t5vqvae.quantizers.parts.float32 import full_float32
+
 _RANK = 32
 
 
@@ -57,7 +59,7 @@ class CodePrior(nn.Module):
             mask_BT: True at real positions.
             codebook_KE: The entries as vectors of the model; they get no gradient.
         """
-        with torch.autocast(states_BTE.device.type, enabled=False):  # differences of squares need float32
+        with full_float32(states_BTE.device.type):  # differences of squares need float32
             return self._cost(states_BTE.float(), codes_BT, mask_BT, codebook_KE.detach().float())
 
     def _cost(self, states_BTE: Tensor, codes_BT: Tensor, mask_BT: Tensor, codebook_KE: Tensor) -> Tensor:

@@ -35,6 +35,28 @@ class Float32Module(nn.Module):
 
 
 @contextmanager
+def full_float32(device: str) -> Iterator[None]:
+    """Computes in float32 within: without autocast, and without the TF32 matrix products of a GPU.
+
+    TF32 keeps ten bits of a number. A distance is a difference of products, so states that have a large part in common
+    would get another entry than the nearest.
+
+    Args:
+        device: The type of the device that computes, such as `cuda`; what other devices do stays as it is.
+    """
+    products, allowed = torch.backends.cuda.matmul, torch.backends.cuda.matmul.allow_tf32
+    changes = device == "cuda" and allowed
+    if changes:
+        products.allow_tf32 = False
+    try:
+        with torch.autocast(device, enabled=False):
+            yield
+    finally:
+        if changes:
+            products.allow_tf32 = True
+
+
+@contextmanager
 def float32_start() -> Iterator[None]:
     """Makes new tensors float32 on the CPU; Transformers builds models in a checkpoint's type, on the meta device."""
     before = torch.get_default_dtype()

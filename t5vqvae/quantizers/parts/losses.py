@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from t5vqvae.quantizers.parts.distributed import sum_over_workers
+from t5vqvae.quantizers.parts.float32 import full_float32
 
 MAX_SCORES = 1 << 21
 """Distances in memory at once: 8 MB in float32."""
@@ -94,5 +95,6 @@ def missing_entropy(inputs_ND: Tensor, table_KD: Tensor, temperature: float, eve
 
 def _soft_counts(inputs_nD: Tensor, table_KD: Tensor, temperature: float) -> Tensor:
     """Returns p summed over the inputs, shape (K,)."""
-    scores_nK = torch.addmm(table_KD.square().sum(-1), inputs_nD, table_KD.T, alpha=-2.0)
-    return (-scores_nK / temperature).softmax(-1).sum(0)
+    with full_float32(inputs_nD.device.type):  # here, because the backward pass computes this again
+        scores_nK = torch.addmm(table_KD.square().sum(-1), inputs_nD, table_KD.T, alpha=-2.0)
+        return (-scores_nK / temperature).softmax(-1).sum(0)

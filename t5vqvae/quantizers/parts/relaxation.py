@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from t5vqvae.quantizers.parts.distributed import sum_over_workers
+from t5vqvae.quantizers.parts.float32 import full_float32
 
 MAX_SCORES = 1 << 22
 """Logits in memory at once: 16 MB in float32."""
@@ -63,9 +64,10 @@ def choose(inputs_NC: Tensor, logits: Callable[[Tensor], Tensor], entries_KD: Te
     """
 
     def of_chunk(part_nC: Tensor, entries_KD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logits_nK = logits(part_nC)
-        scores_nK, weights_nK = _relax(logits_nK, relaxation)
-        return scores_nK.argmax(-1), weights_nK @ entries_KD, logits_nK.softmax(-1).sum(0)
+        with full_float32(part_nC.device.type):  # here, because the backward pass computes this again
+            logits_nK = logits(part_nC)
+            scores_nK, weights_nK = _relax(logits_nK, relaxation)
+            return scores_nK.argmax(-1), weights_nK @ entries_KD, logits_nK.softmax(-1).sum(0)
 
     rows = max(1, MAX_SCORES // entries_KD.shape[0])
     parts = [checkpoint(of_chunk, part_nC, entries_KD, use_reentrant=False) for part_nC in inputs_NC.split(rows)]
