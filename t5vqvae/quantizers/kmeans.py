@@ -25,6 +25,7 @@ from t5vqvae.config import setting
 from t5vqvae.quantizers.base import SuggestedSpace
 from t5vqvae.quantizers.codebook import CodebookQuantizer
 from t5vqvae.quantizers.codebook_config import CodebookConfig
+from t5vqvae.quantizers.parts.distributed import take_from_first_worker
 from t5vqvae.quantizers.parts.initialization import canonical_order, kmeans, sample_rows
 
 
@@ -99,3 +100,4 @@ class KMeansQuantizer(CodebookQuantizer):
         for table, num_kept in enumerate(self._num_kept_Q.tolist()):
             recent_PD = self.rings_QPD[table, :num_kept]
             self._place(table, kmeans(recent_PD, self.table_KD(table), rounds, generator, self.unit))
+        take_from_first_worker(self.entries_QKD)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from t5vqvae.data import BatchPlan, TokenizedSplit
 from t5vqvae.models.contract import TextAutoencoder
+from t5vqvae.quantizers.parts.distributed import take_state_from_first_worker
 from t5vqvae.quantizers.parts.float32 import full_float32
 from t5vqvae.spec.run import RunSpec
 from t5vqvae.training.compile import eagerly
@@ -34,6 +35,7 @@ def start_codebook(
         vectors_NC = _start_vectors(model, split, spec, step, device)
         with full_float32(device.type):
             quantizer.start(vectors_NC, model.get_input_embeddings().weight.detach())
+        take_state_from_first_worker(quantizer)
     quantizer.active = True
     model.train()
 

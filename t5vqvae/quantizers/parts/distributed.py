@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 
@@ -54,6 +54,22 @@ def of_first_worker(mask: Tensor) -> Tensor:
     shared = mask.to(torch.uint8)
     dist.broadcast(shared, 0)
     return shared.bool()
+
+
+@torch.no_grad()
+def take_from_first_worker(*tensors: Tensor) -> None:
+    """Overwrites tensors, in place, by the first worker's; rounding in k-means differs between GPUs, and grows."""
+    if num_workers() == 1:
+        return
+    for tensor in tensors:
+        shared = tensor.contiguous()
+        dist.broadcast(shared, 0)
+        tensor.copy_(shared)
+
+
+def take_state_from_first_worker(module: nn.Module) -> None:
+    """Overwrites the parameters and buffers of a module by the first worker's."""
+    take_from_first_worker(*module.parameters(), *module.buffers())
 
 
 class _SumOverWorkers(torch.autograd.Function):

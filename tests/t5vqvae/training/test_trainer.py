@@ -17,7 +17,7 @@ from t5vqvae.errors import SettingError
 from t5vqvae.evaluation.evaluate import Evaluation
 from t5vqvae.quantizers import QuantizerConfig
 from t5vqvae.spec.run import RunSpec
-from t5vqvae.training import checkpoint
+from t5vqvae.training import checkpoint, codebook_start
 from t5vqvae.training.progress import StepLosses
 from t5vqvae.training.trainer import Milestone, Trainer, train
 
@@ -188,6 +188,9 @@ def _worker(rank: int, world: int, port: int, cache: str, out: str, names: list[
         spec = tiny_with(name, **{"train.max_steps": 20, "train.eval_every": 20, "train.batch_size": 9})
         milestones, state = finish(spec, Path(cache))
         torch.save((state, milestones[-1].metrics), f"{out}/{name}-{rank}.pt")
+    start_vectors = codebook_start._start_vectors
+    codebook_start._start_vectors = lambda *args: start_vectors(*args) + 0.01 * rank  # as if GPUs rounded otherwise
+    torch.save(finish(tiny_with("vq"), Path(cache))[1], f"{out}/started-{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -206,6 +209,12 @@ def test_workers_drop_out_each_for_themselves_and_alike_when_resumed(two_workers
         resumed = torch.load(two_workers / f"resumed-{rank}.pt")
         for key, value in state.items():
             assert torch.equal(other_state[key], value) and torch.equal(resumed[key], value), key
+
+
+def test_workers_start_from_the_first_ones_codebook(two_workers: Path) -> None:
+    state, other = (torch.load(two_workers / f"started-{rank}.pt") for rank in range(2))
+    for key, value in state.items():
+        assert torch.equal(other[key], value), key
 
 
 def test_two_workers_equal_one(cache: Path, two_workers: Path) -> None:

@@ -19,6 +19,7 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from t5vqvae.quantizers import Quantizer, QuantizerConfig
+from t5vqvae.quantizers.kmeans import KMeansConfig
 from t5vqvae.quantizers.parts.distributed import gather_rows, gather_together, sum_over_workers
 from t5vqvae.quantizers.parts.losses import missing_entropy
 from t5vqvae.quantizers.parts.revival import are_far
@@ -74,12 +75,23 @@ def entropy_inputs() -> Tensor:
     return torch.randn(7, 3, generator=torch.Generator().manual_seed(3))
 
 
+def reclustered(rank: int) -> Tensor:
+    """Returns the entries that k-means makes of the first worker's inputs, or of slightly other ones."""
+    quantizer = KMeansConfig(codebook_size=8).build(WIDTH)
+    quantizer.rings_QPD.copy_(torch.randn(quantizer.rings_QPD.shape, generator=torch.Generator().manual_seed(0)))
+    quantizer.rings_QPD += 0.01 * rank
+    quantizer.num_noted_Q += 80
+    quantizer._recluster()
+    return quantizer.entries_QKD
+
+
 def work(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     found: dict[str, Any] = {f"{case}, {which}": state_after(case, which, rank) for case in CASES for which in LENGTHS}
     nudged_MD = torch.full((1, 1), 1.0 + 1e-6 * rank)  # rounding put the entry on another side of the limit on rank 1
     found["far"] = are_far(torch.tensor([[2.0]]), nudged_MD, torch.tensor(1.0 - 1e-7))
+    found["reclustered"] = reclustered(rank)
     rows = torch.arange(3 - 2 * rank)[:, None] + 10 * rank
     found["rows"] = gather_rows(rows)
     found["none"] = gather_together(rows[:0], rows[:0].float())
@@ -115,6 +127,11 @@ def test_two_workers_end_in_the_state_of_one(found: list[dict[str, Any]], case: 
 def test_what_is_far_is_decided_by_the_first_worker(found: list[dict[str, Any]]) -> None:
     assert [worker["far"].tolist() for worker in found] == [[True], [True]], "by itself the second one says False"
     assert are_far(torch.tensor([[2.0]]), torch.full((1, 1), 1.0 + 1e-6), torch.tensor(1.0 - 1e-7)).tolist() == [False]
+
+
+def test_what_k_means_finds_is_the_first_workers(found: list[dict[str, Any]]) -> None:
+    first, second = (worker["reclustered"] for worker in found)
+    assert torch.equal(first, second) and torch.equal(first, reclustered(0))
 
 
 def test_rows_are_gathered_in_rank_order(found: list[dict[str, Any]]) -> None:
