@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DRAWN_POSITIONS = ("randomized", "labels")
 """Cross positions that every text draws from a range."""
+MAX_POSITIONS = 512
+"""Positions of BERT and GPT-2 from scratch; checkpoints have their own."""
 _SCRATCH_ONLY = ("d_model", "d_ff", "num_heads", "num_layers", "num_decoder_layers")
 
 
@@ -44,6 +46,9 @@ class ModelConfig(Variant):
     def build(self, spec: Any, tokenizer: Tokenizer, num_roles: int = 0) -> Any:
         """Returns the model of a `RunSpec`, a `t5vqvae.models.contract.TextAutoencoder` seeded by `spec.seed`."""
         return _find(self.builder)(spec, tokenizer, num_roles)
+
+    def refuse_lengths(self, source: int, target: int | None, decoded: int | None) -> None:
+        """Refuses more tokens than there are positions: of sources, targets (None: as sources) and decoded texts."""
 
     @classmethod
     def load(cls, directory: str | Path) -> Any:
@@ -232,6 +237,20 @@ class OptimusConfig(LatentSettings, _SizedConfig):
             if getattr(self, setting_name) is not None and self.blocks != blocks:
                 raise SettingError(f"model.{setting_name} needs model.blocks={blocks}, not {self.blocks}")
         return self
+
+    def refuse_lengths(self, source: int, target: int | None, decoded: int | None) -> None:
+        if self.blocks == "t5":
+            return
+        encoder = None if self.bert else MAX_POSITIONS
+        decoder = None if self.gpt2 else MAX_POSITIONS - (self.injection == "memory")  # the memory is at position 0
+        targets = ("data.max_length", source) if target is None else ("data.max_target_length", target)
+        for (name, length), room in (
+            (("data.max_length", source), encoder),
+            (targets, decoder),
+            (("evaluate.max_new_tokens", decoded or 0), decoder),
+        ):
+            if room is not None and length > room:
+                raise SettingError(f"{name}={length} must be at most {room} with model.blocks=bert_gpt2; or take t5")
 
 
 class AAEConfig(ModelConfig):

@@ -24,10 +24,7 @@ from transformers.models.t5.modeling_t5 import T5Block, T5Stack
 from t5vqvae.models.baselines.base import Values
 from t5vqvae.models.baselines.injection import Injection
 from t5vqvae.models.contract import pooled
-from t5vqvae.spec.architectures import OptimusConfig
-
-MAX_POSITIONS = 512
-"""Largest number of positions of BERT and GPT-2 from scratch."""
+from t5vqvae.spec.architectures import MAX_POSITIONS, OptimusConfig
 
 ConfigT = TypeVar("ConfigT", bound=PreTrainedConfig)
 

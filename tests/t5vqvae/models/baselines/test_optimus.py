@@ -18,6 +18,7 @@ from t5vqvae.models.baselines.injection import Injection
 from t5vqvae.spec.architectures import OptimusConfig
 
 WAYS = [("memory", "kv"), *[(way, into) for way in ("addition", "fusion") for into in ("q", "kv", "qkv")]]
+LONG = {"model.blocks": "bert_gpt2", "model.injection": "addition"}
 TWO = [("memory", "addition"), ("memory", "fusion"), ("addition", "fusion"), ("fusion", "fusion")]
 
 
@@ -236,11 +237,23 @@ def test_bert_and_gpt2_checkpoints_give_their_blocks(cache: Path, tmp_path: Path
         ({"model.injection": "addition", "model.into": "qkv", "model.query": "fusion"}, "model.query=fusion needs"),
         ({"model.bert": "somewhere"}, "model.bert needs model.blocks=bert_gpt2, not t5"),
         ({"model.blocks": "bert_gpt2", "model.backbone": "t5"}, "model.backbone needs model.blocks=t5"),
+        ({**LONG, "data.max_length": 513}, "data.max_length=513 must be at most 512 with model.blocks=bert_gpt2"),
+        ({**LONG, "data.max_length": 512, "model.injection": "memory"}, "data.max_length=512 must be at most 511"),
+        ({**LONG, "data.max_target_length": 513}, "data.max_target_length=513 must be at most 512"),
+        ({**LONG, "evaluate.max_new_tokens": 600}, "evaluate.max_new_tokens=600 must be at most 512"),
     ],
 )
 def test_what_does_not_combine_is_refused(overrides: dict[str, str], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         tiny("optimus", **overrides)
+
+
+def test_as_many_tokens_as_positions_are_computed(cache: Path) -> None:
+    for way, longest in (("addition", 512), ("memory", 511)):
+        model, batch = optimus(cache, **{**LONG, "data.max_length": longest, "model.injection": way})
+        ids = torch.full((2, longest), 3)
+        whole = replace(batch, input_ids_BT=ids, mask_BT=ids > 0, labels_BS=ids, num_chars_B=ids[:, 0])
+        assert torch.isfinite(model.losses(whole).nll_sum)
 
 
 def test_a_missing_checkpoint_is_refused_in_one_line(cache: Path, tmp_path: Path) -> None:
