@@ -62,6 +62,12 @@ TEMPERATURES = {"untied": (2.0, 0.5), "decoupled": (0.3, 0.05), "tied": (1.0, 0.
 """First and last temperature of each form: wav2vec 2.0's, those that converged in the reference's check, DALL-E's, and
 T5VQVAE's."""
 
+_UNREAD = {
+    "tied": ("diversity_weight",),
+    "published": ("temperature", "last_temperature", "anneal_steps", "diversity_weight", "commitment_weight"),
+}
+"""Settings without any effect, by form: `tied` has no diversity term, `published` no gradient of a softmax either."""
+
 
 class GumbelConfig(QuantizerConfig):
     """Entries that Gumbel-softmax samples."""
@@ -90,6 +96,17 @@ class GumbelConfig(QuantizerConfig):
         "backward_temperature": {"type": "float", "low": 0.1, "high": 10.0, "log": True, "when": {"form": "decoupled"}},
         "anneal_steps": {"type": "int", "low": 100, "high": 10000, "log": True},
     }
+
+    @model_validator(mode="after")
+    def _is_read(self) -> Self:
+        for name in _UNREAD.get(self.form, ()):
+            value, default = getattr(self, name), type(self).model_fields[name].default
+            if value != default:
+                raise SettingError(
+                    f"quantizer.{name}={value} has no effect with quantizer.form={self.form}; leave it out, or take"
+                    " quantizer.form=untied"
+                )
+        return self
 
     @model_validator(mode="after")
     def _cools_down(self) -> Self:

@@ -38,7 +38,9 @@ class TrainConfig(Config):
         1, ge=1, result=False, description="gradient accumulation: micro-batches a worker and step"
     )
     quantize_from: int = setting(
-        0, ge=0, description="first step with quantization; earlier steps bypass the bottleneck"
+        0,
+        ge=0,
+        description="first step with quantization; earlier steps bypass the bottleneck, but not that of model.prompts",
     )
     autoencode_steps: int = setting(
         0,

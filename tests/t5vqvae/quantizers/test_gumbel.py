@@ -138,6 +138,22 @@ def test_no_cross_entropy_reaches_the_encoder_in_the_published_form_but_its_own_
 
 
 @pytest.mark.parametrize(
+    ("form", "name", "value"),
+    [
+        ("tied", "diversity_weight", 0.0),
+        ("published", "temperature", 0.5),
+        ("published", "last_temperature", 0.5),
+        ("published", "anneal_steps", 300),
+        ("published", "diversity_weight", 0.0),
+        ("published", "commitment_weight", 1.0),
+    ],
+)
+def test_a_setting_that_the_form_does_not_read_is_refused(form: str, name: str, value: float) -> None:
+    with pytest.raises(SettingError, match=rf"quantizer.{name}={value} has no effect with quantizer.form={form}"):
+        RunSpec.parse({"quantizer": {"name": "gumbel", "form": form, name: value}})
+
+
+@pytest.mark.parametrize(
     ("form", "refused"), [("untied", True), ("decoupled", True), ("tied", False), ("published", False)]
 )
 def test_micro_batches_are_refused_where_there_is_a_diversity_term(form: str, refused: bool) -> None:
