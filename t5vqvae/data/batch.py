@@ -6,7 +6,8 @@ Letters: B batch, T source positions, S target positions.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -33,12 +34,12 @@ class Batch:
     def __len__(self) -> int:
         return self.input_ids_BT.shape[0]
 
-    @property
+    @cached_property
     def num_source_tokens(self) -> int:
         """Source tokens without padding."""
         return int(self.mask_BT.sum())
 
-    @property
+    @cached_property
     def num_target_tokens(self) -> int:
         """Target tokens without padding."""
         return int((self.labels_BS != IGNORED_LABEL).sum())
@@ -48,9 +49,13 @@ class Batch:
         return replace(self, labels_BS=self.input_ids_BT.masked_fill(~self.mask_BT, IGNORED_LABEL))
 
     def to(self, device: torch.device | str) -> Batch:
-        """Returns the batch on a device."""
-        return self._map(lambda tensor: tensor.to(device))
+        """Returns the batch on a device, with its tokens counted."""
+        moved = self._map(lambda tensor: tensor.to(device))
+        if self.mask_BT.device.type == "cpu":  # to count on a GPU would be to wait for all that it computes
+            counts = {"num_source_tokens": self.num_source_tokens, "num_target_tokens": self.num_target_tokens}
+            vars(moved).update(counts)
+        return moved
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
-        tensors = {name: value for name, value in vars(self).items() if value is not None}
-        return replace(self, **{name: function(value) for name, value in tensors.items()})
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: function(value) for name, value in tensors.items() if value is not None})

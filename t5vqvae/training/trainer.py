@@ -160,10 +160,12 @@ class Trainer:
         config, state, started = self.spec.train, self.state, time.perf_counter()
         first, tokens = state.step, state.num_tokens
         last = min(config.max_steps, (first // config.eval_every + 1) * config.eval_every)
+        has_started = self.model.quantizer.active  # read once, because reading it waits for the GPU
         while state.step < last:
-            if not self.model.quantizer.active and state.step >= config.quantize_from:
+            if not has_started and state.step >= config.quantize_from:
                 with stage("starting the codebook"):
                     start_codebook(self.model, self.prepared.train, self.spec, state.step, self.device)
+                has_started = True
             self._losses = self.train_step()
             state.step += 1
             # Reading a loss waits for the GPU, so it is read only now and then.

@@ -29,11 +29,11 @@ def sum_over_workers(tensor: Tensor) -> None:
 
 def global_counts(batches: Sequence[Batch], device: torch.device) -> tuple[int, int]:
     """Returns the target tokens and the encoder positions of a step over all workers, each at least 1."""
-    counts = torch.tensor(
-        [sum(b.num_target_tokens for b in batches), sum(b.num_source_tokens for b in batches)], device=device
-    )
-    sum_over_workers(counts)
-    tokens, positions = counts.tolist()
+    tokens, positions = sum(b.num_target_tokens for b in batches), sum(b.num_source_tokens for b in batches)
+    if rank_and_world()[1] > 1:  # a single worker does not wait for its GPU
+        counts = torch.tensor([tokens, positions], device=device)
+        sum_over_workers(counts)
+        tokens, positions = counts.tolist()
     return max(1, tokens), max(1, positions)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from t5vqvae.data import TokenizedSplit
 from t5vqvae.data.split import Tokenized, write_split
+from t5vqvae.training.workers import global_counts
 
 EXAMPLES = [
     Tokenized("ab", "A", [5, 6, 1], [7, 1], [1, 2, 0]),
@@ -76,8 +78,17 @@ def test_pickle_carries_the_folder_only(split: TokenizedSplit) -> None:
 
 def test_batch_moves_with_all_its_tensors(split: TokenizedSplit) -> None:
     batch = split.batch([0]).to("meta")
-    assert {t.device.type for t in vars(batch).values()} == {"meta"}
+    assert {getattr(batch, field.name).device.type for field in fields(batch)} == {"meta"}
     assert split.batch([0]).to("cpu").input_ids_BT.tolist() == [[5, 6, 1]]
+
+
+def test_a_moved_batch_was_counted_before(split: TokenizedSplit) -> None:
+    """A tensor on `meta` has no values, so whatever reads them there raises, where a GPU would wait."""
+    batch = split.batch([1, 0]).to("meta")
+    assert (batch.num_source_tokens, batch.num_target_tokens) == (5, 4)
+    assert global_counts([batch, batch], torch.device("meta")) == (8, 10)
+    sources = split.batch([1, 0]).of_sources()
+    assert sources.num_target_tokens == sources.to("meta").num_target_tokens == 5
 
 
 def test_empty_split(tmp_path: Path) -> None:
