@@ -196,7 +196,7 @@ class RunSpec(Config):
         return self.evaluate.max_new_tokens or self.data.max_target_length or self.data.max_length
 
     def run_id(self, data_fingerprint: str, precision: str) -> str:
-        """Returns 16 hex digits that identify the result: runs with the same id have the same result.
+        """Returns 16 hex digits that identify the result: runs of one id have the same; on a GPU, up to rounding.
 
         Args:
             data_fingerprint: `PreparedData.fingerprint`, the hash of the corpus's content.

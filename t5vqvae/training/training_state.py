@@ -19,7 +19,9 @@ from t5vqvae.training.progress_bars import without_progress_bars
 
 @dataclass
 class TrainingState:
-    """Everything that a run needs to resume from this moment, bit for bit.
+    """Everything that a run needs to resume from this moment: bit for bit on a CPU, on a GPU up to rounding.
+
+    A GPU adds up the gradients of embeddings, and the inputs of each code, in an order that differs from run to run.
 
     Attributes:
         spec: The run.
