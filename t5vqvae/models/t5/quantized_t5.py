@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import Cache, StoppingCriteria, StoppingCriteriaList, T5ForConditionalGeneration
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 from transformers.models.t5.modeling_t5 import T5PreTrainedModel
 from transformers.utils import can_return_tuple
@@ -277,6 +278,9 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
             raise ValueError("in training mode the model removes or shuffles codes; call eval() before generate")
         if self.prompts is not None and kwargs.get("encoder_outputs") is None:
             raise ValueError("a model with prompts cannot generate from input_ids; use greedy, or reconstruct")
+        if kwargs.keys().isdisjoint(("past_key_values", "cache_implementation")) and kwargs.get("use_cache", True):
+            # Transformers would size the cache by the encoder's blocks, and a deeper decoder would find no place in it.
+            kwargs["past_key_values"] = EncoderDecoderCache(DynamicCache(), DynamicCache())
         return super().generate(*args, **kwargs)  # type: ignore[misc]  # Transformers types its self as a protocol
 
     def _generate_from(

@@ -89,6 +89,18 @@ def test_greedy_decoding_is_what_it_scores_highest(case: Any, cache: Path) -> No
     assert labels.shape[1] > 1 and ((scored == labels) | ended).all()
 
 
+def test_a_decoder_with_more_blocks_than_the_encoder_decodes(case: Any, cache: Path) -> None:
+    name, overrides = case
+    if not hasattr(tiny(name, **overrides).model, "num_decoder_layers") or "model.backbone" in overrides:
+        pytest.skip("its decoder has no number of blocks of its own")
+    spec = tiny(name, **{**overrides, "model.num_layers": 1, "model.num_decoder_layers": 3})
+    model, batch = build(spec, cache).eval(), batch_of(spec, cache)
+    with torch.no_grad():
+        ids = model.greedy(batch, 5)
+        scored = model.losses(replace(batch, labels_BS=ids[:, 1:])).logits_BSV.argmax(-1)
+    assert (scored[:, 0] == ids[:, 1]).all() and ids.shape[1] > 1
+
+
 def test_padding_changes_nothing(case: Any, cache: Path) -> None:
     name, overrides = case
     spec = tiny(name, **overrides)
