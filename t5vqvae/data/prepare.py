@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from pydantic import model_validator
 
 from t5vqvae.config import Config, LocalPath, setting
 from t5vqvae.data.augment import AUGMENT_VERSION, AugmentConfig, added_rows, refuse_unnamed, report_shortage
@@ -41,6 +42,7 @@ from t5vqvae.data.tokenizer import (
     resolved_kind,
 )
 from t5vqvae.data.written_splits import AUTOENCODED, write_splits
+from t5vqvae.errors import SettingError
 from t5vqvae.files import atomic_write, digest, locked, read_json, stamp
 from t5vqvae.stages import stage
 
@@ -78,6 +80,15 @@ class DataConfig(Config):
     harder: int = setting(
         0, ge=0, description="sentences of each harder test set of the corpus, by which nothing is chosen; 0: none"
     )
+
+    @model_validator(mode="after")
+    def _has_twins(self) -> Self:
+        if self.ood and not self.corpus.has_twins:
+            raise SettingError(
+                f"data.ood={self.ood} needs a corpus with twins of its test sets, such as math; set it to 0, because"
+                f" data.corpus.name={self.corpus.name} has none"
+            )
+        return self
 
     @property
     def longest(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Literal
 
 Direction = Literal["minimize", "maximize"]
@@ -27,16 +28,42 @@ EDITS = "evaluate.control"
 UNSENT = "evaluate.unsent"
 OOD = "data.ood"
 MEANING = "evaluate.meaning"
-NEEDED = {
-    TEXTS: "decoded text",
-    EDITS: "edits of codes",
-    UNSENT: "sparse codes",
-    OOD: "validation sets that are out of distribution",
-    MEANING: "answers judged by meaning",
+REMOVAL = "model.faithfulness_steps"
+PRIOR = "model.kl_weight"
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a metric is not measured without.
+
+    Attributes:
+        what: What is missing while the setting is off.
+        off: The value of the setting that means off; a model without the setting does not have it either.
+        way_out: What to do.
+    """
+
+    what: str
+    off: object
+    way_out: str
+
+    def is_met(self, run: object, path: str) -> bool:
+        """Returns whether a run's spec has the setting `path`, and it is not off."""
+        try:
+            return bool(attrgetter(path)(run) != self.off)
+        except AttributeError:
+            return False
+
+
+NEEDS: Mapping[str, Need] = {
+    TEXTS: Need("decoded text", 0, f"set {TEXTS} to more than 0"),
+    EDITS: Need("edits of codes", 0, f"set {EDITS} to more than 0"),
+    UNSENT: Need("sparse codes", None, f"set {UNSENT} to more than 0"),
+    OOD: Need("validation sets that are out of distribution", 0, f"set {OOD} to more than 0"),
+    MEANING: Need("answers judged by meaning", False, f"set {MEANING} to true"),
+    REMOVAL: Need("a removal test", None, f"set {REMOVAL}, such as 8, of model.name=cross_layer"),
+    PRIOR: Need("a Gaussian latent", None, "set model.name to gaussian or optimus, and quantizer.name to none"),
 }
-"""What is missing while a setting is off."""
-OFF: Mapping[str, object] = {TEXTS: 0, EDITS: 0, UNSENT: None, OOD: 0, MEANING: False}
-"""The value of these settings that means off."""
+"""The settings that metrics need."""
 DECODED = f"{TEXTS} is not 0"
 CONTROL = f"{EDITS} is not 0"
 PROBE = "a probe"
@@ -46,6 +73,7 @@ EARLIER = "a probe with an earlier checkpoint"
 SPARSE = f"{UNSENT} is set"
 SPARSE_EDITS = f"{UNSENT} is set, and {EDITS} is not 0"
 TWINS = f"{OOD} is not 0"
+REMOVED = f"{REMOVAL} is set"
 JUDGED = f"{MEANING} is true, and {TEXTS} is not 0"
 STAGED = "train.autoencode_steps is not 0"
 CHANGED = "edits that change the text"
@@ -71,7 +99,7 @@ class Metric:
         words: How people read it; empty for the key without its split.
         brief: Its format in a line of progress, such as `nll {:.3f}`; empty if that line leaves it out.
         instead: The objective to take where the tokenizer differs between trials; empty if this one may stay.
-        needs: The setting without which it is not measured, such as `evaluate.num_generated`; empty for none.
+        needs: The settings without any of which it is not measured, such as `evaluate.num_generated`.
         weighted: Whether it contains loss weights, which a study may vary.
         when: The condition under which it exists; empty if every milestone of a healthy run has it.
     """
@@ -85,7 +113,7 @@ class Metric:
     words: str = ""
     brief: str = ""
     instead: str = ""
-    needs: str = ""
+    needs: tuple[str, ...] = ()
     weighted: bool = False
     when: str = ""
 

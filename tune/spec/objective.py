@@ -22,8 +22,6 @@ DIRECTIONS: dict[str, Direction] = {
 }
 """The metrics that may be objectives, each with its usual direction."""
 CONSTRAINT_ONLY = [key for key, metric in METRICS.items() if metric.role == "constraint"]
-NEEDS = {key: metric.needs for key, metric in METRICS.items() if metric.needs}
-"""The metrics that are measured only if a setting is not 0, each with that setting."""
 PER_TOKEN = {key: metric.instead for key, metric in METRICS.items() if metric.instead}
 """The metrics that depend on how text is cut into tokens, each with the metric to compare instead."""
 KL_PRICES = ("model.kl_weight", "model.free_bits")

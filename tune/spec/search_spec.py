@@ -187,7 +187,7 @@ class SearchSpec(StudySpec, Judging):
         self.sampler.refuse(self.space, len(self.objectives))
         self._refuse_unfit_scheduler()
         self.promotion.refuse_front_of_one(len(self.objectives))
-        self.refuse_unfit_run(self.base_spec, self.judged_metrics)
+        self.refuse_unfit_run(self.base_spec, self.compared_metrics, self.space.paths)
         return self
 
     def _refuse_unfit_baseline(self) -> None:
@@ -215,6 +215,7 @@ class SearchSpec(StudySpec, Judging):
             raise SettingError("scheduler.name=asha with several objectives needs scheduler.metric, or take none")
         if scheduler.metric is not None:
             refuse_metric(scheduler.metric, DIRECTIONS, "scheduler.metric")
+            refuse_incomparable([scheduler.metric], self.space.paths)
         if "train.max_steps" in self.space.paths:
             raise SettingError("space.train.max_steps: asha compares trials by their steps; take scheduler.name=none")
         if self.grace_steps >= self.base_spec.train.max_steps:

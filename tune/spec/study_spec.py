@@ -6,8 +6,7 @@ both is written here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from operator import attrgetter
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -15,12 +14,12 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, fi
 
 from t5vqvae.config import Config, flatten, setting
 from t5vqvae.errors import DamagedFileError, SettingError
-from t5vqvae.evaluation.metric import NEEDED, OFF
+from t5vqvae.evaluation.metric import NEEDS
+from t5vqvae.evaluation.metrics import METRICS
 from t5vqvae.files import read_twice, write_twice
 from t5vqvae.redaction import redacted_values
 from t5vqvae.spec.run import RunSpec, no_premises
 from tune.space.space import SearchSpace
-from tune.spec.objective import NEEDS
 from tune.spec.sections import Resources, Retention, StudyBudget, Tracking
 from tune.spec.study_file import STUDIES, apply_words, read_study, studies_in
 
@@ -74,12 +73,13 @@ class StudySpec(Config):
         """Returns `base` with the study's overrides and workers."""
         return base.with_overrides({**self.base, "train.num_workers": self.resources.workers})
 
-    def refuse_unfit_run(self, run: RunSpec, metrics: Iterable[str]) -> None:
+    def refuse_unfit_run(self, run: RunSpec, metrics: Iterable[str], varied: Collection[str] = ()) -> None:
         """Refuses a run that the study's machines or metrics do not fit.
 
         Args:
             run: A resolved run of the study.
             metrics: The metrics by which runs are judged.
+            varied: Settings that other runs of the study have otherwise, which may measure what this one does not.
 
         Raises:
             SettingError: With the setting and the way out.
@@ -91,11 +91,9 @@ class StudySpec(Config):
             raise SettingError("train.device=cuda needs GPUs; set resources.gpus, such as 1, 0.25 or auto")
         if getattr(run.model, "premises", "joint") == "separate" and not run.data.corpus.gives_pairs:
             raise no_premises(run)
-        for metric in metrics:
-            needed = NEEDS.get(metric)
-            if needed and attrgetter(needed)(run) == OFF[needed]:
-                on = "true" if OFF[needed] is False else "more than 0"
-                raise SettingError(f"{metric} needs {NEEDED[needed]}; set {needed} to {on}")
+        for metric, path in ((key, path) for key in metrics for path in METRICS[key].needs):
+            if not {path, "model.name"} & set(varied) and not NEEDS[path].is_met(run, path):
+                raise SettingError(f"{metric} needs {NEEDS[path].what}; {NEEDS[path].way_out}")
 
     @field_validator("base")
     @classmethod

@@ -111,6 +111,9 @@ class CorpusConfig(Variant):
     harder_names: ClassVar[tuple[str, ...]] = ()
     """Names of the sets that `harder_tests` may return."""
 
+    has_twins: ClassVar[bool] = False
+    """Whether `twins` is defined."""
+
     reserved: ClassVar[str] = ""
     """A text with every symbol of twins and harder tests: augmentation never shows one, prepared or not."""
 
@@ -119,11 +122,9 @@ class CorpusConfig(Variant):
 
         A search may read them, so each has other strings than the test set whose name it has, and other symbols where
         symbols make that test set hard.
-
-        Raises:
-            SettingError: If the corpus has none.
+        Defined where `has_twins` is true.
         """
-        raise SettingError(f"data.ood={size} needs a corpus with twins of its test sets, such as math; set it to 0")
+        raise NotImplementedError
 
     def harder_tests(self, corpus: Corpus, size: int) -> dict[str, list[Example]]:
         """Returns test sets without a twin, each with up to `size` sentences of no other split; no search reads them.

@@ -47,6 +47,7 @@ class MathCorpus(CorpusConfig):
 
     default_tokenizer: ClassVar[Literal["latex", "unigram"]] = "latex"
     harder_names: ClassVar[tuple[str, ...]] = HARDER_NAMES
+    has_twins: ClassVar[bool] = True
     reserved: ClassVar[str] = RESERVED
     draws_gate: ClassVar[bool] = True
 

@@ -13,6 +13,7 @@ import pytest
 from baseline_runs import CASES, finish, tiny
 
 from t5vqvae.evaluation.final_test import evaluate_test
+from t5vqvae.evaluation.metric import NEEDS
 from t5vqvae.evaluation.metrics import METRICS, common_rate, find, is_on_test, label, metrics_of, on_test, tracked
 from t5vqvae.evaluation.probe_metrics import PROBE_METRICS
 from t5vqvae.evaluation.run_metrics import RUN_METRICS
@@ -126,10 +127,23 @@ def test_what_has_no_condition_is_in_every_run(last: dict[str, Milestone]) -> No
         assert always - set(milestone.metrics) == set(), kind
 
 
+def test_runs_produce_a_metric_only_if_they_have_what_it_needs(last: dict[str, Milestone]) -> None:
+    needing = {key: metric.needs for key, metric in METRICS.items() if metric.needs}
+    assert {path for needs in needing.values() for path in needs} == set(NEEDS)
+    for kind, milestone in last.items():
+        name, overrides = KINDS[kind]
+        given = {path: value for path, value in overrides.items() if value != "NETWORK"}
+        network = {"model.backbone": "network"} if "NETWORK" in overrides.values() else {}
+        spec = tiny(name, **{**SHORT, **given, **network})
+        met = {key for key, needs in needing.items() if all(NEEDS[path].is_met(spec, path) for path in needs)}
+        may_lack = {key for key in met if METRICS[key].when in OTHERWISE}
+        assert met - may_lack <= set(milestone.metrics) & set(needing) <= met, kind
+
+
 def test_without_decoding_exactly_the_decoded_metrics_are_gone(cache: Path, last: dict[str, Milestone]) -> None:
     milestones, _ = finish(tiny("t5vqvae", **{**SHORT, "evaluate.num_generated": 0}), cache)
     missing = set(last["t5vqvae"].metrics) - set(milestones[-1].metrics)
-    assert missing == {key for key, metric in METRICS.items() if metric.needs == "evaluate.num_generated"}
+    assert missing == {key for key, metric in METRICS.items() if metric.needs == ("evaluate.num_generated",)}
 
 
 def test_the_test_split_has_the_counterpart_of_every_evaluated_metric(cache: Path, last: dict[str, Milestone]) -> None:

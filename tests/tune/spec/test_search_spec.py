@@ -216,6 +216,39 @@ REFUSED_STUDIES = {
         "scheduler": {"name": "none"},
         "sampler": {"name": "cmaes"},
     },
+    "control/sparse_distributed_intervention needs sparse codes; set evaluate.unsent to more than 0": {
+        "base": {"data.corpus": {"name": "grammar", "version": 2}, "evaluate.control": 9, "train.code_dropout": 0.5},
+        "objectives": [{"metric": "control/sparse_distributed_intervention"}],
+    },
+    "control/sparse_locality needs sparse codes": {
+        "base": {"data.corpus": {"name": "grammar", "version": 2}, "evaluate.control": 9},
+        "constraints": ["control/sparse_locality >= 0.5"],
+    },
+    "rate/kl_bits_per_sentence needs a Gaussian latent; set model.name to gaussian or optimus": {
+        "objectives": [{"metric": "rate/kl_bits_per_sentence"}]
+    },
+    "faithfulness/salient needs a removal test; set model.faithfulness_steps": {
+        "objectives": [{"metric": "faithfulness/salient"}]
+    },
+    "validation/meaning_match needs decoded text": {
+        "base": {"evaluate.meaning": True, "evaluate.num_generated": 0},
+        "objectives": [{"metric": "validation/meaning_match"}],
+    },
+    "data.ood=9 needs a corpus with twins of its test sets, such as math; set it to 0": {
+        "base": {"data.corpus.name": "grammar", "data.ood": 9},
+        "objectives": [{"metric": "validation_ood/nll_per_char"}],
+    },
+    "validation/bleu needs decoded text; set evaluate.num_generated to more than 0": {
+        "base": {"evaluate.num_generated": 0},
+        "scheduler": {"metric": "validation/bleu"},
+    },
+    "validation/token_accuracy depends on the tokenizer": {
+        "space": UNIGRAM,
+        "base": BASE_UNIGRAM,
+        "objectives": [{"metric": "validation/bleu"}],
+        "constraints": [],
+        "scheduler": {"metric": "validation/token_accuracy"},
+    },
     "asha with several objectives needs scheduler.metric": {"objectives": TWO},
     "scheduler.metric train/loss contains": {"scheduler": {"metric": "train/loss"}},
     "asha compares trials by their steps": {"space": {"train.max_steps": {"type": "int", "low": 100, "high": 400}}},
