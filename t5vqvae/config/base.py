@@ -106,6 +106,14 @@ class Config(BaseModel):
         """
         return type(self).parse(apply_overrides(type(self), self.as_dict(), overrides))
 
+    def allows(self, overrides: Overrides) -> bool:
+        """Returns whether `with_overrides` takes these values."""
+        try:
+            self.with_overrides(overrides)
+        except SettingError:
+            return False
+        return True
+
 
 class Variant(Config):
     """A config that its `name` selects from a family; the direct subclasses of `Variant` are the families."""

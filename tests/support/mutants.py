@@ -42,15 +42,15 @@ class Mutant:
 MUTANTS = [
     Mutant(
         "W13",
-        "tune/sampling/suggestions.py",
-        "return len(self._tried) >= self.spec.space.count(self.spec.base_values, len(self._tried) + 1)",
+        "tune/sampling/tried.py",
+        "return known >= self._spec.space.count(self._spec.base_values, known + 1)",
         "return False",
         "tests/tune/sampling/test_suggestions.py",
     ),
     Mutant(
         "W13",
         "tune/sampling/suggestions.py",
-        "if drawn and self._tried.get(_key(overrides), trial.number) != trial.number:",
+        "if drawn and not self._tried.may_try(overrides, trial.number):",
         "if False:",
         "tests/tune/sampling/test_suggestions.py",
     ),

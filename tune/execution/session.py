@@ -130,13 +130,15 @@ class Session:
         def run_of(record: TrialRecord) -> tuple[RunSpec, Mapping[str, str]]:
             return self.plan.run(record.number, record.overrides).spec, trial_tags.get(record.number, {})
 
-        for record in track_lost(self.tracker, self.parent_id, self.ended, run_of):
+        ran = [record for record in self.ended if self.plan.base.allows(record.overrides)]
+        for record in track_lost(self.tracker, self.parent_id, ran, run_of):
             self.keep(record)
         self._open_page(planned, rank)
 
     def _open_page(self, planned: int | None, rank: Rank | None) -> None:
         def settings(record: TrialRecord) -> Mapping[str, object]:
-            return self.plan.run(record.number, record.overrides).spec.as_flat_dict()
+            ran = self.plan.base.with_overrides(record.overrides if self.plan.base.allows(record.overrides) else {})
+            return {**ran.as_flat_dict(), **record.overrides}
 
         page = StudyPage(self.spec, planned, rank, settings, self.tracker.link)
         logger = self.tracker.logger(self.parent_id, self.plan.paths.root / "spool")

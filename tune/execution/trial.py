@@ -204,7 +204,7 @@ class _ProcessTrial(ray.tune.Trainable):
     def step(self) -> TuneResult:
         assert self._reports is not None, "a trial that has ended takes no step"
         try:
-            with disk_errors(self._run.directory):
+            with disk_errors(self._directory):
                 report = self._next(self._reports)
         except DiskError as error:
             report = stopped_by_disk(error, self._last)
@@ -226,13 +226,18 @@ class _ProcessTrial(ray.tune.Trainable):
         except Exception as error:
             if UNFIT in str(error):  # this process can run no other trial: another one resumes this one
                 raise
-            return failure(self._run.directory, error, self._last)
+            return failure(self._directory, error, self._last)
 
     def _begin(self, config: TrialConfig) -> None:
         self._last = None
-        self._run = run_of(config)
-        reports = attempted(self._run, _attempt_of(config))
-        self._reports = _with_threads(config[PLAN].threads, reports)
+        self._directory = config[PLAN].paths.trial(config["number"])
+        # In `step`: what is raised here ends the actor, as if its process had died.
+        self._reports = _with_threads(config[PLAN].threads, _reports_of(config))
+
+
+def _reports_of(config: TrialConfig) -> Iterator[Report]:
+    """Yields the reports of a trial; raises SettingError at the first one if its settings are refused."""
+    yield from attempted(run_of(config), _attempt_of(config))
 
 
 def _import_for_good(trainer: str) -> None:
@@ -257,11 +262,13 @@ def _ray_train_trial(config: TrialConfig) -> None:
     from t5vqvae.runs.ray_train import fit, ran_out
 
     plan: TrialPlan = config[PLAN]
-    run = run_of(config)
+    run = None
     try:
+        run = run_of(config)
         fit(run, _attempt_of(config), workers=plan.workers, cpus=plan.cpus, threads=plan.threads)
     except Exception as error:
-        report = failure(run.directory, hopeless(run.spec, error) if ran_out(error) else error)
+        reason = hopeless(run.spec, error) if run is not None and ran_out(error) else error
+        report = failure(plan.paths.trial(config["number"]), reason)
         ray.tune.report(report.flat())
 
 

@@ -109,7 +109,7 @@ def ablation_report(
 
 
 def _is_baseline(record: TrialRecord, spec: SearchSpec) -> bool:
-    return spec.run_spec(record.overrides) == spec.base_spec
+    return spec.base_spec.allows(record.overrides) and spec.run_spec(record.overrides) == spec.base_spec
 
 
 def _urls(spec: SearchSpec | AblationSpec, records: Sequence[TrialRecord]) -> dict[int, str]:

@@ -128,7 +128,8 @@ def _add(
 def _settings(spec: SearchSpec, paths: StudyPaths, number: int, record: TrialRecord | None) -> Mapping[str, Any] | None:
     """Returns the settings of a started trial, flat; None where nothing is left of it."""
     if record is not None:
-        return spec.run_spec(record.overrides).as_flat_dict()
+        allowed = spec.base_spec.allows(record.overrides)
+        return spec.run_spec(record.overrides).as_flat_dict() if allowed else {**spec.base_values, **record.overrides}
     newest = checkpoint.latest(paths.trial(number))
     return None if newest is None else checkpoint.read_spec(newest).as_flat_dict()
 

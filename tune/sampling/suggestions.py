@@ -6,7 +6,6 @@ left running, with their numbers and settings. A restart neither repeats nor cha
 
 from __future__ import annotations
 
-import json
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ from tune.sampling.drawn import DrawnParameters
 from tune.sampling.seeded import SeededByNumber, seed_of
 from tune.sampling.source import NextTrial
 from tune.sampling.storage import open_storage, sync
+from tune.sampling.tried import TriedSettings
 from tune.spec.search_spec import SearchSpec
 
 ORIGIN = "origin"
@@ -70,18 +70,21 @@ class Suggestions:
         self._live: dict[int, Trial] = {}
         self._reported: dict[int, set[int]] = {}
         self._has_baseline = any(trial.user_attrs.get(ORIGIN) == BASELINE for trial in ours)
-        self._tried = dict(filter(None, (self._known_settings(trial) for trial in ours)))
+        self._tried = TriedSettings(spec)
+        for trial in ours:
+            self._note_settings(trial)
 
     def next(self) -> NextTrial | None:
         """Returns the next trial: unfinished ones, then the baseline, then new ones; None if none is left.
 
-        No settings are tried twice: a suggestion that was tried already is replaced by the nearest one that was not.
+        No settings are tried twice: a suggestion that was tried already, or that the run spec refuses, is replaced by
+        the nearest one that was not.
         """
         if self._unfinished:
             return self._resume(self._unfinished.popleft())
         if self.num_asked >= self.spec.budget.trials:
             return None
-        if self._are_all_tried():
+        if self._tried.are_all():
             return None
         self.enqueue_baseline()
         trial = self.study.ask()
@@ -104,39 +107,34 @@ class Suggestions:
         space, base = self.spec.space, self.spec.base_values
         drawn = DrawnParameters(trial)
         overrides = space.sample(trial, base)
-        if drawn and self._tried.get(_key(overrides), trial.number) != trial.number:
+        if drawn and not self._tried.may_try(overrides, trial.number):
             seed = seed_of(self.spec.seed, trial.number)
-            other = space.another(overrides, base, lambda candidate: _key(candidate) in self._tried, seed)
+            other = space.another(overrides, base, lambda candidate: not self._tried.may_try(candidate), seed)
             if other is not None:
                 overrides = other
                 point = space.place({**base, **self.spec.run_spec(other).as_flat_dict()})
                 drawn.replace(space.distributions, point or {})
         drawn.store()
-        self._tried.setdefault(_key(overrides), trial.number)
+        self._tried.add(overrides, trial.number)
         sync(self.storage)
         return NextTrial(trial.number, overrides)
 
     def has_tried(self, overrides: Overrides) -> bool:
         """Returns whether a trial has these settings."""
-        return _key(overrides) in self._tried
+        return overrides in self._tried
 
-    def _are_all_tried(self) -> bool:
-        return len(self._tried) >= self.spec.space.count(self.spec.base_values, len(self._tried) + 1)
-
-    def _known_settings(self, trial: FrozenTrial) -> tuple[str, int] | None:
-        """Returns the settings of a trial, as a key, and its number; None while it has not all of them."""
-        if trial.state == TrialState.WAITING:
-            return None
+    def _note_settings(self, trial: FrozenTrial) -> None:
+        """Counts the settings of a trial as tried, unless it has not all of them yet."""
         overrides = self.spec.space.read(trial.params, self.spec.base_values)
-        return None if overrides is None else (_key(overrides), trial.number)
+        if trial.state != TrialState.WAITING and overrides is not None:
+            self._tried.add(overrides, trial.number)
 
     def adopt(self, number: int) -> None:
         """Takes up a running trial that was added to Optuna's storage after this was made."""
         self.num_asked += 1
         self._unfinished.append(number)
         self._has_baseline = True
-        if known := self._known_settings(self.trials()[number]):
-            self._tried.setdefault(*known)
+        self._note_settings(self.trials()[number])
 
     def reopen(self, number: int) -> None:
         """Gives a trial again that Optuna calls ended; what it reports changes nothing there."""
@@ -274,11 +272,6 @@ class Suggestions:
             named = study.study_name == self.name
             if study.directions != wanted if named else not isinstance(place, Database):
                 raise DamagedFileError(f"{place} holds study {study.study_name}, with other objectives or another name")
-
-
-def _key(overrides: Overrides) -> str:
-    """Returns settings as text that is the same for the same settings; 1 and true differ."""
-    return json.dumps(overrides, sort_keys=True)
 
 
 def is_ours(trial: FrozenTrial) -> bool:

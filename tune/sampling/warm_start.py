@@ -71,9 +71,11 @@ def _sorted_out(records: list[TrialRecord], spec: SearchSpec, other: SearchSpec)
     equivalent: list[_Placed] = []
     others: list[_Placed] = []
     for record in records:
+        if not other.base_spec.allows(record.overrides):
+            continue
         theirs = other.run_spec(record.overrides)
         point = spec.space.place(theirs.as_flat_dict())
-        if point is None:
+        if point is None or not spec.base_spec.allows(spec.space.overrides(point)):
             continue
         ours = spec.run_spec(spec.space.overrides(point))
         alike = ours.as_dict(only_results=True) == theirs.as_dict(only_results=True)

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kept_studies import record
 from searches import stub_study
 
 from t5vqvae.errors import DiskError, UserError
@@ -73,3 +74,23 @@ def test_a_search_that_a_signal_stopped_ends_with_130(
     result = SearchResult("quickstart", [], None, [], None, reason)
     monkeypatch.setattr("tune.search.search", lambda *_, **__: result)
     assert main(["search", "--state", str(tmp_path)]) == status
+
+
+def test_a_record_whose_settings_are_refused_now_stops_no_start(tmp_path: Path) -> None:
+    refused = record("s", 3, overrides={"train.quantize_from": 40})
+    said: list[Any] = []
+    tracker: Any = SimpleNamespace(
+        open_study=lambda *_: "p",
+        describe=lambda *_: None,
+        replay=lambda folder: 0,
+        trials=lambda parent: {},
+        link=lambda parent: parent,
+        logger=lambda *_: SimpleNamespace(artifact=lambda file: None, tags=said.append),
+    )
+    stop: Any = SimpleNamespace()
+    plan = TrialPlan("s", SPEC.base_spec, StudyPaths(tmp_path, "s"), tracker=tracker)
+    plan.paths.root.mkdir(parents=True)
+    session = Session(SPEC, plan, {3: refused}, stop)
+    session.open(planned=4, rank=lambda found: found)
+    assert session.ended == [refused]
+    assert "1 of 4 trials have ended" in str(said)

@@ -16,6 +16,7 @@ from places import ROOT, SUPPORT
 from suggested import BASELINE, STUDY, TWO, metrics, run, score, study
 
 from t5vqvae.errors import DamagedFileError, SettingError
+from t5vqvae.spec.run import RunSpec
 from tune.execution.asha import Rungs
 from tune.records.record import TrialRecord
 from tune.sampling.dry_run import dry_run
@@ -48,6 +49,34 @@ def test_the_budget_can_be_extended(tmp_path):
     later = run(more, 2)
     assert more.next() is None and BASELINE not in later
     assert all(overrides not in first for overrides in later), "a restart repeats no suggestion"
+
+
+EXCLUDE = {
+    "base": {"model.position": 1, "train.autoencode_steps": 7, "train.max_steps": 300, "train.eval_every": 100},
+    "space": {
+        "train.quantize_from": {"type": "int", "low": 0, "high": 6},
+        "optim.warmup_steps": {"type": "int", "low": 20, "high": 22},
+    },
+    "scheduler": {"name": "none"},
+    "sampler": {"name": "random"},
+    "budget": {"trials": 30},
+}
+"""Settings that the run spec may be made to exclude: a space of 21 points."""
+
+
+def test_settings_that_the_run_spec_refuses_are_replaced_and_never_tried(tmp_path, monkeypatch):
+    spec, taken = study(**EXCLUDE), RunSpec.allows
+
+    def allows(self, overrides):
+        return overrides["train.quantize_from"] != overrides["optim.warmup_steps"] - 19 and taken(self, overrides)
+
+    monkeypatch.setattr(RunSpec, "allows", allows)
+    suggestions, asked = Suggestions(spec, tmp_path / "optuna.db"), []
+    while (trial := suggestions.next()) is not None:
+        asked.append((trial.overrides["train.quantize_from"], trial.overrides["optim.warmup_steps"]))
+        suggestions.end(trial.number, "completed", metrics())
+    assert len(asked) == len(set(asked)) == 18
+    assert all(first != second - 19 for first, second in asked)
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "nsga2"])
