@@ -73,6 +73,10 @@ class Range(Config):
         """Returns a value of Optuna as it was written: on a grid the decimal, 0.3 and not 0.30000000000000004."""
         return value
 
+    def own(self, value: Any) -> Any:
+        """Returns a value that the range contains as the range itself would give it: 0, and not a setting's 0.0."""
+        return value
+
     @abstractmethod
     def draw(self, rng: random.Random) -> Scalar:
         """Returns a uniformly random value, uniform on the log scale where `log` is set."""
@@ -186,6 +190,9 @@ class _IntRange(_Numbers):
     def contains(self, value: object) -> bool:
         return isinstance(value, int | float) and super().contains(value) and float(value).is_integer()
 
+    def own(self, value: float) -> int:
+        return int(value)
+
     def values(self) -> Iterable[int]:
         return range(self.low, self.high + 1, self.step)
 
@@ -220,6 +227,10 @@ class _ChoiceRange(Range):
 
     def contains(self, value: object) -> bool:
         return any(same(value, choice) for choice in self.choices)
+
+    def own(self, value: Scalar) -> Scalar:
+        alike = [choice for choice in self.choices if same(value, choice)]
+        return next((choice for choice in alike if type(choice) is type(value)), alike[0])
 
     def ends(self) -> list[Any]:
         return list(self.choices)

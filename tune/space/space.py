@@ -152,12 +152,13 @@ class SearchSpace:
             values: Flat settings of a resolved run spec.
 
         Returns:
-            `{name in Optuna: value}` of the active dimensions, or None if a value lies outside its range.
+            `{name in Optuna: value}` of the active dimensions, each as its range would give it, or None if a value lies
+            outside its range.
         """
         if self.outside(values):
             return None
         active = [dimension for dimension in self.dimensions if dimension.range.holds(values)]
-        return {dimension.name: values[dimension.path] for dimension in active}
+        return {dimension.name: dimension.range.own(values[dimension.path]) for dimension in active}
 
     def overrides(self, point: Overrides) -> dict[str, Any]:
         """Returns `{path: value}` of a point `{name in Optuna: value}`."""

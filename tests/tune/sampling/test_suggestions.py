@@ -51,6 +51,14 @@ def test_the_budget_can_be_extended(tmp_path):
     assert all(overrides not in first for overrides in later), "a restart repeats no suggestion"
 
 
+@pytest.mark.parametrize("range_", [{"type": "choice", "choices": [0, 0.1]}, {"type": "int", "low": 0, "high": 1}])
+def test_whole_numbers_of_a_setting_with_decimals_are_tried_once(tmp_path, range_):
+    spec = study(space={"optim.weight_decay": range_}, base={"model.position": 2})
+    asked = run(Suggestions(spec, tmp_path / "optuna.db"), 2, lambda overrides: 0.5)
+    assert sorted(each["optim.weight_decay"] for each in asked) == [0, 1 if range_["type"] == "int" else 0.1]
+    assert Suggestions(spec, tmp_path / "optuna.db").next() is None
+
+
 EXCLUDE = {
     "base": {"model.position": 1, "train.autoencode_steps": 7, "train.max_steps": 300, "train.eval_every": 100},
     "space": {
