@@ -92,6 +92,7 @@ class AblationSpec(StudySpec):
         self._refuse_common_seeds()
         self._refuse_untuned()
         refuse_incomparable([self.objective.metric], self.nuisance.paths, "nuisance")
+        self.refuse_without_effect(self.nuisance.paths, "nuisance")
         refuse_free_kl([self.objective.metric], (), self.nuisance.paths, "nuisance")
         if self.sequential is not None and self.sequential.looks[-1] != len(self.seeds):
             looks = list(self.sequential.looks)

@@ -205,6 +205,7 @@ class SearchSpec(StudySpec, Judging):
         if len(set(metrics)) < len(metrics):
             raise SettingError(f"objectives name a metric twice: {', '.join(metrics)}")
         refuse_incomparable(self.judged_metrics, self.space.paths)
+        self.refuse_without_effect(self.space.paths)
         refuse_free_kl(metrics, self.constraints, self.space.paths)
 
     def _refuse_unfit_scheduler(self) -> None:

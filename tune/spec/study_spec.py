@@ -95,6 +95,25 @@ class StudySpec(Config):
             if not {path, "model.name"} & set(varied) and not NEEDS[path].is_met(run, path):
                 raise SettingError(f"{metric} needs {NEEDS[path].what}; {NEEDS[path].way_out}")
 
+    @classmethod
+    def refuse_without_effect(cls, searched: Iterable[str], section: str = "space") -> None:
+        """Refuses to vary what the study sets by another name, and settings that cannot change a result.
+
+        Args:
+            searched: The varied paths.
+            section: The section of the study that varies them.
+
+        Raises:
+            SettingError: With the setting and the way out.
+        """
+        run = RunSpec()
+        neutral = run.as_flat_dict().keys() - flatten(run.as_dict(only_results=True)).keys()
+        for path in searched:
+            if path in cls.said_elsewhere:
+                raise SettingError(f"{section}.{path} is {cls.said_elsewhere[path]} here, the same for every run")
+            if path in neutral:
+                raise SettingError(f"{section}.{path} cannot change a result; set it in base instead")
+
     @field_validator("base")
     @classmethod
     def _said_elsewhere(cls, base: dict[str, Any]) -> dict[str, Any]:

@@ -197,6 +197,15 @@ REFUSED_STUDIES = {
     "a seed is no hyperparameter": {"space": {"seed": {"type": "int", "low": 0, "high": 9}}},
     "changes how trials are judged": {"space": {"evaluate.num_examples": {"type": "int", "low": 500, "high": 2000}}},
     "changes what trials are judged on": {"space": {"data.max_length": {"type": "int", "low": 30, "high": 60}}},
+    "space.train.microbatches cannot change a result": {
+        "space": {"train.microbatches": {"type": "int", "low": 1, "high": 4}}
+    },
+    "space.train.device cannot change a result": {
+        "space": {"train.device": {"type": "choice", "choices": ["auto", "cpu"]}}
+    },
+    "space.train.num_workers is resources.workers here": {
+        "space": {"train.num_workers": {"type": "int", "low": 1, "high": 2}}
+    },
     "sampler.name=cmaes would draw optim.schedule at random": {
         "space": STUDY["space"] | CHOICE,
         "sampler": {"name": "cmaes"},
