@@ -8,7 +8,7 @@ change settings (`with_overrides`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_origin
 
 from pydantic import (
@@ -54,6 +54,9 @@ def setting(default: Any = ..., *, result: bool = True, **kwargs: Any) -> Any:
 class Config(BaseModel):
     """A section of a spec: frozen, and it refuses unknown fields."""
 
+    is_whole: ClassVar[bool] = False
+    """Whether a mapping replaces the section instead of changing the settings in it, because they mean one thing."""
+
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, protected_namespaces=()
     )
@@ -98,7 +101,8 @@ class Config(BaseModel):
     def with_overrides(self, overrides: Overrides) -> Self:
         """Returns a copy with `{dotted.path: value}` applied.
 
-        A change of a variant's `name` keeps the non-default settings that both variants have and drops the others:
+        A mapping for a section changes the settings in it, as their paths do. A change of a variant's `name` keeps the
+        non-default settings that both variants have and drops the others:
         `quantizer.name=none` over an `ema` base drops the base's decay without an error.
 
         Raises:
@@ -141,9 +145,29 @@ class Variant(Config):
 def apply_overrides(config: type[Config], values: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
     """Returns nested values of a config with overrides applied; see `Config.with_overrides`."""
     values = _copy(values)
-    for path in sorted(overrides, key=lambda path: not path.endswith(".name")):
-        _assign(config, values, path, overrides[path])
+    flat: dict[str, Any] = {}
+    for path, value in (found for given in overrides for found in _in_section(config, values, given, overrides[given])):
+        if path in flat and flat[path] != value:
+            raise SettingError(f"{path} stands twice, as {flat[path]!r} and as {value!r}; keep one")
+        flat[path] = value
+    # Names first, because another variant starts anew; then whole values before the settings in them.
+    for path in sorted(flat, key=lambda path: (not path.endswith(".name"), path.count("."))):
+        _assign(config, values, path, flat[path])
     return values
+
+
+def _in_section(config: type[Config], values: Mapping[str, Any], path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yields what one override sets, by path: of a section that has values already, the settings in the mapping."""
+    section: type[BaseModel] | None = config
+    here: Any = values
+    for part in path.split("."):
+        here = here.get(part) if isinstance(here, Mapping) else None
+        section = section_of(section, part, here) if section else None
+    if isinstance(value, Mapping) and isinstance(here, Mapping) and section and not getattr(section, "is_whole", False):
+        for key in value:
+            yield from _in_section(config, values, f"{path}.{key}", value[key])
+    else:
+        yield path, value
 
 
 def _assign(config: type[Config], values: dict[str, Any], path: str, value: object) -> None:

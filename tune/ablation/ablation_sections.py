@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, model_validator
 
@@ -12,6 +12,8 @@ from t5vqvae.errors import SettingError
 
 class Baseline(Config):
     """The source of the baseline's run spec, under the study's `base`; without a source, the defaults."""
+
+    is_whole: ClassVar[bool] = True
 
     study: str | None = setting(None, description="take the best trial of this study")
     champion: str | None = setting(None, description="take the champion of this registered model")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
 
 from pydantic import field_validator, model_validator
 
@@ -34,6 +35,8 @@ WORST_VIOLATION = 10.0
 
 class Objective(Config):
     """A metric to minimize or maximize."""
+
+    is_whole: ClassVar[bool] = True
 
     metric: str
     direction: Direction

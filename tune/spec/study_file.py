@@ -56,11 +56,12 @@ def apply_words(values: Mapping[str, Any], words: list[str], study: type[Config]
     Raises:
         SettingError: If a word is no override or names nothing.
     """
-    values = dict(values)
+    values, parts = dict(values), split_words(words, study.model_fields, run.model_fields)
+    if "space" in parts.study:
+        values["space"] = parts.study.pop("space")  # the whole first, then the ranges in it
     for section in ("space", "base"):
         if not isinstance(values.get(section) or {}, Mapping):
             raise SettingError(f"{section}={values[section]!r} must be a mapping of dotted paths")
-    parts = split_words(words, study.model_fields, run.model_fields)
     for path, value in parts.space.items():
         values["space"] = _set_range(values.get("space") or {}, path, value)
     if parts.base:
@@ -98,6 +99,8 @@ def split_words(words: list[str], study: Collection[str], run: Collection[str]) 
             parts.space[rest] = value
         elif first == "base" and rest:
             parts.base[rest] = value
+        elif first == "base" and isinstance(value, Mapping):
+            parts.base.update(value)
         elif first in study:
             parts.study[path] = value
         elif first in run:

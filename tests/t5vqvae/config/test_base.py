@@ -76,6 +76,20 @@ def test_changing_a_variant_keeps_what_both_know() -> None:
     assert base.with_overrides({"quantizer.name": "none"}).quantizer.as_dict() == {"name": "none"}
 
 
+def test_a_mapping_for_a_section_changes_the_settings_in_it_alone() -> None:
+    base = RunSpec().with_overrides({"train.max_steps": 70, "data.tokenizer.vocab_size": 400})
+    mappings = {"train": {"batch_size": 8}, "data": {"tokenizer": {"kind": "unigram"}}}
+    spec = base.with_overrides({**mappings, "train.tf32": False})
+    assert (spec.train.max_steps, spec.train.batch_size, spec.train.tf32) == (70, 8, False)
+    assert (spec.data.tokenizer.kind, spec.data.tokenizer.vocab_size) == ("unigram", 400)
+    other = {"quantizer.codebook_size": 64, "quantizer": {"name": "vq"}}
+    assert RunSpec().with_overrides(other).quantizer.as_dict()["codebook_size"] == 64
+    prompts = {"model.prompts.num_prompts": 3, "model.prompts": {"hidden_width": 16}}
+    both = RunSpec().with_overrides(prompts).as_flat_dict()
+    assert (both["model.prompts.num_prompts"], both["model.prompts.hidden_width"]) == (3, 16)
+    assert refusal({"train.max_steps": 3, "train": {"max_steps": 4}}).startswith("train.max_steps stands twice, as 3")
+
+
 def test_a_setting_of_another_variant_is_refused() -> None:
     said = refusal({"quantizer.name": "none", "quantizer.decay": 0.9})
     assert (

@@ -161,6 +161,19 @@ def test_words_that_cannot_work(message):
     assert message in str(error.value) and len(str(error.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("words", [["train.max_steps=300", "base={model.position: 1}"], ["train={max_steps: 300}"]])
+def test_a_whole_section_among_the_words_leaves_the_rest_as_it_is(words):
+    plain, spec = SearchSpec.load("quickstart"), SearchSpec.load("quickstart", words)
+    position = 1 if len(words) > 1 else plain.base_spec.model.position
+    assert spec.base_spec == plain.base_spec.with_overrides({"train.max_steps": 300, "model.position": position})
+
+
+def test_a_whole_space_and_a_range_of_it_both_count():
+    rate = "space={optim.learning_rate: {type: float, low: 1e-3, high: 1e-2}}"
+    spec = SearchSpec.load("quickstart", ["space.optim.learning_rate.high=5e-3", rate])
+    assert spec.space.as_dict() == {"optim.learning_rate": {"type": "float", "low": 1e-3, "high": 5e-3}}
+
+
 CHOICE = {"optim.schedule": {"type": "choice", "choices": ["linear", "cosine"]}}
 CONDITION = {
     "quantizer.name": {"type": "choice", "choices": ["ema", "vq"]},
