@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ray.tune
@@ -122,10 +123,13 @@ class Session:
             rank: Orders records that count, for its page, best first; None: none is best.
         """
         known = {"t5vqvae.study": self.spec.name, "question": self.spec.question, **self._kind, **tags}
-        self.plan = replace(self.plan, parent_id=self.tracker.open_study(self.spec.as_flat_dict(), known))
+        opened = partial(self.tracker.open_study, self.spec.as_flat_dict(), known)
+        self.plan, left = replace(self.plan, parent_id=opened()), list((self.plan.paths.root / "spool").glob("*.jsonl"))
         self.tracker.describe(self.spec.question, {"t5vqvae.study": self.spec.name, **self._kind})
         for folder in (self.plan.paths.root, self.plan.paths.trials):
             self.tracker.replay(folder)
+        if left:  # they end with the end of an earlier start, which has closed the run again
+            opened()
 
         def run_of(record: TrialRecord) -> tuple[RunSpec, Mapping[str, str]]:
             return self.plan.run(record.number, record.overrides).spec, trial_tags.get(record.number, {})

@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from kept_studies import record
@@ -74,6 +74,24 @@ def test_a_search_that_a_signal_stopped_ends_with_130(
     result = SearchResult("quickstart", [], None, [], None, reason)
     monkeypatch.setattr("tune.search.search", lambda *_, **__: result)
     assert main(["search", "--state", str(tmp_path)]) == status
+
+
+def test_a_start_whose_end_was_sent_late_leaves_the_next_one_running(tmp_path: Path) -> None:
+    from t5vqvae.tracking import Tracker
+
+    paths = StudyPaths(tmp_path, "s")
+    paths.root.mkdir(parents=True)
+    tracker, stop = Tracker(f"sqlite:///{tmp_path}/mlflow.db", "s", home=paths.root), SimpleNamespace()
+    session = Session(SPEC, TrialPlan("s", SPEC.base_spec, paths, tracker=tracker), {}, cast(Any, stop))
+    mlflow_id = tracker.open_study({}, {"t5vqvae.study": "s"})
+    with pytest.MonkeyPatch.context() as away:
+        away.setattr("t5vqvae.tracking.logger.Delivery.send", lambda *_: (_ for _ in ()).throw(ConnectionError("away")))
+        assert not tracker.close(mlflow_id, "interrupted", key="s", spool=paths.root / "spool")
+    session.open(planned=1, rank=lambda found: found)
+    session.page.logger.close() if session.page is not None else None
+    assert session.parent_id == mlflow_id
+    assert tracker.destination.client.get_run(mlflow_id).info.status == "RUNNING"
+    assert not list((paths.root / "spool").glob("*.jsonl"))
 
 
 def test_a_record_whose_settings_are_refused_now_stops_no_start(tmp_path: Path) -> None:
