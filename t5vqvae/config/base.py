@@ -192,7 +192,7 @@ def _assign(config: type[Config], values: dict[str, Any], path: str, value: obje
 
 def _shared_settings(old: type[Variant], values: Mapping[str, Any], name: Any) -> dict[str, Any]:
     """Returns the non-default values of the variant `old` that the variant called `name` has, too."""
-    new = old.variants.get(name)
+    new = old.variants.get(name) if isinstance(name, str) else None  # what is no name is refused with the rest
     if new is None:
         return {}
     known = set(new.model_fields) & set(old.model_fields) - {"name"}

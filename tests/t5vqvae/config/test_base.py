@@ -47,6 +47,7 @@ def test_a_word_without_equals_is_refused() -> None:
         ({"train.batch_size": 0}, "train.batch_size=0 must be at least 1"),
         ({"model.dropout": 1.0}, "model.dropout=1.0 must be at least 0 and less than 1"),
         ({"quantizer.name": "emaa"}, "quantizer.name='emaa' must be one of"),
+        ({"quantizer.name": ["ema"]}, "quantizer.name=['ema'] must be one of"),
         ({"model.position": 9}, "model.position=9 must be at most model.num_layers=2"),
         (
             {"model.backbone": "t5-small", "model.d_model": 64},
