@@ -86,6 +86,12 @@ def _load(text: str) -> Any:
     return value
 
 
+def _ends_in_comment(text: str) -> bool:
+    """Returns whether a comment follows the value of a YAML text, or stands in its place."""
+    node = yaml.compose(text, _Loader)
+    return "#" in text[0 if node is None else node.end_mark.index :]
+
+
 def _num_values(value: Any, counted: dict[int, int]) -> int:
     """Returns the number of values in a nested value, each alias counted as often as it is used."""
     if not isinstance(value, dict | list):
@@ -126,9 +132,12 @@ def read_value(text: str) -> Any:
     """Reads one scalar or list as YAML does, with `1e-3` as a number.
 
     Raises:
-        SettingError: If the text is no valid YAML.
+        SettingError: If the text is no valid YAML, or YAML would drop the end of it as a comment.
     """
     try:
-        return _load(text)
+        value = _load(text)
+        if "#" in text and _ends_in_comment(text):
+            raise yaml.YAMLError("YAML takes what begins with # there for a comment")
+        return value
     except yaml.YAMLError as error:
         raise SettingError(f"{text!r} is no value: {_problem(error)}; put it in quotes") from None
