@@ -194,13 +194,21 @@ def _sources(plan: TrialPlan, spec: SearchSpec, left: bool) -> dict[str, str]:
         plan: What the trials share.
         spec: The search.
         left: Whether trials are left to run; without any, data that is gone is no fault.
+
+    Raises:
+        DataError: If the data cannot be prepared.
+        SettingError: If the data give a setting of the baseline no meaning.
     """
     if plan.trainer != TRAINER:
         return {}
+    from t5vqvae.data import prepare
     from t5vqvae.runs.fingerprint import sources_of
+    from t5vqvae.training.unfit import refuse_unfit
 
     try:
         found = sources_of(plan.base, plan.paths.cache)
+        if left:
+            refuse_unfit(plan.base, prepare(plan.base.data, plan.paths.cache, backbone=plan.base.model.backbone))
     except DataError:
         if left:
             raise

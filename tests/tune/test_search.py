@@ -169,6 +169,10 @@ def test_a_study_does_not_resume_by_a_key_that_its_trials_lack(tmp_path, changes
         (["quickstart", "space.quantizer.decay.high=1.5"], "quantizer.decay=1.5 must lie strictly between 0 and 1"),
         (["nosuchstudy"], "nosuchstudy"),
         (["quickstart", "name=q2", "--from", "nosuchstudy"], "--from: there is no study nosuchstudy under"),
+        (
+            ["quickstart", "name=q3", "space.model.position=null", "model.position=1", "train.autoencode_steps=9"],
+            "train.autoencode_steps=9 needs a corpus whose targets are not its sources",
+        ),
         (["quickstart", "name=q2", "--trials", "x"], "--trials x must be a number"),
     ],
 )
