@@ -164,6 +164,8 @@ def _in_section(config: type[Config], values: Mapping[str, Any], path: str, valu
         here = here.get(part) if isinstance(here, Mapping) else None
         section = section_of(section, part, here) if section else None
     if isinstance(value, Mapping) and isinstance(here, Mapping) and section and not getattr(section, "is_whole", False):
+        if not value:
+            raise SettingError(f"{path}={{}} has no setting; give it one, or leave it out")
         for key in value:
             yield from _in_section(config, values, f"{path}.{key}", value[key])
     else:
