@@ -239,7 +239,7 @@ SETTINGS: dict[str, list[Case]] = {
     ],
     "missing setting": [
         ("train  data.corpus.name=text" + OWN, ("data.corpus.path is missing",)),
-        ("config  quantizer={{}}", ("quantizer={} has no setting", "leave it out")),
+        ("config  quantizer={{}}", ("quantizer={{}} has no setting", "leave it out")),
         ("ablate  gumbel  design={{name: sweep}}" + DRY, ("design.path is missing", "design.values is missing")),
     ],
     "settings that do not fit": [
