@@ -145,6 +145,10 @@ FILES: dict[str, list[Case]] = {
         ("config  {files}/twice.yaml", ("{files}/twice.yaml, line 3", "max_steps stands twice", "line 2")),
         ("search  {files}/twice.yaml", ("{files}/twice.yaml, line 3", "max_steps stands twice", "line 2")),
         ("train  {files}/dotted.yaml", ("train.max_steps stands twice", "3", "4", "keep one")),
+        (
+            "search  quickstart  base={{train.batch_size: 32}}  train.batch_size=16" + DRY,
+            ("train.batch_size stands twice", "32", "16", "keep one"),
+        ),
     ],
     "endless": [
         ("config  {files}/deep.yaml", ("{files}/deep.yaml", "nested too deeply")),

@@ -80,6 +80,12 @@ class _WordParts:
     study: dict[str, Any] = field(default_factory=dict)
     base: dict[str, Any] = field(default_factory=dict)
 
+    def set_base(self, path: str, value: Any) -> None:
+        """Sets a setting of the base run; refuses another value for one that has been set."""
+        if path in self.base and self.base[path] != value:
+            raise SettingError(f"{path} stands twice, as {self.base[path]!r} and as {value!r}; keep one")
+        self.base[path] = value
+
 
 def split_words(words: list[str], study: Collection[str], run: Collection[str]) -> _WordParts:
     """Returns the overrides of a command line by what they set.
@@ -98,13 +104,14 @@ def split_words(words: list[str], study: Collection[str], run: Collection[str]) 
         if first == "space" and rest:
             parts.space[rest] = value
         elif first == "base" and rest:
-            parts.base[rest] = value
+            parts.set_base(rest, value)
         elif first == "base" and isinstance(value, Mapping):
-            parts.base.update(value)
+            for inner, inner_value in value.items():
+                parts.set_base(inner, inner_value)
         elif first in study:
             parts.study[path] = value
         elif first in run:
-            parts.base[path] = value
+            parts.set_base(path, value)
         else:
             raise SettingError(unknown_setting(path, 0, [*study, *run]))
     return parts

@@ -278,8 +278,10 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
             raise ValueError("in training mode the model removes or shuffles codes; call eval() before generate")
         if self.prompts is not None and kwargs.get("encoder_outputs") is None:
             raise ValueError("a model with prompts cannot generate from input_ids; use greedy, or reconstruct")
-        if kwargs.keys().isdisjoint(("past_key_values", "cache_implementation")) and kwargs.get("use_cache", True):
-            # Transformers would size the cache by the encoder's blocks, and a deeper decoder would find no place in it.
+        is_deeper = self.config.num_decoder_layers > self.config.num_layers
+        given = kwargs.keys() & {"past_key_values", "cache_implementation"}
+        if is_deeper and not given and kwargs.get("use_cache", True):
+            # Transformers would size the cache by the encoder's blocks, and the decoder would find no place in it.
             kwargs["past_key_values"] = EncoderDecoderCache(DynamicCache(), DynamicCache())
         return super().generate(*args, **kwargs)  # type: ignore[misc]  # Transformers types its self as a protocol
 
