@@ -157,10 +157,12 @@ def _value(kind: Kind, cell: Any) -> Any:
         return text_of(cell)
     if isinstance(cell, np.ndarray | list | tuple):
         return _plain(cell)
+    if isinstance(cell, dict | bytes):
+        return cell  # the request refuses it, by its name
     if text_of(cell) is None:
         return None
     if kind == "number" and isinstance(cell, float | np.floating) and float(cell).is_integer():
-        return int(cell)  # the signature has floats, as pandas for numbers with a gap in them
+        return int(cell)  # pandas and MLflow's server have floats in a column with a gap
     return cell.item() if isinstance(cell, np.generic) else cell
 
 

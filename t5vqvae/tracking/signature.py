@@ -42,16 +42,20 @@ def signature(max_new_tokens: int) -> ModelSignature:
 
 
 def _kinds() -> dict[str, Any]:
-    """Returns MLflow's type of each kind of column; a column of whole numbers (long) could have no gap."""
+    """Returns MLflow's type of each kind of column.
+
+    A number has any type, and the request refuses what is none: MLflow takes no gap in a column of whole numbers
+    (`long`), and no whole numbers of pandas in one of floats (`double`), except 0 and 1.
+    """
     from mlflow.types import DataType
-    from mlflow.types.schema import Array
+    from mlflow.types.schema import AnyType, Array
 
     codes, places = Array(Array(DataType.long)), Array(DataType.long)
     return {
         "text": DataType.string,
         "texts": Array(DataType.string),
         "codes": codes,
-        "number": DataType.double,
+        "number": AnyType(),
         "places": places,
     }
 

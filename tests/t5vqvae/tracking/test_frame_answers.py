@@ -38,6 +38,11 @@ def of(quantizer: str) -> _PyfuncModel:
 def ask(model: _PyfuncModel, rows: list[Row], **params: Any) -> list[Row]:
     """What MLflow's server does with a body: JSON in, the signature's types, JSON out."""
     frame = infer_and_parse_data({"dataframe_records": json.loads(json.dumps(rows))}, SIGNATURE.inputs)
+    return ask_frame(model, frame, **params)
+
+
+def ask_frame(model: _PyfuncModel, frame: pd.DataFrame, **params: Any) -> list[Row]:
+    """What MLflow does with a frame: the signature's types, and JSON out."""
     checked = _enforce_schema(frame, SIGNATURE.inputs)
     found = model.predict(None, checked, _enforce_params_schema(params, SIGNATURE.params))
     return json.loads(_written(found))["predictions"]
@@ -162,6 +167,24 @@ def test_a_row_may_lack_what_is_optional(name: str, row: Row, optional: Row, spe
         assert ask(spelling, [row | {"position": 1}, row], operation=name)[1:] == alone
 
 
+@pytest.mark.parametrize(
+    ("positions", "tokens"),
+    [
+        (pd.Series([2, 3]), ["eats", "honey"]),
+        (pd.Series([2, 3], dtype="uint8"), ["eats", "honey"]),
+        (pd.Series([2.0, None]), ["eats", "a"]),
+        (pd.Series([2, None], dtype="Int64"), ["eats", "a"]),
+        (pd.Series([2, None], dtype=object), ["eats", "a"]),
+    ],
+    ids=lambda value: str(value.dtype) if isinstance(value, pd.Series) else "",
+)
+def test_positions_are_whole_numbers_of_any_type_of_pandas(
+    positions: pd.Series, tokens: list[str], spelling: _PyfuncModel
+) -> None:
+    frame = pd.DataFrame({"text": ["a bat eats honey"] * 2, "position": positions})
+    assert [row["token"] for row in ask_frame(spelling, frame, operation="traverse")] == tokens
+
+
 WRONG: list[tuple[list[Row], Row, str]] = [
     ([{"text": "a"}], {"operation": "encod"}, "operation=encod is unknown; did you mean encode?"),
     ([{"text": "a"}], {"operation": "encode", "steps": 3}, "steps=3 is not for operation=encode; leave it out"),
@@ -174,6 +197,9 @@ WRONG: list[tuple[list[Row], Row, str]] = [
     ([{"codes": [[1], [1, 2]]}], {"operation": "decode"}, "row 0: codes: every sentence needs positions with as many"),
     ([{"text": "a", "position": 9}], {"operation": "traverse"}, "row 0: position=9 is none of 'a'"),
     ([{"text": "a", "position": 0.5}], {"operation": "traverse"}, "row 0: position=0.5 must be a whole number"),
+    ([{"text": "a", "position": [0]}], {"operation": "traverse"}, r"row 0: position=\[0\] must be a whole number"),
+    ([{"text": "a", "position": {"a": 0}}], {"operation": "traverse"}, "row 0: position={.*} must be a whole number"),
+    ([{"text": "a", "position": "b"}], {"operation": "traverse"}, "row 0: position='?b'? must be a whole number"),
     ([{"codes": []}], {"operation": "decode"}, "row 0: codes: every sentence needs positions with as many"),
     ([{"source": "a", "goal": "b"}], {"operation": "interpolate", "steps": 1}, "row 0: steps=1 must be at least 2"),
     ([{"text": "a"}], {"operation": "encode", "batch_size": 0}, "batch_size=0 must be a whole number of at least 1"),

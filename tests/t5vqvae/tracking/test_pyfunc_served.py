@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mlflow
+import pandas as pd
 import pytest
 from mlflow.models import Model
 from mlflow_server import model_served
@@ -90,6 +92,20 @@ def test_an_operation_on_codes_answers(
     name: str, row: dict[str, Any], params: dict[str, Any], url: str, space: LatentSpace
 ) -> None:
     assert invoked(url, [row], operation=name, **params) == found(space, name, **row, **params)
+
+
+@pytest.mark.parametrize("positions", [[2, 3], [1.0, None]])
+def test_a_frame_of_whole_positions_is_answered(
+    positions: list[float | None], registered: tuple[str, Path], space: LatentSpace
+) -> None:
+    texts = ["x + y + z", "x - y + z"]
+    frame = pd.DataFrame({"text": texts, "position": positions})
+    params = {"operation": "traverse", "nearest": 3, "max_new_tokens": 6}
+    answered = mlflow.pyfunc.load_model(str(registered[1])).predict(frame, params=params)
+    asked = zip(texts, positions, strict=True)
+    expected = [found(space, "traverse", text=text, position=int(at or 0), nearest=3)[0] for text, at in asked]
+    assert answered["code"].tolist() == [each["code"] for each in expected]
+    assert answered["swaps"].tolist() == [each["swaps"] for each in expected]
 
 
 def test_a_wrong_row_is_refused_with_its_reason_and_without_a_traceback(url: str) -> None:
