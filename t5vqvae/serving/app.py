@@ -63,7 +63,7 @@ class Server:
             self.metrics.waiting,
             lambda: use_threads(settings.threads),
         )
-        self.code_pages = CodePages(self._encoded)
+        self.code_pages = CodePages(self._encoded, settings.queue)
 
     async def reply(self, request: requests.Request) -> Response:
         """Returns the answers to a request."""
@@ -74,10 +74,6 @@ class Server:
 
     def _refuse_large(self, request: requests.Request) -> None:
         limits = self.settings
-        if (number := max(len(request.items()), len(request.texts_given))) > limits.max_texts:
-            raise SettingError(
-                f"{number} sentences are more than the {limits.max_texts} of a request; send them in parts"
-            )
         for text in request.strings():
             if len(text) > limits.max_chars:
                 raise SettingError(
@@ -85,10 +81,7 @@ class Server:
                 )
         if (most := max(map(len, request.codes_given), default=0)) > limits.max_chars:
             raise SettingError(f"codes has a sentence of {most} positions; it may have {limits.max_chars}")
-        if request.decoded() > limits.max_texts:
-            raise SettingError(
-                f"{request.decodes}={request.decoded()} must be at most {limits.max_texts}, the sentences of a request"
-            )
+        _refuse_many(request, limits)
 
     def _computed(self, key: Any, items: Sequence[Any]) -> Sequence[Any]:
         model, shared = key
@@ -244,6 +237,24 @@ async def _values(request: Request, most: int) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise SettingError(f'the body is a JSON {type(found).__name__}; send an object such as {{"texts": ["a b"]}}')
     return found
+
+
+def _refuse_many(request: requests.Request, limits: ServeSettings) -> None:
+    """Refuses more sentences than a request may have, or than can wait, which no later try would change.
+
+    Raises:
+        SettingError: With the limits.
+    """
+    most, given = min(limits.max_texts, limits.queue), len(request.texts_given)
+    why = f"the smaller of --max-texts={limits.max_texts} and --queue={limits.queue}"
+    if (size := request.decoded()) > most:
+        default = "" if request.decodes in request.model_fields_set else ", its default,"
+        way_out = "give a smaller one, or serve with larger limits"
+        raise SettingError(f"{request.decodes}={size}{default} must be at most {most}, {why}; {way_out}")
+    if (number := len(request.items()) * size) > most or given > limits.max_texts:
+        raise SettingError(
+            f"{max(number, given)} sentences are more than the {most} of a request, {why}; send them in parts"
+        )
 
 
 def _length(item: Any) -> int:

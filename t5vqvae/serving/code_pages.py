@@ -75,10 +75,11 @@ class CodePages:
 
     Args:
         encode: Encodes a few sentences with a model.
+        most: Most sentences that it takes.
     """
 
-    def __init__(self, encode: Encoding) -> None:
-        self._encode = encode
+    def __init__(self, encode: Encoding, most: int) -> None:
+        self._encode, self._at_once = encode, min(AT_ONCE, most)
         self._lock = asyncio.Lock()
         self._sentences: WeakKeyDictionary[ServedModel, list[Sentence]] = WeakKeyDictionary()
         self._counted: WeakKeyDictionary[ServedModel, dict[int, _Counted]] = WeakKeyDictionary()
@@ -127,8 +128,8 @@ class CodePages:
     async def _encoded(self, model: ServedModel) -> list[Sentence]:
         texts = await asyncio.to_thread(model.sentences)
         found: list[Sentence] = []
-        for start in range(0, len(texts), AT_ONCE):
-            found += await self._encode(model, texts[start : start + AT_ONCE])
+        for start in range(0, len(texts), self._at_once):
+            found += await self._encode(model, texts[start : start + self._at_once])
         return found
 
 

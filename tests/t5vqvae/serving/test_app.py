@@ -114,8 +114,10 @@ WRONG: list[tuple[str, Any, int, str]] = [
     ("decode", {"codes": [[[1]]], "prompts": [[[10**30]]]}, 400, "should be less than 2147483648"),
     ("traverse", {"text": "a bat", "codes": [[1], [2, 3]]}, 400, "codes: every sentence needs positions with"),
     ("decode", {"codes": [[[True]]]}, 400, "must be a whole number"),
-    ("interpolate", {"source": "a", "goal": "b", "steps": 5}, 400, "steps=5 must be at most 4, the sentences of a req"),
-    ("traverse", {"text": "a bat", "nearest": 5}, 400, "nearest=5 must be at most 4, the sentences of a request"),
+    ("interpolate", {"source": "a", "goal": "b", "steps": 5}, 400, "steps=5 must be at most 4, the smaller of --max"),
+    ("interpolate", {"source": "a", "goal": "b"}, 400, "steps=11, its default, must be at most 4, the smaller"),
+    ("traverse", {"text": "a bat", "nearest": 5}, 400, "nearest=5 must be at most 4, the smaller of --max-texts=4 and"),
+    ("traverse", {"text": "a bat"}, 400, "nearest=20, its default, must be at most 4, the smaller of"),
     ("traverse", {"text": "a bat", "position": 9, "nearest": 1}, 400, "position=9 is none of 'a bat'"),
     ("interpolate", {"source": "a", "goal": "b", "steps": 1}, 400, "steps=1 must be at least 2"),
     ("splice", {"text": "a bat", "donor": "dog", "words": "cat"}, 400, "'cat' is not in 'dog'"),
@@ -170,11 +172,55 @@ def test_metrics_count_requests_batches_and_the_model() -> None:
 
 
 def test_a_full_queue_answers_503_with_a_time() -> None:
-    with serving(Spelled(), queue=1) as url:
-        request = urllib.request.Request(f"{url}/encode", json.dumps({"texts": ["a", "b"]}).encode())
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Held(Spelled):
+        def load(self, version: str) -> Any:
+            found = super().load(version)
+            model, encode = found.space.model, found.space.model.encode_memory
+
+            def held(batch: Any) -> Any:
+                begun.set()
+                assert go_on.wait(PATIENCE_SECONDS)
+                return encode(batch)
+
+            model.encode_memory = held
+            return found
+
+    with serving(Held(), queue=2) as url, ThreadPoolExecutor(2) as pool:
+        computed = pool.submit(ask, f"{url}/encode", {"texts": ["a"]})
+        assert begun.wait(PATIENCE_SECONDS)
+        waiting = pool.submit(ask, f"{url}/encode", {"texts": ["a", "b"]})
+        while ask(f"{url}/health")[1]["queue"] < 2:
+            pass
+        request = urllib.request.Request(f"{url}/encode", json.dumps({"texts": ["a"]}).encode())
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(request, timeout=20)
+            urllib.request.urlopen(request, timeout=PATIENCE_SECONDS)
+        go_on.set()
         assert refused.value.code == 503 and refused.value.headers["Retry-After"] == "1"
+        assert computed.result()[0] == waiting.result()[0] == 200
+
+
+def test_what_no_empty_queue_holds_is_refused_for_good_and_the_rest_is_answered() -> None:
+    why = "the smaller of --max-texts=64 and --queue=2"
+    larger = "give a smaller one, or serve with larger limits"
+    with serving(Spelled(), queue=2) as url:
+        assert ask(f"{url}/encode", {"texts": ["a"] * 3}) == (
+            400,
+            {"error": f"3 sentences are more than the 2 of a request, {why}; send them in parts"},
+        )
+        assert ask(f"{url}/traverse", {"text": "a", "nearest": 3}) == (
+            400,
+            {"error": f"nearest=3 must be at most 2, {why}; {larger}"},
+        )
+        assert ask(f"{url}/traverse", {"text": "a"}) == (
+            400,
+            {"error": f"nearest=20, its default, must be at most 2, {why}; {larger}"},
+        )
+        assert answers(f"{url}/encode", {"texts": ["a", "a"]})
+        assert answers(f"{url}/traverse", {"text": "a", "nearest": 2})
+        assert answers(f"{url}/arithmetic", {"text": "a", "plus": ["a bat", "dog"]}), "it decodes one text"
+        assert ask(f"{url}/codes")[1]["sentences"] == len(SENTENCES) == 3, "they are read two at a time"
 
 
 def test_a_fault_is_one_line_with_its_log_and_the_server_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
