@@ -14,7 +14,7 @@ import yaml
 from kubernetes_objects import faults, read
 from programs import from_npm
 
-from tests.dashboards import FOLDER, known_to_grafana, ray_monitor, serving_monitor, written
+from tests.dashboards import FOLDER, alerts, known_to_grafana, ray_monitor, serving_monitor, written
 from tune.monitor.panels import BOARDS, PANELS
 
 needs_promtool = pytest.mark.skipif(
@@ -65,6 +65,16 @@ def test_a_monitor_asks_ports_that_pods_have(monitor):
     assert all(group["template"]["metadata"]["labels"]["app"] == "t5vqvae" for group in groups)
     ports = {each["name"] for g in groups for c in g["template"]["spec"]["containers"] for each in c["ports"]}
     assert {each["port"] for each in monitor()["spec"]["podMetricsEndpoints"]} <= ports
+
+
+def test_an_alert_on_kubernetes_asks_for_no_target_that_only_a_state_folder_has():
+    object_ = yaml.safe_load((FOLDER / "kubernetes/prometheus-rule.yaml").read_text())
+    own, kept = (
+        {rule["alert"]: rule["expr"] for group in groups for rule in group["rules"] if "alert" in rule}
+        for groups in (alerts()["groups"], object_["spec"]["groups"])
+    )
+    assert kept == {name: expr for name, expr in own.items() if 'job="' not in expr}
+    assert set(own) - set(kept) == {"T5vqvaeDriverGone"}
 
 
 @needs_promtool

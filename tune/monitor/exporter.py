@@ -101,9 +101,11 @@ class Exporter:
     def name_targets(self, nodes: Sequence[str]) -> None:
         """Writes where Prometheus finds this driver, and the nodes of its Ray, each as `host:port`.
 
-        A killed driver leaves the file behind; by the label `study` an alert says whose driver does not answer.
+        A killed driver leaves the file behind; by the labels an alert says whose driver does not answer, and on which
+        machine: a Prometheus of another one, which shares the state folder, reaches none of it.
         """
-        own = {"targets": [f"{HOST}:{self.port}"], "labels": {"job": "t5vqvae", "study": self.paths.study}}
+        labels = {"job": "t5vqvae", "study": self.paths.study, "node": os.uname().nodename}
+        own = {"targets": [f"{HOST}:{self.port}"], "labels": labels}
         ray = {"targets": list(nodes), "labels": {"job": "ray"}}
         write_json(self._target, [own, ray] if nodes else [own])
 

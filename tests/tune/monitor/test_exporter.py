@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import threading
 from dataclasses import replace
 from io import StringIO
@@ -113,11 +114,12 @@ def test_what_ended_in_this_start_is_told_apart(made: Exporter) -> None:
         assert values(made)["trials_ended_in_attempt"] == 1 and made.tally.num_ended == 5
 
 
-def test_the_target_that_a_killed_driver_leaves_behind_names_its_study(made: Exporter) -> None:
+def test_the_target_that_a_killed_driver_leaves_behind_names_its_study_and_machine(made: Exporter) -> None:
     made.port = 7
     made.name_targets(["127.0.0.1:8"])
     driver, nodes = read_json(exporter.target(made.paths))
-    assert driver == {"targets": ["127.0.0.1:7"], "labels": {"job": "t5vqvae", "study": "s"}}
+    labels = {"job": "t5vqvae", "study": "s", "node": platform.node()}
+    assert driver == {"targets": ["127.0.0.1:7"], "labels": labels}
     assert nodes == {"targets": ["127.0.0.1:8"], "labels": {"job": "ray"}}
 
 
