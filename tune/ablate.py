@@ -38,7 +38,7 @@ from tune.ablation.ablation_tracking import log_report, run_tags, track_supersed
 from tune.ablation.baseline import base_of
 from tune.ablation.brought_runs import BroughtRuns
 from tune.ablation.findings import TAKEN, Findings, write_parquet
-from tune.ablation.history import AblationHistory
+from tune.ablation.history import AblationHistory, refuse_new_question
 from tune.ablation.plan import Tuned, expand
 from tune.ablation.reuse import ResultCache, identifier, prepared_fingerprint
 from tune.ablation.run_board import RunBoard
@@ -133,6 +133,7 @@ def _begin(spec: AblationSpec, paths: StudyPaths, trainer: str, has_results: boo
     before = AblationHistory.read(paths) if has_results else None
     base = base_of(spec, paths, tracker) if before is None or _asks_another_base(before, spec) else before.base
     spec.check(base)
+    refuse_new_question(spec, base, paths)
     earlier = () if before is None else before.specs
     same = bool(earlier) and redacted_values(earlier[-1].as_dict()) == redacted_values(spec.as_dict())
     specs = earlier if same else (*earlier, spec)

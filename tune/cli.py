@@ -158,12 +158,12 @@ def ablate(
 
         print(f"{BroughtRuns(brought).note}; the plan below counts them as if they were trained", file=sys.stderr)
     if dry_run:
-        from tune.ablation.baseline import base_of
+        from tune.ablation.baseline import asked_base
         from tune.ablation.plan import dry_run as plan
         from tune.records.study_tracker import tracker_of
 
         paths = StudyPaths(state_dir(state), spec.name)
-        print(plan(spec, base_of(spec, paths, tracker_of(spec, paths))).markdown())
+        print(plan(spec, asked_base(spec, paths, tracker_of(spec, paths))).markdown())
         return 0
     from tune.ablate import ablate as run
 

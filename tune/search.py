@@ -83,10 +83,11 @@ def search(
     """
     from tune.execution.ray_address import check_cluster
 
+    paths = StudyPaths(state_dir(state), spec.name)
+    _refuse_new(spec, paths)
     with stage("loading Ray and MLflow"):
         from tune.execution.session import Session, locked
 
-    paths = StudyPaths(state_dir(state), spec.name)
     with locked(paths, spec) as stop:
         records = intact_records(paths.trials)
         kept = _kept(spec, paths, records)
@@ -119,8 +120,14 @@ def will_learn(spec: SearchSpec, paths: StudyPaths, warm_start: str | None) -> b
     Raises:
         UserError: If the study was started with settings that may not change.
     """
+    _refuse_new(spec, paths)
     _kept(spec, paths, intact_records(paths.trials))
     return has_evidence(paths.spec) if warm_start is None else bool(paths.other(warm_start))
+
+
+def _refuse_new(spec: SearchSpec, paths: StudyPaths) -> None:
+    if not is_there(paths.spec):
+        spec.refuse_new()
 
 
 def _kept(spec: SearchSpec, paths: StudyPaths, records: Mapping[int, TrialRecord]) -> KeptStudy:

@@ -92,7 +92,6 @@ class AblationSpec(StudySpec):
         self._refuse_common_seeds()
         self._refuse_untuned()
         refuse_incomparable([self.objective.metric], self.nuisance.paths, "nuisance")
-        self.refuse_without_effect(self.nuisance.paths, "nuisance")
         refuse_free_kl([self.objective.metric], (), self.nuisance.paths, "nuisance")
         if self.sequential is not None and self.sequential.looks[-1] != len(self.seeds):
             looks = list(self.sequential.looks)
@@ -185,12 +184,25 @@ class AblationSpec(StudySpec):
             if names.count(name) > 1:
                 raise SettingError(f"arms: {name!r} names two; give each its own name ({BASELINE!r} is taken)")
         for arm in [Arm(name=BASELINE), *arms]:
-            self.refuse_unfit_run(base.with_overrides(arm.overrides), [self.objective.metric])
+            self.refuse_unfit_run(base.with_overrides(arm.overrides))
         for arm in arms:
             refuse_unfair(arm, base, self.objective)
         self._refuse_unfit_nuisance(base, arms)
         if self.sequential is None:
             self._refuse_hopeless(self.num_tests(base))
+
+    def refuse_new(self, base: RunSpec) -> None:
+        """Refuses to start an ablation that earlier versions started; one that they began is still read and resumed.
+
+        Args:
+            base: The baseline's run spec.
+
+        Raises:
+            SettingError: With the setting and the way out.
+        """
+        self.refuse_without_effect(self.nuisance.paths, "nuisance")
+        for arm in [Arm(name=BASELINE), *self.resolve_arms(base)]:
+            self.refuse_never_measured(base.with_overrides(arm.overrides), [self.objective.metric])
 
     def _refuse_unfit_nuisance(self, base: RunSpec, arms: Sequence[Arm]) -> None:
         asked = {path for arm in arms for path in arm.overrides}

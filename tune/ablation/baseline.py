@@ -8,6 +8,7 @@ from typing import Any
 from t5vqvae.errors import SettingError
 from t5vqvae.spec.run import RunSpec
 from tune.ablation.ablation_spec import AblationSpec
+from tune.ablation.history import refuse_new_question
 from tune.records.models import best_record
 from tune.records.study_paths import StudyPaths
 from tune.spec.search_spec import SearchSpec
@@ -22,6 +23,13 @@ def base_of(spec: AblationSpec, paths: StudyPaths, tracker: Any) -> RunSpec:
             raise SettingError(f"baseline.champion={baseline.champion}: no such registered model has a champion")
         return spec.resolve_base(RunSpec.parse(tracker.stored_spec(holder.mlflow_id)))
     return spec.resolve_base(None if baseline.study is None else best_run(paths.state, baseline.study))
+
+
+def asked_base(spec: AblationSpec, paths: StudyPaths, tracker: Any) -> RunSpec:
+    """Returns what `base_of` does, and refuses what no ablation may ask any more."""
+    base = base_of(spec, paths, tracker)
+    refuse_new_question(spec, base, paths)
+    return base
 
 
 def best_run(state: Path, study: str) -> RunSpec:

@@ -19,6 +19,9 @@ from tune.spec.study_spec import WAY_OUT
 UNSAID = {"tuning": "shared"}
 """The rules of a kept spec that does not say them: it is from a version that had no others."""
 
+ASKED = ("base", "baseline", "arms", "design", "nuisance", "objective")
+"""The fields that say which runs an ablation has, and by what they are judged."""
+
 
 @dataclass(frozen=True)
 class AblationHistory:
@@ -55,6 +58,11 @@ class AblationHistory:
         values = {"base": self.base.as_dict(), "specs": [spec.as_dict() for spec in self.specs]}
         write_twice(self.path(paths), redacted_values(values), indent=1)
 
+    def asks(self, spec: AblationSpec) -> bool:
+        """Returns whether the last start asked what `spec` asks; seeds, rules and machines may differ."""
+        last, now = redacted_values(self.specs[-1].as_dict()), redacted_values(spec.as_dict())
+        return all(last[field] == now[field] for field in ASKED)
+
     def notes(self) -> list[str]:
         """Returns the rules that were changed after the first start, which the p-values do not take into account."""
         first, last = self.specs[0].as_flat_dict(), self.specs[-1].as_flat_dict()
@@ -66,6 +74,17 @@ class AblationHistory:
             return []
         changes = ", ".join(f"{path} from {first.get(path)} to {last.get(path)}" for path in deciding)
         return [f"changed after the first start; p-values and intervals do not take it into account: {changes}"]
+
+
+def refuse_new_question(spec: AblationSpec, base: RunSpec, paths: StudyPaths) -> None:
+    """Refuses to ask what `AblationSpec.refuse_new` refuses, unless an earlier start of the ablation asked it.
+
+    Raises:
+        SettingError: With the setting and the way out.
+    """
+    before = AblationHistory.read(paths)
+    if before is None or not before.asks(spec):
+        spec.refuse_new(base)
 
 
 def read_findings(paths: StudyPaths) -> tuple[Findings, list[str]]:

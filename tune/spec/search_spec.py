@@ -141,6 +141,16 @@ class SearchSpec(StudySpec, Judging):
         changed = {path: old for _, path, old, _ in base}
         return super().of_file({**without_kept(values), "base": {**changed, **spec.base}}, path) if changed else spec
 
+    def refuse_new(self) -> None:
+        """Refuses to start a search that earlier versions started; one that they began is still read and resumed.
+
+        Raises:
+            SettingError: With the setting and the way out.
+        """
+        self.refuse_without_effect(self.space.paths)
+        refuse_incomparable(self.compared_metrics, self.space.paths)
+        self.refuse_never_measured(self.base_spec, self.compared_metrics, self.space.paths)
+
     def refuse_changes(self, earlier: SearchSpec, kept: KeptStudy = NOTHING_KEPT) -> None:
         """Refuses to resume an earlier form of this study whose trials mean something else now.
 
@@ -187,7 +197,7 @@ class SearchSpec(StudySpec, Judging):
         self.sampler.refuse(self.space, len(self.objectives))
         self._refuse_unfit_scheduler()
         self.promotion.refuse_front_of_one(len(self.objectives))
-        self.refuse_unfit_run(self.base_spec, self.compared_metrics, self.space.paths)
+        self.refuse_unfit_run(self.base_spec)
         return self
 
     def _refuse_unfit_baseline(self) -> None:
@@ -205,7 +215,6 @@ class SearchSpec(StudySpec, Judging):
         if len(set(metrics)) < len(metrics):
             raise SettingError(f"objectives name a metric twice: {', '.join(metrics)}")
         refuse_incomparable(self.judged_metrics, self.space.paths)
-        self.refuse_without_effect(self.space.paths)
         refuse_free_kl(metrics, self.constraints, self.space.paths)
 
     def _refuse_unfit_scheduler(self) -> None:
@@ -216,7 +225,6 @@ class SearchSpec(StudySpec, Judging):
             raise SettingError("scheduler.name=asha with several objectives needs scheduler.metric, or take none")
         if scheduler.metric is not None:
             refuse_metric(scheduler.metric, DIRECTIONS, "scheduler.metric")
-            refuse_incomparable([scheduler.metric], self.space.paths)
         if "train.max_steps" in self.space.paths:
             raise SettingError("space.train.max_steps: asha compares trials by their steps; take scheduler.name=none")
         if self.grace_steps >= self.base_spec.train.max_steps:

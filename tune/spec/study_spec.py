@@ -73,13 +73,8 @@ class StudySpec(Config):
         """Returns `base` with the study's overrides and workers."""
         return base.with_overrides({**self.base, "train.num_workers": self.resources.workers})
 
-    def refuse_unfit_run(self, run: RunSpec, metrics: Iterable[str], varied: Collection[str] = ()) -> None:
-        """Refuses a run that the study's machines or metrics do not fit.
-
-        Args:
-            run: A resolved run of the study.
-            metrics: The metrics by which runs are judged.
-            varied: Settings that other runs of the study have otherwise, which may measure what this one does not.
+    def refuse_unfit_run(self, run: RunSpec) -> None:
+        """Refuses a run that the study's machines do not fit, or its data.
 
         Raises:
             SettingError: With the setting and the way out.
@@ -91,6 +86,21 @@ class StudySpec(Config):
             raise SettingError("train.device=cuda needs GPUs; set resources.gpus, such as 1, 0.25 or auto")
         if getattr(run.model, "premises", "joint") == "separate" and not run.data.corpus.gives_pairs:
             raise no_premises(run)
+
+    # `refuse_new` calls the next two, and validation does not: files of earlier versions still have to be read.
+
+    @staticmethod
+    def refuse_never_measured(run: RunSpec, metrics: Iterable[str], varied: Collection[str] = ()) -> None:
+        """Refuses metrics that a run would not measure.
+
+        Args:
+            run: A resolved run of the study.
+            metrics: The metrics by which runs are judged.
+            varied: Settings that other runs of the study have otherwise, which may measure what this one does not.
+
+        Raises:
+            SettingError: With the setting and the way out.
+        """
         for metric, path in ((key, path) for key in metrics for path in METRICS[key].needs):
             if not {path, "model.name"} & set(varied) and not NEEDS[path].is_met(run, path):
                 raise SettingError(f"{metric} needs {NEEDS[path].what}; {NEEDS[path].way_out}")

@@ -12,6 +12,7 @@ from t5vqvae.files import read_json, write_json
 from t5vqvae.quantizers import QuantizerConfig
 from t5vqvae.spec.run import RunSpec
 from tune.ablation.ablation_spec import AblationSpec
+from tune.ablation.baseline import asked_base
 from tune.ablation.designs import Arm
 from tune.ablation.history import AblationHistory
 from tune.ablation.nuisance import at_the_edge, candidates, choose
@@ -147,6 +148,27 @@ REFUSED = {
     "nuisance.seed: a seed is no hyperparameter": {"nuisance": RATE | {"seed": {"type": "int", "low": 0, "high": 9}}},
     "take one of them": {"baseline": {"study": "a", "champion": "b"}},
 }
+
+
+OF_EARLIER_VERSIONS = {
+    "nuisance.train.microbatches cannot change a result": {
+        "nuisance": RATE | {"train.microbatches": {"type": "int", "low": 1, "high": 4}}
+    },
+    "rate/kl_bits_per_sentence needs a Gaussian latent": {"objective": {"metric": "rate/kl_bits_per_sentence"}},
+}
+
+
+@pytest.mark.parametrize("message", OF_EARLIER_VERSIONS)
+def test_an_ablation_that_an_earlier_version_started_is_read_and_resumed_but_not_started(tmp_path, message):
+    spec, paths = ablation(**OF_EARLIER_VERSIONS[message]), StudyPaths(tmp_path, "averages")
+    with pytest.raises(SettingError, match=message):
+        asked_base(spec, paths, None)
+    AblationHistory(RunSpec(), (spec,)).write(paths)
+    assert AblationHistory.read(paths).specs == (spec,)
+    longer = ablation(**OF_EARLIER_VERSIONS[message], seeds=8)
+    assert asked_base(longer, paths, None) == longer.resolve_base()
+    with pytest.raises(SettingError, match=message):
+        asked_base(ablation(**OF_EARLIER_VERSIONS[message], base={"model.dropout": 0.2}), paths, None)
 
 
 @pytest.mark.parametrize("message", REFUSED)
@@ -325,6 +347,7 @@ def test_a_file_and_words(tmp_path):
 def test_every_shipped_ablation_validates(name):
     spec = AblationSpec.load(name)
     if not spec.baseline.needs_lookup:
+        spec.refuse_new(spec.resolve_base())
         assert dry_run(spec, spec.resolve_base(), step_seconds=0.1).num_runs > 0
 
 

@@ -16,6 +16,8 @@ from t5vqvae.errors import SettingError, UserError
 from t5vqvae.evaluation.metric import RATE
 from tune.records.ranking import best, contenders, pareto
 from tune.records.record import TrialRecord, read_records
+from tune.records.study_paths import StudyPaths
+from tune.search import will_learn
 from tune.spec.kept_study import KeptStudy
 from tune.spec.objective import DIRECTIONS, WORST_VIOLATION, Constraint, Objective, dominates
 from tune.spec.samplers import SamplerConfig
@@ -39,6 +41,12 @@ def study(**changes) -> SearchSpec:
     return SearchSpec.parse({**STUDY, **changes})
 
 
+def new_study(**changes) -> SearchSpec:
+    spec = study(**changes)
+    spec.refuse_new()
+    return spec
+
+
 def record(number: int = 0, status: str = "completed", **metrics: float) -> TrialRecord:
     values = {**GOOD, **{key.replace("__", "/"): value for key, value in metrics.items()}}
     return TrialRecord("tiny", number, {}, None, None, status, 100, values)  # type: ignore[arg-type]
@@ -50,6 +58,7 @@ def record(number: int = 0, status: str = "completed", **metrics: float) -> Tria
 @pytest.mark.parametrize("name", SearchSpec.shipped())
 def test_shipped_studies_are_valid_and_cap_the_rate(name):
     spec = SearchSpec.load(name)
+    spec.refuse_new()
     assert spec.name == name and spec.question
     assert any(constraint.metric.startswith("rate/") for constraint in spec.constraints)
     assert SearchSpec.parse(json.loads(json.dumps(spec.as_dict()))) == spec
@@ -157,7 +166,7 @@ REFUSED_WORDS = {
 def test_words_that_cannot_work(message):
     name, words = REFUSED_WORDS[message]
     with pytest.raises(SettingError) as error:
-        SearchSpec.load(name, words)
+        SearchSpec.load(name, words).refuse_new()
     assert message in str(error.value) and len(str(error.value).splitlines()) == 1
 
 
@@ -281,7 +290,7 @@ REFUSED_STUDIES = {
 @pytest.mark.parametrize("message", REFUSED_STUDIES)
 def test_studies_that_cannot_work(message):
     with pytest.raises(SettingError) as error:
-        study(**REFUSED_STUDIES[message])
+        new_study(**REFUSED_STUDIES[message])
     assert message in str(error.value)
 
 
@@ -384,6 +393,38 @@ def test_a_study_comes_back_from_its_file(tmp_path):
     spec = SearchSpec.load("quickstart")
     spec.write(tmp_path / "study.json")
     assert SearchSpec.read(tmp_path / "study.json") == spec
+
+
+OF_EARLIER_VERSIONS = {
+    "space.train.microbatches cannot change a result": {
+        "space": {"train.microbatches": {"type": "choice", "choices": [1, 2]}}
+    },
+    "space.train.device cannot change a result": {
+        "space": {"train.device": {"type": "choice", "choices": ["auto", "cpu"]}}
+    },
+    "rate/kl_bits_per_sentence needs a Gaussian latent": {"objectives": [{"metric": "rate/kl_bits_per_sentence"}]},
+    "validation/bleu needs decoded text": {
+        "base": {"evaluate.num_generated": 0},
+        "scheduler": {"metric": "validation/bleu"},
+    },
+    "validation/token_accuracy depends on the tokenizer": {
+        "space": UNIGRAM,
+        "base": BASE_UNIGRAM,
+        "objectives": [{"metric": "validation/bleu"}],
+        "constraints": [],
+        "scheduler": {"metric": "validation/token_accuracy"},
+    },
+}
+
+
+@pytest.mark.parametrize("message", OF_EARLIER_VERSIONS)
+def test_a_study_that_an_earlier_version_started_is_read_and_resumed_but_not_started(tmp_path, message):
+    spec, paths = study(**OF_EARLIER_VERSIONS[message]), StudyPaths(tmp_path, "tiny")
+    with pytest.raises(SettingError, match=message):
+        will_learn(spec, paths, None)
+    spec.write(paths.spec)
+    assert SearchSpec.read(paths.spec) == spec
+    assert not will_learn(spec, paths, None), "the same words resume it"
 
 
 def test_what_a_started_study_may_change():
