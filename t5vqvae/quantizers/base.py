@@ -66,6 +66,13 @@ class QuantizerConfig(Variant):
         """Those of `whole_batch` whose term is in the loss."""
         return [name for name in self.whole_batch if getattr(self, name)]
 
+    def refuse_unread(self) -> None:
+        """Refuses settings that nothing reads; asked before a run begins, because earlier versions kept such settings.
+
+        Raises:
+            SettingError: With the setting and the way out.
+        """
+
     @property
     def chooses_nearest(self) -> bool:
         """Whether the code of a state is that of the nearest entry of a table, in training as well."""

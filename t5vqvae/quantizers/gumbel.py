@@ -97,8 +97,7 @@ class GumbelConfig(QuantizerConfig):
         "anneal_steps": {"type": "int", "low": 100, "high": 10000, "log": True},
     }
 
-    @model_validator(mode="after")
-    def _is_read(self) -> Self:
+    def refuse_unread(self) -> None:
         for name in _UNREAD.get(self.form, ()):
             value, default = getattr(self, name), type(self).model_fields[name].default
             if value != default:
@@ -106,7 +105,6 @@ class GumbelConfig(QuantizerConfig):
                     f"quantizer.{name}={value} has no effect with quantizer.form={self.form}; leave it out, or take"
                     " quantizer.form=untied"
                 )
-        return self
 
     @model_validator(mode="after")
     def _cools_down(self) -> Self:

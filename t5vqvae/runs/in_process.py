@@ -33,6 +33,7 @@ from t5vqvae.tracking.logger import AWAY
 from t5vqvae.training import checkpoint
 from t5vqvae.training.progress_bars import without_progress_bars
 from t5vqvae.training.threads import THREADS, run_threads, use_threads
+from t5vqvae.training.unfit import refuse_new
 
 if TYPE_CHECKING:
     from t5vqvae.tracking import Tracker
@@ -57,6 +58,8 @@ def run_here(
     """
     console = console or Console(stderr=True)
     into = into or _own_folder(spec, state, console, trainer)
+    if checkpoint.latest(into, spec) is None:
+        refuse_new(spec)
     run = TrackedRun(
         spec,
         into,

@@ -48,7 +48,10 @@ class ModelConfig(Variant):
         return _find(self.builder)(spec, tokenizer, num_roles)
 
     def refuse_lengths(self, source: int, target: int | None, decoded: int | None) -> None:
-        """Refuses more tokens than there are positions: of sources, targets (None: as sources) and decoded texts."""
+        """Refuses more tokens than there are positions: of sources, targets (None: as sources) and decoded texts.
+
+        It is asked before a run begins: earlier versions kept specs that it refuses.
+        """
 
     @classmethod
     def load(cls, directory: str | Path) -> Any:

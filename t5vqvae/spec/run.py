@@ -172,7 +172,6 @@ class RunSpec(Config):
     def _has_positions(self) -> Self:
         drawn, longest = getattr(self.model, "cross_positions", None), self.data.longest
         span = getattr(self.model, "position_range", longest)
-        self.model.refuse_lengths(self.data.max_length, self.data.max_target_length, self.evaluate.max_new_tokens)
         if drawn in DRAWN_POSITIONS and getattr(self.model, "prompts", None) is not None:
             raise SettingError(
                 f"model.cross_positions={drawn} draws the positions of a text's tokens, and model.prompts stand before"

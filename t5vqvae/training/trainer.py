@@ -39,7 +39,7 @@ from t5vqvae.training.last_probe import ProbedBy, probed_by
 from t5vqvae.training.optim import build_optimizer, learning_rate_at
 from t5vqvae.training.progress import StepLosses, progress_metrics
 from t5vqvae.training.training_state import TrainingState
-from t5vqvae.training.unfit import refuse_unfit
+from t5vqvae.training.unfit import refuse_long_texts, refuse_unfit
 from t5vqvae.training.workers import global_counts, rank_and_world, seed_worker, sum_gradients, sum_over_workers
 
 Status = Literal["running", "completed", "diverged"]
@@ -80,6 +80,8 @@ def train(spec: RunSpec, *, cache_dir: Path, resume_from: Path | None = None) ->
         SettingError, DataError: If the spec cannot be built.
         CheckpointError: If `resume_from` is damaged or belongs to another spec.
     """
+    if resume_from is None:
+        refuse_long_texts(spec)
     with stage("preparing the data"):
         prepared = prepare(spec.data, cache_dir, backbone=spec.model.backbone)
     with stage("building the model"):

@@ -1,4 +1,4 @@
-"""Refuses settings that a run's data give no meaning, before a model is built."""
+"""Refuses settings that no run may begin with, or that its data give no meaning, before a model is built."""
 
 from __future__ import annotations
 
@@ -6,6 +6,27 @@ from t5vqvae.data import PreparedData
 from t5vqvae.errors import SettingError
 from t5vqvae.spec.architectures import DRAWN_POSITIONS
 from t5vqvae.spec.run import RunSpec, no_premises
+
+
+def refuse_new(spec: RunSpec) -> None:
+    """Refuses to begin a run that earlier versions began.
+
+    It is no part of validation: what they left is still read, measured and resumed.
+
+    Raises:
+        SettingError: With the way out.
+    """
+    spec.quantizer.refuse_unread()
+    refuse_long_texts(spec)
+
+
+def refuse_long_texts(spec: RunSpec) -> None:
+    """Refuses texts with more tokens than the model has positions, with which no training comes to its end.
+
+    Raises:
+        SettingError: With the way out.
+    """
+    spec.model.refuse_lengths(spec.data.max_length, spec.data.max_target_length, spec.evaluate.max_new_tokens)
 
 
 def refuse_unfit(spec: RunSpec, prepared: PreparedData) -> None:

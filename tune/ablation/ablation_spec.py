@@ -29,6 +29,7 @@ from t5vqvae.errors import SettingError, did_you_mean
 from t5vqvae.evaluation.metric import PRICES
 from t5vqvae.evaluation.metrics import METRICS, find
 from t5vqvae.spec.run import RunSpec
+from t5vqvae.training.unfit import refuse_new
 from tune.ablation.ablation_sections import Baseline, Seeds, Sequential, Tuning
 from tune.ablation.components import side_changes
 from tune.ablation.designs import BASELINE, Arm, DesignConfig, Flat
@@ -202,7 +203,10 @@ class AblationSpec(StudySpec):
         """
         self.refuse_without_effect(self.nuisance.paths, "nuisance")
         for arm in [Arm(name=BASELINE), *self.resolve_arms(base)]:
-            self.refuse_never_measured(base.with_overrides(arm.overrides), [self.objective.metric])
+            run = base.with_overrides(arm.overrides)
+            self.refuse_never_measured(run, [self.objective.metric])
+            refuse_new(run)
+            self._nuisance_of(run.as_flat_dict()).check(run, refuse_new)
 
     def _refuse_unfit_nuisance(self, base: RunSpec, arms: Sequence[Arm]) -> None:
         asked = {path for arm in arms for path in arm.overrides}

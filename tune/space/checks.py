@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from t5vqvae.config import Config, Overrides
@@ -15,6 +15,8 @@ from t5vqvae.errors import SettingError, did_you_mean
 from tune.space.dimension import Dimension, alternatives, choose
 from tune.space.ranges import Scalar, same
 
+Refuse = Callable[[Overrides], None]
+"""Raises a `SettingError` for overrides that are not allowed."""
 NUM_PROBES = 64
 """Random draws of the whole space that are tested for combinations which the spec refuses."""
 
@@ -53,20 +55,33 @@ def refuse_simultaneous(dimensions: Sequence[Dimension]) -> None:
             )
 
 
-def refuse_disallowed(dimensions: Sequence[Dimension], base: Config) -> None:
+def refuse_disallowed(
+    dimensions: Sequence[Dimension], base: Config, refuse: Callable[[Any], None] | None = None
+) -> None:
     """Refuses ranges and conditions that do not fit the base spec.
 
     Each end and each choice is tested alone, then in combination with random draws of the rest.
 
+    Args:
+        dimensions: The dimensions of the space.
+        base: The base spec.
+        refuse: Refuses a spec for more than its own validation does; None: nothing more.
+
     Raises:
         SettingError: One line a fault; combinations are tested only if there is no other fault.
     """
+
+    def refuse_drawn(drawn: Overrides) -> None:
+        spec = base.with_overrides(drawn)
+        if refuse is not None:
+            refuse(spec)
+
     flat = base.as_flat_dict()
     faults = [fault for dimension in dimensions for fault in _condition_faults(dimension, dimensions, flat)]
     if not faults:
-        faults = [fault for dimension in dimensions for fault in _range_faults(dimension, dimensions, base)]
+        faults = [fault for dimension in dimensions for fault in _range_faults(dimension, dimensions, refuse_drawn)]
     if not faults:
-        faults = list(itertools.islice(_combination_faults(dimensions, base, flat), 1))
+        faults = list(itertools.islice(_combination_faults(dimensions, refuse_drawn, flat), 1))
     if faults:
         raise SettingError("\n".join(dict.fromkeys(faults)))
 
@@ -92,12 +107,12 @@ def _reachable(path: str, allowed: tuple[Scalar, ...], dimensions: Sequence[Dime
     return keeps_base and any(same(flat.get(path), value) for value in allowed)
 
 
-def _range_faults(dimension: Dimension, dimensions: Sequence[Dimension], base: Config) -> Iterator[str]:
+def _range_faults(dimension: Dimension, dimensions: Sequence[Dimension], refuse: Refuse) -> Iterator[str]:
     paths = {other.name: other.path for other in dimensions}
     context = {paths[name]: value for name, value in _activation(dimension, dimensions).items()}
     for value in dimension.range.ends():
         try:
-            base.with_overrides({**context, dimension.path: value})
+            refuse({**context, dimension.path: value})
         except SettingError as error:
             yield from (f"space.{dimension.path}: {line}" for line in str(error).splitlines())
 
@@ -113,10 +128,10 @@ def _activation(dimension: Dimension, dimensions: Sequence[Dimension]) -> dict[s
     return forced
 
 
-def _combination_faults(dimensions: Sequence[Dimension], base: Config, flat: Overrides) -> Iterator[str]:
+def _combination_faults(dimensions: Sequence[Dimension], refuse: Refuse, flat: Overrides) -> Iterator[str]:
     for drawn in _probes(dimensions, flat):
         try:
-            base.with_overrides(drawn)
+            refuse(drawn)
         except SettingError as error:
             shown = ", ".join(f"{path}={value}" for path, value in drawn.items())
             reason = str(error).splitlines()[0]

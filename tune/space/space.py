@@ -175,13 +175,17 @@ class SearchSpace:
         pairs = itertools.product(self.dimensions, other.dimensions)
         return list(dict.fromkeys(a.path for a, b in pairs if a.path == b.path and a.range.meets(b.range)))
 
-    def check(self, base: Config) -> None:
+    def check(self, base: Config, refuse: Callable[[Any], None] | None = None) -> None:
         """Refuses a space that could suggest settings which the spec does not allow; see `refuse_disallowed`.
+
+        Args:
+            base: The base spec.
+            refuse: Refuses a spec for more than its own validation does; None: nothing more.
 
         Raises:
             SettingError: One line a fault.
         """
-        refuse_disallowed(self.dimensions, base)
+        refuse_disallowed(self.dimensions, base, refuse)
 
 
 def _plain(range_: Range) -> dict[str, Any]:

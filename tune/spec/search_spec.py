@@ -28,6 +28,7 @@ from t5vqvae.errors import SettingError
 from t5vqvae.evaluation.metric import RATE, STEP
 from t5vqvae.redaction import redacted_values
 from t5vqvae.spec.run import RunSpec
+from t5vqvae.training.unfit import refuse_new
 from tune.spec.judging import Judging
 from tune.spec.kept_study import RESOLVED, KeptStudy, changed_defaults, resolved_settings, without_kept
 from tune.spec.objective import DIRECTIONS, Objective, refuse_free_kl, refuse_incomparable, refuse_metric
@@ -150,6 +151,8 @@ class SearchSpec(StudySpec, Judging):
         self.refuse_without_effect(self.space.paths)
         refuse_incomparable(self.compared_metrics, self.space.paths)
         self.refuse_never_measured(self.base_spec, self.compared_metrics, self.space.paths)
+        refuse_new(self.base_spec)
+        self.space.check(self.base_spec, refuse_new)
 
     def refuse_changes(self, earlier: SearchSpec, kept: KeptStudy = NOTHING_KEPT) -> None:
         """Refuses to resume an earlier form of this study whose trials mean something else now.

@@ -13,6 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from t5vqvae.errors import SettingError
 from t5vqvae.runs import in_process
 from t5vqvae.runs.follow import Report
 from t5vqvae.runs.in_process import run_here
@@ -84,6 +85,18 @@ def test_a_busy_machine_gives_a_new_run_one_thread(
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     run_here(RunSpec().with_overrides(TINY), None, tmp_path, console())
     assert followed[0][0] == 1
+
+
+def test_a_run_of_an_earlier_version_resumes_with_what_no_run_begins_with(
+    followed: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unread = {"quantizer.name": "gumbel", "quantizer.form": "tied", "quantizer.diversity_weight": 0.0}
+    spec = RunSpec().with_overrides({**TINY, **unread})
+    with pytest.raises(SettingError, match=r"quantizer.diversity_weight=0.0 has no effect"):
+        run_here(spec, tmp_path / "run", tmp_path, console())
+    assert not followed and not (tmp_path / "run").exists()
+    monkeypatch.setattr(in_process.checkpoint, "latest", lambda folder, spec: folder / "step-00000002")
+    assert run_here(spec, tmp_path / "run", tmp_path, console())
 
 
 def test_a_training_names_its_stages_and_counts_its_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

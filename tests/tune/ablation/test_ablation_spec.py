@@ -151,6 +151,22 @@ REFUSED = {
 
 
 OF_EARLIER_VERSIONS = {
+    "evaluate.max_new_tokens=600 must be at most 511 with model.blocks=bert_gpt2": {
+        "base": {"model.name": "optimus", "quantizer.name": "none", "evaluate.max_new_tokens": 600},
+        "arms": [{"name": "bert", "overrides": {"model.blocks": "bert_gpt2"}}],
+    },
+    "quantizer.diversity_weight=0.0 has no effect with quantizer.form=published": {
+        "arms": [
+            {
+                "name": "published",
+                "overrides": {
+                    "quantizer.name": "gumbel",
+                    "quantizer.form": "published",
+                    "quantizer.diversity_weight": 0.0,
+                },
+            }
+        ],
+    },
     "nuisance.train.microbatches cannot change a result": {
         "nuisance": RATE | {"train.microbatches": {"type": "int", "low": 1, "high": 4}}
     },
@@ -168,7 +184,7 @@ def test_an_ablation_that_an_earlier_version_started_is_read_and_resumed_but_not
     longer = ablation(**OF_EARLIER_VERSIONS[message], seeds=8)
     assert asked_base(longer, paths, None) == longer.resolve_base()
     with pytest.raises(SettingError, match=message):
-        asked_base(ablation(**OF_EARLIER_VERSIONS[message], base={"model.dropout": 0.2}), paths, None)
+        asked_base(ablation(**{**longer.as_dict(), "base": {**longer.base, "model.dropout": 0.2}}), paths, None)
 
 
 @pytest.mark.parametrize("message", REFUSED)

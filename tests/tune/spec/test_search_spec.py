@@ -396,6 +396,14 @@ def test_a_study_comes_back_from_its_file(tmp_path):
 
 
 OF_EARLIER_VERSIONS = {
+    "has no effect with quantizer.form=tied": {
+        "base": {"model.position": 2, "quantizer.name": "gumbel"},
+        "space": {
+            "quantizer.form": {"type": "choice", "choices": ["untied", "tied"]},
+            "quantizer.diversity_weight": {"type": "float", "low": 0.1, "high": 1.0},
+        },
+        "constraints": [],
+    },
     "space.train.microbatches cannot change a result": {
         "space": {"train.microbatches": {"type": "choice", "choices": [1, 2]}}
     },

@@ -16,6 +16,8 @@ from plain_t5 import V1_1, assert_starts_like_t5, saved_t5
 from t5vqvae.errors import SettingError
 from t5vqvae.models.baselines.injection import Injection
 from t5vqvae.spec.architectures import OptimusConfig
+from t5vqvae.spec.run import RunSpec
+from t5vqvae.training.trainer import train
 
 WAYS = [("memory", "kv"), *[(way, into) for way in ("addition", "fusion") for into in ("q", "kv", "qkv")]]
 LONG = {"model.blocks": "bert_gpt2", "model.injection": "addition"}
@@ -237,15 +239,29 @@ def test_bert_and_gpt2_checkpoints_give_their_blocks(cache: Path, tmp_path: Path
         ({"model.injection": "addition", "model.into": "qkv", "model.query": "fusion"}, "model.query=fusion needs"),
         ({"model.bert": "somewhere"}, "model.bert needs model.blocks=bert_gpt2, not t5"),
         ({"model.blocks": "bert_gpt2", "model.backbone": "t5"}, "model.backbone needs model.blocks=t5"),
-        ({**LONG, "data.max_length": 513}, "data.max_length=513 must be at most 512 with model.blocks=bert_gpt2"),
-        ({**LONG, "data.max_length": 512, "model.injection": "memory"}, "data.max_length=512 must be at most 511"),
-        ({**LONG, "data.max_target_length": 513}, "data.max_target_length=513 must be at most 512"),
-        ({**LONG, "evaluate.max_new_tokens": 600}, "evaluate.max_new_tokens=600 must be at most 512"),
     ],
 )
 def test_what_does_not_combine_is_refused(overrides: dict[str, str], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         tiny("optimus", **overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"data.max_length": 513}, "data.max_length=513 must be at most 512 with model.blocks=bert_gpt2"),
+        ({"data.max_length": 512, "model.injection": "memory"}, "data.max_length=512 must be at most 511"),
+        ({"data.max_target_length": 513}, "data.max_target_length=513 must be at most 512"),
+        ({"evaluate.max_new_tokens": 600}, "evaluate.max_new_tokens=600 must be at most 512"),
+    ],
+)
+def test_no_run_begins_with_more_tokens_than_positions(
+    tmp_path: Path, overrides: dict[str, object], message: str
+) -> None:
+    spec = RunSpec.parse(tiny("optimus", **{**LONG, **overrides}).as_dict())
+    with pytest.raises(SettingError, match=message):
+        next(train(spec, cache_dir=tmp_path))
+    assert not list(tmp_path.iterdir()), "no data are prepared"
 
 
 def test_as_many_tokens_as_positions_are_computed(cache: Path) -> None:
