@@ -101,9 +101,10 @@ class GumbelConfig(QuantizerConfig):
         for name in _UNREAD.get(self.form, ()):
             value, default = getattr(self, name), type(self).model_fields[name].default
             if value != default:
+                shown = "null" if default is None else default
                 raise SettingError(
-                    f"quantizer.{name}={value} has no effect with quantizer.form={self.form}; leave it out, or take"
-                    " quantizer.form=untied"
+                    f"quantizer.{name}={value} has no effect with quantizer.form={self.form}; set it to its default,"
+                    f" {shown}, or take quantizer.form=untied"  # left out, it may come from the base
                 )
 
     @model_validator(mode="after")

@@ -157,6 +157,16 @@ def test_no_run_begins_with_a_setting_that_the_form_does_not_read(form: str, nam
     refuse_new(spec.with_overrides({f"quantizer.{name}": GumbelConfig.model_fields[name].default}))
 
 
+def test_the_way_out_holds_for_a_setting_that_the_base_hands_over() -> None:
+    base = RunSpec().with_overrides({"quantizer.name": "ema", "quantizer.commitment_weight": 0.5})
+    arm = {"quantizer.name": "gumbel", "quantizer.form": "published"}
+    with pytest.raises(SettingError, match=r"quantizer.commitment_weight=0.5 .*; set it to its default, 0.0, or take"):
+        refuse_new(base.with_overrides(arm))
+    refuse_new(base.with_overrides({**arm, "quantizer.commitment_weight": 0.0}))
+    with pytest.raises(SettingError, match=r"quantizer.temperature=0.5 .*; set it to its default, null, or take"):
+        refuse_new(RunSpec().with_overrides({**arm, "quantizer.temperature": 0.5}))
+
+
 @pytest.mark.parametrize(
     ("form", "refused"), [("untied", True), ("decoupled", True), ("tied", False), ("published", False)]
 )
