@@ -86,10 +86,14 @@ def _load(text: str) -> Any:
     return value
 
 
-def _ends_in_comment(text: str) -> bool:
-    """Returns whether a comment follows the value of a YAML text, or stands in its place."""
-    node = yaml.compose(text, _Loader)
-    return "#" in text[0 if node is None else node.end_mark.index :]
+def _has_comment(text: str) -> bool:
+    """Returns whether a YAML text has a comment: a # outside of all its tokens."""
+    end = 0
+    for token in yaml.scan(text, _Loader):
+        if "#" in text[end : token.start_mark.index]:
+            return True
+        end = max(end, token.end_mark.index)
+    return False
 
 
 def _num_values(value: Any, counted: dict[int, int]) -> int:
@@ -132,11 +136,11 @@ def read_value(text: str) -> Any:
     """Reads one scalar or list as YAML does, with `1e-3` as a number.
 
     Raises:
-        SettingError: If the text is no valid YAML, or YAML would drop the end of it as a comment.
+        SettingError: If the text is no valid YAML, or YAML would drop a part of it as a comment.
     """
     try:
         value = _load(text)
-        if "#" in text and _ends_in_comment(text):
+        if "#" in text and _has_comment(text):
             raise yaml.YAMLError("YAML takes what begins with # there for a comment")
         return value
     except yaml.YAMLError as error:

@@ -57,13 +57,17 @@ def test_two_ways_to_write_one_path_are_refused() -> None:
         flatten({"train.max_steps": 3, "train": {"max_steps": 4}})
 
 
-@pytest.mark.parametrize("text", ["/tmp/a #1.txt", "#1", "[1, 2] # two", "'a' #b"])
-def test_a_word_whose_end_would_be_a_comment_is_refused(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["/tmp/a #1.txt", "#1", "[1, 2] # two", "'a' #b", "a: b #c", "- a #b\n- c", "[a, #b\n c]", "{a: 1 #b\n}"]
+)
+def test_a_word_of_which_a_part_would_be_a_comment_is_refused(text: str) -> None:
     with pytest.raises(SettingError, match=r"^data.corpus.path=.* takes what begins with # .* put it in quotes$"):
         parse_words([f"data.corpus.path={text}"])
 
 
-@pytest.mark.parametrize("text", ["a#1", "'/tmp/a #1.txt'", '["a #1", "#"]', "{a: '#'}"])
+@pytest.mark.parametrize(
+    "text", ["a#1", "'/tmp/a #1.txt'", '["a #1", "#"]', "{a: '#'}", "b: 'c #d'", "- a#b", "|\n a #b"]
+)
 def test_a_word_may_hold_what_is_no_comment(text: str) -> None:
     assert "#" in str(parse_words([f"a={text}"])["a"])
 
