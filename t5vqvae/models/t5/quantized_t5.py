@@ -278,7 +278,7 @@ class QuantizedT5(T5Start, T5ForConditionalGeneration, TextAutoencoder):
             raise ValueError("in training mode the model removes or shuffles codes; call eval() before generate")
         if self.prompts is not None and kwargs.get("encoder_outputs") is None:
             raise ValueError("a model with prompts cannot generate from input_ids; use greedy, or reconstruct")
-        is_deeper = self.config.num_decoder_layers > self.config.num_layers
+        is_deeper = len(self.decoder.block) > len(self.encoder.block)
         given = kwargs.keys() & {"past_key_values", "cache_implementation"}
         if is_deeper and not given and kwargs.get("use_cache", True):
             # Transformers would size the cache by the encoder's blocks, and the decoder would find no place in it.
