@@ -10,6 +10,7 @@ from ablations import ablation
 from searches import stub_study
 
 from t5vqvae.errors import SettingError
+from tune.spec.search_spec import SearchSpec
 from tune.spec.study_spec import StudySpec
 
 
@@ -52,8 +53,9 @@ def test_both_kinds_of_study_refuse(study: Callable[..., StudySpec], message: st
 def test_a_metric_of_decoded_text_needs_decoding(study: Callable[..., StudySpec]) -> None:
     judged: dict[str, Any] = {"objectives": [DECODED]} if study is search else {"objective": DECODED}
     base = {"evaluate.num_generated": 0}
+    spec = study(base=base, **judged)  # as one that has begun is read
     with pytest.raises(SettingError, match=r"validation/bleu needs decoded text; set evaluate.num_generated"):
-        study(base=base, **judged)
+        spec.refuse_new() if isinstance(spec, SearchSpec) else spec.refuse_new(spec.resolve_base())
 
 
 @pytest.mark.parametrize("study", [search, ablated])
