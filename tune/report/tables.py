@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from t5vqvae.evaluation.metrics import label
 from tune.analysis import ArmResult, Comparison, Effect, FactorialEffect
 from tune.monitor.formats import csv_cell, latex_text, markdown_table, shortened
-from tune.report.sentences import alias_in_words, interval, intervals_and_p_values, p_text
+from tune.report.sentences import alias_in_words, interval, intervals_and_p_values, p_text, signed
 
 Row = Mapping[str, object]
 
@@ -17,7 +17,7 @@ Row = Mapping[str, object]
 def effect_cells(arm: ArmResult, beside: Sequence[str]) -> list[str]:
     """Returns the cells of an arm: name, effect, p-value, standardized size, further metrics, pairs, verdict."""
     effect = arm.effect
-    size = "-" if effect is None or effect.g_z is None else f"{effect.g_z:.2f}"
+    size = "-" if effect is None or effect.g_z is None else signed(effect.g_z, 2)
     cells = [
         shortened(arm.arm),
         "-" if effect is None else interval(effect),
