@@ -67,7 +67,9 @@ class QuantizerConfig(Variant):
         return [name for name in self.whole_batch if getattr(self, name)]
 
     def refuse_unread(self) -> None:
-        """Refuses settings that nothing reads; asked before a run begins, because earlier versions kept such settings.
+        """Refuses settings that nothing reads.
+
+        Called before a run begins, not by validation: earlier versions kept such settings.
 
         Raises:
             SettingError: With the setting and the way out.

@@ -73,7 +73,7 @@ def follow(run: TrackedRun, *, writes: bool = True) -> Generator[Report]:
         stack.enter_context(disk_errors(run.directory))
         trace = stack.enter_context(RunTrace(run)) if writes else None
         if writes:
-            checkpoint.remove_partial(run.directory)  # whoever still writes there lost the folder by the claim above
+            checkpoint.remove_partial(run.directory)  # a process that still writes there has lost the folder
             stack.enter_context(noted(run.directory / PROGRESS))
         if newest is not None:
             # A resumed run repeats the milestone of its checkpoint, because the driver, the storage or the tracking

@@ -107,7 +107,7 @@ class Batcher:
 
         Args:
             key: What items that are computed together agree in.
-            items: What is asked.
+            items: The items of the request.
             length: Returns how long an item takes, in any unit.
             size: Sentences that an item counts for: those that it decodes.
 

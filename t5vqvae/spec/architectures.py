@@ -50,7 +50,7 @@ class ModelConfig(Variant):
     def refuse_lengths(self, source: int, target: int | None, decoded: int | None) -> None:
         """Refuses more tokens than there are positions: of sources, targets (None: as sources) and decoded texts.
 
-        It is asked before a run begins: earlier versions kept specs that it refuses.
+        Called before a run begins, not by validation: earlier versions kept specs that it refuses.
         """
 
     @classmethod

@@ -13,7 +13,7 @@ _ASKED = re.compile(r"\\(int |frac\{(?:d|\\partial)\}\{)")
 
 
 def operation(question: str) -> str:
-    """Returns whether a derivative or an integral is asked for, or two of either in a relation."""
+    """Returns what a question wants: a derivative, an integral, or two of either in a relation."""
     asked = _ASKED.findall(question)
     if len(asked) != 1:
         return "two questions"

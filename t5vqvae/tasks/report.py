@@ -144,7 +144,7 @@ def _pairs(split: TokenizedSplit) -> list[Pair]:
 
 
 def _by_kind(task: Task, asked: Sequence[Pair], answers: Sequence[str]) -> dict[str, tuple[float, int]]:
-    """Returns the mean of the main score by kind of question, in the order of the kinds' names, and their numbers."""
+    """Returns the main score's mean, and the number of questions, of each kind, in the order of the kinds' names."""
     if task.kind_of is None:
         return {}
     score, scores = task.scores[task.main_score], defaultdict[str, list[float]](list)
