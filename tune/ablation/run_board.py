@@ -30,4 +30,6 @@ class RunBoard(Board):
     def put_taken(self, number: int, tags: dict[str, str], record: TrialRecord) -> None:
         """Shows a run whose result was taken from where the same run was."""
         self.label({number: tags})
+        if number not in self.rows:
+            self._before += 1.0  # it took no time, so it says nothing of the pace
         self.put(Row(number, tags, record.status, record.metrics))

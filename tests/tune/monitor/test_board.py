@@ -9,7 +9,9 @@ import pytest
 from rich.console import Console
 
 from t5vqvae.config import short_names
+from tune.ablation.run_board import RunBoard
 from tune.monitor.board import Board, Row, short
+from tune.records.record import TrialRecord
 
 
 def board(**kwargs) -> tuple[Board, io.StringIO]:
@@ -114,6 +116,19 @@ def test_a_running_trial_is_where_its_process_noted_it():
     assert "trial 1 at step 77/240, exact_match 0.25; trial 2 at step 40/240, exact_match 0.25" in out.getvalue()
     notes[1]["done"] = 30  # an older note than the last report
     assert shown._now(shown.rows[1]).step == 40
+
+
+def test_results_that_are_taken_say_nothing_of_the_pace(monkeypatch):
+    shown = RunBoard("study", [], 8, Console(file=io.StringIO(), force_terminal=False))
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr("tune.monitor.board.time", SimpleNamespace(monotonic=lambda: clock.now))
+    with shown:
+        for number in range(6):
+            shown.put_taken(number, {}, TrialRecord("study", number, {}, None, None, "completed", 4, {}, None, {}, 0.0))
+        clock.now += 30
+        assert shown.seconds_left() is None
+        shown.put(Row(6, {}, "completed"))
+        assert shown.seconds_left() == 30
 
 
 def test_trials_of_an_earlier_start_say_nothing_of_the_pace(monkeypatch):
